@@ -1,0 +1,1 @@
+"""ARI, the Asterisk REST Interface: events -> rest -> client -> channel."""

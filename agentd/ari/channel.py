@@ -1,0 +1,214 @@
+"""One call's handle on its channel: answer, media legs, and the way back into the dialplan.
+
+A media leg brings the caller's microphone to agentd. The caller's own channel stays out of any bridge: a
+Snoop channel (`spy=in`) hears what the caller says and nothing of what is played to the caller, and a mixing
+bridge joins it with the leg's AudioSocket channel. So the agent never hears itself (the echo trap of playing
+on a bridge) and goes on hearing the caller while it speaks (which playing on a bridged channel prevents).
+
+The AudioSocket channel comes in one of two ways: ARI's externalMedia, or a Local channel whose far half runs
+`AudioSocket()` in the dialplan (the media fork), for hosts where chan_audiosocket is not to be had.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import attrs
+import structlog
+import trio
+
+from agentd.ari.client import AriClient, Route, try_leave
+from agentd.ari.events import VarSet
+from agentd.ari.rest import AriRest
+from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.audiosocket.listener import Admission, Expectation
+from agentd.dialplan import MediaWay
+from agentd.errors import AriError, AriRejected, MediaTimeout
+
+log = structlog.get_logger("agentd.channel")
+
+UUID_VARIABLE = "AUDIOSOCKET_UUID"
+TEARDOWN_DEADLINE = 8.0
+"""Seconds that the removal of a leg may take in all; what is left then is removed at the next reconciliation."""
+NOT_YET = (400, 409, 422)
+"""Statuses of addChannel while the channel is still on its way into the application."""
+
+
+@attrs.frozen
+class MediaSettings:
+    """How media legs are made. `external_host` is agentd's listener as Asterisk reaches it ("address:port")."""
+
+    external_host: str
+    audio_format: str = "slin"
+    fork_context: str = "ai-agent-media-fork"
+    bind_timeout: float = 5.0
+
+
+@attrs.define(eq=False)
+class CallerChannel:
+    """The caller's channel `id` and everything that agentd makes on the PBX for it."""
+
+    id: str
+    client: AriClient
+    route: Route
+    admission: Admission
+    media: MediaSettings
+    _fork: tuple[str, trio.Event] | None = attrs.field(default=None, init=False)
+    _fork_uuid: str = attrs.field(default="", init=False)
+
+    @property
+    def rest(self) -> AriRest:
+        return self.client.rest
+
+    async def answer(self) -> None:
+        """Answer the call and send silence, so that the caller's line carries audio from the first moment."""
+        await self.rest.answer(self.id)
+        await self.keep_silence()
+
+    async def keep_silence(self) -> None:
+        """Send silence until the next playback: some phones hang up when no RTP comes."""
+        await self.rest.start_silence(self.id)
+
+    async def exists(self) -> bool:
+        """Whether Asterisk still has the channel."""
+        return self.id in await self.rest.channels()
+
+    async def leave(self, result: str) -> bool:
+        """Go on in the dialplan with AGENTD_RESULT set; false if the channel was gone already."""
+        return await try_leave(self.rest, self.id, result)
+
+    def on_varset(self, event: VarSet) -> None:
+        """Take note of the UUID that a fork's dialplan announces (AUDIOSOCKET_UUID)."""
+        if self._fork and event.variable == UUID_VARIABLE and event.channel.id == self._fork[0]:
+            self._fork_uuid = event.value.strip()
+            self._fork[1].set()
+
+    @asynccontextmanager
+    async def media_leg(self, way: MediaWay) -> AsyncIterator[AudioSocketConnection]:
+        """Bring up a media leg; gives its connection. Leaving the block removes all of the leg.
+
+        Raises:
+            MediaTimeout: no AudioSocket connection came within the bind timeout.
+            AriError: Asterisk refused or did not answer.
+
+        Cancelling it removes what was made so far; the removal is bounded in time.
+        """
+        uuid = uuid4()
+        bridge, snoop, media, far = (
+            self.client.leg_id(part, uuid.hex) for part in ("bridge", "snoop", "media", "far")
+        )
+        for part in (bridge, snoop, media, far):
+            self.route.owns(part)
+        connection: AudioSocketConnection | None = None
+        started = trio.current_time()
+        try:
+            with self.admission.expect(uuid) as expectation:
+                with trio.move_on_after(self.media.bind_timeout) as deadline:
+                    await self.rest.create_bridge(bridge)
+                    await self.rest.snoop(self.id, self.client.app, snoop)
+                    await self._enter(bridge, snoop)
+                    if way is MediaWay.EXTERNAL:
+                        connection = await self._external(expectation, bridge, media, uuid)
+                    else:
+                        connection = await self._forked(expectation, bridge, media, far, uuid)
+                if connection is None:
+                    assert deadline.cancelled_caught
+                    raise MediaTimeout(
+                        f"no audio leg ({way}) within {self.media.bind_timeout:g} s: Asterisk connects to "
+                        f"{self.media.external_host}; `agentd doctor` checks that way"
+                    )
+            log.info(
+                "media leg bound",
+                way=str(way),
+                uuid=str(uuid),
+                peer=connection.peer,
+                after_ms=round((trio.current_time() - started) * 1000),
+            )
+            yield connection
+        finally:
+            if connection is not None:
+                connection.release()
+            await self._remove(bridge, snoop, media)
+            for part in (bridge, snoop, media, far):
+                self.route.disowns(part)
+
+    async def _external(
+        self, expectation: Expectation, bridge: str, media: str, uuid: UUID
+    ) -> AudioSocketConnection:
+        await self.rest.external_media(
+            media, self.client.app, self.media.external_host, str(uuid), self.media.audio_format
+        )
+        await self._enter(bridge, media)
+        return await expectation.connection(self.media.bind_timeout)
+
+    async def _forked(
+        self, expectation: Expectation, bridge: str, media: str, far: str, uuid: UUID
+    ) -> AudioSocketConnection:
+        """The fork's dialplan uses its extension as the UUID (ours), or announces one of its own by VarSet."""
+        announced = trio.Event()
+        self._fork, self._fork_uuid = (far, announced), ""
+        found: list[AudioSocketConnection] = []
+
+        async def by_extension(scope: trio.CancelScope) -> None:
+            found.append(await expectation.connection(self.media.bind_timeout))
+            scope.cancel()
+
+        async def by_announcement(scope: trio.CancelScope) -> None:
+            await announced.wait()
+            if (own := _canonical(self._fork_uuid)) is None:
+                log.warning("the fork's dialplan announced a malformed UUID", value=self._fork_uuid[:64])
+            elif own != uuid:
+                log.info("the fork's dialplan chose its own UUID", uuid=str(own))
+                with self.admission.expect(own) as other:
+                    found.append(await other.connection(self.media.bind_timeout))
+                    scope.cancel()
+
+        with self.admission.expecting_unnamed():
+            await self.rest.originate_local(
+                media, far, self.client.app, uuid.hex, self.media.fork_context
+            )
+            await self._enter(bridge, media)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(by_extension, nursery.cancel_scope)
+                nursery.start_soon(by_announcement, nursery.cancel_scope)
+        for spare in found[1:]:
+            spare.release()
+        self._fork = None
+        return found[0]
+
+    async def _enter(self, bridge: str, channel: str) -> None:
+        """Add a new channel to the bridge as soon as it is in our application (a few milliseconds)."""
+        pause = 0.005
+        while True:
+            try:
+                await self.rest.add_to_bridge(bridge, channel)
+            except AriRejected as error:
+                if error.status not in NOT_YET:
+                    raise
+            else:
+                return
+            await trio.sleep(pause)
+            pause = min(pause * 2, 0.2)
+
+    async def _remove(self, bridge: str, snoop: str, media: str) -> None:
+        with trio.move_on_after(TEARDOWN_DEADLINE, shield=True) as deadline:
+            for remove, part in (
+                (self.rest.hang_up, media),
+                (self.rest.hang_up, snoop),
+                (self.rest.destroy_bridge, bridge),
+            ):
+                try:
+                    await remove(part)
+                except AriError as error:
+                    log.warning("a part of the media leg could not be removed yet", part=part, error=str(error))
+        if deadline.cancelled_caught:
+            log.warning("removing the media leg took too long", bridge=bridge, deadline_s=TEARDOWN_DEADLINE)
+
+
+def _canonical(text: str) -> UUID | None:
+    """A UUID in its canonical form of 36 characters, or None: Asterisk takes no other."""
+    try:
+        uuid = UUID(text)
+    except ValueError:
+        return None
+    return uuid if len(text) == 36 else None

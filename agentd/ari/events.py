@@ -1,0 +1,155 @@
+"""ARI events: pure, JSON text in and frozen objects out. Unknown events and fields are survived.
+
+Source: Asterisk 22 rest-api/api-docs/events.json. Only what agentd reads is kept.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from agentd.errors import AriError
+
+
+@attrs.frozen
+class Channel:
+    """A channel as events and requests show it. Names and numbers come from the caller: not to be trusted."""
+
+    id: str
+    name: str = ""
+    state: str = ""
+    caller_number: str = ""
+    caller_name: str = ""
+    extension: str = ""
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> "Channel":
+        """Read ARI's Channel model; raises AriError if it has no id."""
+        if not (channel_id := _text(raw.get("id"))):
+            raise AriError(f"a channel without an id in ARI's answer: {str(raw)[:200]}")
+        caller = raw.get("caller") or {}
+        dialplan = raw.get("dialplan") or {}
+        return cls(
+            channel_id,
+            _text(raw.get("name")),
+            _text(raw.get("state")),
+            _text(caller.get("number")),
+            _text(caller.get("name")),
+            _text(dialplan.get("exten")),
+        )
+
+
+@attrs.frozen
+class StasisStart:
+    """A channel entered our application; `args` are those of the dialplan's Stasis()."""
+
+    channel: Channel
+    args: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class StasisEnd:
+    """A channel left our application."""
+
+    channel: Channel
+
+
+@attrs.frozen
+class ChannelDestroyed:
+    channel: Channel
+    cause: int = 0
+
+
+@attrs.frozen
+class DtmfReceived:
+    channel: Channel
+    digit: str
+
+
+@attrs.frozen
+class VarSet:
+    """A channel variable was set (ChannelVarset)."""
+
+    channel: Channel
+    variable: str
+    value: str
+
+
+@attrs.frozen
+class PlaybackStarted:
+    playback: str
+    channel: Channel
+
+
+@attrs.frozen
+class PlaybackFinished:
+    """`state` is "done", or "failed" where Asterisk could not play the file."""
+
+    playback: str
+    channel: Channel
+    state: str
+
+
+@attrs.frozen
+class Other:
+    """An event that agentd does not read."""
+
+    type: str
+    channel: Channel | None = None
+
+
+Event = (
+    StasisStart
+    | StasisEnd
+    | ChannelDestroyed
+    | DtmfReceived
+    | VarSet
+    | PlaybackStarted
+    | PlaybackFinished
+    | Other
+)
+
+
+def parse_event(text: str | bytes) -> Event:
+    """Read one event. Raises AriError when the text is not a JSON object with a type."""
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise AriError(f"an ARI event that is not JSON ({error}): {text[:200]!r}") from error
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    if not isinstance(kind, str):
+        raise AriError(f"an ARI event without a type: {text[:200]!r}")
+    try:
+        return _parse(kind, raw)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise AriError(f"a malformed ARI event {kind} ({error!r}): {text[:200]!r}") from error
+
+
+def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
+    match kind:
+        case "StasisStart":
+            return StasisStart(Channel.parse(raw["channel"]), tuple(_text(arg) for arg in raw.get("args") or ()))
+        case "StasisEnd":
+            return StasisEnd(Channel.parse(raw["channel"]))
+        case "ChannelDestroyed":
+            return ChannelDestroyed(Channel.parse(raw["channel"]), int(raw.get("cause") or 0))
+        case "ChannelDtmfReceived":
+            return DtmfReceived(Channel.parse(raw["channel"]), _text(raw["digit"]))
+        case "ChannelVarset" if "channel" in raw:  # a global variable has none
+            return VarSet(Channel.parse(raw["channel"]), _text(raw["variable"]), _text(raw.get("value")))
+        case "PlaybackStarted" | "PlaybackFinished":
+            playback = raw["playback"]
+            kind_of_target, _, target = _text(playback.get("target_uri")).partition(":")
+            channel = Channel(target if kind_of_target == "channel" else "")
+            if kind == "PlaybackStarted":
+                return PlaybackStarted(_text(playback["id"]), channel)
+            return PlaybackFinished(_text(playback["id"]), channel, _text(playback.get("state")))
+        case _:
+            channel_raw = raw.get("channel")
+            return Other(kind, Channel.parse(channel_raw) if isinstance(channel_raw, dict) else None)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+

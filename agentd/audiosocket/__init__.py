@@ -1,0 +1,1 @@
+"""AudioSocket: Asterisk's TCP protocol for one call's audio. frames -> connection -> listener."""

@@ -1,0 +1,176 @@
+"""One AudioSocket connection: handshake, a reader that always drains, and one writer on the line's clock."""
+
+from collections.abc import Callable, Iterator
+from math import floor
+
+import attrs
+import structlog
+import trio
+
+from agentd.audio.formats import FRAME_MS
+from agentd.audiosocket.frames import (
+    AudioFrame,
+    CallId,
+    DtmfFrame,
+    ErrorFrame,
+    Frame,
+    FrameParser,
+    HangupFrame,
+    UnknownFrame,
+    pack_audio,
+)
+from agentd.errors import MediaProtocolError
+from agentd.metrics import Metrics
+
+log = structlog.get_logger("agentd.audiosocket")
+
+FRAME_SECONDS = FRAME_MS / 1000
+READ_BYTES = 4096
+SEND_DEADLINE = 2.0
+"""Seconds that Asterisk may take to accept one frame; a line that takes longer is dead."""
+LATE_FRAMES = 2
+"""A writer that wakes up later than this many frames goes on from now: catching up further would be a burst."""
+
+
+@attrs.frozen
+class LineFormat:
+    """What the call's own side of the line carries: slin at `rate` Hz in frames of 20 ms."""
+
+    rate: int = 8000
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.rate * FRAME_MS // 1000 * 2
+
+
+@attrs.define(eq=False)
+class AudioSocketConnection:
+    """A connection whose peer is an Asterisk; the listener makes it, a call serves and releases it.
+
+    The listener's handler stays parked on `released` for as long as a call owns the connection, because the
+    stream is closed when that handler returns (trio.serve_listeners).
+    """
+
+    stream: trio.abc.Stream
+    peer: str
+    metrics: Metrics
+    released: trio.Event = attrs.field(factory=trio.Event, init=False)
+    call_uuid: CallId | None = attrs.field(default=None, init=False)
+    _parser: FrameParser = attrs.field(factory=FrameParser, init=False)
+    _early: list[Frame] = attrs.field(factory=list, init=False)
+
+    async def handshake(self, line: LineFormat) -> CallId:
+        """Read the first frame, which must be the UUID, and answer with a first frame of silence.
+
+        Asterisk starves legs whose server waits for audio before it sends any (asterisk issue 2089), hence
+        the silence at once. The caller sets the deadline.
+
+        Raises:
+            MediaProtocolError: the first frame is something else, the bytes are no frames, or EOF came first.
+            trio.BrokenResourceError: the connection broke.
+        """
+        while self.call_uuid is None:
+            data = await self.stream.receive_some(READ_BYTES)
+            if not data:
+                raise MediaProtocolError(f"{self.peer} closed the connection before it sent a UUID frame")
+            for frame in self._parser.feed(bytes(data)):
+                if self.call_uuid is not None:
+                    self._early.append(frame)
+                elif isinstance(frame, CallId):
+                    self.call_uuid = frame
+                else:
+                    raise MediaProtocolError(f"the first frame must be a UUID, {self.peer} sent {frame}")
+        await self.stream.send_all(pack_audio(line.rate, bytes(line.frame_bytes)))
+        return self.call_uuid
+
+    async def serve(
+        self,
+        line: LineFormat,
+        receive: Callable[[AudioFrame | DtmfFrame, float], None],
+        next_frame: Callable[[], bytes | None],
+        beat: Callable[[], None],
+    ) -> str:
+        """Move bytes until the connection ends; returns why it ended.
+
+        `receive(frame, at)` gets every audio and DTMF frame with its arrival time (monotonic seconds) and must
+        not block. `next_frame()` is asked once every 20 ms for the next frame of slin at the line's rate; None
+        means silence. `beat()` is called once a written frame.
+
+        Cancelling it may cut a frame in two, so the connection must be closed then: `release` it.
+        """
+        ended: list[str] = []
+
+        async def read() -> None:
+            ended.append(await self._read(receive))
+            nursery.cancel_scope.cancel()
+
+        async def write() -> None:
+            ended.append(await self._write(line, next_frame, beat))
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(write)
+        return ended[0] if ended else "cancelled"
+
+    def release(self) -> None:
+        """Give the connection up: the listener's handler closes it."""
+        self.released.set()
+
+    async def _read(self, receive: Callable[[AudioFrame | DtmfFrame, float], None]) -> str:
+        early, self._early = self._early, []
+        try:
+            if reason := self._dispatch(iter(early), receive):
+                return reason
+            while data := await self.stream.receive_some(READ_BYTES):
+                if reason := self._dispatch(self._parser.feed(bytes(data)), receive):
+                    return reason
+        except MediaProtocolError as error:
+            return f"protocol error: {error}"
+        except trio.BrokenResourceError as error:
+            return f"connection broke: {error.__cause__ or error}"
+        return "connection cut inside a frame" if self._parser.mid_frame else "closed by Asterisk"
+
+    def _dispatch(
+        self, frames: Iterator[Frame], receive: Callable[[AudioFrame | DtmfFrame, float], None]
+    ) -> str | None:
+        """Hand frames on; gives a reason when one of them ends the connection."""
+        for frame in frames:
+            match frame:
+                case AudioFrame() | DtmfFrame():
+                    receive(frame, trio.current_time())
+                case HangupFrame():
+                    return "hangup frame from Asterisk"
+                case ErrorFrame(code):
+                    return f"error frame from Asterisk, code {code}"
+                case UnknownFrame(kind, length):
+                    self.metrics.audiosocket_unknown_frames.inc()
+                    log.warning("unknown AudioSocket frame skipped", kind=f"{kind:#04x}", length=length)
+                case CallId(uuid):
+                    return f"second UUID frame ({uuid})"
+        return None
+
+    async def _write(
+        self, line: LineFormat, next_frame: Callable[[], bytes | None], beat: Callable[[], None]
+    ) -> str:
+        silence = pack_audio(line.rate, bytes(line.frame_bytes))
+        start, tick = trio.current_time(), 0
+        try:
+            while True:
+                due = start + tick * FRAME_SECONDS
+                await trio.sleep_until(due)
+                late = trio.current_time() - due
+                self.metrics.line_lateness_seconds.observe(max(late, 0.0))
+                if late > LATE_FRAMES * FRAME_SECONDS:
+                    missed = floor(late / FRAME_SECONDS)
+                    self.metrics.line_frames_skipped.inc(missed)
+                    tick += missed
+                pcm = next_frame()
+                with trio.move_on_after(SEND_DEADLINE) as deadline:
+                    await self.stream.send_all(silence if pcm is None else pack_audio(line.rate, pcm))
+                if deadline.cancelled_caught:
+                    return f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
+                beat()
+                tick += 1
+        except trio.BrokenResourceError as error:
+            return f"connection broke: {error.__cause__ or error}"

@@ -1,0 +1,188 @@
+"""The AudioSocket listener: who may connect, and which call a connection belongs to."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+from uuid import UUID
+
+import attrs
+import structlog
+import trio
+
+from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
+from agentd.errors import MediaProtocolError, MediaTimeout
+from agentd.metrics import Metrics
+
+log = structlog.get_logger("agentd.audiosocket")
+
+PARKED_LIMIT = 16
+"""Connections that may wait at a time for a call to name their UUID."""
+BACKLOG = 128
+
+
+@attrs.define(eq=False)
+class Expectation:
+    """One call waits for one connection."""
+
+    uuid: UUID
+    _send: trio.MemorySendChannel[AudioSocketConnection]
+    _receive: trio.MemoryReceiveChannel[AudioSocketConnection]
+
+    async def connection(self, deadline: float) -> AudioSocketConnection:
+        """The connection that carries this UUID. Raises MediaTimeout if none comes in `deadline` seconds."""
+        with trio.move_on_after(deadline):
+            return await self._receive.receive()
+        raise MediaTimeout(
+            f"no AudioSocket connection with UUID {self.uuid} came within {deadline:g} s: "
+            "does Asterisk reach agentd's listener (agentd doctor tells), and does the dialplan pass on the UUID?"
+        )
+
+
+@attrs.define(eq=False)
+class Admission:
+    """Which UUIDs are expected. Nothing else gets in.
+
+    Asterisk may connect before agentd has read the VarSet event that names the UUID (seen in 3 of 107 calls).
+    While a call waits for such a name (`expecting_unnamed`), unknown connections are parked for a moment
+    instead of being refused.
+    """
+
+    _expected: dict[UUID, Expectation] = attrs.field(factory=dict, init=False)
+    _parked: dict[UUID, tuple[AudioSocketConnection, trio.Event]] = attrs.field(factory=dict, init=False)
+    _unnamed: int = attrs.field(default=0, init=False)
+
+    @contextmanager
+    def expect(self, uuid: UUID) -> Iterator[Expectation]:
+        """Expect a connection for as long as the block runs; one that nobody took is given back."""
+        send, receive = trio.open_memory_channel[AudioSocketConnection](1)
+        expectation = self._expected[uuid] = Expectation(uuid, send, receive)
+        if uuid in self._parked:
+            connection, claimed = self._parked.pop(uuid)
+            claimed.set()
+            self.offer(uuid, connection)
+        try:
+            yield expectation
+        finally:
+            self._expected.pop(uuid, None)
+            try:
+                receive.receive_nowait().release()
+            except trio.WouldBlock:
+                pass
+            send.close()
+            receive.close()
+
+    @contextmanager
+    def expecting_unnamed(self) -> Iterator[None]:
+        """While the block runs, connections with unknown UUIDs are parked until a call names them."""
+        self._unnamed += 1
+        try:
+            yield
+        finally:
+            self._unnamed -= 1
+
+    def offer(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
+        """Give a connection to the call that expects it; false if none does. A UUID admits one connection."""
+        if (expectation := self._expected.pop(uuid, None)) is None:
+            return False
+        expectation._send.send_nowait(connection)
+        return True
+
+    async def park(self, uuid: UUID, connection: AudioSocketConnection, patience: float) -> bool:
+        """Wait until a call names this UUID; false if none does within `patience` seconds."""
+        if not self._unnamed or uuid in self._parked or len(self._parked) >= PARKED_LIMIT:
+            return False
+        claimed = trio.Event()
+        self._parked[uuid] = (connection, claimed)
+        try:
+            with trio.move_on_after(patience):
+                await claimed.wait()
+            return claimed.is_set()
+        finally:
+            self._parked.pop(uuid, None)
+
+
+@attrs.define(eq=False)
+class AudioSocketListener:
+    """Accepts AudioSocket connections on `host`:`port` and hands each to the call that expects it."""
+
+    host: str
+    port: int
+    admission: Admission
+    metrics: Metrics
+    line: LineFormat = LineFormat()
+    max_connections: int = 500
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    uuid_timeout: float = 2.0
+    bind_grace: float = 1.0
+    listening: bool = attrs.field(default=False, init=False)
+    _open: int = attrs.field(default=0, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; `started` gives the port that was bound.
+
+        Raises OSError when the address cannot be bound.
+        """
+        listeners = await trio.open_tcp_listeners(self.port, host=self.host, backlog=BACKLOG)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self._handle, listeners)
+            bound: int = listeners[0].socket.getsockname()[1]
+            self.listening = True
+            log.info("AudioSocket listener is up", host=self.host, port=bound)
+            task_status.started(bound)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.listening = False
+
+    async def _handle(self, stream: trio.SocketStream) -> None:
+        """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""
+        peer = _address(stream)
+        if refusal := self._refusal(peer):
+            self._refuse(refusal, peer)
+            return
+        self._open += 1
+        self.metrics.audiosocket_connections.inc()
+        try:
+            await self._serve(AudioSocketConnection(stream, peer, self.metrics))
+        finally:
+            self._open -= 1
+            self.metrics.audiosocket_connections.dec()
+
+    async def _serve(self, connection: AudioSocketConnection) -> None:
+        peer = connection.peer
+        try:
+            with trio.fail_after(self.uuid_timeout):
+                uuid = (await connection.handshake(self.line)).uuid
+        except trio.TooSlowError:
+            self._refuse("no_uuid", peer, f"no UUID frame within {self.uuid_timeout:g} s")
+            return
+        except (MediaProtocolError, trio.BrokenResourceError) as error:
+            self._refuse("bad_handshake", peer, str(error))
+            return
+        if not self.admission.offer(uuid, connection):
+            # An Expectation that appears while we are parked gets the connection from `expect` itself.
+            if not await self.admission.park(uuid, connection, self.bind_grace):
+                self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
+                return
+        await connection.released.wait()
+
+    def _refusal(self, peer: str) -> str | None:
+        if self._open >= self.max_connections:
+            return "too_many"
+        if self.allow and not any(ip_address(peer) in network for network in self.allow):
+            return "not_allowed"
+        return None
+
+    def _refuse(self, reason: str, peer: str, detail: str = "") -> None:
+        self.metrics.audiosocket_refused.labels(reason=reason).inc()
+        log.warning("AudioSocket connection refused", reason=reason, peer=peer, detail=detail)
+
+
+def _address(stream: trio.SocketStream) -> str:
+    """The peer's IP address as text, IPv4 also where it came in over an IPv6 socket."""
+    try:
+        name: Any = stream.socket.getpeername()
+    except OSError:  # the peer was gone before we looked: an address that no allow-list names
+        return "0.0.0.0"
+    return str(name[0]).partition("%")[0].removeprefix("::ffff:")

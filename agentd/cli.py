@@ -1,0 +1,192 @@
+"""The command line: argument parsing, one function a command."""
+
+import argparse
+import faulthandler
+import json
+import os
+import sys
+from pathlib import Path
+
+import trio
+
+from agentd import __version__
+from agentd.config import Config, config_schema, load_config, sample_toml
+from agentd.errors import AgentdError, ConfigError
+from agentd.logs import set_up_logging
+from agentd.notify import Notifier
+from agentd.secrets import find_secret, need_secret
+
+DEFAULT_CONFIG = "/etc/agentd/agent.toml"
+ARI_PASSWORD = "AGENTD_ARI_PASSWORD"
+EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
+
+DESCRIPTION = """\
+agentd answers calls of an Asterisk or FreePBX system with AI agents.
+
+  agentd --config agent.toml          run the daemon (systemd does this for you)
+  agentd check --config agent.toml    is the configuration good? exit status 0 or 2
+  agentd doctor --config agent.toml   does everything around it work, and what to do if not
+  agentd models list                  the model files that agents use, and whether they are here
+  agentd models fetch embedded        fetch those of the built-in agent
+  agentd sample > agent.toml          a commented configuration with every default
+  agentd schema > agent.schema.json   a JSON Schema, for editors that complete agent.toml
+  agentd init                         install or upgrade the system's files on a PBX host
+
+Secrets are never arguments: the ARI password is the environment variable AGENTD_ARI_PASSWORD or the systemd
+credential ari-password."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; gives the exit status (0 good, 1 failed, 2 refused configuration or arguments)."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
+    except AgentdError as error:
+        print(f"agentd: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except OSError as error:
+        print(f"agentd: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="agentd", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"agentd {__version__}")
+    _add_config(parser)
+    parser.set_defaults(run=serve)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    check_parser = commands.add_parser("check", help="validate the configuration; exit status 0 or 2")
+    _add_config(check_parser)
+    check_parser.set_defaults(run=check)
+
+    doctor_parser = commands.add_parser("doctor", help="test everything agentd needs, and say what to do")
+    _add_config(doctor_parser)
+    doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor_parser.set_defaults(run=doctor)
+
+    models_parser = commands.add_parser("models", help="list and fetch model files")
+    models_commands = models_parser.add_subparsers(metavar="list|fetch", required=True)
+    list_parser = models_commands.add_parser("list", help="the models, their licences, and what is here")
+    list_parser.set_defaults(run=models_list)
+    fetch_parser = models_commands.add_parser("fetch", help="fetch models; what was begun is continued")
+    fetch_parser.add_argument("names", nargs="+", metavar="NAME", help="a model or a group of `models list`")
+    fetch_parser.set_defaults(run=models_fetch)
+
+    sample_parser = commands.add_parser("sample", help="print a commented configuration")
+    sample_parser.set_defaults(run=sample)
+    schema_parser = commands.add_parser("schema", help="print the configuration's JSON Schema")
+    schema_parser.set_defaults(run=schema)
+
+    init_parser = commands.add_parser("init", help="install or upgrade agentd's files on this host")
+    init_parser.add_argument("--root", type=Path, default=Path("/"), help="install below this directory")
+    init_parser.add_argument("--prefix", default="/opt/agentd", help="where the virtual environment is")
+    init_parser.add_argument(
+        "--asterisk", choices=("plain", "freepbx"), help="the kind of PBX; found out if not given"
+    )
+    init_parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+    init_parser.set_defaults(run=init)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path(DEFAULT_CONFIG),
+        metavar="FILE",
+        help=f"the configuration (default {DEFAULT_CONFIG})",
+    )
+
+
+def _load(arguments: argparse.Namespace) -> Config:
+    return load_config(arguments.config, os.environ)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the daemon."""
+    from agentd.supervisor import Supervisor
+
+    faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback
+    notifier = Notifier.from_environment(os.environ)
+    config = _load(arguments)
+    password = need_secret(ARI_PASSWORD, "the ARI password")
+    set_up_logging(config.logging)
+    supervisor = Supervisor(config, password, lambda: _load(arguments), notifier)
+    try:
+        trio.run(supervisor.run, strict_exception_groups=True)
+    except* OSError as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise AgentdError(f"cannot start: {error}") from error
+    finally:
+        notifier.close()
+    return EXIT_OK
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Validate the configuration."""
+    config = _load(arguments)
+    names = ", ".join(sorted(config.agents))
+    print(f"{arguments.config}: good; agents: {names}; default agent: {config.default_agent or 'none'}")
+    if find_secret(ARI_PASSWORD) is None:
+        print(f"note: {ARI_PASSWORD} is not set here; the daemon needs it (or the credential ari-password)")
+    return EXIT_OK
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Examine everything that agentd needs."""
+    from agentd.doctor import examine, render
+
+    findings = trio.run(examine, arguments.config, dict(os.environ))
+    print(json.dumps([finding.as_json() for finding in findings], indent=2) if arguments.json else render(findings))
+    return EXIT_FAILED if any(finding.failed for finding in findings) else EXIT_OK
+
+
+def models_list(_arguments: argparse.Namespace) -> int:
+    """Print the table of models."""
+    from providers.local.models import cli_list
+
+    return cli_list(sys.stdout)
+
+
+def models_fetch(arguments: argparse.Namespace) -> int:
+    """Fetch models."""
+    from providers.local.models import cli_fetch
+
+    return cli_fetch(arguments.names, sys.stderr)
+
+
+def sample(_arguments: argparse.Namespace) -> int:
+    """Print the commented sample configuration."""
+    print(sample_toml(), end="")
+    return EXIT_OK
+
+
+def schema(_arguments: argparse.Namespace) -> int:
+    """Print the JSON Schema of the configuration."""
+    print(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+    return EXIT_OK
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Install or upgrade agentd's files on this host."""
+    from agentd.install import init as install
+
+    return install(
+        arguments.root,
+        out=sys.stdout,
+        prefix=arguments.prefix,
+        asterisk=arguments.asterisk,
+        dry_run=arguments.dry_run,
+    )

@@ -1,0 +1,68 @@
+"""agentd's Prometheus metrics: base units, no label that grows with calls, no caller data.
+
+One `Metrics` a daemon, with a registry of its own, so that tests can run several side by side.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+FINE_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.04, 0.1, 0.5)
+
+
+class Metrics:
+    """Every metric that agentd exports."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"agentd_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"agentd_{name}", text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(f"agentd_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+        self.calls_active = gauge("calls_active", "Calls that agentd serves now.")
+        self.calls = counter("calls", "Calls that ended, by result.", "result")
+        self.ari_connected = gauge("ari_connected", "1 while the ARI event socket is up.")
+        self.ari_reconnects = counter("ari_reconnects", "Times the ARI event socket was opened again.")
+        self.ari_events = counter("ari_events", "ARI events received.")
+        self.ari_events_dropped = counter(
+            "ari_events_dropped", "ARI events that found a call's queue full; the call reconciled instead."
+        )
+        self.ari_request_seconds = histogram("ari_request_seconds", "Duration of ARI requests.", "method")
+        self.ari_request_failures = counter("ari_request_failures", "ARI requests that failed.", "method")
+        self.audiosocket_connections = gauge("audiosocket_connections", "Open AudioSocket connections.")
+        self.audiosocket_refused = counter(
+            "audiosocket_refused", "AudioSocket connections closed at once, by reason.", "reason"
+        )
+        self.audiosocket_unknown_frames = counter(
+            "audiosocket_unknown_frames", "AudioSocket frames of kinds that no known Asterisk sends."
+        )
+        self.media_reattached = counter("media_reattached", "Fresh media legs after a lost connection.")
+        self.line_lateness_seconds = histogram(
+            "line_lateness_seconds", "How late each 20 ms frame was written.", buckets=FINE_SECONDS
+        )
+        self.line_frames_skipped = counter(
+            "line_frames_skipped", "Frames left out because the daemon woke up too late for them."
+        )
+        self.caller_audio_dropped = counter(
+            "caller_audio_dropped_seconds", "Caller audio that no engine took in time."
+        )
+        self.caller_audio_delay_seconds = histogram(
+            "caller_audio_delay_seconds",
+            "From the arrival of caller audio on the line to the voice-activity engine's call.",
+            buckets=FINE_SECONDS,
+        )
+        self.stage_seconds = histogram("stage_seconds", "Duration of each stage of an answer.", "stage")
+        self.response_seconds = histogram(
+            "response_seconds", "From the caller's last speech to the start of the answer's playback."
+        )
+        self.playbacks = counter("playbacks", "Files played to callers, by outcome.", "outcome")
+        self.media_files_swept = counter(
+            "media_files_swept", "Audio files of an earlier run that were removed at start."
+        )
+        self.provider_restarts = counter("provider_restarts", "Engine processes started again.", "engine")
+        self.agent_ready = gauge("agent_ready", "1 while an agent can take calls.", "agent")

@@ -1,0 +1,1 @@
+"""Playback: bringing the agent's utterances to the caller. One contract, several ways (see `contract`)."""

@@ -1,0 +1,318 @@
+"""Playback by files: each segment is written to a directory that Asterisk reads, and played by ARI.
+
+The files are raw 8 kHz slin (`.sln`), named at random, readable by agentd's user and the directory's group
+(Asterisk) and nobody else, and gone when their playback ends, however it ends. They are played on the
+caller's channel, which is in no bridge (see agentd.ari.channel): the agent does not hear its own words.
+
+ARI reports no position within a file. What the caller heard of a segment that is stopped half-way is counted
+from PlaybackStarted; the error is bounded by the way of that event and of the stop, 250 ms together.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import Audio, SegmentStart
+from agentd.ari.channel import CallerChannel
+from agentd.ari.events import PlaybackFinished, PlaybackStarted
+from agentd.audio.resample import Resampler, convert
+from agentd.errors import AriError, AriRejected, PlaybackError
+from agentd.metrics import Metrics
+from agentd.playback.contract import Announcement, Heard
+from agentd.playout import UtteranceStream
+
+log = structlog.get_logger("agentd.playback")
+
+FILE_RATE = 8000
+FILE_MODE = 0o640
+QUEUED_SEGMENTS = 2
+"""Segments that Asterisk holds at a time: the one being heard and the next, so that none waits for us."""
+LONGEST_SEGMENT = 8.0
+"""Seconds of audio after which an utterance without segment marks is cut into the next file."""
+EVENT_PATIENCE = 0.4
+"""Seconds beyond a file's own length before its end is asked for instead of waited for."""
+CLEAN_UP_DEADLINE = 3.0
+_file_limiter = trio.CapacityLimiter(4)
+
+
+@attrs.frozen
+class MediaDirectory:
+    """The directory that agentd writes and Asterisk reads. `prefix` keeps several daemons apart."""
+
+    path: Path
+    prefix: str
+
+    def new_file(self) -> Path:
+        return self.path / f"{self.prefix}-{uuid4().hex}.sln"
+
+    def write(self, path: Path, pcm: bytes) -> None:
+        """Write a new file that the directory's group can read. Raises PlaybackError. Blocking."""
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), FILE_MODE)  # the umask of a shell may have taken the group's right
+                file.write(pcm)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise PlaybackError(f"cannot write {path}: {error.strerror}; check [media] directory") from error
+
+    def sweep(self) -> int:
+        """Remove what a crashed run left behind; gives the number of files. Blocking. Raises OSError."""
+        leftovers = list(self.path.glob(f"{self.prefix}-*.sln"))
+        for file in leftovers:
+            file.unlink(missing_ok=True)
+        return len(leftovers)
+
+
+@attrs.define(eq=False)
+class _Segment:
+    """One playback on its way: a file, or a sound of Asterisk's own (`seconds` unknown: 0)."""
+
+    playback: str
+    media: str
+    text: str = ""
+    seconds: float = 0.0
+    path: Path | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    outcome: str = ""
+    done: trio.Event = attrs.field(factory=trio.Event)
+
+    def finish(self, outcome: str) -> None:
+        if not self.done.is_set():
+            self.outcome, self.finished_at = outcome, trio.current_time()
+            self.done.set()
+
+    @property
+    def heard_seconds(self) -> float:
+        if self.started_at is None:
+            return 0.0
+        if self.outcome == "done":
+            return self.seconds
+        end = self.finished_at if self.finished_at is not None else trio.current_time()
+        return min(max(end - self.started_at, 0.0), self.seconds)
+
+
+@attrs.define(eq=False)
+class FilePlayback:
+    """File playback on one caller's channel. The call passes ARI's playback events on to `on_event`."""
+
+    channel: CallerChannel
+    directory: MediaDirectory
+    metrics: Metrics
+    _segments: dict[str, _Segment] = attrs.field(factory=dict, init=False)
+    _on_started: Callable[[], None] | None = attrs.field(default=None, init=False)
+
+    def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
+        """Take note of an ARI event about one of our playbacks; others are not ours to mind."""
+        if (segment := self._segments.get(event.playback)) is None:
+            return
+        self._begin(segment)
+        if isinstance(event, PlaybackFinished):
+            segment.finish("failed" if event.state == "failed" else segment.outcome or "done")
+
+    async def play(self, stream: UtteranceStream, on_started: Callable[[], None]) -> Heard:
+        """See agentd.playback.contract.Playback.play."""
+        played: list[_Segment] = []
+        queue = trio.CapacityLimiter(QUEUED_SEGMENTS)
+        self._on_started = on_started
+        try:
+            async with trio.open_nursery() as nursery:
+                cutter = SegmentCutter()
+                more = True
+                while more:
+                    chunk = await stream.next()
+                    more = chunk is not None
+                    for text, pcm in cutter.feed(chunk):
+                        segment = await nursery.start(self._play_file, queue, text, pcm)
+                        played.append(segment)
+        except* PlaybackError as group:
+            raise _first(group) from None
+        finally:
+            self._on_started = None
+        if not stream.interrupted:
+            await self._silence()
+        return _heard(played, interrupted=stream.interrupted)
+
+    async def announce(self, announcement: Announcement) -> None:
+        """See agentd.playback.contract.Playback.announce."""
+        unlimited = trio.CapacityLimiter(1)
+        if announcement.sound:
+            await self._attend(_Segment(self._new_id(), announcement.sound))
+        elif announcement.audio:
+            pcm = b"".join(convert(audio.pcm, audio.rate, FILE_RATE) for audio in announcement.audio)
+            await self._play_file(unlimited, "", pcm)
+
+    async def stop(self) -> None:
+        """See agentd.playback.contract.Playback.stop."""
+        for segment in tuple(self._segments.values()):
+            segment.outcome = "stopped"
+            try:
+                await self.channel.rest.stop_playback(segment.playback)
+            except AriError as error:
+                log.warning("a playback could not be stopped", playback=segment.playback, error=str(error))
+            segment.finish("stopped")
+
+    async def _play_file(
+        self,
+        queue: trio.CapacityLimiter,
+        text: str,
+        pcm: bytes,
+        *,
+        task_status: trio.TaskStatus[_Segment] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Write a file, play it, see it off. `started` once Asterisk has taken it."""
+        path = self.directory.new_file()
+        segment = _Segment(
+            self._new_id(), f"sound:{path.with_suffix('')}", text, len(pcm) / 2 / FILE_RATE, path
+        )
+        async with queue:
+            try:
+                await trio.to_thread.run_sync(self.directory.write, path, pcm, limiter=_file_limiter)
+                await self._attend(segment, task_status)
+            finally:
+                with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
+                    await trio.to_thread.run_sync(_remove, path, limiter=_file_limiter)
+
+    async def _attend(
+        self, segment: _Segment, task_status: trio.TaskStatus[_Segment] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Start a playback and wait for its end; a playback that we leave is stopped."""
+        self._segments[segment.playback] = segment
+        try:
+            await self._start(segment)
+            task_status.started(segment)
+            await self._wait(segment)
+        finally:
+            if not segment.done.is_set():
+                with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
+                    try:
+                        await self.channel.rest.stop_playback(segment.playback)
+                    except AriError as error:
+                        log.warning("a playback could not be stopped", error=str(error))
+                segment.finish("stopped")
+            del self._segments[segment.playback]
+            self.metrics.playbacks.labels(outcome=segment.outcome).inc()
+        if segment.outcome == "failed":
+            raise PlaybackError(
+                f"Asterisk could not play {segment.media}: can its user read the media directory, and is "
+                "format_sln loaded? `agentd doctor` tells"
+            )
+
+    async def _start(self, segment: _Segment) -> None:
+        try:
+            await self.channel.rest.play(self.channel.id, segment.playback, segment.media)
+        except AriError as error:
+            segment.finish("refused")
+            raise PlaybackError(f"cannot play to the caller: {error}") from error
+
+    async def _wait(self, segment: _Segment) -> None:
+        """Until PlaybackFinished; where the event does not come (the stream may be down), ask Asterisk."""
+        while not segment.done.is_set():
+            left = segment.seconds
+            if segment.started_at is not None:
+                left = max(segment.started_at + segment.seconds - trio.current_time(), 0.0)
+            with trio.move_on_after(left + EVENT_PATIENCE):
+                await segment.done.wait()
+            if segment.done.is_set():
+                break
+            try:
+                if not await self.channel.rest.playback_exists(segment.playback):
+                    self._begin(segment)
+                    segment.finish(segment.outcome or "done")
+                elif not self.channel.client.connected:
+                    self._begin(segment)
+            except AriRejected as error:
+                raise PlaybackError(f"cannot follow a playback: {error}") from error
+            except AriError as error:
+                log.info("Asterisk does not answer about a playback", error=str(error))
+
+    def _begin(self, segment: _Segment) -> None:
+        if segment.started_at is not None:
+            return
+        segment.started_at = trio.current_time()
+        if self._on_started is not None:
+            on_started, self._on_started = self._on_started, None
+            on_started()
+
+    async def _silence(self) -> None:
+        try:
+            await self.channel.keep_silence()
+        except AriRejected as error:
+            log.debug("no silence on a channel that is leaving", error=str(error))
+        except AriError as error:
+            log.warning("the caller's line may carry no audio until the next answer", error=str(error))
+
+    def _new_id(self) -> str:
+        return self.channel.client.leg_id("playback", uuid4().hex)
+
+
+@attrs.define
+class SegmentCutter:
+    """Cuts an utterance's chunks into pieces for one file each. Pure."""
+
+    longest: float = LONGEST_SEGMENT
+    _text: str = attrs.field(default="", init=False)
+    _pcm: bytearray = attrs.field(factory=bytearray, init=False)
+    _resampler: Resampler | None = attrs.field(default=None, init=False)
+    _rate: int = attrs.field(default=0, init=False)
+
+    def feed(self, chunk: SegmentStart | Audio | None) -> list[tuple[str, bytes]]:
+        """Take a chunk (None: the end); gives the (text, 8 kHz slin) pieces that are complete now."""
+        if isinstance(chunk, Audio):
+            if self._resampler is None or self._rate != chunk.rate:
+                self._flush()
+                self._resampler, self._rate = Resampler(chunk.rate, FILE_RATE), chunk.rate
+            self._pcm += self._resampler.feed(chunk.pcm)
+            if len(self._pcm) >= self.longest * FILE_RATE * 2:
+                return self._cut()
+            return []
+        pieces = self._cut()
+        if isinstance(chunk, SegmentStart):
+            self._text = f"{self._text} {chunk.text}".strip()
+        return pieces
+
+    def _flush(self) -> None:
+        if self._resampler is not None:
+            self._pcm += self._resampler.flush()
+            self._resampler = None
+
+    def _cut(self) -> list[tuple[str, bytes]]:
+        self._flush()
+        if not self._pcm:
+            return []
+        piece = (self._text, bytes(self._pcm))
+        self._text = ""
+        self._pcm.clear()
+        return [piece]
+
+
+def _heard(played: list[_Segment], *, interrupted: bool) -> Heard:
+    words: list[str] = []
+    for segment in played:
+        share = 1.0 if segment.outcome == "done" else segment.heard_seconds / (segment.seconds or 1.0)
+        spoken = segment.text.split()
+        words += spoken[: round(len(spoken) * share)]
+    return Heard(
+        milliseconds=round(1000 * sum(segment.heard_seconds for segment in played)),
+        completed=not interrupted and all(segment.outcome == "done" for segment in played),
+        text=" ".join(words),
+        generated=" ".join(segment.text for segment in played),
+    )
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _first(group: BaseExceptionGroup[PlaybackError]) -> PlaybackError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PlaybackError)
+    return error

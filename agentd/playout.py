@@ -1,0 +1,90 @@
+"""The playout buffer between a session and the playback: bounded in seconds, emptied by an interruption."""
+
+from collections import deque
+
+import attrs
+import trio
+
+from agentd.agent import Audio, Chunk, SegmentStart, UtteranceEnd
+
+
+@attrs.define(eq=False)
+class PlayoutBuffer:
+    """What the agent has said and the caller has not heard yet.
+
+    A session `put`s chunks; `next_utterance` gives them to the playback, one utterance at a time. `interrupt`
+    moves the generation on: everything of the old one is dropped here and refused from then on, and a
+    session that waits for room goes on at once.
+    """
+
+    seconds: float = 30.0
+    generation: int = attrs.field(default=0, init=False)
+    buffered: float = attrs.field(default=0.0, init=False)
+    _chunks: deque[Chunk] = attrs.field(factory=deque, init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing waits to be heard."""
+        return not self._chunks
+
+    async def put(self, chunk: Chunk) -> None:
+        """Append a chunk; waits while `seconds` of audio are buffered. An older generation's is dropped."""
+        await trio.lowlevel.checkpoint()
+        while chunk.generation == self.generation and self.buffered >= self.seconds:
+            await self._changed.park()
+        if chunk.generation != self.generation:
+            return
+        self._chunks.append(chunk)
+        if isinstance(chunk, Audio):
+            self.buffered += chunk.seconds
+        self._changed.unpark_all()
+
+    def interrupt(self) -> None:
+        """Drop everything that waits, and whatever the old generation still brings."""
+        self.generation += 1
+        self._chunks.clear()
+        self.buffered = 0.0
+        self._changed.unpark_all()
+
+    async def next_utterance(self) -> "UtteranceStream":
+        """Wait until an utterance begins; its stream must be read to its end before the next is asked for."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            while not self._chunks:
+                await self._changed.park()
+            if not isinstance(first := self._chunks[0], UtteranceEnd):
+                return UtteranceStream(self, first.utterance, self.generation)
+            self._chunks.popleft()  # the end of an utterance that brought nothing
+
+    async def take(self, utterance: int, generation: int) -> Chunk | None:
+        """The next chunk of an utterance; None once an interruption (or another utterance) has ended it."""
+        await trio.lowlevel.checkpoint()
+        while self.generation == generation and not self._chunks:
+            await self._changed.park()
+        if self.generation != generation or self._chunks[0].utterance != utterance:
+            return None
+        chunk = self._chunks.popleft()
+        if isinstance(chunk, Audio):
+            self.buffered -= chunk.seconds
+            self._changed.unpark_all()
+        return chunk
+
+
+@attrs.define(eq=False)
+class UtteranceStream:
+    """The chunks of one utterance as they come; it ends with the utterance, or at an interruption."""
+
+    _buffer: PlayoutBuffer
+    utterance: int
+    generation: int
+
+    @property
+    def interrupted(self) -> bool:
+        """True once an interruption has made the rest of this utterance void."""
+        return self._buffer.generation != self.generation
+
+    async def next(self) -> SegmentStart | Audio | None:
+        """The next chunk, or None at the end."""
+        chunk = await self._buffer.take(self.utterance, self.generation)
+        return None if isinstance(chunk, UtteranceEnd) else chunk

@@ -1,0 +1,237 @@
+"""From attrs classes to checked settings, a commented sample and a JSON Schema.
+
+A settings class is a frozen attrs class whose fields have a default and a type
+`Annotated[T, text("What it is for.", check, ...)]`; T is bool, int, float, str, an enum, a list or dict of
+these, or another settings class. A check takes the value and gives None, or what is wrong with it. Provider
+modules, third-party ones too, describe their settings the same way.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import attrs
+import cattrs
+
+Check = Callable[[Any], str | None]
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Text:
+    """What a setting is for, and what its values must satisfy."""
+
+    doc: str
+    checks: tuple[Check, ...] = ()
+
+
+def text(doc: str, *checks: Check) -> Text:
+    """Describe a setting; see the module's docstring."""
+    return Text(doc, checks)
+
+
+@attrs.frozen
+class Problem:
+    """One thing wrong with a configuration, at a TOML path."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+@attrs.frozen
+class Setting:
+    """One field of a settings class, taken apart."""
+
+    name: str
+    type: Any
+    doc: str
+    checks: tuple[Check, ...]
+    default: Any
+
+
+@cache
+def settings_of(cls: type) -> tuple[Setting, ...]:
+    """The settings of a class, in order."""
+    hints = get_type_hints(cls, include_extras=True)
+    found = []
+    for field in attrs.fields(cls):
+        hint, about = hints[field.name], Text("")
+        if get_origin(hint) is Annotated:
+            hint, *extras = get_args(hint)
+            about = next((extra for extra in extras if isinstance(extra, Text)), about)
+        default = field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = default.factory()  # type: ignore[union-attr]
+        found.append(Setting(field.name, hint, about.doc, about.checks, default))
+    return tuple(found)
+
+
+class _WrongType(Exception):
+    pass
+
+
+def _strict(expected: str, *types: type) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _type: Any) -> Any:
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise _WrongType(f"must be {expected}, not {_shown(value)}")
+        return float(value) if float in types else value
+
+    return structure
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_structure_hook(str, _strict("a string", str))
+    converter.register_structure_hook(bool, _strict("true or false", bool))
+    converter.register_structure_hook(int, _strict("a whole number", int))
+    converter.register_structure_hook(float, _strict("a number", int, float))
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, StrEnum), _structure_enum
+    )
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is list, _structure_list)
+    return converter
+
+
+def _structure_enum(value: Any, kind: Any) -> Any:
+    choices = [member.value for member in kind]
+    if value not in choices:
+        raise _WrongType(f"must be one of {', '.join(choices)}, not {_shown(value)}{_near(value, choices)}")
+    return kind(value)
+
+
+def _structure_list(value: Any, kind: Any) -> Any:
+    if not isinstance(value, list):
+        raise _WrongType(f"must be a list, not {_shown(value)}")
+    (item,) = get_args(kind)
+    return [_leaf_converter.structure(element, item) for element in value]
+
+
+_leaf_converter = _converter()
+
+
+def build(
+    cls: type[T],
+    raw: Mapping[str, Any],
+    path: str,
+    problems: list[Problem],
+    skip: Collection[str] = (),
+    also: Collection[str] = (),
+) -> T:
+    """Make settings of a TOML table; what is wrong is appended to `problems`, and the default stands in.
+
+    Fields in `skip` are not read from the table; keys in `also` are somebody else's to read.
+    """
+    known = {setting.name: setting for setting in settings_of(cls) if setting.name not in skip}
+    for key in raw:
+        if key not in known and key not in also:
+            problems.append(Problem(_join(path, key), f"unknown{_near(key, [*known, *also])}"))
+    values: dict[str, Any] = {}
+    for name, setting in known.items():
+        if name not in raw:
+            continue
+        where = _join(path, name)
+        if attrs.has(setting.type):
+            if isinstance(raw[name], dict):
+                values[name] = build(setting.type, raw[name], where, problems)
+            else:
+                problems.append(Problem(where, f"must be a table: [{where}], not {_shown(raw[name])}"))
+            continue
+        try:
+            value = _leaf_converter.structure(raw[name], setting.type)
+        except _WrongType as error:
+            problems.append(Problem(where, str(error)))
+            continue
+        complaints = [complaint for check in setting.checks if (complaint := check(value))]
+        problems += [Problem(where, f"{complaint}, not {_shown(value)}") for complaint in complaints]
+        if not complaints:
+            values[name] = value
+    return cls(**values)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _near(value: object, choices: Collection[str]) -> str:
+    matches = get_close_matches(str(value), choices, n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _shown(value: object) -> str:
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+# --- a commented sample ------------------------------------------------------------------------------------
+
+
+def sample(cls: type, path: str, skip: Collection[str] = ()) -> Iterator[str]:
+    """The lines of a TOML table with every setting at its default, each with its description."""
+    settings = [setting for setting in settings_of(cls) if setting.name not in skip]
+    leaves = [setting for setting in settings if not attrs.has(setting.type)]
+    if leaves and path:
+        yield ""
+        yield f"[{path}]"
+    for setting in leaves:
+        yield f"# {setting.doc}"
+        yield f"{setting.name} = {toml_value(setting.default)}"
+    for setting in settings:
+        if attrs.has(setting.type):
+            where = _join(path, setting.name)
+            yield ""
+            yield f"# --- {_first_line(setting.type)}"
+            yield from sample(setting.type, where)
+
+
+def toml_value(value: object) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, StrEnum):
+        return json.dumps(value.value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+# --- JSON Schema -----------------------------------------------------------------------------------------------
+
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def json_schema(cls: type, skip: Collection[str] = ()) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a settings class, for editors that complete TOML."""
+    properties: dict[str, Any] = {}
+    for setting in settings_of(cls):
+        if setting.name in skip:
+            continue
+        entry = _json_type(setting.type)
+        if setting.doc:
+            entry["description"] = setting.doc
+        if not attrs.has(setting.type):
+            entry["default"] = json.loads(json.dumps(setting.default, default=str))
+        properties[setting.name] = entry
+    return {
+        "type": "object",
+        "description": _first_line(cls),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _json_type(kind: Any) -> dict[str, Any]:
+    if attrs.has(kind):
+        return json_schema(kind)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return {"type": "string", "enum": [member.value for member in kind]}
+    if get_origin(kind) is list:
+        return {"type": "array", "items": _json_type(get_args(kind)[0])}
+    return {"type": _JSON_TYPES[kind]}

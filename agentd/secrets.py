@@ -1,0 +1,61 @@
+"""Secrets: from the environment or from systemd credentials, never from files of settings, argv or URLs.
+
+A secret is named like an environment variable, AGENTD_ARI_PASSWORD. The systemd credential of the same secret is
+the name in lower case with hyphens, without the prefix: `LoadCredential=ari-password:/path` (systemd.exec(5)).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from agentd.errors import ConfigError
+
+MAX_SECRET = 64 * 1024
+
+
+@attrs.frozen
+class Secret:
+    """A secret's value, kept out of logs and tracebacks: its repr shows only the name."""
+
+    name: str
+    _value: str = attrs.field(repr=False)
+
+    def reveal(self) -> str:
+        """The value itself, for the one place that needs it."""
+        return self._value
+
+    def __str__(self) -> str:
+        return f"<secret {self.name}>"
+
+
+def credential_name(name: str) -> str:
+    """The systemd credential that stands for a secret."""
+    return name.removeprefix("AGENTD_").lower().replace("_", "-")
+
+
+def find_secret(name: str, environ: Mapping[str, str] = os.environ) -> Secret | None:
+    """Look a secret up: the systemd credential first, then the environment; None where neither has it.
+
+    Raises ConfigError when a credential is there but cannot be read.
+    """
+    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+        path = Path(directory) / credential_name(name)
+        try:
+            if path.exists():
+                return Secret(name, path.read_text(encoding="utf-8")[:MAX_SECRET].strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the credential {path} cannot be read: {error}") from error
+    value = environ.get(name, "")
+    return Secret(name, value) if value else None
+
+
+def need_secret(name: str, what: str, environ: Mapping[str, str] = os.environ) -> Secret:
+    """The same, but raises ConfigError where there is none, saying how to give it."""
+    if secret := find_secret(name, environ):
+        return secret
+    raise ConfigError(
+        f"{what} is missing: set the environment variable {name}, "
+        f"or give the systemd credential {credential_name(name)!r} (LoadCredential=)"
+    )

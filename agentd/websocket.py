@@ -1,0 +1,170 @@
+"""The one place that touches trio-websocket, and the containment of its known defects.
+
+trio-websocket 0.12.2 stops answering pings while its message queue of one is full, can cancel the nursery it
+runs in without any exception when a ping meets a close (its issue 184), has no heartbeat, and rebuilds a TLS
+context per connection. So every connection lives in a nursery of its own inside `WebSocket.run`; a reader only
+drains into our bounded queue; we send our own heartbeat with a deadline; and every failure, the silent ones
+too, comes out as WebSocketError from `receive`, never as a cancelled neighbour.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from functools import cache
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from agentd.errors import WebSocketError
+
+CLOSE_DEADLINE = 2.0
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """One TLS context for the process; building one takes tens of milliseconds."""
+    return ssl.create_default_context()
+
+
+@attrs.define(eq=False)
+class WebSocket:
+    """A client connection. Start `run` in a nursery (`await nursery.start(socket.run)`), then `receive`.
+
+    `url` is ws:// or wss:// and must hold no credentials: those go into `headers`. `max_message` bounds one
+    message in bytes, `queue` the number of messages that wait for `receive`; a message that finds the queue
+    full is dropped and counted in `dropped`, because a blocked reader would stop the pongs.
+    """
+
+    url: str
+    headers: Sequence[tuple[str, str]] = attrs.field(default=(), repr=False)
+    connect_deadline: float = 5.0
+    heartbeat_interval: float = 15.0
+    heartbeat_deadline: float = 10.0
+    max_message: int = 1 << 20
+    queue: int = 1024
+    dropped: int = attrs.field(default=0, init=False)
+    _connection: trio_websocket.WebSocketConnection | None = attrs.field(default=None, init=False)
+    _failure: str = attrs.field(default="", init=False)
+    _inbox: trio.MemoryReceiveChannel[str | bytes] | None = attrs.field(default=None, init=False, repr=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Open the connection and serve it until it ends or this is cancelled.
+
+        `started` is called once it is open; before that, a failure is raised as WebSocketError; after it, the
+        failure is told by `receive` and this returns.
+        """
+        send, self._inbox = trio.open_memory_channel[str | bytes](self.queue)
+        opened = False
+        with send:
+            try:
+                async with trio.open_nursery() as nursery:
+                    self._connection = await self._connect(nursery)
+                    nursery.start_soon(self._heartbeat, nursery.cancel_scope)
+                    opened = True
+                    task_status.started()
+                    try:
+                        await self._drain(send)
+                    finally:
+                        with trio.move_on_after(CLOSE_DEADLINE, shield=True):
+                            await self._connection.aclose()
+                        nursery.cancel_scope.cancel()
+            except* (
+                trio_websocket.ConnectionClosed,
+                trio_websocket.HandshakeError,
+                trio_websocket.DisconnectionTimeout,
+                wsproto.utilities.ProtocolError,
+                trio.TooSlowError,
+                trio.BrokenResourceError,
+                trio.ClosedResourceError,
+                OSError,
+            ) as group:
+                self._fail(_first(group))
+        if not opened:
+            raise WebSocketError(f"{self.url}: {self._failure or 'the connection attempt was given up'}")
+        self._fail("the connection ended without saying why")
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises WebSocketError, saying why, once the connection is gone."""
+        if self._inbox is None:
+            raise WebSocketError(f"{self.url}: not connected")
+        try:
+            return await self._inbox.receive()
+        except trio.EndOfChannel:
+            raise WebSocketError(f"{self.url}: {self._failure}") from None
+
+    async def messages(self) -> AsyncIterator[str | bytes]:
+        """Every message until the connection is gone, which raises WebSocketError."""
+        while True:
+            yield await self.receive()
+
+    async def send(self, message: str | bytes, deadline: float = 5.0) -> None:
+        """Send one message; only one task may send.
+
+        Raises WebSocketError when the connection is gone or takes longer than `deadline` seconds. Cancelling
+        it may cut a frame in two: close the connection then.
+        """
+        if self._connection is None:
+            raise WebSocketError(f"{self.url}: not connected")
+        try:
+            with trio.fail_after(deadline):
+                await self._connection.send_message(message)
+        except (trio_websocket.ConnectionClosed, trio.BrokenResourceError, trio.TooSlowError) as error:
+            raise WebSocketError(f"{self.url}: {_describe(error)}") from error
+
+    async def _connect(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
+        parts = urlsplit(self.url)
+        secure = parts.scheme == "wss"
+        with trio.fail_after(self.connect_deadline):
+            return await trio_websocket.connect_websocket(
+                nursery,
+                parts.hostname or "",
+                parts.port or (443 if secure else 80),
+                f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
+                use_ssl=tls_context() if secure else False,
+                extra_headers=[(name.encode(), value.encode()) for name, value in self.headers],
+                message_queue_size=64,
+                max_message_size=self.max_message,
+            )
+
+    async def _drain(self, send: trio.MemorySendChannel[str | bytes]) -> None:
+        assert self._connection is not None
+        while True:
+            message = await self._connection.get_message()
+            try:
+                send.send_nowait(message)
+            except trio.WouldBlock:
+                self.dropped += 1
+
+    async def _heartbeat(self, connection_scope: trio.CancelScope) -> None:
+        assert self._connection is not None
+        while True:
+            await trio.sleep(self.heartbeat_interval)
+            with trio.move_on_after(self.heartbeat_deadline) as deadline:
+                await self._connection.ping()
+            if deadline.cancelled_caught:
+                self._fail(f"no pong within {self.heartbeat_deadline:g} s")
+                connection_scope.cancel()
+
+    def _fail(self, why: str) -> None:
+        self._failure = self._failure or why
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return _describe(error)
+
+
+def _describe(error: BaseException) -> str:
+    match error:
+        case trio_websocket.ConnectionClosed():
+            return f"closed by the peer ({error.reason})"
+        case trio_websocket.ConnectionRejected():
+            return f"the server answered HTTP {error.status_code} instead of opening a WebSocket"
+        case trio.TooSlowError():
+            return "no answer within the deadline"
+        case _:
+            return f"{type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""The agents that agentd can be given: each provider meets the contract of agentd.agent."""

@@ -1,0 +1,1 @@
+"""The local agent: its engines, its model files, and their assembly into an agent."""

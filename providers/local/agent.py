@@ -1,0 +1,213 @@
+"""The local agent: engines opened once and shared, sessions made of them for each call."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import AgentSession, Audio, CallInfo, History, Playout, Readiness
+from agentd.config import AgentConfig
+from agentd.errors import ProviderError
+from agentd.secrets import need_secret
+from providers.local import catalogue, moonshine, piper, vosk
+from providers.local.llm_server import LlmServer, LlmServerSettings, open_llm_server
+from providers.local.responder import OpenAiResponder
+from providers.local.settings import Engine, LlmSettings, LocalSettings, PromptStyle
+from providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
+from providers.local.voice_activity import WINDOW_MS, VoiceActivityPool
+from providers.local.worker import EngineWorker, open_worker
+from providers.pipeline import (
+    Message,
+    PipelineSession,
+    PipelineSettings,
+    Role,
+    Transcriber,
+    fill_in,
+    open_pipeline,
+)
+from providers.shared import SharedServices
+
+log = structlog.get_logger("providers.local")
+
+USUAL_MODEL = {Engine.MOONSHINE: "moonshine-tiny-en", Engine.VOSK: "vosk-model-small-en-us-0.15"}
+ANNOUNCEMENT_RATE = 8000
+SESSION_DEADLINE = 10.0
+_model_limiter = trio.CapacityLimiter(1)
+
+
+@attrs.frozen
+class PiperVoice:
+    """A pipeline's Voice, by Piper."""
+
+    worker: EngineWorker
+    voice: str
+    threads: int
+    length_scale: float
+
+    async def synthesise(self, text: str, rate: int) -> bytes:
+        return await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
+
+
+@attrs.define(eq=False)
+class LocalAgent:
+    """See agentd.agent.Agent."""
+
+    name: str
+    config: AgentConfig
+    settings: LocalSettings
+    stt: EngineWorker
+    stt_model: str
+    voice: PiperVoice
+    responder: OpenAiResponder
+    llm: LlmServer | None
+    detectors: VoiceActivityPool
+    shared: SharedServices
+
+    @property
+    def readiness(self) -> Readiness:
+        if self.llm is not None and not self.llm.ready:
+            return Readiness(False, "the language model's server is being started")
+        return Readiness(True)
+
+    @asynccontextmanager
+    async def open(self, call: CallInfo, history: History, playout: Playout) -> AsyncIterator[AgentSession]:
+        """See agentd.agent.Agent.open."""
+        with trio.fail_after(SESSION_DEADLINE):
+            detector = await self.detectors.take(call.rate)
+        try:
+            session = PipelineSession(
+                call,
+                history,
+                playout,
+                _pipeline_settings(self.config, self.settings),
+                detector,
+                self._transcriber(call.rate),
+                self.responder,
+                self.voice,
+                self.shared.observe_audio_delay,
+            )
+            async with open_pipeline(session):
+                yield session
+        finally:
+            self.detectors.give_back(detector)
+
+    async def synthesise(self, text: str) -> Sequence[Audio]:
+        """See agentd.agent.Agent.synthesise."""
+        pcm = await self.voice.synthesise(text, ANNOUNCEMENT_RATE)
+        return (Audio(0, 0, pcm, ANNOUNCEMENT_RATE),)
+
+    def _transcriber(self, rate: int) -> Transcriber:
+        kind = MoonshineTranscriber if self.settings.stt.engine is Engine.MOONSHINE else VoskTranscriber
+        return kind(self.stt, self.stt_model, rate)
+
+    async def warm_up(self) -> None:
+        """Load every engine, so that the first caller waits for none. Raises ProviderError."""
+        async with trio.open_nursery() as nursery:
+            load = moonshine.load if self.settings.stt.engine is Engine.MOONSHINE else vosk.load
+            nursery.start_soon(self.stt.run, load, self.stt_model)
+            nursery.start_soon(self.voice.worker.run, piper.load, self.voice.voice, self.voice.threads)
+            nursery.start_soon(self._warm_detector)
+            if self.llm is not None:
+                nursery.start_soon(self._warm_prompt)
+
+    async def _warm_detector(self) -> None:
+        self.detectors.give_back(await self.detectors.take(ANNOUNCEMENT_RATE))
+
+    async def _warm_prompt(self) -> None:
+        """Have the prompt's beginning in the model's cache: it costs most of the first answer's time."""
+        prompt = fill_in(self.config.prompt, CallInfo("warm-up"))
+        messages = [Message(Role.SYSTEM, prompt), Message(Role.USER, "Hello.")]
+        async with self.responder.respond(messages) as deltas:
+            async for _delta in deltas:
+                pass
+
+
+@asynccontextmanager
+async def open_local_agent(name: str, config: AgentConfig, shared: SharedServices) -> AsyncIterator[LocalAgent]:
+    """The agent with its engines loaded. Raises ProviderError when one cannot be loaded."""
+    settings = config.settings
+    assert isinstance(settings, LocalSettings)
+    stt_name = settings.stt.model or USUAL_MODEL[settings.stt.engine]
+    stt_model = await _locate(stt_name)
+    voice_path = await _locate(settings.tts.voice)
+    opener = partial(open_worker, on_restart=shared.on_restart)
+    async with (
+        shared.use(("stt", settings.stt.engine, stt_model), partial(opener, "stt")) as stt,
+        shared.use(("tts", voice_path, settings.tts.threads), partial(opener, "tts")) as tts,
+        shared.use("voice-activity", _open_pool) as detectors,
+        _open_llm(settings.llm, shared) as (llm, endpoint),
+    ):
+        responder = OpenAiResponder(settings.llm, _is_transcript(settings.llm), endpoint)
+        voice = PiperVoice(tts, voice_path, settings.tts.threads, settings.tts.length_scale)
+        agent = LocalAgent(
+            name, config, settings, stt, stt_model, voice, responder, llm, detectors, shared
+        )
+        try:
+            began = trio.current_time()
+            try:
+                await agent.warm_up()
+            except* ProviderError as group:
+                raise _first(group) from None
+            log.info("local agent is ready", agent=name, after_s=round(trio.current_time() - began, 2))
+            yield agent
+        finally:
+            await responder.aclose()
+
+
+@asynccontextmanager
+async def _open_llm(
+    settings: LlmSettings, shared: SharedServices
+) -> AsyncIterator[tuple[LlmServer | None, Callable[[], tuple[str, str]]]]:
+    """The language model: the configured server, or the embedded one."""
+    if settings.base_url:
+        key = ""
+        if settings.api_key_name:
+            key = need_secret(settings.api_key_name, "the key of the language model's server").reveal()
+        yield None, lambda: (settings.base_url, key)
+        return
+    wanted = LlmServerSettings(
+        await _locate(settings.model), settings.threads, settings.context, settings.slots
+    )
+    async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart)) as server:
+        yield server, lambda: (server.base_url, server.key)
+
+
+@asynccontextmanager
+async def _open_pool() -> AsyncIterator[VoiceActivityPool]:
+    yield VoiceActivityPool()
+
+
+async def _locate(name_or_path: str) -> str:
+    return str(await trio.to_thread.run_sync(catalogue.locate, name_or_path, limiter=_model_limiter))
+
+
+def _is_transcript(settings: LlmSettings) -> bool:
+    if settings.style is PromptStyle.AUTO:
+        return not settings.base_url
+    return settings.style is PromptStyle.TRANSCRIPT
+
+
+def _pipeline_settings(config: AgentConfig, settings: LocalSettings) -> PipelineSettings:
+    turn = settings.turn
+    return PipelineSettings(
+        prompt=config.prompt,
+        start_ms=turn.start_ms,
+        stop_ms=turn.stop_ms,
+        max_seconds=turn.max_seconds,
+        pre_roll_ms=turn.pre_roll_ms,
+        threshold=turn.threshold,
+        window_ms=WINDOW_MS,
+        end_phrases=tuple(settings.end_phrases),
+        farewell=settings.farewell,
+    )
+
+
+def _first(group: BaseExceptionGroup[ProviderError]) -> ProviderError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ProviderError)
+    return error

@@ -1,0 +1,124 @@
+"""The language model's side of a pipeline: any OpenAI-compatible server, streaming, through the openai client."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import attrs
+import openai
+import trio
+
+from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from providers.local.settings import LlmSettings
+from providers.pipeline import Message, Role
+
+TRANSCRIPT_EXAMPLES = (
+    "Caller: Hello, who is this?\n"
+    "Assistant: I am the assistant of this telephone line, how can I help you?\n"
+    "Caller: Thank you very much.\n"
+    "Assistant: You are welcome!\n"
+)
+"""What a small model needs in order to answer as one side of a call, and to stop after it."""
+MAX_REPLY = 8000
+
+
+@attrs.define(eq=False)
+class OpenAiResponder:
+    """Streams replies from the server at `endpoint()`, which gives (base URL, key) of the moment."""
+
+    settings: LlmSettings
+    transcript_style: bool
+    endpoint: Callable[[], tuple[str, str]]
+    _client: openai.AsyncOpenAI | None = attrs.field(default=None, init=False, repr=False)
+    _client_for: tuple[str, str] | None = attrs.field(default=None, init=False, repr=False)
+
+    @asynccontextmanager
+    async def respond(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[str]]:
+        """See providers.pipeline.Responder.respond."""
+        client = await self._connected()
+        try:
+            with trio.fail_after(self.settings.timeout):
+                stream = await self._request(client, messages)
+            async with stream, aclosing(self._deltas(stream)) as deltas:
+                yield deltas
+        except trio.TooSlowError as error:
+            raise ProviderUnavailable("the language model did not answer within its deadline") from error
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
+            raise ProviderUnavailable(f"the language model's server: {error}") from error
+        except openai.APIStatusError as error:
+            raise ProviderRejected(f"the language model's server refused: HTTP {error.status_code}") from error
+        except openai.OpenAIError as error:
+            raise ProviderProtocolError(f"the language model's server: {error}") from error
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            with trio.move_on_after(2, shield=True):
+                await client.close()
+
+    async def _connected(self) -> openai.AsyncOpenAI:
+        endpoint = self.endpoint()
+        if not endpoint[0]:
+            raise ProviderUnavailable("the language model's server is being started again")
+        if self._client is None or endpoint != self._client_for:
+            await self.aclose()
+            self._client = openai.AsyncOpenAI(
+                base_url=endpoint[0],
+                api_key=endpoint[1] or "none",
+                max_retries=0,
+                timeout=self.settings.timeout,
+            )
+            self._client_for = endpoint
+        return self._client
+
+    async def _request(self, client: openai.AsyncOpenAI, messages: Sequence[Message]) -> Any:
+        settings = self.settings
+        if self.transcript_style:
+            return await client.completions.create(
+                model=settings.model,
+                prompt=transcript(messages),
+                stop=["\n"],
+                stream=True,
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                extra_body={"cache_prompt": True},
+            )
+        return await client.chat.completions.create(
+            model=settings.model,
+            messages=[{"role": message.role.value, "content": message.text} for message in messages],  # type: ignore[misc]
+            stream=True,
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+        )
+
+    async def _deltas(self, stream: Any) -> AsyncIterator[str]:
+        length = 0
+        chunks = aiter(stream)
+        while True:
+            # Only the server is on the clock: how fast the reply is spoken is not its doing.
+            with trio.fail_after(self.settings.timeout):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            if not chunk.choices:
+                continue
+            choice = chunk.choices[0]
+            delta = choice.text if self.transcript_style else choice.delta.content
+            if delta:
+                length += len(delta)
+                if length > MAX_REPLY:
+                    raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
+                yield delta
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """The conversation as a written dialogue that the model goes on with."""
+    names = {Role.USER: "Caller", Role.ASSISTANT: "Assistant"}
+    system = " ".join(message.text for message in messages if message.role is Role.SYSTEM)
+    lines = [
+        f"{names[message.role]}: {' '.join(message.text.split())}\n"
+        for message in messages
+        if message.role in names
+    ]
+    return f"{' '.join(system.split())}\n\n{TRANSCRIPT_EXAMPLES}{''.join(lines)}Assistant:"

@@ -1,0 +1,109 @@
+"""The settings of the local agent. Imports no engine, so that a configuration is checked without loading any."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import attrs
+
+from agentd.schema import text
+
+
+class Engine(StrEnum):
+    MOONSHINE = "moonshine"
+    VOSK = "vosk"
+
+
+class PromptStyle(StrEnum):
+    AUTO = "auto"
+    CHAT = "chat"
+    TRANSCRIPT = "transcript"
+
+
+def _positive(value: float) -> str | None:
+    return None if value > 0 else "must be greater than 0"
+
+
+def _not_negative(value: float) -> str | None:
+    return None if value >= 0 else "must not be negative"
+
+
+def _share(value: float) -> str | None:
+    return None if 0 < value < 1 else "must be between 0 and 1"
+
+
+def _url(value: str) -> str | None:
+    if value and not value.startswith(("http://", "https://")):
+        return "must begin with http:// or https://"
+    return "must hold no user or password: they would reach logs" if "@" in value else None
+
+
+@attrs.frozen
+class SttSettings:
+    """Speech to text."""
+
+    engine: Annotated[Engine, text("moonshine (English, built in) or vosk (20 languages, model needed).")] = (
+        Engine.MOONSHINE
+    )
+    model: Annotated[
+        str, text("Name (`agentd models list`) or path of the model; empty: the engine's usual one.")
+    ] = ""
+
+
+@attrs.frozen
+class LlmSettings:
+    """The language model: any OpenAI-compatible server, or the embedded one."""
+
+    base_url: Annotated[
+        str, text("An OpenAI-compatible server (http://host:port/v1); empty: agentd runs the model itself.", _url)
+    ] = ""
+    model: Annotated[
+        str, text("The server's name for the model; embedded: name or path of a GGUF file.")
+    ] = "smollm2-135m"
+    api_key_name: Annotated[
+        str, text("Environment variable or credential that holds the server's key; empty: no key.")
+    ] = ""
+    style: Annotated[
+        PromptStyle, text("chat, or transcript (for small models); auto: transcript when embedded.")
+    ] = PromptStyle.AUTO
+    temperature: Annotated[float, text("Randomness of the words.", _not_negative)] = 0.3
+    max_tokens: Annotated[int, text("Longest reply in tokens.", _positive)] = 80
+    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", _positive)] = 8.0
+    threads: Annotated[int, text("Threads of the embedded model.", _positive)] = 2
+    context: Annotated[int, text("Tokens of context a call has in the embedded model.", _positive)] = 2048
+    slots: Annotated[int, text("Calls that the embedded model serves at once.", _positive)] = 4
+
+
+@attrs.frozen
+class TtsSettings:
+    """Text to speech by Piper."""
+
+    voice: Annotated[str, text("Name (`agentd models list`) or path of a Piper voice (.onnx).")] = (
+        "en_US-joe-medium"
+    )
+    length_scale: Annotated[float, text("Pace: below 1 faster, above 1 slower.", _positive)] = 1.0
+    threads: Annotated[int, text("Threads of the engine.", _positive)] = 2
+
+
+@attrs.frozen
+class TurnSettings:
+    """When the caller's turn begins and ends."""
+
+    start_ms: Annotated[int, text("Speech of this length begins a turn.", _positive)] = 96
+    stop_ms: Annotated[int, text("Silence of this length ends it.", _positive)] = 480
+    max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", _positive)] = 30
+    pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", _not_negative)] = 300
+    threshold: Annotated[float, text("Speech probability above which there is speech.", _share)] = 0.5
+
+
+@attrs.frozen
+class LocalSettings:
+    """The local agent: speech to text, a language model and text to speech on this host."""
+
+    end_phrases: Annotated[
+        list[str], text("What a caller says to end the call; the agent says farewell and leaves.")
+    ] = attrs.field(factory=lambda: ["goodbye", "good bye", "bye bye"])
+    farewell: Annotated[str, text("What the agent says then; empty: it leaves without a word.")] = "Goodbye!"
+    turn: TurnSettings = attrs.field(factory=TurnSettings)
+    stt: SttSettings = attrs.field(factory=SttSettings)
+    llm: LlmSettings = attrs.field(factory=LlmSettings)
+    tts: TtsSettings = attrs.field(factory=TtsSettings)

@@ -1,0 +1,86 @@
+"""The two engines of speech to text, as a pipeline's Transcriber."""
+
+from itertools import count
+
+import attrs
+
+from agentd.errors import ProviderUnavailable
+from providers.local import moonshine, vosk
+from providers.local.worker import EngineWorker
+from providers.pipeline import Transcript
+
+VOSK_BLOCK_MS = 100
+_keys = count(1)
+
+
+@attrs.frozen
+class MoonshineTranscriber:
+    """Decodes whole utterances: for short turns that is faster than Moonshine's own streaming, and surer."""
+
+    worker: EngineWorker
+    model: str
+    rate: int
+
+    def begin(self) -> Transcript:
+        return _MoonshineTranscript(self)
+
+
+@attrs.define(eq=False)
+class _MoonshineTranscript:
+    _engine: MoonshineTranscriber
+    _pcm: bytearray = attrs.field(factory=bytearray, init=False)
+
+    def feed(self, pcm: bytes) -> None:
+        self._pcm += pcm
+
+    async def finish(self) -> str:
+        engine = self._engine
+        return await engine.worker.run(moonshine.transcribe, engine.model, bytes(self._pcm), engine.rate)
+
+
+@attrs.frozen
+class VoskTranscriber:
+    """Decodes while the caller speaks, in blocks of 100 ms."""
+
+    worker: EngineWorker
+    model: str
+    rate: int
+
+    def begin(self) -> Transcript:
+        return _VoskTranscript(self, f"utterance-{next(_keys)}")
+
+
+@attrs.define(eq=False)
+class _VoskTranscript:
+    _engine: VoskTranscriber
+    _key: str
+    _pcm: bytearray = attrs.field(factory=bytearray, init=False)
+    _fed: int = attrs.field(default=0, init=False)
+    _in_step: bool = attrs.field(default=True, init=False)
+
+    def feed(self, pcm: bytes) -> None:
+        self._pcm += pcm
+        if self._in_step and len(self._pcm) - self._fed >= self._engine.rate * VOSK_BLOCK_MS // 1000 * 2:
+            self._send_block()
+
+    async def finish(self) -> str:
+        engine = self._engine
+        self._send_block()
+        if self._in_step:
+            words = await engine.worker.run(vosk.finish, self._key)
+            if words is not None:
+                return words
+        # The worker was started again, or was too busy for a block: it hears the whole turn once more.
+        await engine.worker.run(vosk.discard, self._key)
+        await engine.worker.run(vosk.feed, engine.model, self._key, bytes(self._pcm), engine.rate)
+        return await engine.worker.run(vosk.finish, self._key) or ""
+
+    def _send_block(self) -> None:
+        block = bytes(self._pcm[self._fed :])
+        try:
+            if block:
+                self._engine.worker.post(vosk.feed, self._engine.model, self._key, block, self._engine.rate)
+        except ProviderUnavailable:
+            self._in_step = False
+        else:
+            self._fed = len(self._pcm)

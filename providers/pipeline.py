@@ -1,0 +1,420 @@
+"""An agent's session made of a Transcriber, a Responder and a Speaker; agentd takes the turns.
+
+Audio goes: `feed` -> voice activity -> endpointer -> transcriber; at the end of the caller's turn its words go to
+the responder, whose reply is cut into clauses while it is still being written, each spoken as soon as it is
+complete. One task answers turns, in order; an interruption cancels the answer it is at.
+"""
+
+import string
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import StrEnum
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import (
+    AgentText,
+    Audio,
+    CallerSpeechEnded,
+    CallerSpeechStarted,
+    CallerText,
+    CallInfo,
+    Capabilities,
+    Degraded,
+    Ended,
+    History,
+    NothingToSay,
+    Playout,
+    SayOutcome,
+    SegmentStart,
+    SessionEvent,
+    Speaker,
+    StageTiming,
+    UtteranceEnd,
+    UtteranceEnded,
+    UtteranceStarted,
+)
+from agentd.audio.endpoint import Boundary, Endpointer
+from agentd.errors import ProviderError
+from providers.clauses import ClauseCutter
+
+log = structlog.get_logger("providers.pipeline")
+
+EVENT_QUEUE = 256
+TURN_QUEUE = 8
+"""Turns of the caller that may wait for their answer; more means that nobody is answering."""
+FAILURES_IN_A_ROW = 2
+"""Answers that may fail before the session gives up: one may be an accident."""
+
+
+class Role(StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@attrs.frozen
+class Message:
+    """One message of the prompt."""
+
+    role: Role
+    text: str
+
+
+class VoiceDetector(Protocol):
+    """Speech probabilities of one caller's audio."""
+
+    def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
+        """Take slin audio; gives one probability for each window that is complete now."""
+        ...
+
+
+class Transcript(Protocol):
+    """One turn of the caller on its way to words."""
+
+    def feed(self, pcm: bytes) -> None:
+        """Take more of the turn's audio; never blocks."""
+        ...
+
+    async def finish(self) -> str:
+        """The words. Raises ProviderError. Cancelling gives them up."""
+        ...
+
+
+class Transcriber(Protocol):
+    """Speech to text."""
+
+    def begin(self) -> Transcript:
+        """A turn of the caller begins."""
+        ...
+
+
+class Responder(Protocol):
+    """The language model."""
+
+    def respond(self, messages: Sequence[Message]) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        """Stream a reply, piece by piece. Raises ProviderError; leaving the block stops the model."""
+        ...
+
+
+class Voice(Protocol):
+    """Text to speech."""
+
+    async def synthesise(self, text: str, rate: int) -> bytes:
+        """Speak a clause: slin at `rate` Hz. Raises ProviderError."""
+        ...
+
+
+@attrs.frozen
+class PipelineSettings:
+    """How a pipeline takes turns and what it begins and ends with. Times in ms unless the name says otherwise."""
+
+    prompt: str
+    start_ms: float
+    stop_ms: float
+    max_seconds: float
+    pre_roll_ms: float
+    threshold: float
+    window_ms: float
+    end_phrases: tuple[str, ...] = ()
+    farewell: str = ""
+
+
+@attrs.frozen
+class _Turn:
+    """A caller's turn that waits for its answer."""
+
+    transcript: Transcript
+    generation: int
+    ended_at: float
+
+
+@attrs.frozen
+class _Say:
+    """Words that wait to be spoken."""
+
+    text: str
+    generation: int
+    spoken: trio.Event
+
+
+@attrs.define(eq=False)
+class PipelineSession:
+    """See agentd.agent.AgentSession. Made by `open_pipeline`."""
+
+    call: CallInfo
+    history: History
+    playout: Playout
+    settings: PipelineSettings
+    detector: VoiceDetector
+    transcriber: Transcriber
+    responder: Responder
+    voice: Voice
+    observe_delay: Callable[[float], None]
+    _endpointer: Endpointer = attrs.field(init=False)
+    _pre_roll: deque[bytes] = attrs.field(init=False)
+    _transcript: Transcript | None = attrs.field(default=None, init=False)
+    _answering: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _utterances: int = attrs.field(default=0, init=False)
+    _unheard: dict[int, str] = attrs.field(factory=dict, init=False)
+    _failures: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings = self.settings
+        self._endpointer = Endpointer(
+            settings.start_ms, settings.stop_ms, settings.max_seconds * 1000, settings.threshold
+        )
+        self._pre_roll = deque()
+        self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
+        self._work_send, self._work = trio.open_memory_channel[_Turn | _Say](TURN_QUEUE)
+
+    _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
+    _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
+    _work_send: trio.MemorySendChannel[_Turn | _Say] = attrs.field(init=False, repr=False)
+    _work: trio.MemoryReceiveChannel[_Turn | _Say] = attrs.field(init=False, repr=False)
+
+    # --- the contract
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            takes_turns=False, truncates=True, speaks_verbatim=True, takes_text=True, takes_digits=True
+        )
+
+    @property
+    def events(self) -> AsyncIterator[SessionEvent]:
+        return self._events
+
+    def feed(self, pcm: bytes, at: float) -> None:
+        """Take caller audio: judge it, and keep it if it belongs to a turn."""
+        self.observe_delay(trio.current_time() - at)
+        probabilities = self.detector.feed(pcm, keep_open=self._endpointer.in_turn)
+        if self._transcript is not None:
+            self._transcript.feed(pcm)
+        else:
+            self._keep_pre_roll(pcm)
+        for probability in probabilities:
+            match self._endpointer.feed(probability, self.settings.window_ms):
+                case Boundary.STARTED:
+                    self._begin_turn(at)
+                case Boundary.ENDED:
+                    self._end_turn(at)
+                case Boundary.NONE:
+                    pass
+
+    def feed_text(self, text: str) -> None:
+        """Take text as a whole turn of the caller."""
+        now = trio.current_time()
+        self._emit(CallerSpeechStarted(now))
+        self._hand_over(_Turn(_Written(text), self.playout.generation, now), now)
+
+    def feed_digits(self, digits: str) -> None:
+        """Take DTMF digits as a turn that says so."""
+        self.feed_text(f"(pressed {' '.join(digits)})")
+
+    async def say(self, text: str) -> SayOutcome:
+        """Speak words, after what is being answered now."""
+        spoken = trio.Event()
+        await self._work_send.send(_Say(text, self.playout.generation, spoken))
+        await spoken.wait()
+        return SayOutcome.SPOKEN
+
+    def interrupt(self) -> None:
+        """Stop the answer in preparation. What was transcribed stays said."""
+        if self._answering is not None:
+            self._answering.cancel()
+
+    def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
+        """The history has the utterance now, as it was heard."""
+        self._unheard.pop(utterance, None)
+
+    # --- turns
+
+    def _keep_pre_roll(self, pcm: bytes) -> None:
+        """Keep what came before an onset is recognised: a first syllable is never lost."""
+        self._pre_roll.append(pcm)
+        longest = (self.settings.pre_roll_ms + self.settings.start_ms) / 1000 * self.call.rate * 2
+        while sum(map(len, self._pre_roll)) > longest + len(pcm):
+            self._pre_roll.popleft()
+
+    def _begin_turn(self, at: float) -> None:
+        self._transcript = self.transcriber.begin()
+        for pcm in self._pre_roll:
+            self._transcript.feed(pcm)
+        self._pre_roll.clear()
+        self._emit(CallerSpeechStarted(at))
+
+    def _end_turn(self, at: float) -> None:
+        assert self._transcript is not None
+        transcript, self._transcript = self._transcript, None
+        self._hand_over(
+            _Turn(transcript, self.playout.generation, at), at - self.settings.stop_ms / 1000
+        )
+
+    def _hand_over(self, turn: _Turn, last_speech_at: float) -> None:
+        try:
+            self._work_send.send_nowait(turn)
+        except trio.WouldBlock:
+            self._emit(Degraded(f"a turn was dropped: {TURN_QUEUE} wait for their answers already"))
+            self._emit(NothingToSay("too many turns wait"))
+            return
+        self._emit(CallerSpeechEnded(turn.ended_at, last_speech_at))
+
+    def _emit(self, event: SessionEvent) -> None:
+        try:
+            self._events_send.send_nowait(event)
+        except trio.WouldBlock:
+            log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
+
+    # --- answers
+
+    async def run(self) -> None:
+        """Answer turns until cancelled, or until the session ends itself."""
+        async for work in self._work:
+            match work:
+                case _Say(text, generation, spoken):
+                    with trio.CancelScope() as self._answering:
+                        await self._attempt(self._speak_alone, text, generation)
+                    spoken.set()
+                case _Turn():
+                    await self._attempt(self._answer, work)
+            self._answering = None
+
+    async def _attempt(self, do: Callable[..., object], *args: object) -> None:
+        """One answer; a provider's failure in it is told, and ends the session if it goes on failing."""
+        try:
+            await do(*args)  # type: ignore[misc]
+        except ProviderError as error:
+            self._failures += 1
+            self._emit(Degraded(str(error)))
+            if self._failures >= FAILURES_IN_A_ROW:
+                self._emit(Ended(str(error)))
+            else:
+                self._emit(NothingToSay("the answer failed"))
+        else:
+            self._failures = 0
+
+    async def _answer(self, turn: _Turn) -> None:
+        began = trio.current_time()
+        text = (await turn.transcript.finish()).strip()
+        self._emit(StageTiming("transcript", trio.current_time() - began))
+        if text:
+            self._emit(CallerText(text))
+            self.history.caller_said(text)
+        if self.playout.generation != turn.generation:
+            return  # the caller went on: the next turn's answer covers this one
+        if text and self._ends_the_call(text):
+            await self._leave(turn.generation)
+            return
+        if not self.history.turns or self.history.turns[-1].speaker is not Speaker.CALLER:
+            self._emit(NothingToSay("no words were recognised"))
+            return
+        with trio.CancelScope() as self._answering:
+            await self._respond(turn)
+
+    async def _respond(self, turn: _Turn) -> None:
+        """Stream the reply into clauses and the clauses into the playout."""
+        began = trio.current_time()
+        utterance = self._next_utterance()
+        cutter = ClauseCutter()
+        first_token = first_audio = False
+        async with self.responder.respond(self.messages()) as deltas:
+            async for delta in deltas:
+                if not first_token:
+                    first_token = True
+                    self._emit(StageTiming("first_token", trio.current_time() - began))
+                for clause in cutter.feed(delta):
+                    await self._speak(utterance, clause, turn.generation)
+                    if not first_audio:
+                        first_audio = True
+                        self._emit(StageTiming("first_audio", trio.current_time() - began))
+        for clause in cutter.flush():
+            await self._speak(utterance, clause, turn.generation)
+            if not first_audio:
+                first_audio = True
+                self._emit(StageTiming("first_audio", trio.current_time() - began))
+        if not first_audio:
+            self._emit(NothingToSay("the language model gave no words"))
+            return
+        await self._end_utterance(utterance, turn.generation)
+
+    async def _leave(self, generation: int) -> None:
+        if self.settings.farewell:
+            await self._speak_alone(self.settings.farewell, generation)
+        self._emit(Ended())
+
+    async def _speak_alone(self, text: str, generation: int) -> None:
+        utterance = self._next_utterance()
+        await self._speak(utterance, text, generation)
+        await self._end_utterance(utterance, generation)
+
+    def _next_utterance(self) -> int:
+        self._utterances += 1
+        return self._utterances
+
+    async def _speak(self, utterance: int, clause: str, generation: int) -> None:
+        pcm = await self.voice.synthesise(clause, self.call.rate)
+        if utterance not in self._unheard:
+            self._unheard[utterance] = ""
+            self._emit(UtteranceStarted(utterance))
+        self._unheard[utterance] = f"{self._unheard[utterance]} {clause}".strip()
+        self._emit(AgentText(utterance, clause))
+        await self.playout.put(SegmentStart(generation, utterance, clause))
+        await self.playout.put(Audio(generation, utterance, pcm, self.call.rate))
+
+    async def _end_utterance(self, utterance: int, generation: int) -> None:
+        await self.playout.put(UtteranceEnd(generation, utterance))
+        self._emit(UtteranceEnded(utterance))
+
+    def _ends_the_call(self, text: str) -> bool:
+        plain = f" {' '.join(text.lower().translate(_NO_PUNCTUATION).split())} "
+        return any(f" {phrase.lower()} " in plain for phrase in self.settings.end_phrases)
+
+    def messages(self) -> list[Message]:
+        """The prompt: system, then the history; what is being heard right now counts as said so far."""
+        messages = [Message(Role.SYSTEM, fill_in(self.settings.prompt, self.call))]
+        for turn in self.history.turns:
+            if turn.speaker is Speaker.CALLER:
+                messages.append(Message(Role.USER, turn.text))
+            elif text := turn.text or self._unheard.get(turn.utterance, ""):
+                messages.append(Message(Role.ASSISTANT, text))
+        return messages
+
+
+@attrs.frozen
+class _Written:
+    """A turn that came as text."""
+
+    text: str
+
+    def feed(self, pcm: bytes) -> None:
+        raise NotImplementedError("a written turn has no audio")
+
+    async def finish(self) -> str:
+        await trio.lowlevel.checkpoint()
+        return self.text
+
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def fill_in(prompt: str, call: CallInfo) -> str:
+    """Put the call's own values into a system prompt. Unknown braces stay as they are: prompts hold JSON too."""
+    for name in ("caller_number", "caller_name", "extension"):
+        prompt = prompt.replace(f"{{{name}}}", getattr(call, name) or "unknown")
+    return prompt
+
+
+@asynccontextmanager
+async def open_pipeline(session: PipelineSession) -> AsyncIterator[PipelineSession]:
+    """Run a session's task for as long as the block is entered."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.run)
+        try:
+            yield session
+        finally:
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,214 @@
+"""The files of asterisk_conf, loaded verbatim by a real Asterisk, do what they say."""
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import trio
+import trio_websocket
+
+from tests.lab.asterisk import ASTERISK_CONF, Prefix, PrivateAsterisk
+from tests.lab.measure import calibrate_echo, find, speech_spans
+from tests.lab.sip import CallRefused, SipCaller
+from tests.lab.speech import human_prompts, read_wav, silence
+
+pytestmark = pytest.mark.e2e
+pytest_plugins = ["tests.lab.fixtures"]
+
+EXTRA_DIALPLAN = """\
+exten => 600,1,Answer()
+ same => n,Echo()
+; Extensions as an administrator writes them.
+exten => support,1,Gosub(agentd-call,${EXTEN},1(default,external))
+exten => 7002,1,Set(AGENTD_FALLBACK=elsewhere,s,1)
+ same => n,Gosub(agentd-call,${EXTEN},1(default,external))
+exten => fork-a-fork,1,Goto(ai-agent-media-fork,7000,1)
+
+[elsewhere]
+exten => s,1,Verbose(1,elsewhere with ${AGENTD_RESULT})
+ same => n,Answer()
+ same => n,Echo()
+"""
+
+
+@pytest.fixture
+async def pbx(pbx_prefix: Prefix) -> AsyncIterator[PrivateAsterisk]:
+    async with PrivateAsterisk(pbx_prefix, extra_dialplan=EXTRA_DIALPLAN) as running:
+        yield running
+
+
+async def test_it_boots_with_the_files_as_they_are_and_complains_about_nothing(pbx: PrivateAsterisk) -> None:
+    assert pbx.complaints() == []
+    loaded = await pbx.cli("module show")
+    wanted = re.findall(r"^load = (\S+)$", (ASTERISK_CONF / "modules_agentd.conf").read_text("utf-8"), re.M)
+    assert wanted
+    assert [name for name in wanted if not re.search(rf"^{re.escape(name)} .*Running", loaded, re.M)] == []
+
+
+async def test_its_dialplan_has_the_sample_extensions_and_the_fork(pbx: PrivateAsterisk) -> None:
+    agentd = await pbx.cli("dialplan show agentd")
+    assert "'7000' =>" in agentd and "(default,external)" in agentd
+    assert "'7001' =>" in agentd and "(default,fork)" in agentd
+    fork = await pbx.cli("dialplan show ai-agent-media-fork")
+    assert "'_[0-9a-f].' =>" in fork
+    assert "AudioSocket(${AUDIOSOCKET_UUID},${AGENTD_SOCKET})" in fork
+    assert f"AGENTD_SOCKET=127.0.0.1:{pbx.agent_port}" in await pbx.cli("dialplan show globals")
+
+
+async def test_nothing_includes_the_fork(pbx: PrivateAsterisk) -> None:
+    everything = await pbx.cli("dialplan show")
+    assert "'ai-agent-media-fork'" not in re.findall(r"Include => +(\S+)", everything)
+    assert "Goto(ai-agent-media-fork" not in (ASTERISK_CONF / "extensions_agentd.conf").read_text("utf-8")
+
+
+async def test_the_sample_phone_reaches_the_agents_only(pbx: PrivateAsterisk) -> None:
+    endpoint = await pbx.cli("pjsip show endpoint agentd-phone")
+    assert re.search(r"^ context +: agentd$", endpoint, re.M)
+    assert re.search(r"^ direct_media +: false$", endpoint, re.M)
+    assert "InAuth:  agentd-phone-auth/agentd-phone" in endpoint
+
+
+async def test_ari_answers_the_user_agentd_and_nobody_else(pbx: PrivateAsterisk) -> None:
+    async with httpx.AsyncClient(base_url=pbx.ari_url, trust_env=False, timeout=5) as client:
+        right = (pbx.ari_user, pbx.ari_password)
+        assert (await client.get("/asterisk/info", auth=right)).status_code == 200
+        # May write: a variable is set, not only read.
+        variable = {"variable": "AGENTD_TEST", "value": "1"}
+        assert (await client.post("/asterisk/variable", params=variable, auth=right)).status_code == 204
+        for auth in [(pbx.ari_user, "CHANGE-ME"), ("asterisk", pbx.ari_password)]:
+            assert (await client.get("/asterisk/info", auth=auth)).status_code == 401
+
+
+@pytest.mark.parametrize("extension", ["7000", "7001", "support"])
+async def test_without_agentd_the_caller_hears_an_apology_and_the_call_ends(
+    pbx: PrivateAsterisk, pbx_prefix: Prefix, extension: str
+) -> None:
+    with trio.fail_after(20):
+        async with SipCaller().call(pbx.sip_uri(extension)) as call:
+            await call.ended.wait()
+    assert call.ended_by == "remote"
+    assert speech_spans(call.heard)
+    if prompts := [directory / "please-try-call-later.wav" for directory in pbx_prefix.sounds]:
+        assert find(read_wav(prompts[0]), call.heard).correlation > 0.9
+    assert "agentd: agent default: failed:unavailable" in pbx.log_path.read_text("utf-8")
+
+
+async def test_without_agentd_the_call_goes_to_the_fallback_that_was_set(pbx: PrivateAsterisk) -> None:
+    with trio.fail_after(20):
+        async with SipCaller().call(pbx.sip_uri("7002")) as call:
+            await trio.sleep(0.3)
+            assert not call.ended.is_set()
+    assert "elsewhere with failed:unavailable" in pbx.log_path.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("extension", "result", "logged"),
+    [
+        ("7000", "completed", "agentd-return,s,1"),
+        ("7000", "failed:provider", "agentd: agent default: failed:provider"),
+        ("7002", "failed:provider", "elsewhere with failed:provider"),
+    ],
+)
+async def test_a_call_that_is_handed_back_goes_on_as_its_result_says(
+    pbx: PrivateAsterisk, extension: str, result: str, logged: str
+) -> None:
+    auth = (pbx.ari_user, pbx.ari_password)
+    token = base64.b64encode(":".join(auth).encode()).decode()
+    events = f"ws://127.0.0.1:{pbx.http_port}/ari/events?app=agentd"
+
+    async def hand_back(websocket: trio_websocket.WebSocketConnection) -> None:
+        async with httpx.AsyncClient(base_url=pbx.ari_url, trust_env=False, timeout=5, auth=auth) as client:
+            start = json.loads(await websocket.get_message())
+            assert start["args"] == ["agent=default", "media=external"]
+            assert start["channel"]["dialplan"]["exten"] == extension
+            channel = f"/channels/{start['channel']['id']}"
+            await client.post(f"{channel}/answer")
+            await trio.sleep(0.3)
+            await client.post(f"{channel}/variable", params={"variable": "AGENTD_RESULT", "value": result})
+            await client.post(f"{channel}/continue")
+
+    with trio.fail_after(15):
+        async with trio_websocket.open_websocket_url(
+            events, extra_headers=[("Authorization", f"Basic {token}")]
+        ) as websocket:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hand_back, websocket)
+                async with SipCaller().call(pbx.sip_uri(extension)) as call:
+                    with trio.move_on_after(2):
+                        await call.ended.wait()
+    # Whoever gave up has apologised already; only the fallback keeps the call.
+    assert call.ended_by == ("local" if extension == "7002" else "remote")
+    assert speech_spans(call.heard) == []
+    assert logged in pbx.log_path.read_text("utf-8")
+
+
+async def test_an_extension_that_does_not_exist_is_refused(pbx: PrivateAsterisk) -> None:
+    with pytest.raises(CallRefused) as refused:
+        async with SipCaller().call(pbx.sip_uri("999")):
+            pass
+    assert refused.value.status == 404
+
+
+async def test_a_fork_connects_with_the_uuid_that_its_extension_spells(pbx: PrivateAsterisk) -> None:
+    listener = trio.socket.socket()
+    with listener:
+        await listener.bind(("127.0.0.1", pbx.agent_port))
+        listener.listen(1)
+        extension = "0123456789abcdef0123456789abcdef"
+        leg = {"endpoint": f"Local/{extension}@ai-agent-media-fork/n", "formats": "slin"}
+        away = {"context": "from-lab", "extension": "600", "priority": 1}
+        with trio.fail_after(10):
+            async with httpx.AsyncClient(base_url=pbx.ari_url, trust_env=False, timeout=5) as client:
+                auth = (pbx.ari_user, pbx.ari_password)
+                answer = await client.post("/channels", params={**leg, **away}, auth=auth)
+                assert answer.status_code == 200, answer.text
+            connection, _ = await listener.accept()
+            with connection:
+                stream = trio.SocketStream(connection)
+                received = b""
+                while len(received) < 19:
+                    received += await stream.receive_some(19 - len(received))
+    assert received == bytes([0x01, 0, 16]) + bytes.fromhex(extension)
+
+
+async def test_a_call_to_echo_hears_what_it_says_and_calibrates_the_lab(
+    pbx: PrivateAsterisk, pbx_prefix: Prefix
+) -> None:
+    prompts = {prompt.name: prompt for prompt in human_prompts(pbx_prefix)}
+    if not prompts:
+        pytest.skip(f"no recorded prompts with transcripts in {pbx_prefix.root}")
+    with trio.fail_after(30):
+        async with SipCaller().call(pbx.sip_uri("600"), caller_id="+4930123456", name="Ada") as call:
+            await call.play(silence(0.5) + prompts["please-try-call-later"].pcm())
+            shown = await pbx.cli("core show channels concise")
+            await trio.sleep(0.5)
+    assert "+4930123456" in shown
+    echo = calibrate_echo(call.said, call.heard)
+    print(f"calibration: heard {1000 * echo.at:.2f} ms after said, correlation {echo.correlation:.4f}")
+    print(call.line_stats())
+    assert echo.correlation > 0.99
+    assert 0 <= echo.at < 0.06
+    assert call.ended_by == "local"
+    assert call.line_stats().lost == 0
+
+
+async def test_nothing_of_a_call_that_is_cancelled_stays_at_the_pbx(pbx: PrivateAsterisk) -> None:
+    with trio.move_on_after(0.5):
+        async with SipCaller().call(pbx.sip_uri("600")):
+            await trio.sleep_forever()
+    with trio.fail_after(3):
+        while "PJSIP/" in await pbx.cli("core show channels concise"):  # noqa: ASYNC110
+            await trio.sleep(0.1)
+
+
+async def test_it_comes_back_on_the_same_ports_after_a_restart_and_after_a_crash(
+    pbx: PrivateAsterisk,
+) -> None:
+    for end in (pbx.stop, pbx.kill):
+        await end()
+        await pbx.restart()
+        async with SipCaller().call(pbx.sip_uri("600")) as call:
+            assert not call.ended.is_set()

@@ -1,0 +1,133 @@
+"""The SIP side of one call, over UDP: invite, acknowledge, hang up, and answer the far side's requests."""
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from .sip_message import Dialog, SipMessage, SipSyntaxError
+
+# Loopback and local networks: RFC 3261's T1 of 500 ms would only make a loss expensive.
+T1_SECONDS = 0.2
+BYE_SECONDS = 2.0
+CANCEL_SECONDS = 2.0
+
+
+class CallRefused(Exception):
+    """The far side answered the INVITE with `status` (3xx to 6xx), or not at all (408)."""
+
+    def __init__(self, uri: str, status: int, reason: str) -> None:
+        super().__init__(f"{uri} refused the call: {status} {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class Signalling:
+    """Requests and answers of one dialog. `socket` is the caller's, bound; `peer` is the PBX."""
+
+    def __init__(self, socket: trio.socket.SocketType, peer: tuple[str, int], dialog: Dialog) -> None:
+        self._socket = socket
+        self._peer = peer
+        self._dialog = dialog
+        self._ack: SipMessage | None = None
+        self._bye_answered = trio.Event()
+
+    async def invite(self, seconds: float) -> SipMessage:
+        """Call, and return the 200 when it is there; it is acknowledged.
+
+        Raises CallRefused, with status 408 after `seconds`. A call that is given up, by the deadline or by
+        cancellation, is taken back, so that no half-answered channel stays at the PBX.
+        """
+        settled = False
+        try:
+            with trio.move_on_after(seconds):
+                answer = await self._final_answer(self._dialog.invite(), math.inf)
+                settled = True
+                # A 200 without its ACK is a call that only the far side has.
+                with trio.move_on_after(T1_SECONDS, shield=True):
+                    return await self._settle(answer)
+        finally:
+            if not settled:
+                with trio.move_on_after(CANCEL_SECONDS, shield=True):
+                    await self._take_back()
+        raise CallRefused(self._dialog.uri, 408, f"no final answer within {seconds:g} s")
+
+    async def _settle(self, answer: SipMessage) -> SipMessage:
+        assert answer.status is not None
+        if answer.status >= 300:
+            await self._send(self._dialog.refused(answer))
+            raise CallRefused(self._dialog.uri, answer.status, answer.reason)
+        self._ack = self._dialog.accepted(answer)
+        await self._send(self._ack)
+        return answer
+
+    async def _take_back(self) -> None:
+        answer = await self._final_answer(self._dialog.cancel(), math.inf, to_method="INVITE")
+        if answer.status is not None and answer.status >= 300:
+            await self._send(self._dialog.refused(answer))
+            return
+        # The 200 crossed the CANCEL: the call is up and has to be hung up.
+        await self._send(self._dialog.accepted(answer))
+        await self._send(self._dialog.bye())
+
+    async def _final_answer(self, request: SipMessage, patience: float, to_method: str = "") -> SipMessage:
+        """The final answer to `request` or to the method named; sent again until one comes (timer A)."""
+        method = to_method or request.method
+        interval = T1_SECONDS
+        heard = False
+        await self._send(request)
+        while True:
+            with trio.move_on_after(patience if heard else interval) as waiting:
+                message = await self._receive()
+                if message.status is None:
+                    await self._send(message.response(200, "OK"))
+                elif message.method == method and message.status >= 200:
+                    return message
+                elif message.method in (method, request.method):
+                    heard = True
+            if waiting.cancelled_caught and not heard:
+                await self._send(request)
+                interval = min(2 * interval, 4.0)
+
+    async def serve(self, on_bye: Callable[[], None], sdp: str) -> None:
+        """Answer the far side's requests for as long as the call is; never returns."""
+        while True:
+            message = await self._receive()
+            if message.status is not None:
+                if message.method == "BYE" and message.status >= 200:
+                    self._bye_answered.set()
+                elif message.method == "INVITE" and message.status == 200 and self._ack is not None:
+                    # The far side has not had the ACK yet.
+                    await self._send(self._ack)
+            elif message.method == "BYE":
+                await self._send(message.response(200, "OK"))
+                on_bye()
+            elif message.method in ("INVITE", "UPDATE"):
+                # A re-INVITE keeps the session as it is.
+                headers = (("contact", self._dialog.contact), ("content-type", "application/sdp"))
+                await self._send(message.response(200, "OK", *headers, body=sdp))
+            elif message.method != "ACK":
+                await self._send(message.response(200, "OK"))
+
+    async def hang_up(self) -> None:
+        """Say BYE, until it is answered or BYE_SECONDS are over; needs `serve` to run beside it."""
+        bye = self._dialog.bye()
+        interval = T1_SECONDS
+        with trio.move_on_after(BYE_SECONDS, shield=True):
+            while not self._bye_answered.is_set():
+                await self._send(bye)
+                with trio.move_on_after(interval):
+                    await self._bye_answered.wait()
+                interval *= 2
+
+    async def _send(self, message: SipMessage) -> None:
+        await self._socket.sendto(message.render(), self._peer)
+
+    async def _receive(self) -> SipMessage:
+        while True:
+            datagram, _ = await self._socket.recvfrom(65535)
+            try:
+                return SipMessage.parse(datagram)
+            except SipSyntaxError:
+                # RFC 5626 keep-alives, or bytes of a stranger on this port: nobody to answer to.
+                continue

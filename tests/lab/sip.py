@@ -1,0 +1,215 @@
+"""A real SIP and RTP caller on Trio: places calls, speaks, listens, and keeps both on one time axis."""
+
+import contextlib
+import itertools
+import re
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import trio
+
+from .outgoing import CallEnded, Outgoing, Playing, Sent
+from .rtp import (
+    DIGITS,
+    FRAME_SECONDS,
+    PCMU,
+    RATE,
+    TELEPHONE_EVENT,
+    Arrival,
+    LineStats,
+    RtpPacket,
+    RtpSyntaxError,
+    lay_out,
+    line_stats,
+)
+from .signalling import CallRefused, Signalling
+from .sip_message import Dialog, media_address, offer
+from .speech import write_wav
+
+__all__ = ["Call", "CallEnded", "CallRefused", "Playing", "Sent", "SipCaller"]
+
+ANSWER_SECONDS = 15.0
+HANGUP_SECONDS = 3.0
+# Linux's socket(7): the kernel notes when a packet came, so a busy loop here spoils no measurement.
+SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@ll")
+
+
+class Call:
+    """A call that was answered. Audio is 8 kHz slin (16-bit, little-endian), 20 ms a packet.
+
+    Second 0 of the axis is the arrival of the 200 OK, `t0` on time.monotonic(); sample n of `heard` and of
+    `said` belongs to t0 + n / 8000, so delays are read off by comparing the two.
+    """
+
+    def __init__(self, rtp: trio.socket.SocketType, far: tuple[str, int], signalling: Signalling) -> None:
+        self.t0 = time.monotonic()
+        self._trio_t0 = trio.current_time()
+        self._rtp = rtp
+        self._far = far
+        self._signalling = signalling
+        self._outgoing = Outgoing()
+        self._arrivals: list[Arrival] = []
+        self._max_send_lag = 0.0
+        self.ended = trio.Event()
+        self.ended_by: Literal["local", "remote"] | None = None
+        self.ended_at: float | None = None
+        """Seconds on the axis."""
+        self.digits_heard: list[tuple[float, str]] = []
+        """Keys that the far side pressed, each with its second on the axis."""
+
+    @property
+    def now(self) -> float:
+        """Seconds on the axis."""
+        return time.monotonic() - self.t0
+
+    async def play(self, pcm: bytes) -> Sent:
+        """Say `pcm` after what is still to be said; returns when its last sample was sent, with the times.
+
+        Raises CallEnded if the call ends before. Cancelling the wait does not stop the audio.
+        """
+        return await self.play_nowait(pcm).wait()
+
+    def play_nowait(self, pcm: bytes) -> Playing:
+        """Say `pcm` after what is still to be said. Raises ValueError for none, half samples, or too many."""
+        return self._outgoing.say(pcm)
+
+    async def send_dtmf(self, digits: str) -> None:
+        """Press the keys one after the other, 100 ms each (RFC 4733); returns when the last one is up.
+
+        Raises ValueError for what is no key, CallEnded if the call ends before.
+        """
+        for digit in digits:
+            await self._outgoing.press(digit)
+
+    async def hangup(self) -> None:
+        """Hang up, unless the call has ended; returns when the far side knows, or has not answered in 2 s."""
+        if not self.ended.is_set():
+            self._end("local")
+            await self._signalling.hang_up()
+
+    @property
+    def heard(self) -> bytes:
+        """What came from the line from second 0 to now, or to the call's end."""
+        return lay_out(self._arrivals, self._samples())
+
+    @property
+    def said(self) -> bytes:
+        """What was sent, of the same length as `heard`; keys are silence."""
+        length = 2 * self._samples()
+        return bytes(self._outgoing.said[:length]).ljust(length, b"\0")
+
+    def save(self, heard_path: Path, said_path: Path) -> None:
+        """Write both recordings as 8 kHz wav files."""
+        write_wav(heard_path, self.heard)
+        write_wav(said_path, self.said)
+
+    def line_stats(self, start: float = 0.0, end: float | None = None) -> LineStats:
+        """How evenly packets came between two seconds of the axis (default: in all of the call)."""
+        last = self.now if end is None else end
+        return line_stats([one for one in self._arrivals if start <= one.at <= last], self._max_send_lag)
+
+    def _samples(self) -> int:
+        return int((self.now if self.ended_at is None else self.ended_at) * RATE)
+
+    def _end(self, by: Literal["local", "remote"]) -> None:
+        if not self.ended.is_set():
+            self.ended_by = by
+            self.ended_at = self.now
+            self.ended.set()
+            self._outgoing.close()
+
+    async def _serve_sip(self, sdp: str, listening: trio.CancelScope) -> None:
+        # Hanging up needs the answers of the far side, also when the call is being cancelled.
+        with listening:
+            await self._signalling.serve(lambda: self._end("remote"), sdp)
+
+    async def _send_rtp(self) -> None:
+        for number in itertools.count():
+            due = number * FRAME_SECONDS
+            await trio.sleep_until(self._trio_t0 + due)
+            if self.ended.is_set():
+                return
+            self._max_send_lag = max(self._max_send_lag, self.now - due)
+            for packet in self._outgoing.next_frame(number):
+                # The far side's port is closed a moment before its BYE arrives.
+                with contextlib.suppress(ConnectionRefusedError):
+                    await self._rtp.sendto(packet.render(), self._far)
+
+    async def _receive_rtp(self) -> None:
+        while not self.ended.is_set():
+            with contextlib.suppress(ConnectionRefusedError, RtpSyntaxError):
+                datagram, notes, _, _ = await self._rtp.recvmsg(2048, 64)
+                at = _arrival(notes) - self.t0
+                packet = RtpPacket.parse(datagram)
+                if packet.payload_type == PCMU:
+                    self._arrivals.append(Arrival(at, packet))
+                elif (
+                    packet.payload_type == TELEPHONE_EVENT
+                    and packet.marker
+                    and packet.payload[0] < len(DIGITS)
+                ):
+                    self.digits_heard.append((at, DIGITS[packet.payload[0]]))
+
+
+def _arrival(notes: list[tuple[int, int, bytes]]) -> float:
+    """When a packet came, on time.monotonic(), by the kernel's note."""
+    for level, kind, value in notes:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack(value)
+            age = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
+            return time.monotonic() - float(age) / 1e9
+    # Only packets that were under way when the option was set carry no note.
+    return time.monotonic()
+
+
+@attrs.frozen
+class SipCaller:
+    """A telephone without registration: u-law at 8 kHz, digits as RFC 4733, on `host`, ports of its own."""
+
+    host: str = "127.0.0.1"
+    answer_seconds: float = ANSWER_SECONDS
+
+    @asynccontextmanager
+    async def call(self, uri: str, *, caller_id: str = "caller", name: str = "") -> AsyncIterator[Call]:
+        """Call `uri` (`sip:7000@127.0.0.1:5060`) as `caller_id`, shown as `name`; the block runs once up.
+
+        From then on a packet is sent every 20 ms until the call ends. Leaving the block hangs up, also when
+        cancelled. What the block raises comes out in an exception group.
+
+        Raises CallRefused if the call is not answered with 200 within `answer_seconds` (then with status
+        408), ValueError for a URI that does not read `sip:USER@IPV4:PORT`.
+        """
+        target = re.fullmatch(r"sip:[^@\s]+@([\d.]+):(\d+)", uri)
+        if target is None:
+            raise ValueError(f"expected sip:USER@IPV4:PORT, got {uri!r}")
+        with (
+            trio.socket.socket(type=socket.SOCK_DGRAM) as sip,
+            trio.socket.socket(type=socket.SOCK_DGRAM) as rtp,
+        ):
+            rtp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            await sip.bind((self.host, 0))
+            await rtp.bind((self.host, 0))
+            sdp = offer(self.host, rtp.getsockname()[1])
+            dialog = Dialog(uri, caller_id, name, sip.getsockname(), sdp)
+            signalling = Signalling(sip, (target[1], int(target[2])), dialog)
+            answer = await signalling.invite(self.answer_seconds)
+            call = Call(rtp, media_address(answer.body), signalling)
+            listening = trio.CancelScope(shield=True)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call._serve_sip, sdp, listening)
+                nursery.start_soon(call._send_rtp)
+                nursery.start_soon(call._receive_rtp)
+                try:
+                    yield call
+                finally:
+                    with trio.move_on_after(HANGUP_SECONDS, shield=True):
+                        await call.hangup()
+                    listening.cancel()
+                    nursery.cancel_scope.cancel()
