@@ -10,6 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -68,7 +69,10 @@ def _networks(value: list[str]) -> str | None:
 def _url(value: str) -> str | None:
     if not value.startswith(("http://", "https://")):
         return "must begin with http:// or https://"
-    return "must hold no user or password: they would reach logs" if "@" in value else None
+    if "@" in value:
+        return "must hold no user or password: they would reach logs"
+    path = urlsplit(value).path
+    return f"must be http://host:port without the path {path!r}" if path else None
 
 
 def _absolute(value: str) -> str | None:

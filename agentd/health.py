@@ -15,6 +15,7 @@ from agentd.agent import Readiness
 from agentd.metrics import Metrics
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 @attrs.frozen
@@ -77,9 +78,12 @@ class HealthServer:
             )
             task_status.started(int(binds[0].rpartition(":")[2]))
 
-    async def _application(self, scope: Mapping[str, Any], receive: object, send: Send) -> None:
+    async def _application(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
         if scope["type"] != "http":
-            return  # lifespan and websocket: not ours
+            return
         if scope["method"] not in ("GET", "HEAD"):
             await _answer(send, 405, b"method not allowed\n", "text/plain")
         elif scope["path"] == "/health":
@@ -99,6 +103,15 @@ async def _serve(
     await hypercorn.trio.serve(
         application, config, shutdown_trigger=trio.sleep_forever, task_status=task_status
     )
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """ASGI's lifespan protocol; we have nothing to prepare."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: str) -> None:

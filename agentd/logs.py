@@ -94,7 +94,7 @@ def set_up_logging(settings: Logging, journal_socket: Path | None = None) -> Non
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level.value]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_NamedLogger,
         cache_logger_on_first_use=False,
     )
     for name in LIBRARY_LOGGERS:
@@ -112,6 +112,14 @@ class _IntoStructlog(logging.Handler):
         logger.log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)
 
 
-def _add_logger_name(_logger: object, _method: str, event: Event) -> Event:
-    event.setdefault("logger", event.pop("logger_name", ""))
+class _NamedLogger(structlog.PrintLogger):
+    """A logger that knows the name it was asked for by."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
+def _add_logger_name(logger: Any, _method: str, event: Event) -> Event:
+    event["logger"] = getattr(logger, "name", "")
     return event

@@ -87,10 +87,11 @@ def _strict(expected: str, *types: type) -> Callable[[Any, Any], Any]:
 
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
-    converter.register_structure_hook(str, _strict("a string", str))
-    converter.register_structure_hook(bool, _strict("true or false", bool))
-    converter.register_structure_hook(int, _strict("a whole number", int))
-    converter.register_structure_hook(float, _strict("a number", int, float))
+    # By predicate: a hook for str itself would catch its subclasses, the enums, too.
+    converter.register_structure_hook_func(lambda kind: kind is str, _strict("a string", str))
+    converter.register_structure_hook_func(lambda kind: kind is bool, _strict("true or false", bool))
+    converter.register_structure_hook_func(lambda kind: kind is int, _strict("a whole number", int))
+    converter.register_structure_hook_func(lambda kind: kind is float, _strict("a number", int, float))
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, StrEnum), _structure_enum
     )

@@ -11,7 +11,7 @@ import trio
 
 from agentd.ari.events import Channel, Event, Other, StasisEnd, StasisStart, parse_event
 from agentd.ari.rest import AriRest
-from agentd.errors import AriError, AriUnavailable, WebSocketError
+from agentd.errors import AriError, AriRejected, AriUnavailable, WebSocketError
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket
 
@@ -20,6 +20,7 @@ log = structlog.get_logger("agentd.ari")
 ROUTE_QUEUE = 128
 """Events that may wait for one call."""
 MAX_EVENT_BYTES = 1 << 18
+REGISTRATION_PATIENCE = 2.0
 ORPHAN_PATIENCE = 2.0
 """Seconds that an unowned caller channel may stay in our application before it is handed back."""
 
@@ -128,9 +129,7 @@ class AriClient:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(socket.run)
-                # An application that reconnects within a millisecond of its last close can be destroyed
-                # under the new connection (seen on 22.10): make sure that it is there.
-                await self.rest.application_channels(self.app)
+                await self._registered()
                 await self._reconcile()
                 self._set_connected(True)
                 log.info("ARI event stream is up", app=self.app, url=self.url)
@@ -141,6 +140,21 @@ class AriClient:
                 await self._pump(socket)
         except* (WebSocketError, AriError) as group:
             raise _innermost(group) from None
+
+    async def _registered(self) -> None:
+        """Wait until Asterisk has our application. It registers it just after it has opened the WebSocket; and
+        one that reconnects within a millisecond of its last close can be destroyed again (seen on 22.10)."""
+        with trio.move_on_after(REGISTRATION_PATIENCE):
+            while True:
+                try:
+                    await self.rest.application_channels(self.app)
+                except AriRejected as error:
+                    if error.status != 404:
+                        raise
+                    await trio.sleep(0.02)
+                else:
+                    return
+        raise AriError(f"Asterisk opened the event stream but does not know the application {self.app!r}")
 
     async def _pump(self, socket: WebSocket) -> None:
         dropped = 0
