@@ -1,0 +1,75 @@
+# agentd's recipes; `just` lists them. Everything is installed into .venv and below build/.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+python := ".venv/bin/python"
+export PYTHONDONTWRITEBYTECODE := "1"
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Install what the daemon and the demo need into .venv (again only when the lock file changed)
+setup: (_install "requirements.lock")
+
+# The same, and what tests and linters need
+setup-dev: (_install "requirements-dev.lock")
+
+_install lock:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -x {{ python }} || python3 -m venv .venv
+    stamp=".venv/installed-$(cat {{ lock }} pyproject.toml | sha256sum | cut -c1-16)"
+    test -e "$stamp" && exit 0
+    echo "Installing {{ lock }} into .venv"
+    {{ python }} -m pip install --quiet --disable-pip-version-check --progress-bar off \
+        --require-hashes -r {{ lock }}
+    {{ python }} -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+    touch "$stamp"
+
+# Place a real call to the embedded agent on a private Asterisk: `just demo`, or `just demo --talk`
+demo *args: setup
+    {{ python }} -m tests.lab.demo {{ args }}
+
+# Every test: unit, shell, end to end on a real private Asterisk; prints the coverage
+test *args: setup-dev
+    {{ python }} -m agentd models fetch embedded
+    {{ python }} -m pytest --cov --cov-report=term {{ args }}
+
+# Only the fast tests, without Asterisk and engines
+test-fast *args: setup-dev
+    {{ python }} -m pytest tests/unit tests/shell {{ args }}
+
+# ruff, mypy --strict, flake8-async, import-linter
+lint: setup-dev
+    {{ python }} -m ruff check .
+    {{ python }} -m ruff format --check .
+    {{ python }} -m mypy
+    {{ python }} -m flake8 --select ASYNC --enable-visitor-codes-regex 'ASYNC1|ASYNC2[0-4]' agentd providers tests/lab
+    .venv/bin/lint-imports
+
+# Start the private Asterisk and the daemon, and leave them up (Ctrl-C ends them)
+pbx-up: (demo "--talk")
+
+# Stop what `pbx-up` left behind, should it not have ended by itself
+pbx-down: setup
+    {{ python }} -m tests.lab.demo --down
+
+# Response delay at the caller's ear, file mode, 20 turns (writes build/bench/)
+bench-latency *args: setup-dev
+    {{ python }} -m tests.lab.bench_latency {{ args }}
+
+# Lag of the daemon's event loop while the engines work, against an idle loop (writes build/bench/)
+bench-loop *args: setup-dev
+    {{ python }} -m tests.lab.bench_loop {{ args }}
+
+# Install or upgrade on this PBX host, as root; with a ROOT, below that directory
+install-host root="":
+    systemd/install-host {{ if root == "" { "" } else { "--root " + root } }}
+
+# Write the lock files anew from pyproject.toml
+lock:
+    uv pip compile -q pyproject.toml --extra local --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-header --no-annotate -o requirements.lock
+    uv pip compile -q pyproject.toml --all-extras -c requirements.lock --universal --python-version 3.11 \
+        --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-dev.lock
