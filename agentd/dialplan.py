@@ -29,10 +29,14 @@ class StasisArguments:
 def parse_arguments(args: tuple[str, ...]) -> StasisArguments:
     """Read the arguments of Stasis(). Raises DialplanError naming the argument that is wrong."""
     agent, media = "", None
+    named: set[str] = set()
     for arg in args:
         name, equals, value = (part.strip() for part in arg.partition("="))
         if not equals:
             raise DialplanError(f"Stasis argument {arg!r} should be name=value, as in Stasis(agentd,agent=NAME)")
+        if name in named:
+            raise DialplanError(f"Stasis argument {name} is given twice; the second is {arg!r}")
+        named.add(name)
         if name == "agent":
             agent = value
         elif name == "media":

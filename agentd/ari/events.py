@@ -115,14 +115,14 @@ def parse_event(text: str | bytes) -> Event:
     """Read one event. Raises AriError when the text is not a JSON object with a type."""
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AriError(f"an ARI event that is not JSON ({error}): {text[:200]!r}") from error
     kind = raw.get("type") if isinstance(raw, dict) else None
     if not isinstance(kind, str):
         raise AriError(f"an ARI event without a type: {text[:200]!r}")
     try:
         return _parse(kind, raw)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise AriError(f"a malformed ARI event {kind} ({error!r}): {text[:200]!r}") from error
 
 
@@ -147,7 +147,8 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             return PlaybackFinished(_text(playback["id"]), channel, _text(playback.get("state")))
         case _:
             channel_raw = raw.get("channel")
-            return Other(kind, Channel.parse(channel_raw) if isinstance(channel_raw, dict) else None)
+            has_id = isinstance(channel_raw, dict) and channel_raw.get("id")
+            return Other(kind, Channel.parse(channel_raw) if has_id else None)
 
 
 def _text(value: object) -> str:

@@ -67,7 +67,7 @@ class PrivateAsterisk:
         agent_port: int | None = None,
         rtp_ports: int = 240,
     ) -> None:
-        self._prefix = prefix
+        self.prefix = prefix
         self._conf = conf
         self._extra_dialplan = extra_dialplan
         self._kept = directory
@@ -144,7 +144,7 @@ class PrivateAsterisk:
         asterisk_conf = str(self.directory / "etc" / "asterisk.conf")
         with trio.move_on_after(CLI_SECONDS):
             done = await trio.run_process(
-                [*self._prefix.command(), "-C", asterisk_conf, "-rx", command],
+                [*self.prefix.command(), "-C", asterisk_conf, "-rx", command],
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
@@ -186,7 +186,7 @@ class PrivateAsterisk:
         self._process = None
 
     async def _start(self) -> None:
-        command = [*self._prefix.command(), "-f", "-C", str(self.directory / "etc" / "asterisk.conf")]
+        command = [*self.prefix.command(), "-f", "-C", str(self.directory / "etc" / "asterisk.conf")]
         with (self.directory / "log" / "console.log").open("ab") as console:
             # Shielded: cancelled in here, a started process would belong to nobody.
             with trio.CancelScope(shield=True):
@@ -223,16 +223,16 @@ class PrivateAsterisk:
         sounds = self.directory / "data" / "sounds"
         sounds.mkdir()
         for name in ("documentation", "rest-api"):
-            if (self._prefix.data / name).exists():
-                (self.directory / "data" / name).symlink_to(self._prefix.data / name)
-        if self._prefix.sounds:
-            (sounds / "en").symlink_to(self._prefix.sounds[0])
+            if (self.prefix.data / name).exists():
+                (self.directory / "data" / name).symlink_to(self.prefix.data / name)
+        if self.prefix.sounds:
+            (sounds / "en").symlink_to(self.prefix.sounds[0])
         values = {
             "directory": self.directory,
             "run_directory": self._run_directory,
             "conf": self._conf,
-            "root": str(self._prefix.root).rstrip("/"),
-            "modules": self._prefix.modules,
+            "root": str(self.prefix.root).rstrip("/"),
+            "modules": self.prefix.modules,
             "sip_host": self.sip_host,
             "sip_port": self.sip_port,
             "http_port": self.http_port,

@@ -16,6 +16,7 @@ import trio
 from .asterisk import PrivateAsterisk
 
 START_SECONDS = 120
+POLL = 0.02
 STOP_SECONDS = 60
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +35,6 @@ class Daemon:
     health_port: int = 0
     lines: list[Line] = attrs.field(factory=list)
     on_line: Callable[[Line], None] | None = None
-    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def wait_for(
         self, event: str, timeout: float = 20.0, start: int = 0, **fields: object
@@ -48,7 +48,9 @@ class Daemon:
                     index += 1
                     if line.get("event") == event and fields.items() <= line.items():
                         return line
-                await self._news.wait()
+                if self.process.returncode is not None:
+                    break
+                await trio.sleep(POLL)  # not an event: the log may be read in another thread's loop
         raise DaemonFailed(f"no log line {event!r} with {fields} within {timeout} s; the last lines:\n{self.tail()}")
 
     def having(self, event: str, **fields: object) -> list[Line]:
@@ -89,21 +91,33 @@ class Daemon:
                 self.lines.append(line)
                 if self.on_line is not None:
                     self.on_line(line)
-            news, self._news = self._news, trio.Event()
-            news.set()
 
 
 def write_config(
-    path: Path, pbx: PrivateAsterisk, *, ari_url: str = "", agent: str = "", extra: str = ""
+    path: Path,
+    pbx: PrivateAsterisk,
+    *,
+    ari_url: str = "",
+    socket_port: int | None = None,
+    asterisk: str = "",
+    audiosocket: str = "",
+    extra: str = "",
+    agents: str = "[agents.default]",
 ) -> Path:
-    """A configuration for the private PBX: loopback, free ports, transcripts in the log."""
+    """A configuration for the private PBX: loopback, free ports, transcripts in the log.
+
+    `socket_port` is where agentd listens if something stands between it and the port Asterisk connects to.
+    """
     path.write_text(
         f"""
 [asterisk]
-url = "{ari_url or pbx.ari_url.removesuffix('/ari')}"
+url = "{ari_url or pbx.ari_url.removesuffix("/ari")}"
 require_at_start = true
+{asterisk}
 [audiosocket]
-port = {pbx.agent_port}
+port = {pbx.agent_port if socket_port is None else socket_port}
+advertise = "127.0.0.1:{pbx.agent_port}"
+{audiosocket}
 [media]
 directory = "{pbx.media_directory}"
 [health]
@@ -113,8 +127,7 @@ port = 0
 format = "json"
 transcripts = true
 {extra}
-[agents.default]
-{agent}
+{agents}
 """
     )
     return path

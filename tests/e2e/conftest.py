@@ -1,0 +1,138 @@
+"""One PBX and one daemon for all calls of a test session; tests that break them bring their own."""
+
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from tests.lab.asterisk import PrivateAsterisk
+from tests.lab.daemon import Daemon, environment, run_daemon, write_config
+from tests.lab.prefix import Prefix
+from tests.lab.proxy import Proxy, open_proxy
+
+pytest_plugins = ["tests.lab.fixtures"]
+
+SETTLE_SECONDS = 15
+DIALPLAN = """
+exten => 600,1,Answer()
+ same => n,Echo()
+exten => 7100,1,Gosub(agentd-call,${EXTEN},1(nobody,external))
+exten => 7102,1,Gosub(agentd-call,${EXTEN},1(silent,external))
+exten => 7103,1,Gosub(agentd-call,${EXTEN},1(silent,fork))
+"""
+AGENTS = """
+[agents.default]
+prompt = "You are a friendly telephone assistant. Answer in one short sentence."
+[agents.silent]
+greeting = ""
+"""
+
+
+def show(line: dict[str, Any]) -> None:
+    """The daemon's log becomes part of what pytest shows of a failed test."""
+    print(json.dumps(line))
+
+
+@attrs.define
+class Lab:
+    """A running PBX and daemon, with a cable in each of their connections that a test can pull.
+
+    They live in a Trio of their own in another thread, so that they outlast each test's; `inside` runs
+    something there.
+    """
+
+    pbx: PrivateAsterisk
+    daemon: Daemon
+    events: Proxy
+    audio: Proxy
+    token: trio.lowlevel.TrioToken
+
+    async def inside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function, sync or async, in the lab's own Trio."""
+
+        async def call() -> Any:
+            result = function(*args)
+            return await result if isinstance(result, Awaitable) else result
+
+        return await trio.to_thread.run_sync(
+            lambda: trio.from_thread.run(call, trio_token=self.token)
+        )
+
+    async def nothing_is_left(self) -> None:
+        """Fails if anything of any call is still there: on the PBX, in the daemon, or in the media directory."""
+        await self.daemon.until_idle(SETTLE_SECONDS)
+        left: dict[str, Any] = {"not looked": True}
+        with trio.move_on_after(SETTLE_SECONDS):
+            while left:
+                left = await self._left()
+                await trio.sleep(0.1)
+        assert not left, left
+
+    async def _left(self) -> dict[str, Any]:
+        channels = await self.pbx.cli("core show channels concise")
+        bridges = await self.pbx.cli("bridge show all")
+        files = sorted(path.name for path in Path(self.pbx.media_directory).glob("*.sln"))
+        metrics = await self.daemon.metrics()
+        found = {
+            "channels": channels.strip(),
+            "bridges": "\n".join(bridges.strip().splitlines()[1:]),
+            "files": files,
+            "sockets": "" if "agentd_audiosocket_connections 0.0" in metrics else "open",
+            "calls": "" if "agentd_calls_active 0.0" in metrics else "active",
+        }
+        return {what: where for what, where in found.items() if where}
+
+
+@pytest.fixture(scope="session")
+def lab(pbx_prefix: Prefix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The session's lab."""
+    directory = tmp_path_factory.mktemp("lab")
+    ready, stop = threading.Event(), trio.Event()
+    made: list[Lab] = []
+    failed: list[BaseException] = []
+
+    async def live() -> None:
+        async with AsyncExitStack() as stack:
+            pbx = await stack.enter_async_context(PrivateAsterisk(pbx_prefix, extra_dialplan=DIALPLAN))
+            events = await stack.enter_async_context(
+                open_proxy(("127.0.0.1", pbx.http_port), only=b"/ari/events")
+            )
+            audio = await stack.enter_async_context(open_proxy(("127.0.0.1", 0), pbx.agent_port))
+            config = write_config(
+                directory / "agent.toml",
+                pbx,
+                ari_url=f"http://127.0.0.1:{events.port}",
+                socket_port=0,
+                audiosocket="bind_timeout = 2.0\nreattach_tries = 3",
+                agents=AGENTS,
+            )
+            daemon = await stack.enter_async_context(run_daemon(config, environment(pbx), show))
+            audio.target = ("127.0.0.1", daemon.lines[0]["port"])
+            made.append(Lab(pbx, daemon, events, audio, trio.lowlevel.current_trio_token()))
+            ready.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            trio.run(live)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="lab")
+    thread.start()
+    ready.wait()
+    if failed:
+        raise failed[0]
+    yield made[0]
+    trio.from_thread.run_sync(stop.set, trio_token=made[0].token)
+    thread.join()
+    if failed:
+        raise failed[0]

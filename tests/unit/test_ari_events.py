@@ -1,0 +1,237 @@
+"""ARI's events as Asterisk 22 writes them; what agentd does not know is survived."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.ari.events import (
+    Channel,
+    ChannelDestroyed,
+    DtmfReceived,
+    Other,
+    PlaybackFinished,
+    PlaybackStarted,
+    StasisEnd,
+    StasisStart,
+    VarSet,
+    parse_event,
+)
+from agentd.errors import AriError
+
+CALLER = {
+    "id": "1763913912.7",
+    "name": "PJSIP/caller-00000003",
+    "state": "Ring",
+    "protocol_id": "Mhc7vZ0aTqW2",
+    "caller": {"name": "Ada Lovelace", "number": "100"},
+    "connected": {"name": "", "number": ""},
+    "accountcode": "",
+    "dialplan": {
+        "context": "from-internal",
+        "exten": "700",
+        "priority": 3,
+        "app_name": "Stasis",
+        "app_data": "agentd,agent=sales,media=external",
+    },
+    "creationtime": "2026-11-23T16:05:12.345+0000",
+    "language": "en",
+}
+READ = Channel("1763913912.7", "PJSIP/caller-00000003", "Ring", "100", "Ada Lovelace", "700")
+PLAYBACK = {
+    "id": "agentd-play-1",
+    "media_uri": "sound:/var/spool/agentd/media/u1",
+    "target_uri": "channel:1763913912.7",
+    "language": "en",
+    "state": "playing",
+}
+
+
+def event(kind: str, **fields: Any) -> str:
+    """An event with what Asterisk adds to every one."""
+    return json.dumps(
+        {
+            "type": kind,
+            "application": "agentd",
+            "timestamp": "2026-11-23T16:05:12.401+0000",
+            "asterisk_id": "02:42:ac:11:00:02",
+            **fields,
+        }
+    )
+
+
+def test_a_caller_enters_the_application_with_the_dialplan_s_arguments() -> None:
+    text = event("StasisStart", args=["agent=sales", "media=external"], channel=CALLER)
+    assert parse_event(text) == StasisStart(READ, ("agent=sales", "media=external"))
+
+
+def test_a_caller_enters_without_arguments() -> None:
+    assert parse_event(event("StasisStart", args=[], channel=CALLER)) == StasisStart(READ, ())
+    assert parse_event(event("StasisStart", channel=CALLER)) == StasisStart(READ, ())
+
+
+def test_a_caller_leaves_the_application() -> None:
+    assert parse_event(event("StasisEnd", channel=CALLER)) == StasisEnd(READ)
+
+
+def test_a_channel_is_destroyed_with_its_cause() -> None:
+    text = event("ChannelDestroyed", cause=16, cause_txt="Normal Clearing", tech_cause=0, channel=CALLER)
+    assert parse_event(text) == ChannelDestroyed(READ, 16)
+
+
+def test_a_digit_is_received() -> None:
+    text = event("ChannelDtmfReceived", digit="#", duration_ms=120, channel=CALLER)
+    assert parse_event(text) == DtmfReceived(READ, "#")
+
+
+def test_a_channel_variable_is_set() -> None:
+    text = event("ChannelVarset", variable="AUDIOSOCKET_UUID", value="3f0c2a7e", channel=CALLER)
+    assert parse_event(text) == VarSet(READ, "AUDIOSOCKET_UUID", "3f0c2a7e")
+
+
+def test_a_global_variable_is_nobody_s() -> None:
+    assert parse_event(event("ChannelVarset", variable="TRUNK", value="PJSIP/x")) == Other("ChannelVarset")
+
+
+def test_a_playback_on_a_channel_starts_and_finishes() -> None:
+    channel = Channel("1763913912.7")
+    assert parse_event(event("PlaybackStarted", playback=PLAYBACK)) == PlaybackStarted("agentd-play-1", channel)
+    done = {**PLAYBACK, "state": "done"}
+    assert parse_event(event("PlaybackFinished", playback=done)) == PlaybackFinished("agentd-play-1", channel, "done")
+
+
+def test_a_playback_that_failed_says_so() -> None:
+    finished = parse_event(event("PlaybackFinished", playback={**PLAYBACK, "state": "failed"}))
+    assert isinstance(finished, PlaybackFinished)
+    assert finished.state == "failed"
+
+
+def test_a_playback_on_a_bridge_belongs_to_no_channel() -> None:
+    started = parse_event(event("PlaybackStarted", playback={**PLAYBACK, "target_uri": "bridge:b-1"}))
+    assert started == PlaybackStarted("agentd-play-1", Channel(""))
+
+
+def test_an_event_that_agentd_does_not_read_keeps_its_channel() -> None:
+    text = event("ChannelHangupRequest", cause=16, channel=CALLER)
+    assert parse_event(text) == Other("ChannelHangupRequest", READ)
+
+
+def test_an_event_from_a_later_asterisk_is_survived() -> None:
+    assert parse_event(event("ChannelTeleported", destination={"planet": "Mars"})) == Other("ChannelTeleported")
+
+
+@pytest.mark.parametrize("channel", ["1763913912.7", 7, None, {}, {"name": "no id"}, ["a"]])
+def test_an_unknown_event_is_survived_whatever_it_calls_a_channel(channel: object) -> None:
+    assert parse_event(event("ChannelTeleported", channel=channel)) == Other("ChannelTeleported")
+
+
+def test_fields_from_a_later_asterisk_are_survived() -> None:
+    later = {**CALLER, "tenantid": "t1", "caller_rdnis": "", "mood": {"cheerful": True}}
+    assert parse_event(event("StasisStart", args=[], channel=later, weather="fine")) == StasisStart(READ)
+
+
+def test_a_caller_without_name_and_number_is_a_caller_all_the_same() -> None:
+    for caller in ({"name": "", "number": ""}, {"name": None, "number": None}, None):
+        started = parse_event(event("StasisStart", args=[], channel={**CALLER, "caller": caller}))
+        assert isinstance(started, StasisStart)
+        assert (started.channel.caller_name, started.channel.caller_number) == ("", "")
+
+
+def test_names_in_any_script_come_through() -> None:
+    started = parse_event(event("StasisStart", channel={**CALLER, "caller": {"name": "Zoë 山田", "number": "+49 1"}}))
+    assert isinstance(started, StasisStart)
+    assert started.channel.caller_name == "Zoë 山田"
+
+
+def test_bytes_are_read_as_text_is() -> None:
+    assert parse_event(event("StasisEnd", channel=CALLER).encode()) == StasisEnd(READ)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        (b"\xff\xfe{", "not JSON"),
+        ("[]", "without a type"),
+        ("null", "without a type"),
+        ('"StasisStart"', "without a type"),
+        ("{}", "without a type"),
+        ('{"type": 5}', "without a type"),
+        ('{"type": "StasisStart"}', "malformed ARI event StasisStart"),
+        ('{"type": "StasisEnd", "channel": null}', "malformed ARI event StasisEnd"),
+        ('{"type": "StasisEnd", "channel": {"name": "x"}}', "channel without an id"),
+        ('{"type": "StasisEnd", "channel": {"id": "1", "caller": "100"}}', "malformed ARI event StasisEnd"),
+        ('{"type": "StasisStart", "channel": {"id": "1"}, "args": 7}', "malformed ARI event StasisStart"),
+        ('{"type": "ChannelDtmfReceived", "channel": {"id": "1"}}', "malformed .*'digit'"),
+        ('{"type": "PlaybackFinished", "playback": []}', "malformed ARI event PlaybackFinished"),
+        ('{"type": "ChannelDestroyed", "channel": {"id": "1"}, "cause": "soon"}', "malformed .* ChannelDestroyed"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_the_reason(text: str | bytes, expected: str) -> None:
+    with pytest.raises(AriError, match=expected):
+        parse_event(text)
+
+
+def test_a_cause_beyond_all_numbers_is_malformed() -> None:
+    with pytest.raises(AriError, match="malformed ARI event ChannelDestroyed"):
+        parse_event('{"type": "ChannelDestroyed", "channel": {"id": "1"}, "cause": 1e999}')
+
+
+def test_json_nested_too_deeply_is_refused_like_any_other_nonsense() -> None:
+    with pytest.raises(AriError, match="not JSON"):
+        parse_event('{"type":' + "[" * 200_000)
+
+
+def test_the_error_shows_where_the_bad_event_begins_and_not_all_of_it() -> None:
+    with pytest.raises(AriError) as raised:
+        parse_event('{"type": "StasisEnd", "channel": ["' + "x" * 100_000 + '"]}')
+    assert '{"type": "StasisEnd"' in str(raised.value)
+    assert len(str(raised.value)) < 1000
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KNOWN = (
+    "StasisStart",
+    "StasisEnd",
+    "ChannelDestroyed",
+    "ChannelDtmfReceived",
+    "ChannelVarset",
+    "PlaybackStarted",
+    "PlaybackFinished",
+    "Dial",
+)
+nearly_channels = st.fixed_dictionaries(
+    {}, optional={name: json_values for name in ("id", "name", "state", "caller", "dialplan")}
+)
+nearly_events = st.fixed_dictionaries(
+    {"type": st.sampled_from(KNOWN)},
+    optional={
+        "channel": json_values | nearly_channels,
+        "playback": json_values
+        | st.fixed_dictionaries({}, optional={name: json_values for name in ("id", "target_uri", "state")}),
+        **{name: json_values for name in ("args", "cause", "digit", "variable", "value")},
+    },
+)
+
+
+@given(nearly_events | json_values)
+def test_json_of_any_shape_is_an_event_or_an_ari_error(raw: object) -> None:
+    try:
+        parse_event(json.dumps(raw))
+    except AriError:
+        pass
+
+
+@given(st.text() | st.binary())
+def test_text_and_bytes_of_any_kind_are_an_event_or_an_ari_error(text: str | bytes) -> None:
+    try:
+        parse_event(text)
+    except AriError:
+        pass

@@ -1,0 +1,65 @@
+"""What an extension asks for: Stasis(agentd,agent=NAME,media=WAY)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.dialplan import DialplanError, MediaWay, StasisArguments, parse_arguments
+
+
+def test_an_extension_that_asks_for_nothing_gets_the_configuration_s_defaults() -> None:
+    assert parse_arguments(()) == StasisArguments("", None)
+
+
+def test_an_extension_names_its_agent_and_its_media_way_in_either_order() -> None:
+    asked = StasisArguments("sales", MediaWay.FORK)
+    assert parse_arguments(("agent=sales", "media=fork")) == asked
+    assert parse_arguments(("media=fork", "agent=sales")) == asked
+
+
+@pytest.mark.parametrize("way", MediaWay)
+def test_every_media_way_can_be_asked_for(way: MediaWay) -> None:
+    assert parse_arguments((f"media={way}",)).media is way
+
+
+def test_spaces_that_the_dialplan_s_author_left_do_not_matter() -> None:
+    assert parse_arguments((" agent = sales ", " media= external")) == StasisArguments("sales", MediaWay.EXTERNAL)
+
+
+def test_an_empty_agent_is_the_default_one() -> None:
+    assert parse_arguments(("agent=",)) == StasisArguments()
+
+
+def test_a_name_may_hold_an_equals_sign() -> None:
+    assert parse_arguments(("agent=a=b",)).agent == "a=b"
+
+
+@pytest.mark.parametrize(
+    "argument, expected",
+    [
+        ("sales", r"'sales' should be name=value, as in Stasis\(agentd,agent=NAME\)"),
+        ("", "'' should be name=value"),
+        ("media=carrier-pigeon", "media='carrier-pigeon' should be external or fork"),
+        ("media=", "media='' should be external or fork"),
+        ("media=Fork", "media='Fork' should be external or fork"),
+        ("agnet=sales", "'agnet=sales' is unknown; there are agent=NAME and media=WAY"),
+        ("Agent=sales", "'Agent=sales' is unknown"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_words_for_the_dialplan_s_author(argument: str, expected: str) -> None:
+    with pytest.raises(DialplanError, match=expected):
+        parse_arguments((argument,))
+
+
+@pytest.mark.parametrize("arguments", [("agent=a", "agent=b"), ("media=fork", "media=external")])
+def test_an_argument_that_is_given_twice_is_refused(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(DialplanError, match="given twice"):
+        parse_arguments(arguments)
+
+
+@given(st.lists(st.text() | st.sampled_from(["agent=", "media=", "media=fork"])))
+def test_arguments_of_any_kind_are_read_or_refused(args: list[str]) -> None:
+    try:
+        parse_arguments(tuple(args))
+    except DialplanError:
+        pass
