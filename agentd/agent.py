@@ -81,7 +81,16 @@ class History:
         elif turn is not None and text:
             turn.text, turn.generated = text, generated
         elif turn is not None:
-            self.turns.remove(turn)
+            self._forget(turn)
+
+    def _forget(self, turn: Turn) -> None:
+        """Take a turn out; the caller's turns on either side of it become one."""
+        at = next(index for index, known in enumerate(self.turns) if known is turn)
+        del self.turns[at]
+        around = self.turns[max(at - 1, 0) : at + 1]
+        if [neighbour.speaker for neighbour in around] == [Speaker.CALLER, Speaker.CALLER]:
+            around[0].text += " " + around[1].text
+            del self.turns[at]
 
 
 class SayOutcome(StrEnum):

@@ -195,7 +195,9 @@ class Call:
         try:
             self._inbox_send.send_nowait(event)
         except trio.WouldBlock:
-            log.error("an event of the call found its inbox full and was dropped", event_type=type(event).__name__)
+            log.error(
+                "an event of the call found its inbox full and was dropped", event_type=type(event).__name__
+            )
 
     # --- the end
 
@@ -391,5 +393,3 @@ class Call:
         self.metrics.response_seconds.observe(delay)
         stages = {f"{stage}_ms": round(seconds * 1000) for stage, seconds in self._stages.items()}
         log.info("answer", utterance=utterance, response_ms=round(delay * 1000), **stages)
-
-

@@ -149,7 +149,11 @@ def doctor(arguments: argparse.Namespace) -> int:
     from agentd.doctor import examine, render
 
     findings = trio.run(examine, arguments.config, dict(os.environ))
-    print(json.dumps([finding.as_json() for finding in findings], indent=2) if arguments.json else render(findings))
+    print(
+        json.dumps([finding.as_json() for finding in findings], indent=2)
+        if arguments.json
+        else render(findings)
+    )
     return EXIT_FAILED if any(finding.failed for finding in findings) else EXIT_OK
 
 

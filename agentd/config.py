@@ -117,7 +117,9 @@ class AudioSocket:
     bind_grace: Annotated[
         float, text("Seconds that a connection waits for the event that names its UUID.", _not_negative)
     ] = 1.0
-    fork_context: Annotated[str, text("The dialplan context of the Local media fork.")] = "ai-agent-media-fork"
+    fork_context: Annotated[str, text("The dialplan context of the Local media fork.")] = (
+        "ai-agent-media-fork"
+    )
     reattach_tries: Annotated[
         int, text("Fresh media legs that are tried when a connection is lost.", _not_negative)
     ] = 3
@@ -260,7 +262,7 @@ def _parse_agent(
     name: str, table: Mapping[str, Any], problems: list[Problem], settings_class: Any
 ) -> AgentConfig:
     path = f"agents.{name}"
-    provider = table.get("provider", attrs.fields(AgentConfig).provider.default)
+    provider = table.get("provider", AgentConfig().provider)
     own = {key: value for key, value in table.items() if key != provider}
     agent = build(AgentConfig, own, path, problems, skip=("settings",), also=(str(provider),))
     try:
@@ -306,9 +308,7 @@ def _impossible(config: Config) -> list[Problem]:
     if same_port and (config.health.host == config.audiosocket.host or "0.0.0.0" in (config.health.host,)):
         problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
     if config.audiosocket.bind_grace >= config.audiosocket.bind_timeout:
-        problems.append(
-            Problem("audiosocket.bind_grace", "must be shorter than audiosocket.bind_timeout")
-        )
+        problems.append(Problem("audiosocket.bind_grace", "must be shorter than audiosocket.bind_timeout"))
     return problems
 
 
@@ -341,7 +341,7 @@ def sample_toml() -> str:
     from providers.registry import settings_class
 
     lines = [SAMPLE_HEAD, *sample(Config, "", skip=("agents",))]
-    provider = attrs.fields(AgentConfig).provider.default
+    provider = AgentConfig().provider
     lines += ["", "# --- Agents: as many as you like, each with a table [agents.NAME] of its own."]
     lines += sample(AgentConfig, "agents.default", skip=("settings",))
     lines += sample(settings_class(provider), f"agents.default.{provider}")

@@ -73,9 +73,7 @@ class HealthServer:
         config.h11_max_incomplete_size = 16384
         config.include_server_header = False
         async with trio.open_nursery() as nursery:
-            binds = await nursery.start(
-                _serve, self._application, config
-            )
+            binds = await nursery.start(_serve, self._application, config)
             task_status.started(int(binds[0].rpartition(":")[2]))
 
     async def _application(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:

@@ -111,14 +111,20 @@ class Reception:
             return await self._refuse(start, Result.REFUSED_AGENT, f"no agent is called {name!r}")
         if not entry.readiness.ready or entry.agent is None:
             return await self._refuse(start, Result.REFUSED_AGENT, f"{name}: {entry.readiness.detail}")
-        return await self._serve(start, route, entry, CallSettings(
-            greeting=entry.config.greeting,
-            media=arguments.media or self.config.calls.default_media,
-            reattach_tries=self.config.audiosocket.reattach_tries,
-            failure=entry.announcements.get("failure") or Announcement(sound=self.config.calls.failure_sound),
-            shutdown=entry.announcements.get("shutdown") or Announcement(),
-            log_transcripts=self.config.logging.transcripts,
-        ))
+        return await self._serve(
+            start,
+            route,
+            entry,
+            CallSettings(
+                greeting=entry.config.greeting,
+                media=arguments.media or self.config.calls.default_media,
+                reattach_tries=self.config.audiosocket.reattach_tries,
+                failure=entry.announcements.get("failure")
+                or Announcement(sound=self.config.calls.failure_sound),
+                shutdown=entry.announcements.get("shutdown") or Announcement(),
+                log_transcripts=self.config.logging.transcripts,
+            ),
+        )
 
     async def _refuse(self, start: StasisStart, result: Result, detail: str) -> Result:
         log.warning("caller handed back to the dialplan", result=str(result), detail=detail)

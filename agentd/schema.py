@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
-from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
@@ -55,8 +54,7 @@ class Setting:
     default: Any
 
 
-@cache
-def settings_of(cls: type) -> tuple[Setting, ...]:
+def settings_of(cls: Any) -> tuple[Setting, ...]:
     """The settings of a class, in order."""
     hints = get_type_hints(cls, include_extras=True)
     found = []
@@ -67,7 +65,7 @@ def settings_of(cls: type) -> tuple[Setting, ...]:
             about = next((extra for extra in extras if isinstance(extra, Text)), about)
         default = field.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-            default = default.factory()  # type: ignore[union-attr]
+            default = default.factory()
         found.append(Setting(field.name, hint, about.doc, about.checks, default))
     return tuple(found)
 
@@ -77,10 +75,10 @@ class _WrongType(Exception):
 
 
 def _strict(expected: str, *types: type) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, _type: Any) -> Any:
+    def structure(value: Any, kind: Any) -> Any:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise _WrongType(f"must be {expected}, not {_shown(value)}")
-        return float(value) if float in types else value
+        return kind(value)
 
     return structure
 
@@ -95,8 +93,12 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, StrEnum), _structure_enum
     )
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is list, _structure_list)
+    converter.register_structure_hook_func(_is_list, _structure_list)
     return converter
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list
 
 
 def _structure_enum(value: Any, kind: Any) -> Any:

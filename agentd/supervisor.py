@@ -183,5 +183,3 @@ async def _beat_listener(listener: AudioSocketListener, watch: ProgressWatch) ->
         if listener.listening:
             watch.beat(LISTENER, trio.current_time())
         await trio.sleep(PROGRESS_LIMITS[LISTENER] / 4)
-
-

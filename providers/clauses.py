@@ -8,7 +8,12 @@ FIRST_MIN = 10
 """Characters that the first clause has at least: below that, its sound ends before the next is ready."""
 LATER_MIN = 40
 LONGEST = 180
-_END = re.compile(r"[.!?;:。！？]+[\"')\]]*(?=\s)|,(?=\s)| [–—-] ")
+# Each alternative wants to see what follows (or ends in a space): so a clause is the same however its text came.
+_END = re.compile(
+    r"""[.!?;:]+["')\]*_`]*(?=\s)|,(?=\s)|\ [–—-]\ """
+    r"""|[。！？]+["')\]」』）”]*(?=[^。！？"')\]」』）”])"""  # written without spaces between sentences
+)
+_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|vs|e\.g|i\.e|[A-HJ-Z])\.$")
 _MARKUP = re.compile(r"[*_`#~|<>\[\]{}]+")
 _SPACE = re.compile(r"\s+")
 
@@ -43,9 +48,12 @@ class ClauseCutter:
     def _cut(self) -> int | None:
         least = FIRST_MIN if self._first else LATER_MIN
         for match in _END.finditer(self._text):
+            end = match.end()
+            if end > LONGEST:
+                break
             sentence = match.group().strip()[:1] in ".!?。！？"
-            if match.end() >= (FIRST_MIN if sentence else least):
-                return match.end()
+            if end >= (FIRST_MIN if sentence else least) and not _ABBREVIATION.search(self._text, 0, end):
+                return end
         if len(self._text) > LONGEST:
             return self._text.rfind(" ", 0, LONGEST) + 1 or LONGEST
         return None

@@ -251,9 +251,7 @@ class PipelineSession:
     def _end_turn(self, at: float) -> None:
         assert self._transcript is not None
         transcript, self._transcript = self._transcript, None
-        self._hand_over(
-            _Turn(transcript, self.playout.generation, at), at - self.settings.stop_ms / 1000
-        )
+        self._hand_over(_Turn(transcript, self.playout.generation, at), at - self.settings.stop_ms / 1000)
 
     def _hand_over(self, turn: _Turn, last_speech_at: float) -> None:
         try:

@@ -63,7 +63,9 @@ def find_provider(name: str) -> Provider:
     if point := _third_party().get(name):
         provider = point.load()
         if not isinstance(provider, Provider):
-            raise ConfigError(f"the entry point {point.value} of provider {name!r} is no providers.registry.Provider")
+            raise ConfigError(
+                f"the entry point {point.value} of provider {name!r} is no providers.registry.Provider"
+            )
         return provider
     near = get_close_matches(name, provider_names(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(provider_names())}"
@@ -73,5 +75,3 @@ def find_provider(name: str) -> Provider:
 def settings_class(name: str) -> type:
     """The settings class of a provider; loads no engine. Raises ConfigError for an unknown name."""
     return find_provider(name).settings
-
-

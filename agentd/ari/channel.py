@@ -164,9 +164,7 @@ class CallerChannel:
                     scope.cancel()
 
         with self.admission.expecting_unnamed():
-            await self.rest.originate_local(
-                media, far, self.client.app, uuid.hex, self.media.fork_context
-            )
+            await self.rest.originate_local(media, far, self.client.app, uuid.hex, self.media.fork_context)
             await self._enter(bridge, media)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(by_extension, nursery.cancel_scope)
@@ -200,7 +198,9 @@ class CallerChannel:
                 try:
                     await remove(part)
                 except AriError as error:
-                    log.warning("a part of the media leg could not be removed yet", part=part, error=str(error))
+                    log.warning(
+                        "a part of the media leg could not be removed yet", part=part, error=str(error)
+                    )
         if deadline.cancelled_caught:
             log.warning("removing the media leg took too long", bridge=bridge, deadline_s=TEARDOWN_DEADLINE)
 

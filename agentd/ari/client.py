@@ -268,4 +268,3 @@ def _innermost(group: BaseExceptionGroup[AriError | WebSocketError]) -> AriError
         error = error.exceptions[0]
     assert isinstance(error, AriError | WebSocketError)
     return error
-

@@ -129,7 +129,9 @@ def parse_event(text: str | bytes) -> Event:
 def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
     match kind:
         case "StasisStart":
-            return StasisStart(Channel.parse(raw["channel"]), tuple(_text(arg) for arg in raw.get("args") or ()))
+            return StasisStart(
+                Channel.parse(raw["channel"]), tuple(_text(arg) for arg in raw.get("args") or ())
+            )
         case "StasisEnd":
             return StasisEnd(Channel.parse(raw["channel"]))
         case "ChannelDestroyed":
@@ -147,10 +149,10 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             return PlaybackFinished(_text(playback["id"]), channel, _text(playback.get("state")))
         case _:
             channel_raw = raw.get("channel")
-            has_id = isinstance(channel_raw, dict) and channel_raw.get("id")
-            return Other(kind, Channel.parse(channel_raw) if has_id else None)
+            if isinstance(channel_raw, dict) and channel_raw.get("id"):
+                return Other(kind, Channel.parse(channel_raw))
+            return Other(kind)
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
-

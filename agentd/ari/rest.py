@@ -57,7 +57,9 @@ class AriRest:
             self.metrics.ari_request_failures.labels(method=method).inc()
             raise AriRejected(f"{what}: HTTP {answer.status_code} {_reason(answer)}", answer.status_code)
         if len(answer.content) > MAX_ANSWER:
-            raise AriError(f"{what}: an answer of {len(answer.content)} bytes; at most {MAX_ANSWER} are expected")
+            raise AriError(
+                f"{what}: an answer of {len(answer.content)} bytes; at most {MAX_ANSWER} are expected"
+            )
         if not answer.content:
             return None
         try:

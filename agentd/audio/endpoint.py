@@ -26,7 +26,8 @@ class Endpointer:
     max_ms: float
     threshold: float = 0.5
     release: float = 0.15
-    """A turn goes on while the probability is above threshold - release: hysteresis against fluttering."""
+    """A turn goes on while the probability is above threshold - release: hysteresis against fluttering. A low
+    threshold is released at its half: below 0 there is no probability, and the turn would never end."""
     in_turn: bool = attrs.field(default=False, init=False)
     _speech_ms: float = attrs.field(default=0.0, init=False)
     _silence_ms: float = attrs.field(default=0.0, init=False)
@@ -49,7 +50,7 @@ class Endpointer:
             self.in_turn, self._turn_ms, self._silence_ms = True, self._speech_ms, 0.0
             return Boundary.STARTED
         self._turn_ms += window_ms
-        if probability >= self.threshold - self.release:
+        if probability >= max(self.threshold - self.release, self.threshold / 2):
             self._silence_ms = 0.0
         else:
             self._silence_ms += window_ms

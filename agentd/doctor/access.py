@@ -18,10 +18,11 @@ READ, WRITE, ENTER = 4, 2, 1
 
 @attrs.frozen
 class Account:
-    """A user of this host with all its groups."""
+    """A user of this host with all its groups; `primary_gid` is the one that its new files get."""
 
     name: str
     uid: int
+    primary_gid: int
     gids: frozenset[int]
 
     def may(self, path: Path, wanted: int) -> bool:
@@ -64,14 +65,15 @@ def account(name: str, *more_groups: str) -> Account | None:
     except KeyError:
         return None
     gids = {*os.getgrouplist(name, entry.pw_gid), *_gids(more_groups)}
-    return Account(name, entry.pw_uid, frozenset(gids))
+    return Account(name, entry.pw_uid, entry.pw_gid, frozenset(gids))
 
 
 def daemon_account() -> Account:
     """Whom the daemon runs as: for root the service's user where there is one, else whoever asks."""
     if os.geteuid() == 0 and (service := account(SERVICE_USER, ASTERISK_GROUP)):
         return service
-    return Account(_user(os.geteuid()), os.geteuid(), frozenset({os.getegid(), *os.getgroups()}))
+    groups = frozenset({os.getegid(), *os.getgroups()})
+    return Account(_user(os.geteuid()), os.geteuid(), os.getegid(), groups)
 
 
 def asterisk_account() -> Account | None:

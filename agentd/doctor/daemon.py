@@ -57,7 +57,7 @@ async def find_daemon(config: Config) -> RunningDaemon:
 
 
 async def refused_connections(daemon: RunningDaemon) -> Mapping[str, float] | None:
-    """How many AudioSocket connections the daemon has refused so far, by reason; None where it cannot be asked."""
+    """AudioSocket connections that the daemon has refused so far, by reason; None if it cannot be asked."""
     try:
         text = (await _get(f"{daemon.url}/metrics")).text
         return {
@@ -93,7 +93,9 @@ async def examine_health(config: Config, daemon: RunningDaemon) -> Finding:
             if not state["ready"]
         ]
         return fail(
-            "health", f"agentd answers 503 at {daemon.url}/health: {'; '.join(wrong)}", "journalctl -u agentd -n 50"
+            "health",
+            f"agentd answers 503 at {daemon.url}/health: {'; '.join(wrong)}",
+            "journalctl -u agentd -n 50",
         )
     if health.get("version") != __version__:
         return warn(

@@ -1,5 +1,5 @@
-"""What the doctor found: one finding a check, and how findings are shown. Pure but for asking whether stdout is
-a terminal."""
+"""What the doctor found: one finding a check, and how findings are shown. Pure, but for asking whether stdout
+is a terminal."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 @attrs.frozen
 class Finding:
-    """One check: its name, how it ended, what was found, and what to do (commands and lines of configuration)."""
+    """One check: its name, how it ended, what was found, and what to do: commands, lines of configuration."""
 
     check: str
     state: State

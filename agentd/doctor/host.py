@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -63,11 +63,12 @@ def look_up_secrets(
 
 def key_names(settings: object) -> Iterator[str]:
     """The secrets that a provider's settings name: every `api_key_name` in them that is not empty."""
-    if not attrs.has(type(settings)):
+    schema: Any = type(settings)
+    if not attrs.has(schema):
         return
-    for field in attrs.fields(type(settings)):
-        value = getattr(settings, field.name)
-        if field.name == "api_key_name" and value:
+    for name in attrs.fields_dict(schema):
+        value = getattr(settings, name)
+        if name == "api_key_name" and value:
             yield value
         yield from key_names(value)
 
@@ -88,7 +89,8 @@ def _look_up(
     return None, fail(
         "secrets",
         f"{what} is missing: neither the environment has {name} nor systemd the credential {credential}",
-        f"on a PBX host run the doctor as root: it reads {credentials / credential}, which `agentd init` makes",
+        f"on a PBX host run the doctor as root: it reads {credentials / credential}",
+        "`agentd init` makes the ARI password and brings it into ari_agentd.conf",
         f"anywhere else: export {name}=...",
     )
 

@@ -36,6 +36,8 @@ LONGEST_SEGMENT = 8.0
 """Seconds of audio after which an utterance without segment marks is cut into the next file."""
 EVENT_PATIENCE = 0.4
 """Seconds beyond a file's own length before its end is asked for instead of waited for."""
+HANG_UP_NEWS = 0.5
+"""Seconds within which a hang-up that made a playback fail has made itself known."""
 CLEAN_UP_DEADLINE = 3.0
 _file_limiter = trio.CapacityLimiter(4)
 
@@ -199,6 +201,9 @@ class FilePlayback:
             del self._segments[segment.playback]
             self.metrics.playbacks.labels(outcome=segment.outcome).inc()
         if segment.outcome == "failed":
+            # Asterisk calls a playback failed also when the caller hangs up under it, and that news is on its
+            # way: it cancels us here.
+            await trio.sleep(HANG_UP_NEWS)
             raise PlaybackError(
                 f"Asterisk could not play {segment.media}: can its user read the media directory, and is "
                 "format_sln loaded? `agentd doctor` tells"

@@ -48,7 +48,9 @@ class PiperVoice:
     length_scale: float
 
     async def synthesise(self, text: str, rate: int) -> bytes:
-        return await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
+        return await self.worker.run(
+            piper.synthesise, self.voice, self.threads, self.length_scale, text, rate
+        )
 
 
 @attrs.define(eq=False)
@@ -126,7 +128,9 @@ class LocalAgent:
 
 
 @asynccontextmanager
-async def open_local_agent(name: str, config: AgentConfig, shared: SharedServices) -> AsyncIterator[LocalAgent]:
+async def open_local_agent(
+    name: str, config: AgentConfig, shared: SharedServices
+) -> AsyncIterator[LocalAgent]:
     """The agent with its engines loaded. Raises ProviderError when one cannot be loaded."""
     settings = config.settings
     assert isinstance(settings, LocalSettings)
@@ -142,9 +146,7 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
     ):
         responder = OpenAiResponder(settings.llm, _is_transcript(settings.llm), endpoint)
         voice = PiperVoice(tts, voice_path, settings.tts.threads, settings.tts.length_scale)
-        agent = LocalAgent(
-            name, config, settings, stt, stt_model, voice, responder, llm, detectors, shared
-        )
+        agent = LocalAgent(name, config, settings, stt, stt_model, voice, responder, llm, detectors, shared)
         try:
             began = trio.current_time()
             try:

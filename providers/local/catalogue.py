@@ -26,6 +26,10 @@ class ModelError(ProviderError):
     """A model file cannot be used; the message says which, why, and what to do."""
 
 
+class ModelFetchError(ModelError):
+    """The model could not be brought here; the message says what happened and what to do."""
+
+
 class ModelMissing(ModelError):
     """The model is not on this host; the message names the command that brings it."""
 

@@ -1,6 +1,6 @@
 """The language model's side of a pipeline: any OpenAI-compatible server, streaming, through the openai client."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -46,7 +46,9 @@ class OpenAiResponder:
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
             raise ProviderUnavailable(f"the language model's server: {error}") from error
         except openai.APIStatusError as error:
-            raise ProviderRejected(f"the language model's server refused: HTTP {error.status_code}") from error
+            raise ProviderRejected(
+                f"the language model's server refused: HTTP {error.status_code}"
+            ) from error
         except openai.OpenAIError as error:
             raise ProviderProtocolError(f"the language model's server: {error}") from error
 
@@ -92,7 +94,7 @@ class OpenAiResponder:
             max_tokens=settings.max_tokens,
         )
 
-    async def _deltas(self, stream: Any) -> AsyncIterator[str]:
+    async def _deltas(self, stream: Any) -> AsyncGenerator[str, None]:
         length = 0
         chunks = aiter(stream)
         while True:
@@ -108,7 +110,9 @@ class OpenAiResponder:
             if delta:
                 length += len(delta)
                 if length > MAX_REPLY:
-                    raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
+                    raise ProviderProtocolError(
+                        f"the language model's reply is longer than {MAX_REPLY} characters"
+                    )
                 yield delta
 
 

@@ -54,11 +54,12 @@ class LlmSettings:
     """The language model: any OpenAI-compatible server, or the embedded one."""
 
     base_url: Annotated[
-        str, text("An OpenAI-compatible server (http://host:port/v1); empty: agentd runs the model itself.", _url)
+        str,
+        text("An OpenAI-compatible server (http://host:port/v1); empty: agentd runs the model itself.", _url),
     ] = ""
-    model: Annotated[
-        str, text("The server's name for the model; embedded: name or path of a GGUF file.")
-    ] = "smollm2-135m"
+    model: Annotated[str, text("The server's name for the model; embedded: name or path of a GGUF file.")] = (
+        "smollm2-135m"
+    )
     api_key_name: Annotated[
         str, text("Environment variable or credential that holds the server's key; empty: no key.")
     ] = ""
@@ -67,7 +68,9 @@ class LlmSettings:
     ] = PromptStyle.AUTO
     temperature: Annotated[float, text("Randomness of the words.", _not_negative)] = 0.3
     max_tokens: Annotated[int, text("Longest reply in tokens.", _positive)] = 80
-    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", _positive)] = 8.0
+    timeout: Annotated[
+        float, text("Seconds that the server may be silent, before and in a reply.", _positive)
+    ] = 8.0
     threads: Annotated[int, text("Threads of the embedded model.", _positive)] = 2
     context: Annotated[int, text("Tokens of context a call has in the embedded model.", _positive)] = 2048
     slots: Annotated[int, text("Calls that the embedded model serves at once.", _positive)] = 4

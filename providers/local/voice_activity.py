@@ -71,7 +71,7 @@ class VoiceActivity:
 
     def _run(self, window: bytes) -> float:
         samples = np.frombuffer(window, dtype="<i2").astype(np.float32) / 32768.0
-        return float(self._silero.process(memoryview(samples)))
+        return float(self._silero.process(samples.data))
 
     def _gate_says_speech(self, pcm: bytes) -> bool:
         self._gate_buffer += pcm

@@ -75,7 +75,9 @@ class EngineWorker:
         try:
             self._send.send_nowait(job)
         except trio.WouldBlock:
-            raise ProviderUnavailable(f"{self.name}: {JOB_QUEUE} jobs wait already; the host is too slow") from None
+            raise ProviderUnavailable(
+                f"{self.name}: {JOB_QUEUE} jobs wait already; the host is too slow"
+            ) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ProviderUnavailable(f"{self.name}: the engine is being shut down") from None
         return job

@@ -60,9 +60,7 @@ class Lab:
             result = function(*args)
             return await result if isinstance(result, Awaitable) else result
 
-        return await trio.to_thread.run_sync(
-            lambda: trio.from_thread.run(call, trio_token=self.token)
-        )
+        return await trio.to_thread.run_sync(lambda: trio.from_thread.run(call, trio_token=self.token))
 
     async def nothing_is_left(self) -> None:
         """Fails if anything of any call is still there: on the PBX, in the daemon, or in the media directory."""

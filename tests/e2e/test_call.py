@@ -206,7 +206,9 @@ async def test_a_cut_audiosocket_is_replaced_and_the_conversation_goes_on(lab: L
     await lab.nothing_is_left()
 
 
-async def test_a_call_whose_audio_cannot_be_brought_back_hears_so_and_goes_on_in_the_dialplan(lab: Lab) -> None:
+async def test_a_call_whose_audio_cannot_be_brought_back_hears_so_and_goes_on_in_the_dialplan(
+    lab: Lab,
+) -> None:
     since = len(lab.daemon.lines)
     async with SipCaller().call(lab.pbx.sip_uri("7102")) as call:
         await lab.daemon.wait_for("state", start=since, after="live")
@@ -260,8 +262,10 @@ async def test_twenty_calls_at_once_are_all_greeted_and_leave_nothing(lab: Lab) 
             await trio.sleep(0.3)
             await call.hangup()
         spoken = call.heard
-        if max(spoken, default=0) and any(abs(int.from_bytes(spoken[i : i + 2], "little", signed=True)) > 1000
-                                          for i in range(0, len(spoken), 64)):
+        if max(spoken, default=0) and any(
+            abs(int.from_bytes(spoken[i : i + 2], "little", signed=True)) > 1000
+            for i in range(0, len(spoken), 64)
+        ):
             greeted_calls += 1
 
     async with trio.open_nursery() as nursery:

@@ -36,9 +36,7 @@ class Daemon:
     lines: list[Line] = attrs.field(factory=list)
     on_line: Callable[[Line], None] | None = None
 
-    async def wait_for(
-        self, event: str, timeout: float = 20.0, start: int = 0, **fields: object
-    ) -> Line:
+    async def wait_for(self, event: str, timeout: float = 20.0, start: int = 0, **fields: object) -> Line:
         """The first log line from `start` on with this event and these fields; DaemonFailed if none comes."""
         with trio.move_on_after(timeout):
             index = start
@@ -51,7 +49,9 @@ class Daemon:
                 if self.process.returncode is not None:
                     break
                 await trio.sleep(POLL)  # not an event: the log may be read in another thread's loop
-        raise DaemonFailed(f"no log line {event!r} with {fields} within {timeout} s; the last lines:\n{self.tail()}")
+        raise DaemonFailed(
+            f"no log line {event!r} with {fields} within {timeout} s; the last lines:\n{self.tail()}"
+        )
 
     def having(self, event: str, **fields: object) -> list[Line]:
         """Every log line so far with this event and these fields."""

@@ -38,9 +38,7 @@ async def transcribe(pcm: bytes) -> str:
 async def speak(text: str) -> bytes:
     """Words for a caller to say (8 kHz slin), with the silence around them that the start of a call needs."""
     voice = str(catalogue.locate(VOICE))
-    pcm = await trio.to_thread.run_sync(
-        partial(piper.synthesise, voice, 2, 1.0, text, RATE), limiter=_ear
-    )
+    pcm = await trio.to_thread.run_sync(partial(piper.synthesise, voice, 2, 1.0, text, RATE), limiter=_ear)
     return bytes(RATE) + pcm + bytes(RATE // 2)
 
 

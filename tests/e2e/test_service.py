@@ -1,0 +1,192 @@
+"""The daemon as systemd starts it: ExecStart to the letter, a notify socket, credentials, signals."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from agentd.install import init
+from tests.lab.asterisk import PrivateAsterisk
+from tests.lab.daemon import Daemon, run_daemon, write_config
+from tests.lab.hearing import words
+from tests.lab.prefix import Prefix
+from tests.lab.scene import words_heard
+from tests.lab.sip import SipCaller
+
+pytestmark = [pytest.mark.e2e, pytest.mark.engines]
+
+UNIT = Path(__file__).parents[2] / "systemd" / "agentd.service"
+
+
+class NotifySocket:
+    """systemd's end of sd_notify(3)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+        self.messages: list[str] = []
+
+    async def wait_for(self, wanted: str, timeout: float = 60.0) -> None:
+        with trio.fail_after(timeout):
+            while not any(wanted in message.splitlines() for message in self.messages):
+                try:
+                    self.messages.append(self._socket.recv(4096).decode())
+                except BlockingIOError:
+                    await trio.sleep(0.05)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def notify(tmp_path: Path) -> Iterator[NotifySocket]:
+    made = NotifySocket(tmp_path / "notify")
+    yield made
+    made.close()
+
+
+def exec_start(root: Path) -> tuple[str, ...]:
+    """ExecStart's words, with its two paths below `root` instead of below /."""
+    (line,) = re.findall(r"^ExecStart=(.+)$", UNIT.read_text(), re.MULTILINE)
+    return tuple(f"{root}{word}" if word.startswith("/") else word for word in shlex.split(line))
+
+
+def unit_environment() -> dict[str, str]:
+    """The Environment= lines of the unit."""
+    lines = re.findall(r"^Environment=(.+)$", UNIT.read_text(), re.MULTILINE)
+    return dict(pair.split("=", 1) for line in lines for pair in shlex.split(line))
+
+
+def installed(
+    root: Path, pbx: PrivateAsterisk, notify: NotifySocket
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Lay the host's files down below `root` as `agentd init` does; gives command and environment."""
+    with open(os.devnull, "w") as quiet:
+        init(root, out=quiet, asterisk="plain")
+    command = exec_start(root)
+    binary = Path(command[0])
+    binary.parent.mkdir(parents=True)
+    binary.symlink_to(Path(sys.executable).parent / "agentd")
+    write_config(Path(command[-1]), pbx, extra="[calls]\ndrain_timeout = 1.0")
+    credential = root / "etc/agentd/credentials/ari-password"
+    credential.write_text(pbx.ari_password)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "AGENTD_MODELS_DIR") if name in os.environ}
+    for name in ("XDG_DATA_HOME",):  # where this machine's models are; the unit's own is checked below
+        if name in os.environ:
+            kept[name] = os.environ[name]
+    environ = {
+        **{
+            name: value
+            for name, value in unit_environment().items()
+            if not name.startswith(("XDG_", "AGENTD_MODELS"))
+        },
+        **kept,
+        "CREDENTIALS_DIRECTORY": str(credential.parent),
+        "NOTIFY_SOCKET": str(notify.path),
+        "WATCHDOG_USEC": "2000000",
+    }
+    return command[:-2], environ
+
+
+async def test_started_as_the_unit_says_it_tells_ready_feeds_the_watchdog_reloads_and_drains(
+    pbx_prefix: Prefix, tmp_path: Path, notify: NotifySocket
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    async with PrivateAsterisk(pbx_prefix) as pbx:
+        command, environ = installed(root, pbx, notify)
+        assert not any(pbx.ari_password in word for word in command)
+        async with run_daemon(root / "etc/agentd/agent.toml", environ, command=command) as daemon:
+            await notify.wait_for("READY=1")
+            assert (await daemon.health())[0] == 200, "readiness came before ARI and the listener were up"
+            notify.messages.clear()
+            await notify.wait_for("WATCHDOG=1", timeout=5)
+
+            config = root / "etc/agentd/agent.toml"
+            config.write_text(config.read_text() + '\ngreeting = "Welcome to the new configuration."\n')
+            notify.messages.clear()
+            daemon.process.send_signal(signal.SIGHUP)
+            await notify.wait_for("RELOADING=1")
+            await notify.wait_for("READY=1")
+
+            config.write_text(config.read_text() + "\nnonsense = 1\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            refused = await daemon.wait_for("the new configuration is refused, the old one stays")
+            assert "agents.default.nonsense" in refused["error"]
+
+            await check_call_and_drain(daemon, pbx, notify)
+        assert daemon.process.returncode == 0
+        assert not list(Path(pbx.media_directory).glob("*.sln"))
+        assert "0 active channels" in await pbx.cli("core show channels")
+
+
+async def check_call_and_drain(daemon: Daemon, pbx: PrivateAsterisk, notify: NotifySocket) -> None:
+    """A call hears the new greeting; SIGTERM lets it finish up to the deadline, then announces the end."""
+    async with SipCaller().call(pbx.sip_uri("7000")) as call:
+        await daemon.wait_for("utterance heard")
+        notify.messages.clear()
+        daemon.process.send_signal(signal.SIGTERM)
+        await notify.wait_for("STOPPING=1")
+        with trio.fail_after(30):
+            await call.ended.wait()
+        assert call.ended_by == "remote"
+    heard = words(await words_heard(call, 0.0, call.now))
+    assert "welcome" in heard
+    assert "conversation" in heard, "the end was not announced"
+    assert (await daemon.wait_for("call ended"))["result"] == "shutdown"
+
+
+async def test_asterisk_restarted_in_the_middle_of_a_call(pbx_prefix: Prefix, tmp_path: Path) -> None:
+    """The call is gone with the PBX; agentd clears up, reconnects, and serves the next one."""
+    async with PrivateAsterisk(pbx_prefix) as pbx:
+        environ = {**os.environ, "AGENTD_ARI_PASSWORD": pbx.ari_password}
+        async with run_daemon(write_config(tmp_path / "agent.toml", pbx), environ) as daemon:
+            async with SipCaller().call(pbx.sip_uri("7000")) as call:
+                await daemon.wait_for("utterance heard")
+                since = len(daemon.lines)
+                await pbx.restart()
+                await daemon.wait_for("ARI event stream is up", start=since, timeout=40)
+                await daemon.wait_for("call ended", start=since, timeout=40)
+                await call.hangup()
+            await daemon.until_idle()
+            since = len(daemon.lines)
+            async with SipCaller().call(pbx.sip_uri("7001")) as call:
+                await daemon.wait_for("utterance heard", start=since)
+                await call.hangup()
+            await daemon.until_idle()
+        assert not list(Path(pbx.media_directory).glob("*.sln"))
+
+
+async def test_without_a_daemon_the_dialplans_fallback_takes_the_call(pbx_prefix: Prefix) -> None:
+    async with PrivateAsterisk(pbx_prefix) as pbx:
+        async with SipCaller().call(pbx.sip_uri("7000")) as call:
+            with trio.fail_after(20):
+                await call.ended.wait()
+        assert call.ended_by == "remote"
+        assert "sorry" in words(await words_heard(call, 0.0, call.now))
+
+
+async def test_a_refused_configuration_ends_the_daemon_with_status_2_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text("[asterisk]\nurll = 1\n")
+    with trio.fail_after(60):
+        ended = await trio.run_process(
+            [sys.executable, "-m", "agentd", "--config", str(config)],
+            capture_stderr=True,
+            check=False,
+            env={**os.environ, "AGENTD_ARI_PASSWORD": "x"},
+        )
+    assert ended.returncode == 2
+    assert b"asterisk.urll" in ended.stderr
+    assert b"did you mean 'url'" in ended.stderr

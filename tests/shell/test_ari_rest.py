@@ -1,0 +1,318 @@
+"""ARI requests: in memory, and over real sockets where httpx itself is what is tested."""
+
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock
+
+from agentd.ari.client import AriClient, try_leave
+from agentd.ari.rest import LAST_RESORT, AriRest, open_rest
+from agentd.errors import AriError, AriRejected, AriUnavailable
+from agentd.metrics import Metrics
+from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, basic_authorization
+
+CALLER = "1700000000.1"
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def asterisk() -> FakeAsterisk:
+    asterisk = FakeAsterisk()
+    asterisk.enter(CALLER)
+    return asterisk
+
+
+@pytest.fixture
+def rest(asterisk: FakeAsterisk, metrics: Metrics) -> AriRest:
+    return asterisk.rest(metrics)
+
+
+# --- what is asked
+
+
+async def test_requests_are_those_of_asterisk_s_own_documentation(
+    asterisk: FakeAsterisk, rest: AriRest
+) -> None:
+    await rest.answer(CALLER)
+    await rest.snoop(CALLER, "agentd", "snoop-1")
+    await rest.external_media("media-1", "agentd", "127.0.0.1:8090", "the-uuid", "slin")
+    await rest.originate_local("one", "two", "agentd", "00ff", "fork")
+    await rest.create_bridge("bridge-1")
+    await rest.add_to_bridge("bridge-1", "media-1")
+    await rest.play(CALLER, "play-1", "sound:/spool/x")
+    await rest.set_variable(CALLER, "AGENTD_RESULT", "completed")
+    await rest.continue_in_dialplan(CALLER)
+    requests = {str(request): request.params for request in asterisk.requests}
+    assert requests == {
+        f"POST /channels/{CALLER}/answer": {},
+        f"POST /channels/{CALLER}/snoop/snoop-1": {"spy": "in", "app": "agentd"},
+        "POST /channels/externalMedia": {
+            "channelId": "media-1",
+            "app": "agentd",
+            "external_host": "127.0.0.1:8090",
+            "encapsulation": "audiosocket",
+            "transport": "tcp",
+            "format": "slin",
+            "data": "the-uuid",
+        },
+        "POST /channels": {
+            "endpoint": "Local/00ff@fork/n",
+            "app": "agentd",
+            "channelId": "one",
+            "otherChannelId": "two",
+            "formats": "slin",
+        },
+        "POST /bridges/bridge-1": {"type": "mixing", "name": "bridge-1"},
+        "POST /bridges/bridge-1/addChannel": {"channel": "media-1"},
+        f"POST /channels/{CALLER}/play/play-1": {"media": "sound:/spool/x"},
+        f"POST /channels/{CALLER}/variable": {"variable": "AGENTD_RESULT", "value": "completed"},
+        f"POST /channels/{CALLER}/continue": {},
+    }
+
+
+async def test_an_id_with_a_slash_stays_one_part_of_the_path(asterisk: FakeAsterisk, metrics: Metrics) -> None:
+    with pytest.raises(AriRejected):
+        await asterisk.rest(metrics).answer("../../asterisk/modules?x=1#y")
+    assert asterisk.asked() == ["POST /channels/../../asterisk/modules?x=1#y/answer"]
+    assert asterisk.requests[0].params == {}
+
+
+# --- what comes back
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 500, 503])
+async def test_an_error_status_is_a_rejection_that_names_request_status_and_reason(
+    asterisk: FakeAsterisk, rest: AriRest, metrics: Metrics, status: int
+) -> None:
+    asterisk.rule("*", Answer.refusal(status, "Channel not in Stasis application"))
+    with pytest.raises(AriRejected) as caught:
+        await rest.answer(CALLER)
+    assert caught.value.status == status
+    assert str(caught.value) == (
+        f"ARI POST /channels/{CALLER}/answer: HTTP {status} Channel not in Stasis application"
+    )
+    failures = metrics.registry.get_sample_value("agentd_ari_request_failures_total", {"method": "POST"})
+    assert failures == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[1]", b"null", b'"no"', b"\xff\xfe"])
+async def test_a_refusal_may_have_any_body(asterisk: FakeAsterisk, rest: AriRest, body: bytes) -> None:
+    asterisk.rule("*", Answer(502, body))
+    with pytest.raises(AriRejected, match="HTTP 502"):
+        await rest.channels()
+
+
+async def test_a_401_says_where_to_look(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    asterisk.rule("*", Answer.refusal(401, "Authentication required"))
+    with pytest.raises(AriRejected, match=r"ari\.conf") as caught:
+        await rest.channels()
+    assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("body", [b"{", b"<html>", b"\xff\xfe\xfd"])
+async def test_an_answer_that_is_not_json_is_an_ari_error(
+    asterisk: FakeAsterisk, rest: AriRest, body: bytes
+) -> None:
+    asterisk.rule("*", Answer(200, body))
+    with pytest.raises(AriError, match="GET /channels: the answer is not JSON"):
+        await rest.channels()
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"7", b'"x"', b'{"a": 1}', b"[null]", b'["x"]', b"[{}]"])
+@pytest.mark.parametrize("ask", [AriRest.channels, AriRest.bridges])
+async def test_a_list_of_another_shape_is_an_ari_error_and_no_crash(
+    asterisk: FakeAsterisk, rest: AriRest, body: bytes, ask: Callable[[AriRest], Any]
+) -> None:
+    asterisk.rule("*", Answer(200, body))
+    with pytest.raises(AriError, match=r"ARI"):
+        await ask(rest)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"7", b'["x"]', b'{"channel_ids": 7}'])
+async def test_an_application_of_another_shape_is_an_ari_error_and_no_crash(
+    asterisk: FakeAsterisk, rest: AriRest, body: bytes
+) -> None:
+    asterisk.rule("*", Answer(200, body))
+    with pytest.raises(AriError, match=r"ARI"):
+        await rest.application_channels("agentd")
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_what_is_gone_already_counts_as_removed(
+    asterisk: FakeAsterisk, rest: AriRest, status: int
+) -> None:
+    asterisk.rule("DELETE *", Answer.refusal(status, "not found"))
+    await rest.hang_up(CALLER)
+    await rest.destroy_bridge("b")
+    await rest.stop_playback("p")
+
+
+async def test_what_cannot_be_removed_is_told(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    asterisk.rule("DELETE *", Answer.refusal(500, "no"))
+    with pytest.raises(AriRejected):
+        await rest.hang_up(CALLER)
+
+
+async def test_a_playback_exists_until_asterisk_knows_it_no_more(
+    asterisk: FakeAsterisk, rest: AriRest
+) -> None:
+    asterisk.playbacks["p"] = "sound:x"
+    assert await rest.playback_exists("p")
+    assert not await rest.playback_exists("q")
+    asterisk.rule("*", Answer.refusal(500, "no"))
+    with pytest.raises(AriRejected):
+        await rest.playback_exists("p")
+
+
+# --- deadlines and cancellation
+
+
+async def test_a_connection_that_is_closed_unanswered_is_unavailability(
+    asterisk: FakeAsterisk, rest: AriRest
+) -> None:
+    asterisk.rule("*", Answer(drop=True))
+    with pytest.raises(AriUnavailable, match="did not answer: ReadError"):
+        await rest.channels()
+
+
+async def test_a_request_that_httpx_itself_never_ends_is_given_up(
+    asterisk: FakeAsterisk, metrics: Metrics, autojump_clock: MockClock
+) -> None:
+    asterisk.slow("*", math.inf)
+    with pytest.raises(AriUnavailable, match="TooSlowError"):
+        await asterisk.rest(metrics, deadline=5.0).channels()
+    assert trio.current_time() == 5.0 + LAST_RESORT
+
+
+async def test_a_cancelled_request_is_finished_first_and_then_cancelled(
+    asterisk: FakeAsterisk, rest: AriRest, autojump_clock: MockClock
+) -> None:
+    asterisk.slow("*", 1.0)
+    with trio.move_on_after(0.5) as scope:
+        await rest.create_bridge("b")
+        pytest.fail("the cancellation takes effect after the answer")  # pragma: no cover
+    assert scope.cancelled_caught
+    assert trio.current_time() == 1.0
+    assert "b" in asterisk.bridges
+
+
+async def test_a_cancelled_request_hides_no_cancellation_behind_a_refusal(
+    asterisk: FakeAsterisk, rest: AriRest, autojump_clock: MockClock
+) -> None:
+    asterisk.slow("*", 1.0)
+    with trio.move_on_after(0.5) as scope:
+        await rest.answer("nobody")
+    assert scope.cancelled_caught
+
+
+# --- handing a channel back
+
+
+async def test_a_channel_is_handed_back_with_its_result(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    assert await try_leave(rest, CALLER, "completed")
+    assert asterisk.asked() == [f"POST /channels/{CALLER}/variable", f"POST /channels/{CALLER}/continue"]
+    assert asterisk.variables[CALLER] == {"AGENTD_RESULT": "completed"}
+
+
+@pytest.mark.parametrize("answer", [Answer.refusal(404, "gone"), Answer.refusal(500, "no"), Answer(drop=True)])
+async def test_handing_back_a_channel_that_is_gone_is_no_failure(
+    asterisk: FakeAsterisk, rest: AriRest, answer: Answer
+) -> None:
+    asterisk.rule("*", answer)
+    assert not await try_leave(rest, CALLER, "completed")
+
+
+# --- over real sockets
+
+
+async def test_real_requests_carry_the_password_in_the_basic_auth_header_only(
+    asterisk: FakeAsterisk, metrics: Metrics
+) -> None:
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(asterisk.serve)
+        async with open_rest(url, USER, PASSWORD, metrics) as rest:
+            assert set(await rest.channels()) == {CALLER}
+            await rest.answer(CALLER)
+        nursery.cancel_scope.cancel()
+    assert all(PASSWORD not in f"{request.path}{request.params}" for request in asterisk.requests)
+
+
+async def test_a_wrong_password_is_a_401_and_appears_nowhere(
+    asterisk: FakeAsterisk, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "another-secret-word"
+    caplog.set_level(logging.DEBUG)
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(asterisk.serve)
+        with structlog.testing.capture_logs() as logs:
+            async with open_rest(url, USER, secret, metrics) as rest:
+                with pytest.raises(AriRejected) as caught:
+                    await rest.channels()
+                assert not await try_leave(rest, CALLER, "completed")
+                client = AriClient(url, USER, secret, "agentd", rest, metrics, lambda start: None)
+                shown = [repr(rest), str(rest), repr(client), str(client)]
+        nursery.cancel_scope.cancel()
+    assert caught.value.status == 401
+    told: list[str] = [repr(caught.value), str(caught.value), repr(caught.value.__cause__), caplog.text, *shown]
+    told += [repr(entry) for entry in logs]
+    for text in told:
+        assert secret not in text
+        assert basic_authorization(USER, secret).removeprefix("Basic ") not in text
+
+
+async def test_nothing_listening_is_unavailability_within_the_deadline(metrics: Metrics) -> None:
+    async with open_rest("http://127.0.0.1:1", USER, PASSWORD, metrics) as rest:
+        with trio.fail_after(3), pytest.raises(AriUnavailable, match="did not answer: ConnectError") as caught:
+            await rest.channels()
+    assert PASSWORD not in repr(caught.value.__cause__)
+
+
+async def test_an_answer_that_does_not_come_is_unavailability_after_the_deadline(
+    asterisk: FakeAsterisk, metrics: Metrics
+) -> None:
+    asterisk.slow("*", math.inf)
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(asterisk.serve)
+        async with open_rest(url, USER, PASSWORD, metrics, deadline=0.1) as rest:
+            with trio.fail_after(3), pytest.raises(AriUnavailable, match="ReadTimeout"):
+                await rest.channels()
+        nursery.cancel_scope.cancel()
+
+
+async def test_httpcore_issue_1093_cancelled_requests_do_not_exhaust_the_pool(
+    asterisk: FakeAsterisk, metrics: Metrics
+) -> None:
+    """200 requests at once, each cancelled at another moment of its life; then one is answered at once, the
+    pool has its places back, and every slot of it is used again."""
+    asterisk.slow("GET /bridges", 0.02)
+    async with trio.open_nursery() as server:
+        url = await server.start(asterisk.serve)
+        async with open_rest(url, USER, PASSWORD, metrics, deadline=5.0) as rest:
+
+            async def cancelled_after(seconds: float) -> None:
+                with trio.move_on_after(seconds):
+                    await rest.bridges()
+
+            async with trio.open_nursery() as nursery:
+                for n in range(200):
+                    nursery.start_soon(cancelled_after, n * 0.0002)
+            pool = rest.client._transport._pool  # type: ignore[attr-defined]
+            assert not pool._requests, "no request waits for a connection that never comes"
+            assert all(connection.is_idle() or connection.is_closed() for connection in pool.connections)
+            with trio.fail_after(1.0):
+                assert set(await rest.channels()) == {CALLER}
+            with trio.fail_after(2.0):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(80):
+                        nursery.start_soon(partial(rest.channels))
+        server.cancel_scope.cancel()

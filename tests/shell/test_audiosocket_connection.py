@@ -1,0 +1,321 @@
+"""One AudioSocket connection against a scripted peer, on a clock of its own."""
+
+import math
+from uuid import uuid4
+
+import pytest
+import trio
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
+
+from agentd.audiosocket.connection import SEND_DEADLINE, AudioSocketConnection, LineFormat
+from agentd.audiosocket.frames import AudioFrame, DtmfFrame
+from agentd.errors import MediaProtocolError
+from agentd.metrics import Metrics
+from tests.shell.lines import SILENCE, ScriptedStream, audio_frame, dtmf_frame, uuid_frame
+
+LINE = LineFormat()
+UUID_SENT = uuid4()
+
+
+class Session:
+    """What a call would be: takes frames, gives none of its own."""
+
+    def __init__(self) -> None:
+        self.frames: list[AudioFrame | DtmfFrame] = []
+        self.times: list[float] = []
+        self.beats = 0
+
+    def receive(self, frame: AudioFrame | DtmfFrame, at: float) -> None:
+        self.frames.append(frame)
+        self.times.append(at)
+
+    def beat(self) -> None:
+        self.beats += 1
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def stream() -> ScriptedStream:
+    return ScriptedStream()
+
+
+@pytest.fixture
+def connection(stream: ScriptedStream, metrics: Metrics) -> AudioSocketConnection:
+    return AudioSocketConnection(stream, "192.0.2.7", metrics)
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session()
+
+
+async def serve(connection: AudioSocketConnection, session: Session) -> str:
+    return await connection.serve(LINE, session.receive, lambda: None, session.beat)
+
+
+def skipped(metrics: Metrics) -> float:
+    return metrics.registry.get_sample_value("agentd_line_frames_skipped_total") or 0.0
+
+
+# --- the handshake
+
+
+async def test_the_handshake_gives_the_uuid_and_answers_with_silence_at_once(
+    connection: AudioSocketConnection, stream: ScriptedStream, autojump_clock: MockClock
+) -> None:
+    stream.say(uuid_frame(UUID_SENT))
+    assert (await connection.handshake(LINE)).uuid == UUID_SENT
+    assert stream.calls == [(0.0, SILENCE)]
+
+
+async def test_the_uuid_may_come_byte_by_byte(
+    connection: AudioSocketConnection, stream: ScriptedStream
+) -> None:
+    for byte in uuid_frame(UUID_SENT):
+        stream.say(bytes([byte]))
+    assert (await connection.handshake(LINE)).uuid == UUID_SENT
+
+
+async def test_audio_that_came_with_the_uuid_reaches_the_call(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session
+) -> None:
+    stream.say(uuid_frame(UUID_SENT) + audio_frame(b"\x01\x02" * 160) + audio_frame(b"\x03\x04" * 160)[:7])
+    await connection.handshake(LINE)
+    stream.say(audio_frame(b"\x03\x04" * 160)[7:])
+    stream.end()
+    assert await serve(connection, session) == "closed by Asterisk"
+    assert session.frames == [AudioFrame(8000, b"\x01\x02" * 160), AudioFrame(8000, b"\x03\x04" * 160)]
+
+
+@pytest.mark.parametrize(
+    "first", [audio_frame(), dtmf_frame("5"), b"\x00\x00\x00", b"\xff\x00\x01\x04", b"\x42\x00\x00"]
+)
+async def test_the_first_frame_must_be_a_uuid(
+    connection: AudioSocketConnection, stream: ScriptedStream, first: bytes
+) -> None:
+    stream.say(first)
+    with pytest.raises(MediaProtocolError, match=r"first frame must be a UUID, 192\.0\.2\.7 sent"):
+        await connection.handshake(LINE)
+    assert not stream.calls
+
+
+async def test_a_peer_that_closes_before_its_uuid_is_told_as_such(
+    connection: AudioSocketConnection, stream: ScriptedStream
+) -> None:
+    stream.say(uuid_frame(UUID_SENT)[:10])
+    stream.end()
+    with pytest.raises(MediaProtocolError, match="before it sent a UUID"):
+        await connection.handshake(LINE)
+
+
+async def test_a_handshake_that_never_comes_is_ended_by_its_caller_s_deadline(
+    connection: AudioSocketConnection, autojump_clock: MockClock
+) -> None:
+    with pytest.raises(trio.TooSlowError), trio.fail_after(2.0):
+        await connection.handshake(LINE)
+    assert trio.current_time() == 2.0
+
+
+# --- the writer
+
+
+async def test_a_frame_of_silence_goes_out_every_20_ms_on_the_absolute_clock(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    with trio.move_on_after(1.99):
+        await serve(connection, session)
+    assert [at for at, _ in stream.calls] == pytest.approx([n * 0.02 for n in range(100)])
+    assert session.beats == 100
+
+
+async def test_slow_sends_do_not_shift_the_clock(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.stall = 0.013
+    with trio.move_on_after(1.99):
+        await serve(connection, session)
+    assert [at for at, _ in stream.calls] == pytest.approx([n * 0.02 for n in range(100)])
+
+
+async def test_header_and_payload_leave_in_one_send(
+    connection: AudioSocketConnection, stream: ScriptedStream, autojump_clock: MockClock
+) -> None:
+    frames = iter([b"\x01\x00" * 160, None, b"\x02\x00" * 160])
+    with trio.move_on_after(0.05):
+        await connection.serve(LINE, lambda frame, at: None, lambda: next(frames), lambda: None)
+    assert [data for _, data in stream.calls] == [
+        audio_frame(b"\x01\x00" * 160),
+        SILENCE,
+        audio_frame(b"\x02\x00" * 160),
+    ]
+
+
+async def test_a_line_of_16_khz_sends_its_own_kind(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    with trio.move_on_after(0.01):
+        await connection.serve(LineFormat(16000), session.receive, lambda: None, session.beat)
+    assert stream.calls == [(0.0, b"\x12\x02\x80" + bytes(640))]
+
+
+async def test_a_writer_that_wakes_up_late_goes_on_from_now_without_a_burst(
+    connection: AudioSocketConnection,
+    stream: ScriptedStream,
+    metrics: Metrics,
+    autojump_clock: MockClock,
+) -> None:
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 10:  # the loop stands still for half a second
+            autojump_clock.jump(0.51)
+
+    with trio.move_on_after(1.005):
+        await connection.serve(LINE, lambda frame, at: None, lambda: None, beat)
+    times = [at for at, _ in stream.calls]
+    assert times[9:12] == pytest.approx([0.18, 0.69, 0.70]), "what was missed is not sent after the fact"
+    assert times[-1] == pytest.approx(1.0), "and the clock is the old one"
+    assert len(times) + skipped(metrics) == 51
+
+
+async def test_a_writer_that_is_one_frame_late_sends_every_frame(
+    connection: AudioSocketConnection, stream: ScriptedStream, metrics: Metrics, autojump_clock: MockClock
+) -> None:
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 10:
+            autojump_clock.jump(0.03)
+
+    with trio.move_on_after(0.99):
+        await connection.serve(LINE, lambda frame, at: None, lambda: None, beat)
+    assert len(stream.calls) == 50
+    assert skipped(metrics) == 0
+
+
+async def test_asterisk_that_accepts_no_more_audio_ends_the_connection(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.stall = math.inf
+    assert await serve(connection, session) == f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
+    assert trio.current_time() == SEND_DEADLINE
+    assert session.beats == 0
+
+
+async def test_a_send_to_a_broken_connection_ends_it(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session
+) -> None:
+    stream.broken = True
+    assert await serve(connection, session) == "connection broke: connection reset"
+
+
+async def test_a_real_peer_that_does_not_read_holds_up_only_the_writer(
+    metrics: Metrics, session: Session, autojump_clock: MockClock
+) -> None:
+    near, far = lockstep_stream_pair()
+    connection = AudioSocketConnection(near, "127.0.0.1", metrics)
+    async with trio.open_nursery() as nursery:
+
+        async def talk() -> None:
+            for _ in range(90):
+                await far.send_all(audio_frame())
+                await trio.sleep(0.02)
+
+        nursery.start_soon(talk)
+        reason = await serve(connection, session)
+        assert len(session.frames) == 90, "the reader goes on while the writer waits"
+        assert reason == f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
+
+
+# --- the reader
+
+
+async def test_the_reader_always_drains_while_the_writer_stalls(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.stall = math.inf
+    for _ in range(500):
+        stream.say(audio_frame())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, connection, session)
+        await trio.sleep(1.0)
+        assert stream.unread() == 0
+        assert len(session.frames) == 500
+        nursery.cancel_scope.cancel()
+
+
+async def test_frames_carry_the_time_of_their_arrival(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, connection, session)
+        await trio.sleep(0.5)
+        stream.say(audio_frame())
+        await trio.sleep(0.25)
+        stream.say(dtmf_frame("7"))
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert session.times == pytest.approx([0.5, 0.75])
+    assert session.frames[1] == DtmfFrame("7")
+
+
+@pytest.mark.parametrize(
+    ("arrives", "reason"),
+    [
+        (audio_frame()[:100], "connection cut inside a frame"),
+        (audio_frame(), "closed by Asterisk"),
+        (b"\x00\x00\x00", "hangup frame from Asterisk"),
+        (b"\xff\x00\x01\x04", "error frame from Asterisk, code 4"),
+        (b"\xff\x00\x00", "error frame from Asterisk, code None"),
+        (uuid_frame(UUID_SENT), f"second UUID frame ({UUID_SENT})"),
+        (b"\x10\xff\xff", "protocol error: frame of kind 0x10 announces 65535 bytes"),
+        (b"\x03\x00\x02\x31\x32", "protocol error: a DTMF frame holds one ASCII character"),
+        (b"RESET", "connection broke: connection reset"),
+    ],
+)
+async def test_it_tells_why_a_connection_ended(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, arrives: bytes, reason: str
+) -> None:
+    stream.say(arrives)
+    stream.end()
+    assert (await serve(connection, session)).startswith(reason)
+
+
+async def test_nothing_after_a_hangup_frame_reaches_the_call(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session
+) -> None:
+    stream.say(audio_frame() + b"\x00\x00\x00" + audio_frame())
+    await serve(connection, session)
+    assert len(session.frames) == 1
+
+
+async def test_unknown_kinds_are_skipped_and_counted(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, metrics: Metrics
+) -> None:
+    stream.say(b"\x42\x00\x03abc" + audio_frame() + b"\x43\x00\x00")
+    stream.end()
+    assert await serve(connection, session) == "closed by Asterisk"
+    assert len(session.frames) == 1
+    assert metrics.registry.get_sample_value("agentd_audiosocket_unknown_frames_total") == 2
+
+
+async def test_no_task_is_left_when_the_peer_ends_the_connection(
+    metrics: Metrics, session: Session, autojump_clock: MockClock
+) -> None:
+    near, far = memory_stream_pair()
+    connection = AudioSocketConnection(near, "127.0.0.1", metrics)
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, connection, session)
+        await trio.sleep(0.1)
+        await far.send_eof()  # EOF of their half: ours may still be written to
+        await trio.sleep(0.1)
+        assert trio.lowlevel.current_statistics().tasks_living == before

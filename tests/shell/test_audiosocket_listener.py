@@ -1,0 +1,323 @@
+"""Who may connect to the AudioSocket listener: over real TCP, with small real deadlines."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from typing import Any
+from uuid import uuid4
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.audiosocket.listener import PARKED_LIMIT, Admission, AudioSocketListener
+from agentd.errors import MediaTimeout
+from agentd.metrics import Metrics
+from tests.shell.lines import SILENCE, Lines, audio_frame, uuid_frame
+
+PATIENCE = 5.0
+"""Real seconds until a test that hangs is given up."""
+
+
+@attrs.define
+class Fixture:
+    listener: AudioSocketListener
+    port: int
+
+    @property
+    def admission(self) -> Admission:
+        return self.listener.admission
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.listener.metrics.registry.get_sample_value(f"agentd_{name}", labels) or 0.0
+
+    def refused(self, reason: str) -> float:
+        return self.sample("audiosocket_refused_total", reason=reason)
+
+    @property
+    def open(self) -> float:
+        return self.sample("audiosocket_connections")
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        with trio.fail_after(PATIENCE):
+            while not condition():
+                await trio.sleep(0.002)
+
+
+@asynccontextmanager
+async def listening(**settings: Any) -> AsyncIterator[Fixture]:
+    settings = {"uuid_timeout": 0.2, "bind_grace": 0.2, **settings}
+    listener = AudioSocketListener("127.0.0.1", 0, Admission(), Metrics(), **settings)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(listener.run)
+        yield Fixture(listener, port)
+        nursery.cancel_scope.cancel()
+
+
+async def closed(stream: trio.SocketStream) -> bool:
+    """True once the listener has closed its end."""
+    with trio.fail_after(PATIENCE):
+        try:
+            while await stream.receive_some(4096):
+                pass
+        except trio.BrokenResourceError:
+            pass
+    await stream.aclose()
+    return True
+
+
+async def test_an_expected_uuid_is_handed_to_the_call_that_expects_it() -> None:
+    async with listening() as agentd:
+        uuid = uuid4()
+        with agentd.admission.expect(uuid) as expectation:
+            stream = await agentd.connect()
+            await stream.send_all(uuid_frame(uuid))
+            connection = await expectation.connection(PATIENCE)
+        assert connection.call_uuid is not None
+        assert connection.call_uuid.uuid == uuid
+        assert (connection.peer, agentd.open) == ("127.0.0.1", 1)
+        assert await stream.receive_some(4096) == SILENCE
+        connection.release()
+        assert await closed(stream)
+        await agentd.until(lambda: agentd.open == 0)
+
+
+async def test_a_connection_may_come_after_its_call_has_begun_to_wait() -> None:
+    async with listening() as agentd:
+        uuid = uuid4()
+        connections: list[AudioSocketConnection] = []
+
+        async def wait() -> None:
+            with agentd.admission.expect(uuid) as expectation:
+                connections.append(await expectation.connection(PATIENCE))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            async with await agentd.connect() as stream:
+                await stream.send_all(uuid_frame(uuid))
+                await agentd.until(lambda: connections)
+        connections[0].release()
+        await agentd.until(lambda: agentd.open == 0)
+
+
+async def test_an_unexpected_uuid_is_closed_at_once_and_counted() -> None:
+    async with listening(bind_grace=60.0) as agentd:
+        stream = await agentd.connect()
+        await stream.send_all(uuid_frame(uuid4()))
+        assert await closed(stream)
+        assert agentd.refused("unexpected_uuid") == 1
+        await agentd.until(lambda: agentd.open == 0)
+
+
+async def test_a_peer_that_says_nothing_is_closed_at_the_deadline() -> None:
+    async with listening(uuid_timeout=0.05) as agentd:
+        started = trio.current_time()
+        assert await closed(await agentd.connect())
+        assert trio.current_time() - started >= 0.045
+        assert agentd.refused("no_uuid") == 1
+
+
+async def test_a_peer_that_trickles_its_uuid_is_held_to_the_same_deadline() -> None:
+    async with listening(uuid_timeout=0.1) as agentd, await agentd.connect() as stream:
+        with trio.fail_after(PATIENCE):
+            for byte in uuid_frame(uuid4()):
+                try:
+                    await stream.send_all(bytes([byte]))
+                except trio.BrokenResourceError:
+                    break
+                await trio.sleep(0.02)
+        assert agentd.refused("no_uuid") == 1
+
+
+@pytest.mark.parametrize("first", [audio_frame(), b"GET / HTTP/1.1\r\n\r\n", b"\x01\x00\x04abcd"])
+async def test_a_peer_that_begins_with_anything_else_is_closed_at_once(first: bytes) -> None:
+    async with listening(uuid_timeout=60.0) as agentd:
+        stream = await agentd.connect()
+        await stream.send_all(first)
+        await stream.send_eof()
+        assert await closed(stream)
+        assert agentd.refused("bad_handshake") == 1
+
+
+async def test_a_peer_that_leaves_before_its_uuid_leaks_nothing() -> None:
+    async with listening(uuid_timeout=60.0) as agentd:
+        for _ in range(20):
+            await (await agentd.connect()).aclose()
+        await agentd.until(lambda: agentd.refused("bad_handshake") == 20)
+        await agentd.until(lambda: agentd.open == 0)
+
+
+async def test_connections_beyond_the_cap_are_closed_at_once() -> None:
+    async with listening(max_connections=2, uuid_timeout=60.0) as agentd:
+        first, second = await agentd.connect(), await agentd.connect()
+        await agentd.until(lambda: agentd.open == 2)
+        assert await closed(await agentd.connect())
+        assert agentd.refused("too_many") == 1
+        await first.aclose()
+        await agentd.until(lambda: agentd.open == 1)
+        third = await agentd.connect()
+        await agentd.until(lambda: agentd.open == 2)
+        await second.aclose()
+        await third.aclose()
+
+
+@pytest.mark.parametrize(
+    ("network", "allowed"), [("127.0.0.0/8", True), ("10.0.0.0/8", False), ("::1/128", False)]
+)
+async def test_only_networks_on_the_allow_list_may_connect(network: str, allowed: bool) -> None:
+    async with listening(allow=(ip_network(network),)) as agentd:
+        uuid = uuid4()
+        with agentd.admission.expect(uuid) as expectation:
+            stream = await agentd.connect()
+            if allowed:
+                await stream.send_all(uuid_frame(uuid))
+                (await expectation.connection(PATIENCE)).release()
+            assert await closed(stream)
+        assert agentd.refused("not_allowed") == (0 if allowed else 1)
+
+
+async def test_nagle_is_off_because_a_late_payload_kills_the_call() -> None:
+    async with listening() as agentd:
+        uuid = uuid4()
+        with agentd.admission.expect(uuid) as expectation:
+            async with await agentd.connect() as stream:
+                await stream.send_all(uuid_frame(uuid))
+                connection = await expectation.connection(PATIENCE)
+                near = connection.stream
+                assert isinstance(near, trio.SocketStream)
+                assert near.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+                connection.release()
+
+
+async def test_a_uuid_admits_one_connection() -> None:
+    async with listening() as agentd:
+        uuid = uuid4()
+        with agentd.admission.expect(uuid) as expectation:
+            first, second = await agentd.connect(), await agentd.connect()
+            await first.send_all(uuid_frame(uuid))
+            connection = await expectation.connection(PATIENCE)
+            await second.send_all(uuid_frame(uuid))
+            assert await closed(second)
+            assert agentd.refused("unexpected_uuid") == 1
+            assert not connection.released.is_set(), "the first goes on"
+            connection.release()
+            assert await closed(first)
+
+
+async def test_the_listener_tells_when_it_listens_and_frees_its_port() -> None:
+    async with listening() as agentd:
+        assert agentd.listener.listening
+        port = agentd.port
+    assert not agentd.listener.listening
+    with pytest.raises(OSError):
+        await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def test_a_port_that_is_taken_is_an_error_at_start() -> None:
+    async with listening() as agentd:
+        other = AudioSocketListener("127.0.0.1", agentd.port, Admission(), Metrics())
+        with pytest.raises(OSError):
+            await other.run()
+
+
+async def test_the_end_of_the_daemon_closes_every_connection() -> None:
+    async with listening() as agentd:
+        uuid = uuid4()
+        with agentd.admission.expect(uuid) as expectation:
+            owned, silent = await agentd.connect(), await agentd.connect()
+            await owned.send_all(uuid_frame(uuid))
+            await expectation.connection(PATIENCE)
+            await agentd.until(lambda: agentd.open == 2)
+    assert await closed(owned)
+    assert await closed(silent)
+    assert agentd.open == 0
+
+
+# --- the race of VarSet and TCP: either may come first
+
+
+async def test_a_connection_that_comes_before_its_name_waits_for_it() -> None:
+    async with listening(bind_grace=PATIENCE) as agentd:
+        uuid = uuid4()
+        with agentd.admission.expecting_unnamed():
+            async with await agentd.connect() as stream:
+                await stream.send_all(uuid_frame(uuid))
+                assert await stream.receive_some(4096) == SILENCE
+                await trio.testing.wait_all_tasks_blocked()
+                with agentd.admission.expect(uuid) as expectation:
+                    connection = await expectation.connection(PATIENCE)
+                assert connection.call_uuid is not None
+                connection.release()
+        await agentd.until(lambda: agentd.open == 0)
+        assert agentd.refused("unexpected_uuid") == 0
+
+
+async def test_a_parked_connection_that_nobody_names_is_refused_after_the_grace() -> None:
+    async with listening(bind_grace=0.05) as agentd:
+        with agentd.admission.expecting_unnamed():
+            stream = await agentd.connect()
+            await stream.send_all(uuid_frame(uuid4()))
+            assert await closed(stream)
+        assert agentd.refused("unexpected_uuid") == 1
+        await agentd.until(lambda: agentd.open == 0)
+
+
+async def test_no_more_connections_are_parked_than_the_limit() -> None:
+    async with listening(bind_grace=60.0) as agentd:
+        with agentd.admission.expecting_unnamed():
+            streams = [await agentd.connect() for _ in range(PARKED_LIMIT + 3)]
+            for stream in streams:
+                await stream.send_all(uuid_frame(uuid4()))
+            await agentd.until(lambda: agentd.refused("unexpected_uuid") == 3)
+            assert agentd.open == PARKED_LIMIT
+            for stream in streams:
+                await stream.aclose()
+
+
+# --- the admission alone, in memory
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines(Admission(), Metrics())
+
+
+async def test_a_connection_that_its_call_never_took_is_given_back(lines: Lines) -> None:
+    uuid = uuid4()
+    with lines.admission.expect(uuid):
+        line = lines.connect(uuid)
+        assert not line.released
+    assert line.released
+
+
+async def test_a_call_that_gets_no_connection_is_told_what_to_look_at(
+    lines: Lines, autojump_clock: trio.testing.MockClock
+) -> None:
+    uuid = uuid4()
+    with lines.admission.expect(uuid) as expectation:
+        with pytest.raises(MediaTimeout, match=f"UUID {uuid} came within 5 s: does Asterisk reach"):
+            await expectation.connection(5.0)
+    assert trio.current_time() == 5.0
+
+
+async def test_after_its_deadline_a_late_connection_is_refused(lines: Lines) -> None:
+    uuid = uuid4()
+    with lines.admission.expect(uuid):
+        pass
+    assert lines.connect(uuid).released
+
+
+async def test_two_calls_that_wait_get_each_its_own(lines: Lines) -> None:
+    one, two = uuid4(), uuid4()
+    with lines.admission.expect(one) as first, lines.admission.expect(two) as second:
+        lines.connect(two)
+        lines.connect(one)
+        assert await first.connection(1.0) is lines.all[1].connection
+        assert await second.connection(1.0) is lines.all[0].connection

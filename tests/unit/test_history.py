@@ -1,0 +1,97 @@
+"""The history says what the caller said and what the caller heard, and nothing else."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.agent import History, Speaker, Turn
+
+CALLER, AGENT = Speaker.CALLER, Speaker.AGENT
+
+
+def told(history: History) -> list[tuple[Speaker, str]]:
+    return [(turn.speaker, turn.text) for turn in history.turns]
+
+
+def test_question_and_answer() -> None:
+    history = History()
+    history.caller_said("What are your hours?")
+    history.agent_speaks(1)
+    history.agent_heard(1, "Nine to five.", "Nine to five.")
+    assert told(history) == [(CALLER, "What are your hours?"), (AGENT, "Nine to five.")]
+
+
+def test_a_caller_who_pauses_and_goes_on_has_said_one_thing() -> None:
+    history = History()
+    history.caller_said("I would like")
+    history.caller_said("a table for two.")
+    assert told(history) == [(CALLER, "I would like a table for two.")]
+
+
+def test_what_was_cut_off_is_kept_beside_what_was_heard() -> None:
+    history = History()
+    history.agent_speaks(1)
+    history.agent_heard(1, "We open", "We open at nine and close at five.")
+    assert history.turns == [Turn(AGENT, "We open", "We open at nine and close at five.", 1)]
+
+
+def test_an_utterance_that_is_being_heard_has_its_place_already() -> None:
+    history = History()
+    history.agent_speaks(1)
+    history.caller_said("Wait.")
+    history.agent_heard(1, "Hello, how", "Hello, how can I help you?")
+    assert told(history) == [(AGENT, "Hello, how"), (CALLER, "Wait.")]
+
+
+def test_an_utterance_of_which_nothing_was_heard_leaves_no_trace() -> None:
+    history = History()
+    history.caller_said("Hello?")
+    history.agent_speaks(1)
+    history.agent_heard(1, "", "Hello, how can I help you?")
+    history.agent_heard(2, "", "Are you there?")
+    assert told(history) == [(CALLER, "Hello?")]
+
+
+def test_the_turns_around_an_unheard_utterance_become_one() -> None:
+    history = History()
+    history.caller_said("I would like")
+    history.agent_speaks(1)
+    history.caller_said("a table for two.")
+    history.agent_heard(1, "", "What would you like?")
+    assert told(history) == [(CALLER, "I would like a table for two.")]
+
+
+def test_an_utterance_whose_beginning_was_not_reported_is_recorded_when_heard() -> None:
+    history = History()
+    history.agent_heard(3, "Hello.", "Hello.")
+    assert told(history) == [(AGENT, "Hello.")]
+
+
+steps = st.lists(
+    st.tuples(st.just("caller"), st.integers(1, 2))
+    | st.tuples(st.just("speaks"), st.integers(1, 2))
+    | st.tuples(st.just("heard"), st.integers(1, 2))
+    | st.tuples(st.just("unheard"), st.integers(1, 2)),
+    max_size=20,
+)
+
+
+@given(steps)
+def test_the_caller_s_words_are_never_lost_and_never_two_turns_in_a_row(script: list[tuple[str, int]]) -> None:
+    history = History()
+    said = []
+    started: set[int] = set()
+    for index, (what, utterance) in enumerate(script):
+        if what == "caller":
+            said.append(f"word{index}")
+            history.caller_said(said[-1])
+        elif what == "speaks" and utterance not in started:
+            started.add(utterance)
+            history.agent_speaks(utterance)
+        elif what == "heard":
+            started.add(utterance)
+            history.agent_heard(utterance, "yes", "yes indeed")
+        elif what == "unheard":
+            history.agent_heard(utterance, "", "yes indeed")
+        speakers = [turn.speaker for turn in history.turns]
+        assert (CALLER, CALLER) not in list(zip(speakers, speakers[1:], strict=False))
+        assert " ".join(turn.text for turn in history.turns if turn.speaker is CALLER).split() == said
