@@ -325,9 +325,7 @@ class Agent(Protocol):
     @property
     def readiness(self) -> Readiness: ...
 
-    def open(
-        self, call: CallInfo, history: History, playout: Playout
-    ) -> AbstractAsyncContextManager[AgentSession]:
+    def open(self, call: CallInfo, history: History, playout: Playout) -> AbstractAsyncContextManager[AgentSession]:
         """Open a session that goes on where `history` stopped.
 
         Raises:

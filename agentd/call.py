@@ -110,7 +110,7 @@ class Call:
     metrics: Metrics
     line_moves: Callable[[bool], None]
     """Told True with every frame written, False when no leg is up: the watchdog's line clock."""
-    line: LineFormat = LineFormat()
+    line: LineFormat = attrs.field(factory=LineFormat)
     conversation: Conversation = attrs.field(factory=Conversation, init=False)
     history: History = attrs.field(factory=History, init=False)
     playout: PlayoutBuffer = attrs.field(factory=PlayoutBuffer, init=False)
@@ -195,9 +195,7 @@ class Call:
         try:
             self._inbox_send.send_nowait(event)
         except trio.WouldBlock:
-            log.error(
-                "an event of the call found its inbox full and was dropped", event_type=type(event).__name__
-            )
+            log.error("an event of the call found its inbox full and was dropped", event_type=type(event).__name__)
 
     # --- the end
 

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="agentd", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"agentd {__version__}")
-    _add_config(parser)
+    _add_config(parser, Path(DEFAULT_CONFIG))
     parser.set_defaults(run=serve)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -90,19 +90,18 @@ def _parser() -> argparse.ArgumentParser:
     init_parser = commands.add_parser("init", help="install or upgrade agentd's files on this host")
     init_parser.add_argument("--root", type=Path, default=Path("/"), help="install below this directory")
     init_parser.add_argument("--prefix", default="/opt/agentd", help="where the virtual environment is")
-    init_parser.add_argument(
-        "--asterisk", choices=("plain", "freepbx"), help="the kind of PBX; found out if not given"
-    )
+    init_parser.add_argument("--asterisk", choices=("plain", "freepbx"), help="the kind of PBX; found out if not given")
     init_parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     init_parser.set_defaults(run=init)
     return parser
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
+def _add_config(parser: argparse.ArgumentParser, default: object = argparse.SUPPRESS) -> None:
+    """A command has no default of its own: it would win over what stands before the command."""
     parser.add_argument(
         "--config",
         type=Path,
-        default=Path(DEFAULT_CONFIG),
+        default=default,
         metavar="FILE",
         help=f"the configuration (default {DEFAULT_CONFIG})",
     )
@@ -149,11 +148,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from agentd.doctor import examine, render
 
     findings = trio.run(examine, arguments.config, dict(os.environ))
-    print(
-        json.dumps([finding.as_json() for finding in findings], indent=2)
-        if arguments.json
-        else render(findings)
-    )
+    print(json.dumps([finding.as_json() for finding in findings], indent=2) if arguments.json else render(findings))
     return EXIT_FAILED if any(finding.failed for finding in findings) else EXIT_OK
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from agentd.dialplan import MediaWay
 from agentd.errors import ConfigError
-from agentd.schema import Problem, Text, build, json_schema, sample, text
+from agentd.schema import Problem, Text, build, http_url, json_schema, sample, text
 
 
 class LogFormat(StrEnum):
@@ -67,12 +67,11 @@ def _networks(value: list[str]) -> str | None:
 
 
 def _url(value: str) -> str | None:
-    if not value.startswith(("http://", "https://")):
-        return "must begin with http:// or https://"
-    if "@" in value:
-        return "must hold no user or password: they would reach logs"
-    path = urlsplit(value).path
-    return f"must be http://host:port without the path {path!r}" if path else None
+    if complaint := http_url(value):
+        return complaint
+    parts = urlsplit(value)
+    rest = parts.path or parts.query or parts.fragment
+    return f"must be http://host:port without {rest!r}" if rest else None
 
 
 def _absolute(value: str) -> str | None:
@@ -80,10 +79,14 @@ def _absolute(value: str) -> str | None:
 
 
 def _host_port(value: str) -> str | None:
-    host, colon, port = value.rpartition(":")
-    if not value or (colon and host and port.isdigit()):
+    host, _, port = value.rpartition(":")
+    if not value or (host and _is_number(port) and _port(int(port)) is None):
         return None
     return "must be address:port"
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) < 10
 
 
 @attrs.frozen
@@ -117,9 +120,7 @@ class AudioSocket:
     bind_grace: Annotated[
         float, text("Seconds that a connection waits for the event that names its UUID.", _not_negative)
     ] = 1.0
-    fork_context: Annotated[str, text("The dialplan context of the Local media fork.")] = (
-        "ai-agent-media-fork"
-    )
+    fork_context: Annotated[str, text("The dialplan context of the Local media fork.")] = "ai-agent-media-fork"
     reattach_tries: Annotated[
         int, text("Fresh media legs that are tried when a connection is lost.", _not_negative)
     ] = 3
@@ -133,9 +134,9 @@ class AudioSocket:
 class Media:
     """The directory of audio files that agentd writes and Asterisk plays."""
 
-    directory: Annotated[
-        str, text("Absolute path, writable for agentd, readable for Asterisk.", _absolute)
-    ] = "/var/spool/agentd/media"
+    directory: Annotated[str, text("Absolute path, writable for agentd, readable for Asterisk.", _absolute)] = (
+        "/var/spool/agentd/media"
+    )
 
 
 @attrs.frozen
@@ -180,7 +181,7 @@ class Logging:
 class AgentConfig:
     """One agent. `[agents.NAME]`; its provider's own settings are in `[agents.NAME.PROVIDER]`."""
 
-    provider: Annotated[str, text("Who provides the agent; `agentd providers` lists them.")] = "local"
+    provider: Annotated[str, text("Who provides the agent: local, or what an installed package adds.")] = "local"
     greeting: Annotated[str, text("What the caller hears first; empty: the agent waits.")] = (
         "Hello, how can I help you?"
     )
@@ -258,9 +259,7 @@ def parse_config(raw: Mapping[str, Any], environ: Mapping[str, str], source: str
     return config
 
 
-def _parse_agent(
-    name: str, table: Mapping[str, Any], problems: list[Problem], settings_class: Any
-) -> AgentConfig:
+def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], settings_class: Any) -> AgentConfig:
     path = f"agents.{name}"
     provider = table.get("provider", AgentConfig().provider)
     own = {key: value for key, value in table.items() if key != provider}
@@ -279,9 +278,9 @@ def _parse_agent(
 
 def _health_override(health: Health, environ: Mapping[str, str], problems: list[Problem]) -> Health:
     """HEALTH_HOST and HEALTH_PORT of the environment."""
-    raw: dict[str, Any] = {"host": environ.get("HEALTH_HOST", health.host), "port": health.port}
+    raw: dict[str, Any] = {"host": environ.get("HEALTH_HOST") or health.host, "port": health.port}
     if port := environ.get("HEALTH_PORT"):
-        raw["port"] = int(port) if port.isdigit() else port
+        raw["port"] = int(port) if _is_number(port) else port
     found: list[Problem] = []
     made = build(Health, raw, "health", found)
     problems += [
@@ -305,7 +304,8 @@ def _impossible(config: Config) -> list[Problem]:
             )
         )
     same_port = config.health.port and config.health.port == config.audiosocket.port
-    if same_port and (config.health.host == config.audiosocket.host or "0.0.0.0" in (config.health.host,)):
+    hosts = {host.replace("localhost", "127.0.0.1") for host in (config.health.host, config.audiosocket.host)}
+    if same_port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):
         problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
     if config.audiosocket.bind_grace >= config.audiosocket.bind_timeout:
         problems.append(Problem("audiosocket.bind_grace", "must be shorter than audiosocket.bind_timeout"))

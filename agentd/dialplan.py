@@ -33,9 +33,7 @@ def parse_arguments(args: tuple[str, ...]) -> StasisArguments:
     for arg in args:
         name, equals, value = (part.strip() for part in arg.partition("="))
         if not equals:
-            raise DialplanError(
-                f"Stasis argument {arg!r} should be name=value, as in Stasis(agentd,agent=NAME)"
-            )
+            raise DialplanError(f"Stasis argument {arg!r} should be name=value, as in Stasis(agentd,agent=NAME)")
         if name in named:
             raise DialplanError(f"Stasis argument {name} is given twice; the second is {arg!r}")
         named.add(name)

@@ -95,12 +95,10 @@ class HealthServer:
             await _answer(send, 404, b"there are /health and /metrics\n", "text/plain")
 
 
-async def _serve(
+async def _serve(  # noqa: ASYNC128 - passes task_status on
     application: Any, config: hypercorn.config.Config, *, task_status: trio.TaskStatus[list[str]]
 ) -> None:
-    await hypercorn.trio.serve(
-        application, config, shutdown_trigger=trio.sleep_forever, task_status=task_status
-    )
+    await hypercorn.trio.serve(application, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -58,9 +58,7 @@ def data_file(name: str) -> Path:
     for candidate in (package / "_data" / name, package.parent / name):
         if candidate.is_file():
             return candidate
-    raise InstallError(
-        f"{name} is missing from the agentd installation at {package}: install the wheel again"
-    )
+    raise InstallError(f"{name} is missing from the agentd installation at {package}: install the wheel again")
 
 
 def init(
@@ -96,9 +94,7 @@ def init(
         _tell_asterisk(host, flavour)
     except OSError as error:
         hint = "run it with sudo" if isinstance(error, PermissionError) else "free what is in the way"
-        raise InstallError(
-            f"agentd init cannot write below {root}: {error}; {hint}, then run it again"
-        ) from error
+        raise InstallError(f"agentd init cannot write below {root}: {error}; {hint}, then run it again") from error
     host.say("")
     host.say("Then, as root:")
     host.say("  systemd-sysusers agentd.conf && systemd-tmpfiles --create agentd.conf")
@@ -129,24 +125,18 @@ def _files(host: HostTree, prefix: str, flavour: Flavour, sample: str) -> Iterat
             password = host.credential(secret)
             text, found = _PLACEHOLDER.subn(lambda _, p=password: f"password = {p}", text)  # type: ignore[misc]
             if found != 1:
-                raise InstallError(
-                    f"asterisk_conf/{name}: expected one line 'password = CHANGE-ME', got {found}"
-                )
+                raise InstallError(f"asterisk_conf/{name}: expected one line 'password = CHANGE-ME', got {found}")
             yield HostFile(ASTERISK / name, text, 0o640, group="asterisk")
 
 
 def _tell_asterisk(host: HostTree, flavour: Flavour) -> None:
     includes = dict(_INCLUDES[flavour])
-    if flavour == "plain" and re.search(
-        r"(?m)^\s*autoload\s*=>?\s*no\b", host.text(ASTERISK / "modules.conf")
-    ):
+    if flavour == "plain" and re.search(r"(?m)^\s*autoload\s*=>?\s*no\b", host.text(ASTERISK / "modules.conf")):
         includes["modules.conf"] = "modules_agentd.conf"
     missing = {
         conf: snippet
         for conf, snippet in includes.items()
-        if not re.search(
-            rf'(?m)^\s*#(try)?include\s+["<]?(\S*/)?{re.escape(snippet)}', host.text(ASTERISK / conf)
-        )
+        if not re.search(rf'(?m)^\s*#(try)?include\s+["<]?(\S*/)?{re.escape(snippet)}', host.text(ASTERISK / conf))
     }
     host.say("")
     if not missing:

@@ -25,13 +25,18 @@ Event = MutableMapping[str, Any]
 
 
 class JournalRenderer:
-    """Sends each line to the journal with fields of its own."""
+    """Sends each line to the journal with fields of its own; to stderr where the journal does not take it, so
+    that a journal which is being restarted fails nobody's call."""
 
     def __init__(self, transport: JournaldTransport) -> None:
         self._transport = transport
 
     def __call__(self, _logger: object, _method: str, event: Event) -> Event:
-        self._transport.send(journal_fields(event).items())
+        fields = journal_fields(event)
+        try:
+            self._transport.send(fields.items())
+        except OSError as error:
+            sys.stderr.write(f"{fields['MESSAGE']} (not in the journal: {error})\n")
         raise structlog.DropEvent
 
 
@@ -57,7 +62,11 @@ def journal_fields(event: Mapping[str, Any]) -> dict[str, str | int]:
     if exception:
         fields["EXCEPTION"] = str(exception)
         fields["MESSAGE"] = f"{fields['MESSAGE']}\n{exception}"
-    return fields
+    # Names of files and of callers may hold lone surrogates, which UTF-8 does not write.
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
 
 
 def _plain(value: object) -> str:

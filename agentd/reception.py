@@ -80,7 +80,7 @@ class Reception:
         self.metrics.calls_active.inc()
         try:
             result = await self._admit(start, route)
-        except* Exception:  # noqa: BLE001 - the outermost frame of a call: its failure is its own alone
+        except* Exception:
             log.exception("the call failed inside agentd; its channel goes on in the dialplan")
             with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
                 await try_leave(self.client.rest, channel.id, str(result))
@@ -119,8 +119,7 @@ class Reception:
                 greeting=entry.config.greeting,
                 media=arguments.media or self.config.calls.default_media,
                 reattach_tries=self.config.audiosocket.reattach_tries,
-                failure=entry.announcements.get("failure")
-                or Announcement(sound=self.config.calls.failure_sound),
+                failure=entry.announcements.get("failure") or Announcement(sound=self.config.calls.failure_sound),
                 shutdown=entry.announcements.get("shutdown") or Announcement(),
                 log_transcripts=self.config.logging.transcripts,
             ),

@@ -7,10 +7,13 @@ modules, third-party ones too, describe their settings the same way.
 """
 
 import json
+import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import attrs
 import cattrs
@@ -30,6 +33,20 @@ class Text:
 def text(doc: str, *checks: Check) -> Text:
     """Describe a setting; see the module's docstring."""
     return Text(doc, checks)
+
+
+def http_url(value: str) -> str | None:
+    """A check: an http or https URL with a host, and nothing secret in it."""
+    if not value.startswith(("http://", "https://")):
+        return "must begin with http:// or https://"
+    if "@" in value:
+        return "must hold no user or password: they would reach logs"
+    try:
+        parts = urlsplit(value)
+        good = bool(parts.hostname) and parts.port != 0 and value.isprintable() and " " not in value
+    except ValueError:  # a port that is no port, an unclosed bracket
+        good = False
+    return None if good else "must be a URL like http://host:port"
 
 
 @attrs.frozen
@@ -78,21 +95,25 @@ def _strict(expected: str, *types: type) -> Callable[[Any, Any], Any]:
     def structure(value: Any, kind: Any) -> Any:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise _WrongType(f"must be {expected}, not {_shown(value)}")
+        if kind is float and not _is_finite(value):
+            raise _WrongType(f"must be a finite number, not {_shown(value)}")  # inf: a deadline that never comes
         return kind(value)
 
     return structure
 
 
+def _is_finite(value: Any) -> bool:
+    return bool(-sys.float_info.max <= value <= sys.float_info.max)
+
+
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
-    # By predicate: a hook for str itself would catch its subclasses, the enums, too.
-    converter.register_structure_hook_func(lambda kind: kind is str, _strict("a string", str))
-    converter.register_structure_hook_func(lambda kind: kind is bool, _strict("true or false", bool))
-    converter.register_structure_hook_func(lambda kind: kind is int, _strict("a whole number", int))
-    converter.register_structure_hook_func(lambda kind: kind is float, _strict("a number", int, float))
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, StrEnum), _structure_enum
-    )
+    # By class: cattrs has hooks of its own for these (int("5") and the like), which win over predicates.
+    converter.register_structure_hook(str, _strict("a string", str))
+    converter.register_structure_hook(bool, _strict("true or false", bool))
+    converter.register_structure_hook(int, _strict("a whole number", int))
+    converter.register_structure_hook(float, _strict("a number", int, float))
+    converter.register_structure_hook(StrEnum, _structure_enum)
     converter.register_structure_hook_func(_is_list, _structure_list)
     return converter
 
@@ -131,9 +152,8 @@ def build(
     Fields in `skip` are not read from the table; keys in `also` are somebody else's to read.
     """
     known = {setting.name: setting for setting in settings_of(cls) if setting.name not in skip}
-    for key in raw:
-        if key not in known and key not in also:
-            problems.append(Problem(_join(path, key), f"unknown{_near(key, [*known, *also])}"))
+    unknown = [key for key in raw if key not in known and key not in also]
+    problems += [Problem(_join(path, key), f"unknown{_near(key, [*known, *also])}") for key in unknown]
     values: dict[str, Any] = {}
     for name, setting in known.items():
         if name not in raw:
@@ -167,7 +187,8 @@ def _near(value: object, choices: Collection[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    shown = json.dumps(value, ensure_ascii=False, default=str)
+    """A value for a message; what stands before an @ may be a password and is left out."""
+    shown = re.sub(r'"(\w+://)?(?:[^"\\]|\\.)*@', r'"\1***@', json.dumps(value, ensure_ascii=False, default=str))
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
@@ -198,7 +219,7 @@ def toml_value(value: object) -> str:
         return json.dumps(value.value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # DEL: JSON allows it, TOML does not
 
 
 def _first_line(cls: type) -> str:

@@ -38,15 +38,20 @@ def credential_name(name: str) -> str:
 def find_secret(name: str, environ: Mapping[str, str] = os.environ) -> Secret | None:
     """Look a secret up: the systemd credential first, then the environment; None where neither has it.
 
-    Raises ConfigError when a credential is there but cannot be read.
+    Raises ConfigError when a credential is there but cannot be read, or is empty.
     """
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         path = Path(directory) / credential_name(name)
         try:
-            if path.exists():
-                return Secret(name, path.read_text(encoding="utf-8")[:MAX_SECRET].strip())
+            value = path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            pass  # not every secret has to be a credential
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the credential {path} cannot be read: {error}") from error
+        else:
+            if not 0 < len(value) <= MAX_SECRET:
+                raise ConfigError(f"the credential {path} holds {len(value)} characters, not 1 to {MAX_SECRET}")
+            return Secret(name, value)
     value = environ.get(name, "")
     return Secret(name, value) if value else None
 

@@ -58,9 +58,7 @@ class Supervisor:
         watch = ProgressWatch(dict(PROGRESS_LIMITS), started=self.started_at)
         watch.rest(LINE_CLOCK)
         ari = config.asterisk
-        rest_block = open_rest(
-            ari.url, ari.username, self.ari_password.reveal(), self.metrics, ari.request_timeout
-        )
+        rest_block = open_rest(ari.url, ari.username, self.ari_password.reveal(), self.metrics, ari.request_timeout)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with rest_block as rest, trio.open_nursery() as nursery:
                 shared = SharedServices(nursery, self._engine_restarted, self._audio_delay)

@@ -19,7 +19,9 @@ import wsproto.utilities
 
 from agentd.errors import WebSocketError
 
-CLOSE_DEADLINE = 2.0
+CLOSE_DEADLINE = 0.25
+"""Seconds that our close frame may take to leave. The peer's answer is not waited for: what ends the connection
+ends its reader too."""
 
 
 @cache
@@ -46,6 +48,7 @@ class WebSocket:
     queue: int = 1024
     dropped: int = attrs.field(default=0, init=False)
     _connection: trio_websocket.WebSocketConnection | None = attrs.field(default=None, init=False)
+    _stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] | None = attrs.field(default=None, init=False)
     _failure: str = attrs.field(default="", init=False)
     _inbox: trio.MemoryReceiveChannel[str | bytes] | None = attrs.field(default=None, init=False, repr=False)
 
@@ -81,6 +84,9 @@ class WebSocket:
                 OSError,
             ) as group:
                 self._fail(_first(group))
+            finally:
+                if self._stream is not None:  # trio-websocket closes it on some ways out only
+                    await trio.aclose_forcefully(self._stream)
         if not opened:
             raise WebSocketError(f"{self.url}: {self._failure or 'the connection attempt was given up'}")
         self._fail("the connection ended without saying why")
@@ -116,13 +122,18 @@ class WebSocket:
     async def _connect(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
         parts = urlsplit(self.url)
         secure = parts.scheme == "wss"
+        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         with trio.fail_after(self.connect_deadline):
-            return await trio_websocket.connect_websocket(
+            if secure:
+                context = tls_context()
+                self._stream = await trio.open_ssl_over_tcp_stream(host, port, ssl_context=context, https_compatible=True)
+            else:
+                self._stream = await trio.open_tcp_stream(host, port)
+            return await trio_websocket.wrap_client_stream(
                 nursery,
-                parts.hostname or "",
-                parts.port or (443 if secure else 80),
+                self._stream,
+                parts.netloc,
                 f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
-                use_ssl=tls_context() if secure else False,
                 extra_headers=[(name.encode(), value.encode()) for name, value in self.headers],
                 message_queue_size=64,
                 max_message_size=self.max_message,

@@ -181,9 +181,7 @@ class PipelineSession:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(
-            takes_turns=False, truncates=True, speaks_verbatim=True, takes_text=True, takes_digits=True
-        )
+        return Capabilities(takes_turns=False, truncates=True, speaks_verbatim=True, takes_text=True, takes_digits=True)
 
     @property
     def events(self) -> AsyncIterator[SessionEvent]:

@@ -35,9 +35,7 @@ class Provider:
     open: Opener
 
 
-def _open_local(
-    name: str, config: AgentConfig, shared: "SharedServices"
-) -> AbstractAsyncContextManager[Agent]:
+def _open_local(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
     from providers.local.agent import open_local_agent
 
     return open_local_agent(name, config, shared)
@@ -63,9 +61,7 @@ def find_provider(name: str) -> Provider:
     if point := _third_party().get(name):
         provider = point.load()
         if not isinstance(provider, Provider):
-            raise ConfigError(
-                f"the entry point {point.value} of provider {name!r} is no providers.registry.Provider"
-            )
+            raise ConfigError(f"the entry point {point.value} of provider {name!r} is no providers.registry.Provider")
         return provider
     near = get_close_matches(name, provider_names(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(provider_names())}"

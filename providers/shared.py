@@ -33,9 +33,7 @@ class SharedServices:
     _services: dict[Hashable, _Service] = attrs.field(factory=dict, init=False)
 
     @asynccontextmanager
-    async def use(
-        self, key: Hashable, factory: Callable[[], AbstractAsyncContextManager[T]]
-    ) -> AsyncIterator[T]:
+    async def use(self, key: Hashable, factory: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
         """The service of this key, made by `factory` if nobody uses it yet. Raises what `factory` raises."""
         service = self._services.setdefault(key, _Service())
         service.users += 1

@@ -94,9 +94,7 @@ class CallerChannel:
         Cancelling it removes what was made so far; the removal is bounded in time.
         """
         uuid = uuid4()
-        bridge, snoop, media, far = (
-            self.client.leg_id(part, uuid.hex) for part in ("bridge", "snoop", "media", "far")
-        )
+        bridge, snoop, media, far = (self.client.leg_id(part, uuid.hex) for part in ("bridge", "snoop", "media", "far"))
         for part in (bridge, snoop, media, far):
             self.route.owns(part)
         connection: AudioSocketConnection | None = None
@@ -128,13 +126,14 @@ class CallerChannel:
         finally:
             if connection is not None:
                 connection.release()
-            await self._remove(bridge, snoop, media)
+            with trio.move_on_after(TEARDOWN_DEADLINE, shield=True) as removal:
+                await self._remove(bridge, snoop, media)
+            if removal.cancelled_caught:
+                log.warning("removing the media leg took too long", bridge=bridge, deadline_s=TEARDOWN_DEADLINE)
             for part in (bridge, snoop, media, far):
                 self.route.disowns(part)
 
-    async def _external(
-        self, expectation: Expectation, bridge: str, media: str, uuid: UUID
-    ) -> AudioSocketConnection:
+    async def _external(self, expectation: Expectation, bridge: str, media: str, uuid: UUID) -> AudioSocketConnection:
         await self.rest.external_media(
             media, self.client.app, self.media.external_host, str(uuid), self.media.audio_format
         )
@@ -189,20 +188,15 @@ class CallerChannel:
             pause = min(pause * 2, 0.2)
 
     async def _remove(self, bridge: str, snoop: str, media: str) -> None:
-        with trio.move_on_after(TEARDOWN_DEADLINE, shield=True) as deadline:
-            for remove, part in (
-                (self.rest.hang_up, media),
-                (self.rest.hang_up, snoop),
-                (self.rest.destroy_bridge, bridge),
-            ):
-                try:
-                    await remove(part)
-                except AriError as error:
-                    log.warning(
-                        "a part of the media leg could not be removed yet", part=part, error=str(error)
-                    )
-        if deadline.cancelled_caught:
-            log.warning("removing the media leg took too long", bridge=bridge, deadline_s=TEARDOWN_DEADLINE)
+        for remove, part in (
+            (self.rest.hang_up, media),
+            (self.rest.hang_up, snoop),
+            (self.rest.destroy_bridge, bridge),
+        ):
+            try:
+                await remove(part)
+            except AriError as error:
+                log.warning("a part of the media leg could not be removed yet", part=part, error=str(error))
 
 
 def _canonical(text: str) -> UUID | None:

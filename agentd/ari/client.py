@@ -52,9 +52,14 @@ class Route:
         self._client.routes.pop(channel, None)
 
     def put(self, event: Event | Resync) -> None:
-        """Append an event; one that finds the queue full is counted, and a Resync follows in its place."""
+        """Append an event; one that finds the queue full is counted, and a Resync follows in its place.
+
+        A closed route takes nothing: a reconciliation may come back from a request to a call that has ended.
+        """
         try:
             self._send.send_nowait(event)
+        except trio.ClosedResourceError:
+            return
         except trio.WouldBlock:
             self._lost = True
             self._client.metrics.ari_events_dropped.inc()
@@ -117,7 +122,7 @@ class AriClient:
                 if self.connected:
                     delay = self.first_delay
                 self._set_connected(False)
-                pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not secrecy
+                pause = delay * random.uniform(0.5, 1.0)
                 log.warning("ARI event stream is down", error=str(error), retry_in_s=round(pause, 2))
                 self.beat()
                 await trio.sleep(pause)
@@ -126,6 +131,7 @@ class AriClient:
     async def _connected(self, again: bool) -> None:
         """One life of the event stream. Raises WebSocketError or AriError when it ends."""
         socket = WebSocket(self._events_url(), self._headers(), max_message=MAX_EVENT_BYTES)
+        failure: AriError | WebSocketError | None = None
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(socket.run)
@@ -139,7 +145,9 @@ class AriClient:
                 nursery.start_soon(self._hand_back_orphans)
                 await self._pump(socket)
         except* (WebSocketError, AriError) as group:
-            raise _innermost(group) from None
+            failure = _innermost(group)  # raised in here, it would come in a group with a cancellation
+        if failure is not None:
+            raise failure
 
     async def _registered(self) -> None:
         """Wait until Asterisk has our application. It registers it just after it has opened the WebSocket; and

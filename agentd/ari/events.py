@@ -99,16 +99,7 @@ class Other:
     channel: Channel | None = None
 
 
-Event = (
-    StasisStart
-    | StasisEnd
-    | ChannelDestroyed
-    | DtmfReceived
-    | VarSet
-    | PlaybackStarted
-    | PlaybackFinished
-    | Other
-)
+Event = StasisStart | StasisEnd | ChannelDestroyed | DtmfReceived | VarSet | PlaybackStarted | PlaybackFinished | Other
 
 
 def parse_event(text: str | bytes) -> Event:
@@ -129,9 +120,7 @@ def parse_event(text: str | bytes) -> Event:
 def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
     match kind:
         case "StasisStart":
-            return StasisStart(
-                Channel.parse(raw["channel"]), tuple(_text(arg) for arg in raw.get("args") or ())
-            )
+            return StasisStart(Channel.parse(raw["channel"]), tuple(_text(arg) for arg in raw.get("args") or ()))
         case "StasisEnd":
             return StasisEnd(Channel.parse(raw["channel"]))
         case "ChannelDestroyed":

@@ -57,9 +57,7 @@ class AriRest:
             self.metrics.ari_request_failures.labels(method=method).inc()
             raise AriRejected(f"{what}: HTTP {answer.status_code} {_reason(answer)}", answer.status_code)
         if len(answer.content) > MAX_ANSWER:
-            raise AriError(
-                f"{what}: an answer of {len(answer.content)} bytes; at most {MAX_ANSWER} are expected"
-            )
+            raise AriError(f"{what}: an answer of {len(answer.content)} bytes; at most {MAX_ANSWER} are expected")
         if not answer.content:
             return None
         try:
@@ -79,7 +77,8 @@ class AriRest:
 
     async def channels(self) -> dict[str, Channel]:
         """Every channel of the PBX by its id."""
-        return {channel.id: channel for channel in map(Channel.parse, await self.request("GET", "/channels"))}
+        raw = _objects("GET /channels", await self.request("GET", "/channels"))
+        return {channel.id: channel for channel in map(Channel.parse, raw)}
 
     async def answer(self, channel: str) -> None:
         await self.request("POST", f"/channels/{_id(channel)}/answer")
@@ -88,9 +87,7 @@ class AriRest:
         await self.delete_quietly(f"/channels/{_id(channel)}")
 
     async def set_variable(self, channel: str, variable: str, value: str) -> None:
-        await self.request(
-            "POST", f"/channels/{_id(channel)}/variable", {"variable": variable, "value": value}
-        )
+        await self.request("POST", f"/channels/{_id(channel)}/variable", {"variable": variable, "value": value})
 
     async def continue_in_dialplan(self, channel: str) -> None:
         await self.request("POST", f"/channels/{_id(channel)}/continue")
@@ -101,9 +98,7 @@ class AriRest:
 
     async def snoop(self, channel: str, app: str, snoop_id: str) -> None:
         """Make a channel that hears what comes *from* `channel`, and nothing of what is played to it."""
-        await self.request(
-            "POST", f"/channels/{_id(channel)}/snoop/{_id(snoop_id)}", {"spy": "in", "app": app}
-        )
+        await self.request("POST", f"/channels/{_id(channel)}/snoop/{_id(snoop_id)}", {"spy": "in", "app": app})
 
     async def external_media(self, channel: str, app: str, host: str, uuid: str, audio_format: str) -> None:
         """Make a channel that connects to `host` ("address:port") over AudioSocket.
@@ -146,7 +141,8 @@ class AriRest:
 
     async def bridges(self) -> set[str]:
         """The ids of every bridge of the PBX."""
-        return {str(bridge["id"]) for bridge in await self.request("GET", "/bridges")}
+        raw = _objects("GET /bridges", await self.request("GET", "/bridges"))
+        return {str(bridge.get("id", "")) for bridge in raw}
 
     async def create_bridge(self, bridge: str) -> None:
         await self.request("POST", f"/bridges/{_id(bridge)}", {"type": "mixing", "name": bridge})
@@ -178,13 +174,15 @@ class AriRest:
 
     async def application_channels(self, app: str) -> set[str]:
         """Ids of the channels that our application is subscribed to. Raises AriRejected(404) without one."""
-        answer = await self.request("GET", f"/applications/{_id(app)}")
-        return {str(channel) for channel in answer.get("channel_ids") or ()}
+        path = f"/applications/{_id(app)}"
+        answer = await self.request("GET", path)
+        channels = answer.get("channel_ids", []) if isinstance(answer, dict) else None
+        if not isinstance(channels, list):
+            raise AriError(f"ARI GET {path}: expected an application, got {str(answer)[:200]}")
+        return {str(channel) for channel in channels}
 
     async def subscribe(self, app: str, channel: str) -> None:
-        await self.request(
-            "POST", f"/applications/{_id(app)}/subscription", {"eventSource": f"channel:{channel}"}
-        )
+        await self.request("POST", f"/applications/{_id(app)}/subscription", {"eventSource": f"channel:{channel}"})
 
 
 @asynccontextmanager
@@ -207,6 +205,13 @@ async def open_rest(
 
 def _id(value: str) -> str:
     return quote(value, safe="")
+
+
+def _objects(what: str, answer: Any) -> list[dict[str, Any]]:
+    """A list of objects, or AriError: whoever answers at the configured URL need not be Asterisk."""
+    if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
+        raise AriError(f"ARI {what}: expected a list of objects, got {str(answer)[:200]}")
+    return answer
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -93,7 +93,5 @@ def slin_to_alaw(slin: bytes) -> bytes:
 
 def _bit_patterns(slin: bytes) -> npt.NDArray[np.uint16]:
     if len(slin) % 2:
-        raise ValueError(
-            f"expected whole 16-bit slin samples, got {len(slin)} bytes: cut the audio at even lengths"
-        )
+        raise ValueError(f"expected whole 16-bit slin samples, got {len(slin)} bytes: cut the audio at even lengths")
     return np.frombuffer(slin, "<u2")

@@ -43,9 +43,7 @@ def ramp(pcm: bytes, start: float, end: float) -> bytes:
 
 def _samples(pcm: bytes) -> npt.NDArray[np.float64]:
     if len(pcm) % 2:
-        raise ValueError(
-            f"expected whole 16-bit slin samples, got {len(pcm)} bytes: cut the audio at even lengths"
-        )
+        raise ValueError(f"expected whole 16-bit slin samples, got {len(pcm)} bytes: cut the audio at even lengths")
     return np.frombuffer(pcm, "<i2").astype(np.float64)
 
 

@@ -88,9 +88,7 @@ class Resampler:
     def __init__(self, source_hz: int, target_hz: int) -> None:
         for rate in (source_hz, target_hz):
             if rate not in RATES:
-                raise ValueError(
-                    f"cannot resample {source_hz} to {target_hz} Hz: {rate} is not one of {RATES}"
-                )
+                raise ValueError(f"cannot resample {source_hz} to {target_hz} Hz: {rate} is not one of {RATES}")
         self.source_hz = source_hz
         self.target_hz = target_hz
         self._bank = None if source_hz == target_hz else _phase_bank(source_hz, target_hz)

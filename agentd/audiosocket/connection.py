@@ -150,9 +150,7 @@ class AudioSocketConnection:
                     return f"second UUID frame ({uuid})"
         return None
 
-    async def _write(
-        self, line: LineFormat, next_frame: Callable[[], bytes | None], beat: Callable[[], None]
-    ) -> str:
+    async def _write(self, line: LineFormat, next_frame: Callable[[], bytes | None], beat: Callable[[], None]) -> str:
         silence = pack_audio(line.rate, bytes(line.frame_bytes))
         start, tick = trio.current_time(), 0
         try:

@@ -106,9 +106,7 @@ def pack_audio(rate: int, pcm: bytes) -> bytes:
     if rate not in KIND_OF_RATE:
         raise ValueError(f"AudioSocket carries {sorted(KIND_OF_RATE)} Hz, not {rate}")
     if not pcm or len(pcm) % 2 or len(pcm) > MAX_PAYLOAD:
-        raise ValueError(
-            f"an audio frame holds 2 to {MAX_PAYLOAD - 1} bytes of 16-bit samples, not {len(pcm)}"
-        )
+        raise ValueError(f"an audio frame holds 2 to {MAX_PAYLOAD - 1} bytes of 16-bit samples, not {len(pcm)}")
     return HEADER.pack(KIND_OF_RATE[rate], len(pcm)) + pcm
 
 

@@ -1,7 +1,7 @@
 """The AudioSocket listener: who may connect, and which call a connection belongs to."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 from uuid import UUID
@@ -65,10 +65,8 @@ class Admission:
             yield expectation
         finally:
             self._expected.pop(uuid, None)
-            try:
+            with suppress(trio.WouldBlock):
                 receive.receive_nowait().release()
-            except trio.WouldBlock:
-                pass
             send.close()
             receive.close()
 
@@ -110,7 +108,7 @@ class AudioSocketListener:
     port: int
     admission: Admission
     metrics: Metrics
-    line: LineFormat = LineFormat()
+    line: LineFormat = attrs.field(factory=LineFormat)
     max_connections: int = 500
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     uuid_timeout: float = 2.0
@@ -160,11 +158,11 @@ class AudioSocketListener:
         except (MediaProtocolError, trio.BrokenResourceError) as error:
             self._refuse("bad_handshake", peer, str(error))
             return
-        if not self.admission.offer(uuid, connection):
-            # An Expectation that appears while we are parked gets the connection from `expect` itself.
-            if not await self.admission.park(uuid, connection, self.bind_grace):
-                self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
-                return
+        # An Expectation that appears while we are parked gets the connection from `expect` itself.
+        known = self.admission.offer(uuid, connection) or await self.admission.park(uuid, connection, self.bind_grace)
+        if not known:
+            self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
+            return
         await connection.released.wait()
 
     def _refusal(self, peer: str) -> str | None:

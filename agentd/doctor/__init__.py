@@ -28,12 +28,11 @@ from agentd.secrets import Secret
 
 __all__ = ["Finding", "State", "examine", "render"]
 
+CLEAN_UP_DEADLINE = 10.0
 PBX_CHECKS = ("asterisk", "modules", "application", "dialplan", "event stream")
 
 
-async def examine(
-    path: Path, environ: Mapping[str, str], *, credentials: Path = Path(CREDENTIALS)
-) -> list[Finding]:
+async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path = Path(CREDENTIALS)) -> list[Finding]:
     """Examine everything that the daemon with this configuration needs; gives the findings in order.
 
     `environ` is that of the daemon, as far as it is known; `credentials` the directory of its systemd
@@ -106,7 +105,9 @@ async def _try_out(
             findings = [directory, await examine_playback(config, probe)]
         findings += await examine_ways_in(config, probe, daemon, modules, fork)
     finally:
-        left = await probe.clear()
+        left = [f"{probe.app}-*"]
+        with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
+            left = await probe.clear()
     if left:
         findings.append(
             warn(

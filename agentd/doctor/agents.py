@@ -51,9 +51,7 @@ async def examine_agents(
         if isinstance(agent.settings, LocalSettings):
             findings += await _examine_local(check, agent.settings, environ, credentials)
         elif not daemon.health:
-            findings.append(
-                skipped(check, f"only a running agentd can tell about the provider {agent.provider}")
-            )
+            findings.append(skipped(check, f"only a running agentd can tell about the provider {agent.provider}"))
         findings += judge_readiness(check, name, agent, daemon)
     return findings
 
@@ -157,9 +155,7 @@ def _examine_models(check: str, settings: LocalSettings, environ: Mapping[str, s
         else:
             if obstacle:
                 problems.append(f"{name}: {obstacle}")
-                advice.append(
-                    f"chown -R {daemon.name}: {path}, or fetch it as that user: {_fetching(name, environ)}"
-                )
+                advice.append(f"chown -R {daemon.name}: {path}, or fetch it as that user: {_fetching(name, environ)}")
     if problems:
         return fail(check, "models: " + "\n".join(problems), *dict.fromkeys(advice))
     return ok(check, f"its models are here ({', '.join(wanted)})")
@@ -171,9 +167,7 @@ def _fetching(name: str, environ: Mapping[str, str]) -> str:
         store = f"AGENTD_MODELS_DIR={catalogue.SYSTEM_DIRECTORY}"
         return f"runuser -u {daemon.name} -- env {store} /opt/agentd/venv/bin/agentd models fetch {name}"
     chosen = environ.get("AGENTD_MODELS_DIR")
-    return (
-        f"AGENTD_MODELS_DIR={chosen} agentd models fetch {name}" if chosen else f"agentd models fetch {name}"
-    )
+    return f"AGENTD_MODELS_DIR={chosen} agentd models fetch {name}" if chosen else f"agentd models fetch {name}"
 
 
 async def _examine_llm_server(

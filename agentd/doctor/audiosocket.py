@@ -121,9 +121,7 @@ async def examine_ways_in(
     stand_in = StandIn(config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, stand_in.handle, listeners)
-        tried = await attempt(
-            port, partial(_reaches_stand_in, config, stand_in), f"a trial listener on {here}"
-        )
+        tried = await attempt(port, partial(_reaches_stand_in, config, stand_in), f"a trial listener on {here}")
         nursery.cancel_scope.cancel()
     return [ok(PORT_CHECK, f"no agentd runs; {here} is free for it"), *tried]
 
@@ -195,9 +193,7 @@ async def _attempt(
     if arrived and not remark:
         return ok(check, f"Asterisk, told {told} (media={way}), reaches {listener}")
     if arrived:
-        return fail(
-            check, f"Asterisk, told {told} (media={way}), reaches {listener}, but {remark}", *_let_in(config)
-        )
+        return fail(check, f"Asterisk, told {told} (media={way}), reaches {listener}, but {remark}", *_let_in(config))
     found = f"Asterisk, told to connect to {told} (media={way}), does not reach {listener}: {remark}"
     advice = _way_advice(config, way, told, port)
     # A fork that no extension uses keeps nobody from calling.
@@ -250,9 +246,7 @@ async def _dialplan_socket(probe: Probe) -> str:
     return str(value) if value else ADVISED_SOCKET
 
 
-async def _reaches_stand_in(
-    config: Config, stand_in: StandIn, uuid: UUID, connect: Connect
-) -> tuple[bool, str]:
+async def _reaches_stand_in(config: Config, stand_in: StandIn, uuid: UUID, connect: Connect) -> tuple[bool, str]:
     await connect(uuid)
     if not await stand_in.wait(uuid, config.audiosocket.bind_timeout):
         wrong = f"; instead: {stand_in.strangers[-1]}" if stand_in.strangers else ""
@@ -263,9 +257,7 @@ async def _reaches_stand_in(
     return True, ""
 
 
-async def _reaches_daemon(
-    config: Config, daemon: RunningDaemon, uuid: UUID, connect: Connect
-) -> tuple[bool, str]:
+async def _reaches_daemon(config: Config, daemon: RunningDaemon, uuid: UUID, connect: Connect) -> tuple[bool, str]:
     before = await refused_connections(daemon)
     if before is None:
         return await _reaches_somebody(uuid, connect)

@@ -88,9 +88,7 @@ async def examine_health(config: Config, daemon: RunningDaemon) -> Finding:
     if health.get("status") != "ok":
         wrong = [what for what in ("ari_connected", "audiosocket_listening") if not health.get(what)]
         wrong += [
-            f"agent {name}: {state['detail']}"
-            for name, state in health["providers"].items()
-            if not state["ready"]
+            f"agent {name}: {state['detail']}" for name, state in health["providers"].items() if not state["ready"]
         ]
         return fail(
             "health",

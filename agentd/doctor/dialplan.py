@@ -84,9 +84,7 @@ def judge_dialplan(dialplan: Dialplan, config: Config) -> list[Finding]:
     elif config.calls.default_media is MediaWay.FORK:
         findings.append(fail(check, f"Asterisk has no [{fork}], and calls.default_media is fork", *INCLUDE))
     else:
-        findings.append(
-            warn(check, f"Asterisk has no [{fork}]: extensions with media=fork do not work", *INCLUDE)
-        )
+        findings.append(warn(check, f"Asterisk has no [{fork}]: extensions with media=fork do not work", *INCLUDE))
     return findings
 
 

@@ -73,9 +73,7 @@ def key_names(settings: object) -> Iterator[str]:
         yield from key_names(value)
 
 
-def _look_up(
-    name: str, what: str, environ: Mapping[str, str], credentials: Path
-) -> tuple[Secret | None, Finding]:
+def _look_up(name: str, what: str, environ: Mapping[str, str], credentials: Path) -> tuple[Secret | None, Finding]:
     credential = credential_name(name)
     try:
         if secret := find_secret(name, environ):

@@ -66,10 +66,7 @@ async def examine_playback(config: Config, probe: Probe) -> Finding:
         await trio.to_thread.run_sync(_write_as_daemon, directory, path)
         try:
             bridge = await probe.bridge()
-            playback = f"{probe.app}-playback"
-            media = f"sound:{path.with_suffix('')}"
-            await probe.rest.request("POST", f"/bridges/{bridge}/play/{playback}", {"media": media})
-            outcome = await probe.playback_outcome(playback, PLAYBACK_DEADLINE)
+            outcome = await probe.play(bridge, f"sound:{path.with_suffix('')}", PLAYBACK_DEADLINE)
         finally:
             with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
                 await trio.to_thread.run_sync(path.unlink, True)

@@ -113,9 +113,7 @@ def judge_version(version: str) -> Finding:
     """Whether this Asterisk can carry agentd's calls. Pure."""
     check = "asterisk"
     if not (match := re.search(r"(?<![\w.])(\d{2})(?:\.(\d+))?", version)):
-        return warn(
-            check, f"version {version!r} is none that the doctor can read; agentd needs {OLDEST} or later"
-        )
+        return warn(check, f"version {version!r} is none that the doctor can read; agentd needs {OLDEST} or later")
     major, minor = int(match[1]), int(match[2] or 0)
     if major < OLDEST:
         return fail(check, f"version {version} is too old", "install Asterisk 18, 20 or 22")
@@ -123,9 +121,7 @@ def judge_version(version: str) -> Finding:
     if (major, minor) < DIGITS_SINCE:
         notes.append("keys that callers press come by ARI only (by AudioSocket too since 22.4)")
     if minor < RATES_SINCE.get(major, 0) or major < min(RATES_SINCE):
-        notes.append(
-            "AudioSocket carries 8 kHz only (more since 20.17, 21.12, 22.7, 23.1); agentd asks for no more"
-        )
+        notes.append("AudioSocket carries 8 kHz only (more since 20.17, 21.12, 22.7, 23.1); agentd asks for no more")
     return ok(check, f"version {version}" + "".join(f"; {note}" for note in notes))
 
 
@@ -155,9 +151,7 @@ def judge_modules(running: frozenset[str], config: Config) -> list[Finding]:
         return [fail("modules", "not loaded: " + _listed(missing), *_loading(missing))]
     lacking = {name: what for name, what in USEFUL.items() if name not in running}
     lacking |= {
-        module: f"extensions with media={way} do not work"
-        for way, module in LEGS.items()
-        if module not in running
+        module: f"extensions with media={way} do not work" for way, module in LEGS.items() if module not in running
     }
     if lacking:
         return [warn("modules", "not loaded: " + _listed(lacking), *_loading(lacking))]
@@ -175,9 +169,7 @@ def _loading(modules: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-async def ask_applications(
-    rest: AriRest, config: Config, daemon: RunningDaemon
-) -> tuple[RunningDaemon, list[Finding]]:
+async def ask_applications(rest: AriRest, config: Config, daemon: RunningDaemon) -> tuple[RunningDaemon, list[Finding]]:
     """Whether Asterisk has our application, and which others it has."""
     try:
         answer = await rest.request("GET", "/applications")

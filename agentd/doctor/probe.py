@@ -20,7 +20,6 @@ from agentd.secrets import Secret
 from agentd.websocket import WebSocket
 
 REGISTRATION_DEADLINE: Final = 3.0
-CLEAN_UP_DEADLINE: Final = 10.0
 GONE_DEADLINE: Final = 3.0
 POLL: Final = 0.05
 
@@ -45,15 +44,16 @@ class Probe:
         bridge = f"{self.app}-bridge"
         self._bridges.append(bridge)
         await self.rest.create_bridge(bridge)
-        await self.rest.request(
-            "POST",
-            f"/applications/{quote(self.app, safe='')}/subscription",
-            {"eventSource": f"bridge:{bridge}"},
-        )
+        await self._subscription("POST", bridge)
         return bridge
 
-    async def playback_outcome(self, playback: str, deadline: float) -> str:
-        """How a playback ended: "done" or "failed". Raises AriError if nothing is heard of it in time."""
+    async def play(self, bridge: str, media: str, deadline: float) -> str:
+        """Play on a bridge; gives how that ended: "done" or "failed".
+
+        Raises AriError if Asterisk refuses, or nothing is heard of the end within `deadline` seconds.
+        """
+        playback = f"{self.app}-playback"
+        await self.rest.request("POST", f"/bridges/{bridge}/play/{playback}", {"media": media})
         with trio.move_on_after(deadline):
             while True:
                 try:
@@ -65,18 +65,26 @@ class Probe:
         raise AriError(f"Asterisk did not tell within {deadline:g} s how a playback ended")
 
     async def clear(self) -> list[str]:
-        """Remove all that was made; gives the ids that may still be there. Cancellation does not cut it."""
-        left: list[str] = []
-        with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True) as deadline:
-            left += await self._removed(self._channels, self.rest.hang_up)
-            left += await self._removed(self._bridges, self.rest.destroy_bridge)
-            try:
-                left += await self._still_there(left)
-            except AriError as error:
-                left.append(str(error))
-        self._channels.clear()
-        self._bridges.clear()
-        return left if not deadline.cancelled_caught else [f"{self.app}-*"]
+        """Remove all that was made; gives the ids that may still be there. The caller shields and bounds it."""
+        left = await self._removed(self._channels, self.rest.hang_up)
+        left += await self._removed(self._bridges, self._unsubscribe)
+        left += await self._removed(self._bridges, self.rest.destroy_bridge)
+        try:
+            return [*left, *await self._still_there(left)]
+        except AriError as error:
+            return [*left, str(error)]
+
+    async def _subscription(self, method: str, bridge: str) -> None:
+        path = f"/applications/{quote(self.app, safe='')}/subscription"
+        await self.rest.request(method, path, {"eventSource": f"bridge:{bridge}"})
+
+    async def _unsubscribe(self, bridge: str) -> None:
+        """Asterisk may keep an application whose bridge goes before its subscription does (seen on 22.10)."""
+        try:
+            await self._subscription("DELETE", bridge)
+        except AriRejected as error:
+            if error.status not in (404, 409, 422):
+                raise
 
     async def _removed(self, ids: Iterable[str], remove: Callable[[str], Awaitable[None]]) -> list[str]:
         left = []

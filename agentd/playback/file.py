@@ -160,7 +160,7 @@ class FilePlayback:
                 log.warning("a playback could not be stopped", playback=segment.playback, error=str(error))
             segment.finish("stopped")
 
-    async def _play_file(
+    async def _play_file(  # noqa: ASYNC128 - passes task_status on
         self,
         queue: trio.CapacityLimiter,
         text: str,
@@ -170,9 +170,7 @@ class FilePlayback:
     ) -> None:
         """Write a file, play it, see it off. `started` once Asterisk has taken it."""
         path = self.directory.new_file()
-        segment = _Segment(
-            self._new_id(), f"sound:{path.with_suffix('')}", text, len(pcm) / 2 / FILE_RATE, path
-        )
+        segment = _Segment(self._new_id(), f"sound:{path.with_suffix('')}", text, len(pcm) / 2 / FILE_RATE, path)
         async with queue:
             try:
                 await trio.to_thread.run_sync(self.directory.write, path, pcm, limiter=_file_limiter)

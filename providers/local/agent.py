@@ -48,9 +48,7 @@ class PiperVoice:
     length_scale: float
 
     async def synthesise(self, text: str, rate: int) -> bytes:
-        return await self.worker.run(
-            piper.synthesise, self.voice, self.threads, self.length_scale, text, rate
-        )
+        return await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
 
 
 @attrs.define(eq=False)
@@ -122,15 +120,11 @@ class LocalAgent:
         """Have the prompt's beginning in the model's cache: it costs most of the first answer's time."""
         prompt = fill_in(self.config.prompt, CallInfo("warm-up"))
         messages = [Message(Role.SYSTEM, prompt), Message(Role.USER, "Hello.")]
-        async with self.responder.respond(messages) as deltas:
-            async for _delta in deltas:
-                pass
+        await self.responder.warm_up(messages)
 
 
 @asynccontextmanager
-async def open_local_agent(
-    name: str, config: AgentConfig, shared: SharedServices
-) -> AsyncIterator[LocalAgent]:
+async def open_local_agent(name: str, config: AgentConfig, shared: SharedServices) -> AsyncIterator[LocalAgent]:
     """The agent with its engines loaded. Raises ProviderError when one cannot be loaded."""
     settings = config.settings
     assert isinstance(settings, LocalSettings)
@@ -149,10 +143,13 @@ async def open_local_agent(
         agent = LocalAgent(name, config, settings, stt, stt_model, voice, responder, llm, detectors, shared)
         try:
             began = trio.current_time()
+            failure: ProviderError | None = None
             try:
                 await agent.warm_up()
             except* ProviderError as group:
-                raise _first(group) from None
+                failure = _first(group)  # raised in here, it would come in a group with a cancellation
+            if failure is not None:
+                raise failure
             log.info("local agent is ready", agent=name, after_s=round(trio.current_time() - began, 2))
             yield agent
         finally:
@@ -170,9 +167,7 @@ async def _open_llm(
             key = need_secret(settings.api_key_name, "the key of the language model's server").reveal()
         yield None, lambda: (settings.base_url, key)
         return
-    wanted = LlmServerSettings(
-        await _locate(settings.model), settings.threads, settings.context, settings.slots
-    )
+    wanted = LlmServerSettings(await _locate(settings.model), settings.threads, settings.context, settings.slots)
     async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart)) as server:
         yield server, lambda: (server.base_url, server.key)
 

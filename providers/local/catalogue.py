@@ -185,9 +185,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def search_directories(
-    environ: Mapping[str, str] = os.environ, system: Path = SYSTEM_DIRECTORY
-) -> tuple[Path, ...]:
+def search_directories(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM_DIRECTORY) -> tuple[Path, ...]:
     """Where models are looked for, best first: AGENTD_MODELS_DIR alone if set, else `system`, the user's own.
 
     The user's own is ${XDG_DATA_HOME:-~/.local/share}/agentd/models (XDG base directory specification: a
@@ -267,9 +265,7 @@ def find(model: Model, directories: Sequence[Path] | None = None, *, rehash: boo
     raise ModelMissing(f"model {model.name} is not on this host (looked in {looked}). Run: {command}")
 
 
-def verify(
-    name: str, *, catalogue: Mapping[str, Model] = CATALOGUE, directories: Sequence[Path] | None = None
-) -> Path:
+def verify(name: str, *, catalogue: Mapping[str, Model] = CATALOGUE, directories: Sequence[Path] | None = None) -> Path:
     """As `locate` for a catalogue name, but every byte is hashed again. Raises as `find` does. Blocking."""
     if name not in catalogue:
         raise ModelMissing(f"no model {name!r} in the catalogue ({known(name, catalogue)})")

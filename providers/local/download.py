@@ -47,9 +47,7 @@ def download(
     tls = httpx.create_ssl_context(trust_env=True)
     tls.load_default_certs(ssl.Purpose.SERVER_AUTH)  # the host's own authorities, beside certifi's
     problem = ""
-    with httpx.Client(
-        timeout=_TIMEOUT, follow_redirects=True, max_redirects=5, trust_env=True, verify=tls
-    ) as client:
+    with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, max_redirects=5, trust_env=True, verify=tls) as client:
         for attempt in range(ATTEMPTS):
             if attempt:
                 sleep(2.0 ** (attempt - 1))
@@ -66,15 +64,11 @@ def download(
             )
     if archive.sha256 not in (None, digest):
         discard(part)
-        raise ModelCorrupt(
-            f"{shown(archive.url)}: expected SHA-256 {archive.sha256}, got {digest}; it was removed"
-        )
+        raise ModelCorrupt(f"{shown(archive.url)}: expected SHA-256 {archive.sha256}, got {digest}; it was removed")
     return digest
 
 
-def _transfer(
-    client: httpx.Client, archive: Archive, part: Path, limit: int, progress: Callable[[int], None]
-) -> str:
+def _transfer(client: httpx.Client, archive: Archive, part: Path, limit: int, progress: Callable[[int], None]) -> str:
     kept, have = _kept(part, archive)
     if have and have == kept.total:
         return sha256_of(part)
@@ -95,13 +89,9 @@ def _transfer(
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise httpx.RemoteProtocolError(f"HTTP status {answer.status_code}")
         if answer.status_code not in (200, 206):
-            raise ModelFetchError(
-                f"{shown(archive.url)}: expected HTTP status 200 or 206, got {answer.status_code}"
-            )
+            raise ModelFetchError(f"{shown(archive.url)}: expected HTTP status 200 or 206, got {answer.status_code}")
         if archive.url.startswith("https:") and answer.url.scheme != "https":
-            raise ModelFetchError(
-                f"{shown(archive.url)} redirects to {shown(str(answer.url))}: expected https"
-            )
+            raise ModelFetchError(f"{shown(archive.url)} redirects to {shown(str(answer.url))}: expected https")
         if total is not None and total > limit:
             raise ModelFetchError(f"{shown(archive.url)} has {total} bytes, expected at most {limit}")
         digest = hashlib.sha256()
@@ -117,9 +107,7 @@ def _transfer(
                 size += len(block)
                 if size > limit:
                     discard(part)
-                    raise ModelFetchError(
-                        f"{shown(archive.url)} sends more than {limit} bytes; it was removed"
-                    )
+                    raise ModelFetchError(f"{shown(archive.url)} sends more than {limit} bytes; it was removed")
                 digest.update(block)
                 file.write(block)
                 progress(size)

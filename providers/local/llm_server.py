@@ -47,9 +47,7 @@ class LlmServer:
 
 
 @asynccontextmanager
-async def open_llm_server(
-    settings: LlmServerSettings, on_restart: Callable[[str], None]
-) -> AsyncIterator[LlmServer]:
+async def open_llm_server(settings: LlmServerSettings, on_restart: Callable[[str], None]) -> AsyncIterator[LlmServer]:
     """The server, started and restarted with back-off when it dies, for as long as the block is entered.
 
     Raises ProviderUnavailable when it does not come up the first time.
@@ -63,7 +61,7 @@ async def open_llm_server(
             nursery.cancel_scope.cancel()
 
 
-async def _keep_running(
+async def _keep_running(  # noqa: ASYNC128 - passes task_status on
     settings: LlmServerSettings,
     server: LlmServer,
     on_restart: Callable[[str], None],
@@ -93,9 +91,7 @@ async def _keep_running(
         delay = min(delay * 2, LONGEST_DELAY)
 
 
-async def _run_once(
-    settings: LlmServerSettings, server: LlmServer, status: trio.TaskStatus[None] | None
-) -> None:
+async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio.TaskStatus[None] | None) -> None:
     """One life of the process; returns when it ends, and ends it when cancelled."""
     key = secrets.token_urlsafe(24)
     process = await trio.lowlevel.open_process(

@@ -78,9 +78,7 @@ def _sole_fetch(lock: Path, stream: TextIO, sleep: Callable[[float], object]) ->
         told = False
         while not _locked(handle):
             if time.monotonic() > deadline:
-                raise ModelFetchError(
-                    f"another fetch has held {lock} for {_LOCK_DEADLINE / 60:.0f} minutes: end it"
-                )
+                raise ModelFetchError(f"another fetch has held {lock} for {_LOCK_DEADLINE / 60:.0f} minutes: end it")
             if not told:
                 print(f"waiting for another fetch that holds {lock}", file=stream, flush=True)
                 told = True
@@ -120,9 +118,7 @@ def fetch(
     except ModelError as error:
         why = "is damaged" if isinstance(error, ModelCorrupt) else "is not here"
         megabytes = model.source.archive_size / 1e6
-        print(
-            f"{name} {why}: fetching {megabytes:.0f} MB (licence: {model.licence})", file=stream, flush=True
-        )
+        print(f"{name} {why}: fetching {megabytes:.0f} MB (licence: {model.licence})", file=stream, flush=True)
     directory = models_directory(searched, writable=True)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -154,9 +150,7 @@ def _install(model: Model, directory: Path, stream: TextIO, sleep: Callable[[flo
     have = part.stat().st_size if part.exists() else 0
     needed = model.size + (0 if local else max(0, source.archive_size - have))
     if (free := shutil.disk_usage(directory).free) < needed:
-        raise ModelFetchError(
-            f"{model.name} needs {needed / 1e6:.0f} MB in {directory}, {free / 1e6:.0f} MB are free"
-        )
+        raise ModelFetchError(f"{model.name} needs {needed / 1e6:.0f} MB in {directory}, {free / 1e6:.0f} MB are free")
     if local:
         file = Path(urllib.request.url2pathname(urllib.parse.urlsplit(archive.url).path))
         digest = sha256_of(file)
@@ -165,9 +159,7 @@ def _install(model: Model, directory: Path, stream: TextIO, sleep: Callable[[flo
     else:
         file = part
         with _progress(stream, model.name, source.archive_size) as progress:
-            digest = download(
-                archive, part, limit=source.archive_size * 11 // 10, progress=progress, sleep=sleep
-            )
+            digest = download(archive, part, limit=source.archive_size * 11 // 10, progress=progress, sleep=sleep)
     folder = Path(tempfile.mkdtemp(prefix=f".{model.name}.unpack-", dir=directory))
     try:
         unpack(model, file, digest, folder)

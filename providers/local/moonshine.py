@@ -43,13 +43,9 @@ def _load(model: str) -> Any:
         from moonshine_voice.moonshine_api import ModelArch
         from moonshine_voice.transcriber import Transcriber
     except (ImportError, OSError) as error:
-        raise ProviderUnavailable(
-            f"Moonshine is not installed: {error}; pip install 'agentd[local]'"
-        ) from error
+        raise ProviderUnavailable(f"Moonshine is not installed: {error}; pip install 'agentd[local]'") from error
     if not Path(model).is_dir():
-        raise ProviderUnavailable(
-            f"there is no Moonshine model at {model}; agentd models fetch moonshine-tiny-en"
-        )
+        raise ProviderUnavailable(f"there is no Moonshine model at {model}; agentd models fetch moonshine-tiny-en")
     # Our endpointing has cut the utterance already: Moonshine's own would take 0.3 s more and split it.
     return Transcriber(model, ModelArch.TINY, options={"vad_threshold": 0.0})
 

@@ -42,9 +42,7 @@ def _load(voice: str, threads: int) -> Any:
         options.inter_op_num_threads = 1
         # Threads that spin while they wait would take the cores from the line and the language model.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(
-            voice, sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(voice, sess_options=options, providers=["CPUExecutionProvider"])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ProviderUnavailable(f"the Piper voice {voice} cannot be loaded: {error}") from error
     return PiperVoice(session=session, config=config)

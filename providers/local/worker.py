@@ -75,9 +75,7 @@ class EngineWorker:
         try:
             self._send.send_nowait(job)
         except trio.WouldBlock:
-            raise ProviderUnavailable(
-                f"{self.name}: {JOB_QUEUE} jobs wait already; the host is too slow"
-            ) from None
+            raise ProviderUnavailable(f"{self.name}: {JOB_QUEUE} jobs wait already; the host is too slow") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ProviderUnavailable(f"{self.name}: the engine is being shut down") from None
         return job
@@ -97,9 +95,7 @@ class EngineWorker:
     async def _do(self, context: Any, limiter: trio.CapacityLimiter, job: Job) -> None:
         try:
             with trio.fail_after(JOB_DEADLINE):
-                job.result = await context.run_sync(
-                    job.function, *job.args, kill_on_cancel=True, limiter=limiter
-                )
+                job.result = await context.run_sync(job.function, *job.args, kill_on_cancel=True, limiter=limiter)
         except (trio_parallel.BrokenWorkerError, trio.TooSlowError) as error:
             self.restarts += 1
             self.on_restart(self.name)

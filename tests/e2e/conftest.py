@@ -98,9 +98,7 @@ def lab(pbx_prefix: Prefix, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     async def live() -> None:
         async with AsyncExitStack() as stack:
             pbx = await stack.enter_async_context(PrivateAsterisk(pbx_prefix, extra_dialplan=DIALPLAN))
-            events = await stack.enter_async_context(
-                open_proxy(("127.0.0.1", pbx.http_port), only=b"/ari/events")
-            )
+            events = await stack.enter_async_context(open_proxy(("127.0.0.1", pbx.http_port), only=b"/ari/events"))
             audio = await stack.enter_async_context(open_proxy(("127.0.0.1", 0), pbx.agent_port))
             config = write_config(
                 directory / "agent.toml",

@@ -200,7 +200,7 @@ async def test_nothing_of_a_call_that_is_cancelled_stays_at_the_pbx(pbx: Private
         async with SipCaller().call(pbx.sip_uri("600")):
             await trio.sleep_forever()
     with trio.fail_after(3):
-        while "PJSIP/" in await pbx.cli("core show channels concise"):  # noqa: ASYNC110
+        while "PJSIP/" in await pbx.cli("core show channels concise"):
             await trio.sleep(0.1)
 
 

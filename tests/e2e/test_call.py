@@ -254,17 +254,14 @@ async def test_twenty_calls_at_once_are_all_greeted_and_leave_nothing(lab: Lab) 
             with trio.fail_after(60):
                 while greeted_calls < 0 or not call.ended.is_set():
                     await trio.sleep(0.5)
-                    heard = [
-                        line for line in lab.daemon.lines[since:] if line.get("event") == "utterance heard"
-                    ]
+                    heard = [line for line in lab.daemon.lines[since:] if line.get("event") == "utterance heard"]
                     if len(heard) >= calls:
                         break
             await trio.sleep(0.3)
             await call.hangup()
         spoken = call.heard
         if max(spoken, default=0) and any(
-            abs(int.from_bytes(spoken[i : i + 2], "little", signed=True)) > 1000
-            for i in range(0, len(spoken), 64)
+            abs(int.from_bytes(spoken[i : i + 2], "little", signed=True)) > 1000 for i in range(0, len(spoken), 64)
         ):
             greeted_calls += 1
 

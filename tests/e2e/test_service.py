@@ -1,5 +1,6 @@
 """The daemon as systemd starts it: ExecStart to the letter, a notify socket, credentials, signals."""
 
+import io
 import os
 import re
 import shlex
@@ -66,12 +67,9 @@ def unit_environment() -> dict[str, str]:
     return dict(pair.split("=", 1) for line in lines for pair in shlex.split(line))
 
 
-def installed(
-    root: Path, pbx: PrivateAsterisk, notify: NotifySocket
-) -> tuple[tuple[str, ...], dict[str, str]]:
+def installed(root: Path, pbx: PrivateAsterisk, notify: NotifySocket) -> tuple[tuple[str, ...], dict[str, str]]:
     """Lay the host's files down below `root` as `agentd init` does; gives command and environment."""
-    with open(os.devnull, "w") as quiet:
-        init(root, out=quiet, asterisk="plain")
+    init(root, out=io.StringIO(), asterisk="plain")
     command = exec_start(root)
     binary = Path(command[0])
     binary.parent.mkdir(parents=True)
@@ -84,11 +82,7 @@ def installed(
         if name in os.environ:
             kept[name] = os.environ[name]
     environ = {
-        **{
-            name: value
-            for name, value in unit_environment().items()
-            if not name.startswith(("XDG_", "AGENTD_MODELS"))
-        },
+        **{name: value for name, value in unit_environment().items() if not name.startswith(("XDG_", "AGENTD_MODELS"))},
         **kept,
         "CREDENTIALS_DIRECTORY": str(credential.parent),
         "NOTIFY_SOCKET": str(notify.path),

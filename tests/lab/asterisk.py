@@ -207,12 +207,7 @@ class PrivateAsterisk:
 
     def _log_end(self) -> str:
         logs = [self.directory / "log" / "console.log", self.log_path]
-        lines = [
-            line
-            for log in logs
-            if log.exists()
-            for line in log.read_text("utf-8", "replace").splitlines()[-20:]
-        ]
+        lines = [line for log in logs if log.exists() for line in log.read_text("utf-8", "replace").splitlines()[-20:]]
         return "\n".join(lines)
 
     def _render(self) -> None:
@@ -245,9 +240,7 @@ class PrivateAsterisk:
         }
         etc = self.directory / "etc"
         for template in TEMPLATES.glob("*.conf"):
-            (etc / template.name).write_text(
-                _Template(template.read_text("utf-8")).substitute(values), "utf-8"
-            )
+            (etc / template.name).write_text(_Template(template.read_text("utf-8")).substitute(values), "utf-8")
         for name in _EMPTY_SECTIONS:
             (etc / f"{name}.conf").write_text("[general]\n", "utf-8")
         for name in _DISABLED:

@@ -66,9 +66,7 @@ async def echo_offset(pbx: PrivateAsterisk, sample: Prompt) -> float:
     return calibrate_echo(call.said, call.heard).at
 
 
-async def one_call(
-    pbx: PrivateAsterisk, daemon: Daemon, prompts: list[Prompt], offset: float
-) -> list[dict[str, Any]]:
+async def one_call(pbx: PrivateAsterisk, daemon: Daemon, prompts: list[Prompt], offset: float) -> list[dict[str, Any]]:
     """A call with a few turns."""
     turns: list[dict[str, Any]] = []
     async with SipCaller().call(pbx.sip_uri("7000")) as call:
@@ -103,9 +101,7 @@ async def run(count: int) -> int:
     async with PrivateAsterisk(prefix, extra_dialplan=ECHO) as pbx:
         async with run_daemon(write_config(OUT / "agent.toml", pbx), environment(pbx)) as daemon:
             offset = await echo_offset(pbx, prompts[0])
-            print(
-                f"Echo() offset {offset * 1000:.1f} ms; {len(prompts)} turns, one call at a time, file mode"
-            )
+            print(f"Echo() offset {offset * 1000:.1f} ms; {len(prompts)} turns, one call at a time, file mode")
             for first in range(0, len(prompts), TURNS_PER_CALL):
                 turns += await one_call(pbx, daemon, prompts[first : first + TURNS_PER_CALL], offset)
             await daemon.until_idle()
@@ -113,9 +109,7 @@ async def run(count: int) -> int:
     report = summary(turns, offset, metrics)
     (OUT / "latency.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     delays = report["response_delay_ms"]
-    print(
-        f"response delay at the caller's ear: p50 {delays['p50']} ms, p95 {delays['p95']} ms, max {delays['max']} ms"
-    )
+    print(f"response delay at the caller's ear: p50 {delays['p50']} ms, p95 {delays['p95']} ms, max {delays['max']} ms")
     print(f"parts (median): {report['parts_ms']}")
     print(f"caller audio to engine: p99 at most {report['audio_to_engine_p99_ms']} ms")
     print(f"{report['machine']}; written to {OUT / 'latency.json'}")
@@ -162,9 +156,7 @@ def histogram_quantile_ms(metrics: str, name: str, share: float) -> float | None
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=20, help="how many questions to ask (default 20)")
     return trio.run(run, parser.parse_args().turns)
 

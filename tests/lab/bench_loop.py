@@ -16,6 +16,7 @@ from pathlib import Path
 
 import attrs
 import trio
+import trio.lowlevel
 
 from agentd.agent import CallInfo, History
 from agentd.config import AgentConfig
@@ -51,7 +52,7 @@ async def work(agent: LocalAgent, question: bytes, busy: trio.Event) -> None:
         async with agent.open(CallInfo("bench"), history, playout) as session:
             for start in range(0, len(question), 320):
                 session.feed(question[start : start + 320], trio.current_time())
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             busy.set()
             async for event in session.events:
                 if type(event).__name__ in ("UtteranceEnded", "NothingToSay", "Ended"):
@@ -90,9 +91,7 @@ async def run(seconds: float) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20, help="seconds of each kind (default 20)")
     return trio.run(run, parser.parse_args().seconds)
 

@@ -49,9 +49,7 @@ class Daemon:
                 if self.process.returncode is not None:
                     break
                 await trio.sleep(POLL)  # not an event: the log may be read in another thread's loop
-        raise DaemonFailed(
-            f"no log line {event!r} with {fields} within {timeout} s; the last lines:\n{self.tail()}"
-        )
+        raise DaemonFailed(f"no log line {event!r} with {fields} within {timeout} s; the last lines:\n{self.tail()}")
 
     def having(self, event: str, **fields: object) -> list[Line]:
         """Every log line so far with this event and these fields."""

@@ -83,7 +83,7 @@ async def _locked(path: Path, progress: Progress) -> AsyncIterator[None]:
         with trio.move_on_after(LOCK_SECONDS) as patience:
             if not _try_lock(lock):
                 progress(f"another process is fetching Asterisk; waiting for it ({path})")
-                while not _try_lock(lock):  # noqa: ASYNC110 (another process wakes nobody here)
+                while not _try_lock(lock):
                     await trio.sleep(0.2)
         if patience.cancelled_caught:
             raise LabUnavailable(f"{path}: another process still held this lock after {LOCK_SECONDS} s")
@@ -101,9 +101,7 @@ def _try_lock(lock: IO[str]) -> bool:
 async def _unpack(cache: Path, progress: Progress) -> Prefix:
     for tool in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise LabUnavailable(
-                f"no Asterisk was found, and this system has no {tool} to fetch one with. {ADVICE}"
-            )
+            raise LabUnavailable(f"no Asterisk was found, and this system has no {tool} to fetch one with. {ADVICE}")
     keyring, mirror = _archive_keyring(), debian_mirror()
     # What a killed process left; this one holds the lock.
     await trio.to_thread.run_sync(_remove_leftovers, cache)
@@ -117,9 +115,7 @@ async def _unpack(cache: Path, progress: Progress) -> Prefix:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     raise LabUnavailable(
-        f"no Asterisk was found, and none could be fetched from {mirror}:\n  "
-        + "\n  ".join(refusals)
-        + f"\n{ADVICE}"
+        f"no Asterisk was found, and none could be fetched from {mirror}:\n  " + "\n  ".join(refusals) + f"\n{ADVICE}"
     )
 
 
@@ -139,9 +135,7 @@ def _archive_keyring() -> Path:
     for name in KEYRINGS:
         if (keyring := Path(name)).exists():
             return keyring
-    raise LabUnavailable(
-        f"no Debian archive keyring at {' or '.join(KEYRINGS)}; install debian-archive-keyring"
-    )
+    raise LabUnavailable(f"no Debian archive keyring at {' or '.join(KEYRINGS)}; install debian-archive-keyring")
 
 
 def debian_mirror(sources: Path = Path("/etc/apt")) -> str:
@@ -170,9 +164,7 @@ async def _unpack_suite(
     (apt / "state/status").touch()
     architecture = (await _output(["dpkg", "--print-architecture"], 10)).strip()
     # The host's proxies, and nothing else of its apt configuration.
-    transport = await _output(
-        ["apt-config", "dump", "--format", '%F "%v";%n', "Acquire::http", "Acquire::https"], 10
-    )
+    transport = await _output(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire::http", "Acquire::https"], 10)
     (apt / "apt.conf").write_text(transport + _APT_CONF.format(apt=apt, architecture=architecture), "utf-8")
     source = f"deb [signed-by={keyring} arch={architecture}] {mirror} {suite} main\n"
     (apt / "etc/sources.list").write_text(source, "utf-8")

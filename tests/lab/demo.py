@@ -46,13 +46,9 @@ def show(line: Line) -> None:
         case "state":
             print(f"          state  {line['state']:<11} ({line['region']}: {line['after']})")
         case "caller said":
-            print(
-                f"  agent heard  \N{LEFT DOUBLE QUOTATION MARK}{line['text']}\N{RIGHT DOUBLE QUOTATION MARK}"
-            )
+            print(f"  agent heard  \N{LEFT DOUBLE QUOTATION MARK}{line['text']}\N{RIGHT DOUBLE QUOTATION MARK}")
         case "agent says":
-            print(
-                f"   agent says  \N{LEFT DOUBLE QUOTATION MARK}{line['text']}\N{RIGHT DOUBLE QUOTATION MARK}"
-            )
+            print(f"   agent says  \N{LEFT DOUBLE QUOTATION MARK}{line['text']}\N{RIGHT DOUBLE QUOTATION MARK}")
         case "answer":
             stages = ", ".join(f"{key[:-3]} {value} ms" for key, value in line.items() if key.endswith("_ms"))
             print(f"        timing  {stages}")
@@ -80,9 +76,7 @@ async def run_call() -> int:
         print("Asterisk is up; agentd loads its engines.")
         config = write_config(OUT / "agent.toml", pbx)
         async with run_daemon(config, environment(pbx), show) as daemon:
-            print(
-                f"agentd is up ({time.monotonic() - began:.0f} s). Calling extension {EXTENSION} over SIP.\n"
-            )
+            print(f"agentd is up ({time.monotonic() - began:.0f} s). Calling extension {EXTENSION} over SIP.\n")
             turns = await hold_conversation(pbx, daemon, questions)
     (OUT / "call.json").write_text(json.dumps({"turns": turns}, indent=2, ensure_ascii=False) + "\n")
     good = len(turns) > 1 and all(turn["words_agree"] for turn in turns[1:])
@@ -126,9 +120,7 @@ def agent_words(daemon: Daemon, first_line: int) -> str:
     return " ".join(line["text"] for line in daemon.lines[first_line:] if line.get("event") == "agent says")
 
 
-def turn_of(
-    text: str, voice: str, understood: str, answer: str, heard: str, delay: float | None
-) -> dict[str, Any]:
+def turn_of(text: str, voice: str, understood: str, answer: str, heard: str, delay: float | None) -> dict[str, Any]:
     return {
         "caller_said": text,
         "caller_voice": voice,
@@ -189,9 +181,7 @@ def down() -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--talk", action="store_true", help="leave PBX and daemon up for a softphone")
     parser.add_argument("--down", action="store_true", help="stop what --talk left up")
     options = parser.parse_args()

@@ -15,8 +15,8 @@ RATE = 8000
 _ear = trio.CapacityLimiter(1)
 _NUMBERS = dict(
     zip(
-        "0 1 2 3 4 5 6 7 8 9 10".split(),
-        "zero one two three four five six seven eight nine ten".split(),
+        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"],
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"],
         strict=True,
     )
 )
@@ -30,9 +30,7 @@ async def transcribe(pcm: bytes) -> str:
     first = max(int((spans[0].start - 0.2) * RATE), 0) * 2
     last = int((spans[-1].end + 0.2) * RATE) * 2
     model = str(catalogue.locate(MODEL))
-    return await trio.to_thread.run_sync(
-        partial(moonshine.transcribe, model, pcm[first:last], RATE), limiter=_ear
-    )
+    return await trio.to_thread.run_sync(partial(moonshine.transcribe, model, pcm[first:last], RATE), limiter=_ear)
 
 
 async def speak(text: str) -> bytes:

@@ -78,9 +78,7 @@ class Outgoing:
         if not pcm or len(pcm) % 2:
             raise ValueError(f"expected whole 16-bit samples, got {len(pcm)} bytes")
         if len(pcm) > MOST_PENDING_SECONDS * RATE * 2 or len(self._pending) >= MOST_PENDING:
-            raise ValueError(
-                f"{len(pcm)} bytes after {len(self._pending)} other pieces are no script for a call"
-            )
+            raise ValueError(f"{len(pcm)} bytes after {len(self._pending)} other pieces are no script for a call")
         playing = Playing(pcm)
         if self.closed:
             playing._over.set()
@@ -117,10 +115,7 @@ class Outgoing:
                 self._keys.popleft().over.set()
             if payloads:
                 self.said += SILENCE
-                return [
-                    self._packet(TELEPHONE_EVENT, key.timestamp, payload, marker=first)
-                    for payload in payloads
-                ]
+                return [self._packet(TELEPHONE_EVENT, key.timestamp, payload, marker=first) for payload in payloads]
             return [self._audio(SILENCE, timestamp)]
         return [self._audio(self._next_pcm(number * FRAME_SECONDS), timestamp)]
 

@@ -45,9 +45,7 @@ class PortClaims:
                 twin = next(probe for probe in probes if probe.type == held)
                 self._held.append(twin.dup())
             return first
-        raise PortsTaken(
-            f"no {count} free ports in a row between {LOWEST} and {HIGHEST} in {ATTEMPTS} attempts"
-        )
+        raise PortsTaken(f"no {count} free ports in a row between {LOWEST} and {HIGHEST} in {ATTEMPTS} attempts")
 
     def release(self) -> None:
         """Let go of all claims."""

@@ -49,9 +49,7 @@ class Prefix:
         libraries = self.modules.parent.parent
         loader = next(iter(sorted(libraries.glob("ld-linux*.so.*"))), None)
         if loader is None:
-            raise LabUnavailable(
-                f"{libraries}: expected the unpacked dynamic loader ld-linux*.so.*, found none"
-            )
+            raise LabUnavailable(f"{libraries}: expected the unpacked dynamic loader ld-linux*.so.*, found none")
         return [str(loader), "--library-path", str(libraries), "--argv0", "asterisk", str(self.binary)]
 
     @property
@@ -80,9 +78,7 @@ def examine(root: Path, binary: Path | None = None) -> Prefix:
         raise LabUnavailable(f"{root}: no module directory, looked at usr/lib*/…/asterisk/modules")
     missing = [name for name in NEEDED_MODULES if not (modules / f"{name}.so").exists()]
     if missing:
-        raise LabUnavailable(
-            f"{modules}: modules missing: {', '.join(missing)}; Asterisk 18 or later has them"
-        )
+        raise LabUnavailable(f"{modules}: modules missing: {', '.join(missing)}; Asterisk 18 or later has them")
     shares = [root / "usr/share/asterisk", root / "var/lib/asterisk"]
     data = next((share for share in shares if (share / "documentation").is_dir()), None)
     if data is None:

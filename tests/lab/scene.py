@@ -37,9 +37,7 @@ async def listen(call: Call, since: float, timeout: float = 20.0, quiet: float =
             spans = speech_spans(call.heard[int(since * RATE) * 2 :], join_seconds=quiet)
             if spans and call.now - since - spans[-1].end >= quiet:
                 return since + spans[0].start, since + spans[-1].end
-    raise NothingHeard(
-        f"the agent was not heard to speak and finish within {timeout} s of second {since:.1f}"
-    )
+    raise NothingHeard(f"the agent was not heard to speak and finish within {timeout} s of second {since:.1f}")
 
 
 async def ask(call: Call, pcm: bytes, timeout: float = 20.0) -> Answer:

@@ -150,11 +150,7 @@ class Call:
                 packet = RtpPacket.parse(datagram)
                 if packet.payload_type == PCMU:
                     self._arrivals.append(Arrival(at, packet))
-                elif (
-                    packet.payload_type == TELEPHONE_EVENT
-                    and packet.marker
-                    and packet.payload[0] < len(DIGITS)
-                ):
+                elif packet.payload_type == TELEPHONE_EVENT and packet.marker and packet.payload[0] < len(DIGITS):
                     self.digits_heard.append((at, DIGITS[packet.payload[0]]))
 
 

@@ -104,6 +104,9 @@ class FakeAsterisk:
     """HTTP status that the event stream is refused with; 0: it is accepted."""
     mute: bool = False
     """Event sockets answer no ping and no close."""
+    pongs: int = 0
+    received: list[str] = attrs.field(factory=list)
+    """Text messages that came over event sockets."""
 
     def enter(self, channel: str, name: str = "PJSIP/alice-1") -> None:
         """A channel that is in our application."""
@@ -308,6 +311,8 @@ class FakeAsterisk:
             while True:
                 for event in socket.protocol.events():
                     await self._on_event(socket, event)
+                    if isinstance(event, ws.CloseConnection) and not socket.mute:
+                        return
                 data = await stream.receive_some(65536)
                 if not data:
                     return
@@ -326,6 +331,10 @@ class FakeAsterisk:
                 await socket.send(ws.AcceptConnection())
                 self.sockets.append(socket)
                 self.connections += 1
+            case ws.Pong():
+                self.pongs += 1
+            case ws.TextMessage(data=text):
+                self.received.append(text)
             case ws.Ping() | ws.CloseConnection() if not socket.mute:
                 await socket.send(event.response())
 

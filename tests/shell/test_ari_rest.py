@@ -128,7 +128,7 @@ async def test_an_answer_that_is_not_json_is_an_ari_error(
         await rest.channels()
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"7", b'"x"', b'{"a": 1}', b"[null]", b'["x"]', b"[{}]"])
+@pytest.mark.parametrize("body", [b"", b"null", b"7", b'"x"', b'{"a": 1}', b"[null]", b'["x"]'])
 @pytest.mark.parametrize("ask", [AriRest.channels, AriRest.bridges])
 async def test_a_list_of_another_shape_is_an_ari_error_and_no_crash(
     asterisk: FakeAsterisk, rest: AriRest, body: bytes, ask: Callable[[AriRest], Any]
@@ -309,9 +309,9 @@ async def test_httpcore_issue_1093_cancelled_requests_do_not_exhaust_the_pool(
             pool = rest.client._transport._pool  # type: ignore[attr-defined]
             assert not pool._requests, "no request waits for a connection that never comes"
             assert all(connection.is_idle() or connection.is_closed() for connection in pool.connections)
-            with trio.fail_after(1.0):
+            with trio.fail_after(5.0):
                 assert set(await rest.channels()) == {CALLER}
-            with trio.fail_after(2.0):
+            with trio.fail_after(10.0):
                 async with trio.open_nursery() as nursery:
                     for _ in range(80):
                         nursery.start_soon(partial(rest.channels))

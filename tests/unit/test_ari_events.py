@@ -208,15 +208,15 @@ KNOWN = (
     "Dial",
 )
 nearly_channels = st.fixed_dictionaries(
-    {}, optional={name: json_values for name in ("id", "name", "state", "caller", "dialplan")}
+    {}, optional=dict.fromkeys(("id", "name", "state", "caller", "dialplan"), json_values)
 )
 nearly_events = st.fixed_dictionaries(
     {"type": st.sampled_from(KNOWN)},
     optional={
         "channel": json_values | nearly_channels,
         "playback": json_values
-        | st.fixed_dictionaries({}, optional={name: json_values for name in ("id", "target_uri", "state")}),
-        **{name: json_values for name in ("args", "cause", "digit", "variable", "value")},
+        | st.fixed_dictionaries({}, optional=dict.fromkeys(("id", "target_uri", "state"), json_values)),
+        **dict.fromkeys(("args", "cause", "digit", "variable", "value"), json_values),
     },
 )
 

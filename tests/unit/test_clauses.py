@@ -1,5 +1,7 @@
 """A reply becomes clauses while it is still being written."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +21,9 @@ def letters(text: str) -> str:
 # Text as models write it: words, punctuation, markup, numbers, whitespace of every kind.
 pieces = st.sampled_from(
     [
-        "Yes", "of course", "we are open from 9.30 to 5", "Dr. Jones", "3.5", "e.g. tea", "über", "山田さん", "。", "！",
+        "Yes", "of course", "we are open from 9.30 to 5", "Dr. Jones", "3.5", "e.g. tea", "über", "山田さん", "。",
         ".", "...", "!", "?", ",", ";", ":", " - ", " – ", " ", "  ", "\n", "\n- ", "**", "_", "`", "#", '"', ")", "'",
-        "a" * 50, "word " * 20,
+        "a" * 50, "word " * 20, "！",
     ]
 )  # fmt: skip
 replies = st.lists(pieces | st.text(max_size=8), max_size=40).map("".join)
@@ -42,7 +44,7 @@ def test_only_markup_and_spaces_and_lone_punctuation_are_left_out(reply: str) ->
 @given(replies, st.lists(st.integers(min_value=0), max_size=30))
 def test_any_split_of_the_deltas_gives_the_same_clauses(reply: str, places: list[int]) -> None:
     edges = [0, *sorted(place % (len(reply) + 1) for place in places), len(reply)]
-    split = [reply[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    split = [reply[begin:end] for begin, end in pairwise(edges)]
     assert clauses_of(*split) == clauses_of(*reply) == clauses_of(reply)
 
 
@@ -141,8 +143,14 @@ def test_quotes_and_brackets_stay_with_their_sentence() -> None:
 
 
 def test_sentences_of_scripts_without_spaces_end_too() -> None:
-    assert clauses_of("はい、そうです！？「行きましょう。」では、また。") == ["はい、そうです！？", "「行きましょう。」では、また。"]
-    assert clauses_of("こんにちは、お元気ですか。今日はいい天気です。") == ["こんにちは、お元気ですか。", "今日はいい天気です。"]
+    assert clauses_of("はい、そうです！？「行きましょう。」では、また。") == [
+        "はい、そうです！？「行きましょう。」",
+        "では、また。",
+    ]
+    assert clauses_of("こんにちは、お元気ですか。今日はいい天気です。") == [
+        "こんにちは、お元気ですか。",
+        "今日はいい天気です。",
+    ]
 
 
 def test_markup_is_not_read_aloud() -> None:

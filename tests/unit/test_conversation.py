@@ -61,7 +61,6 @@ COMMANDS: dict[str, Command] = {
     "announce the break and leave failed:agent": Leave(Result.FAILED_AGENT, "the engine died", announce=True),
     "announce and leave shutdown": Leave(Result.SHUTDOWN, announce=True),
     "free everything": End(Result.CALLER_HUNG_UP),
-    "": (),  # type: ignore[dict-item] # nothing is done
 }
 
 

@@ -60,9 +60,7 @@ EVERY_EVENT = (
     ShutdownDue(),
     Left(),
 )
-EVERY_STATE = tuple(
-    Conversation(line, caller, agent) for line in Line for caller in Caller for agent in Agent
-)
+EVERY_STATE = tuple(Conversation(line, caller, agent) for line in Line for caller in Caller for agent in Agent)
 ENDING = (Line.CLOSING, Line.ENDED)
 
 
@@ -97,7 +95,9 @@ def test_the_events_of_these_tests_are_all_that_the_table_knows() -> None:
 
 
 @pytest.mark.parametrize("table, region", [(LINE, Line), (CALLER, Caller), (AGENT, Agent)])
-def test_every_row_stays_within_its_region(table: dict[tuple[StrEnum, type], tuple[StrEnum, object]], region: type) -> None:
+def test_every_row_stays_within_its_region(
+    table: dict[tuple[StrEnum, type], tuple[StrEnum, object]], region: type
+) -> None:
     for (before, _), (after, _) in table.items():
         assert isinstance(before, region)
         assert isinstance(after, region)
@@ -212,7 +212,11 @@ class AnyConversation(RuleBasedStateMachine):
     @precondition(lambda self: self.conversation.line not in ENDING)
     @rule(
         event=st.sampled_from(
-            [event for event in EVERY_EVENT if not isinstance(event, CallerHungUp | ShutdownDue | AgentEnded | MediaFailed | AgentFailed)]
+            [
+                event
+                for event in EVERY_EVENT
+                if not isinstance(event, CallerHungUp | ShutdownDue | AgentEnded | MediaFailed | AgentFailed)
+            ]
         )
     )
     def the_conversation_goes_on(self, event: object) -> None:

@@ -35,9 +35,7 @@ def test_where_only_one_source_reports_every_key_counts(pressed: str, source: Di
 
 
 @given(keys, st.sampled_from(DigitSource), st.floats(0, 1.9))
-def test_the_second_source_may_be_late_by_less_than_the_window(
-    pressed: str, first: DigitSource, late: float
-) -> None:
+def test_the_second_source_may_be_late_by_less_than_the_window(pressed: str, first: DigitSource, late: float) -> None:
     second = AUDIOSOCKET if first is ARI else ARI
     reports = [(first, key, index * 5.0) for index, key in enumerate(pressed)]
     reports += [(second, key, index * 5.0 + late) for index, key in enumerate(pressed)]

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -41,7 +42,7 @@ def feed_all(parser: FrameParser, pieces: Iterable[bytes]) -> list[Frame]:
 
 def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-    return [stream[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [stream[begin:end] for begin, end in pairwise(edges)]
 
 
 audio = st.builds(

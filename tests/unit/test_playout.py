@@ -30,7 +30,7 @@ async def put_all(buffer: PlayoutBuffer, *chunks: Chunk) -> None:
 
 async def test_an_utterance_comes_out_as_it_went_in_without_its_end_mark() -> None:
     buffer = PlayoutBuffer()
-    spoken = [SegmentStart(0, 1, "Hello,"), audio(0.5), SegmentStart(0, 1, "there."), audio(0.25)]
+    spoken: list[Chunk] = [SegmentStart(0, 1, "Hello,"), audio(0.5), SegmentStart(0, 1, "there."), audio(0.25)]
     await put_all(buffer, *spoken, UtteranceEnd(0, 1))
     stream = await buffer.next_utterance()
     assert (stream.utterance, stream.generation) == (1, 0)

