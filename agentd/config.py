@@ -273,7 +273,10 @@ def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], s
     if not isinstance(settings_raw, dict):
         problems.append(Problem(f"{path}.{agent.provider}", f"must be a table: [{path}.{agent.provider}]"))
         return agent
-    return attrs.evolve(agent, settings=build(schema, settings_raw, f"{path}.{agent.provider}", problems))
+    settings = build(schema, settings_raw, f"{path}.{agent.provider}", problems)
+    if impossible := getattr(settings, "impossible", None):
+        problems += [Problem(f"{path}.{agent.provider}.{where}", why) for where, why in impossible(agent.language)]
+    return attrs.evolve(agent, settings=settings)
 
 
 def _health_override(health: Health, environ: Mapping[str, str], problems: list[Problem]) -> Health:

@@ -14,7 +14,7 @@ from agentd.call import Call, CallSettings
 from agentd.config import Config
 from agentd.conversation import Result
 from agentd.dialplan import DialplanError, parse_arguments
-from agentd.errors import AriError
+from agentd.errors import AriRejected
 from agentd.metrics import Metrics
 from agentd.notify import ProgressWatch
 from agentd.playback.contract import Announcement
@@ -138,9 +138,8 @@ class Reception:
         playback = FilePlayback(channel, self.directory, self.metrics)
         try:
             await channel.answer()
-        except AriError as error:
+        except AriRejected as error:
             log.info("the caller was gone before the call was answered", error=str(error))
-            await try_leave(self.client.rest, caller.id, str(Result.FAILED_MEDIA))
             return Result.CALLER_HUNG_UP
         async with entry.in_use() as agent:
             call = Call(info, channel, agent, playback, settings, self.metrics, self._line_moves)

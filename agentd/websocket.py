@@ -126,7 +126,9 @@ class WebSocket:
         with trio.fail_after(self.connect_deadline):
             if secure:
                 context = tls_context()
-                self._stream = await trio.open_ssl_over_tcp_stream(host, port, ssl_context=context, https_compatible=True)
+                self._stream = await trio.open_ssl_over_tcp_stream(
+                    host, port, ssl_context=context, https_compatible=True
+                )
             else:
                 self._stream = await trio.open_tcp_stream(host, port)
             return await trio_websocket.wrap_client_stream(

@@ -126,10 +126,10 @@ class PipelineSettings:
 
 @attrs.frozen
 class _Turn:
-    """A caller's turn that waits for its answer."""
+    """A caller's turn that waits for its answer. `number` counts the turns that were begun."""
 
     transcript: Transcript
-    generation: int
+    number: int
     ended_at: float
 
 
@@ -138,7 +138,6 @@ class _Say:
     """Words that wait to be spoken."""
 
     text: str
-    generation: int
     spoken: trio.Event
 
 
@@ -159,6 +158,7 @@ class PipelineSession:
     _pre_roll: deque[bytes] = attrs.field(init=False)
     _transcript: Transcript | None = attrs.field(default=None, init=False)
     _answering: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _begun: int = attrs.field(default=0, init=False)
     _utterances: int = attrs.field(default=0, init=False)
     _unheard: dict[int, str] = attrs.field(factory=dict, init=False)
     _failures: int = attrs.field(default=0, init=False)
@@ -207,8 +207,9 @@ class PipelineSession:
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
         now = trio.current_time()
+        self._begun += 1
         self._emit(CallerSpeechStarted(now))
-        self._hand_over(_Turn(_Written(text), self.playout.generation, now), now)
+        self._hand_over(_Turn(_Written(text), self._begun, now), now)
 
     def feed_digits(self, digits: str) -> None:
         """Take DTMF digits as a turn that says so."""
@@ -217,7 +218,7 @@ class PipelineSession:
     async def say(self, text: str) -> SayOutcome:
         """Speak words, after what is being answered now."""
         spoken = trio.Event()
-        await self._work_send.send(_Say(text, self.playout.generation, spoken))
+        await self._work_send.send(_Say(text, spoken))
         await spoken.wait()
         return SayOutcome.SPOKEN
 
@@ -240,6 +241,7 @@ class PipelineSession:
             self._pre_roll.popleft()
 
     def _begin_turn(self, at: float) -> None:
+        self._begun += 1
         self._transcript = self.transcriber.begin()
         for pcm in self._pre_roll:
             self._transcript.feed(pcm)
@@ -249,7 +251,7 @@ class PipelineSession:
     def _end_turn(self, at: float) -> None:
         assert self._transcript is not None
         transcript, self._transcript = self._transcript, None
-        self._hand_over(_Turn(transcript, self.playout.generation, at), at - self.settings.stop_ms / 1000)
+        self._hand_over(_Turn(transcript, self._begun, at), at - self.settings.stop_ms / 1000)
 
     def _hand_over(self, turn: _Turn, last_speech_at: float) -> None:
         try:
@@ -272,9 +274,9 @@ class PipelineSession:
         """Answer turns until cancelled, or until the session ends itself."""
         async for work in self._work:
             match work:
-                case _Say(text, generation, spoken):
+                case _Say(text, spoken):
                     with trio.CancelScope() as self._answering:
-                        await self._attempt(self._speak_alone, text, generation)
+                        await self._attempt(self._speak_alone, text)
                     spoken.set()
                 case _Turn():
                     await self._attempt(self._answer, work)
@@ -301,21 +303,21 @@ class PipelineSession:
         if text:
             self._emit(CallerText(text))
             self.history.caller_said(text)
-        if self.playout.generation != turn.generation:
+        if turn.number != self._begun:
             return  # the caller went on: the next turn's answer covers this one
         if text and self._ends_the_call(text):
-            await self._leave(turn.generation)
+            await self._leave()
             return
         if not self.history.turns or self.history.turns[-1].speaker is not Speaker.CALLER:
             self._emit(NothingToSay("no words were recognised"))
             return
         with trio.CancelScope() as self._answering:
-            await self._respond(turn)
+            await self._respond()
 
-    async def _respond(self, turn: _Turn) -> None:
+    async def _respond(self) -> None:
         """Stream the reply into clauses and the clauses into the playout."""
         began = trio.current_time()
-        utterance = self._next_utterance()
+        utterance, generation = self._next_utterance(), self.playout.generation
         cutter = ClauseCutter()
         first_token = first_audio = False
         async with self.responder.respond(self.messages()) as deltas:
@@ -324,27 +326,27 @@ class PipelineSession:
                     first_token = True
                     self._emit(StageTiming("first_token", trio.current_time() - began))
                 for clause in cutter.feed(delta):
-                    await self._speak(utterance, clause, turn.generation)
+                    await self._speak(utterance, clause, generation)
                     if not first_audio:
                         first_audio = True
                         self._emit(StageTiming("first_audio", trio.current_time() - began))
         for clause in cutter.flush():
-            await self._speak(utterance, clause, turn.generation)
+            await self._speak(utterance, clause, generation)
             if not first_audio:
                 first_audio = True
                 self._emit(StageTiming("first_audio", trio.current_time() - began))
         if not first_audio:
             self._emit(NothingToSay("the language model gave no words"))
             return
-        await self._end_utterance(utterance, turn.generation)
+        await self._end_utterance(utterance, generation)
 
-    async def _leave(self, generation: int) -> None:
+    async def _leave(self) -> None:
         if self.settings.farewell:
-            await self._speak_alone(self.settings.farewell, generation)
+            await self._speak_alone(self.settings.farewell)
         self._emit(Ended())
 
-    async def _speak_alone(self, text: str, generation: int) -> None:
-        utterance = self._next_utterance()
+    async def _speak_alone(self, text: str) -> None:
+        utterance, generation = self._next_utterance(), self.playout.generation
         await self._speak(utterance, text, generation)
         await self._end_utterance(utterance, generation)
 

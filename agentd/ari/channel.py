@@ -61,7 +61,10 @@ class CallerChannel:
         return self.client.rest
 
     async def answer(self) -> None:
-        """Answer the call and send silence, so that the caller's line carries audio from the first moment."""
+        """Answer the call and send silence, so that the caller's line carries audio from the first moment.
+
+        Raises AriRejected when the channel is gone, AriUnavailable when Asterisk does not answer.
+        """
         await self.rest.answer(self.id)
         await self.keep_silence()
 

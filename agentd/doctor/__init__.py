@@ -108,6 +108,7 @@ async def _try_out(
         left = [f"{probe.app}-*"]
         with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
             left = await probe.clear()
+        probe.close()
     if left:
         findings.append(
             warn(

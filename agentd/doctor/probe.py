@@ -21,6 +21,8 @@ from agentd.websocket import WebSocket
 
 REGISTRATION_DEADLINE: Final = 3.0
 GONE_DEADLINE: Final = 3.0
+LONGEST_EXAMINATION: Final = 120.0
+"""Seconds; far more than all that is tried out with a probe may take together."""
 POLL: Final = 0.05
 
 
@@ -31,6 +33,7 @@ class Probe:
     rest: AriRest
     app: str
     socket: WebSocket
+    _stream: trio.CancelScope
     _channels: list[str] = attrs.field(factory=list, init=False)
     _bridges: list[str] = attrs.field(factory=list, init=False)
 
@@ -44,7 +47,8 @@ class Probe:
         bridge = f"{self.app}-bridge"
         self._bridges.append(bridge)
         await self.rest.create_bridge(bridge)
-        await self._subscription("POST", bridge)
+        path = f"/applications/{quote(self.app, safe='')}/subscription"
+        await self.rest.request("POST", path, {"eventSource": f"bridge:{bridge}"})
         return bridge
 
     async def play(self, bridge: str, media: str, deadline: float) -> str:
@@ -65,26 +69,18 @@ class Probe:
         raise AriError(f"Asterisk did not tell within {deadline:g} s how a playback ended")
 
     async def clear(self) -> list[str]:
-        """Remove all that was made; gives the ids that may still be there. The caller shields and bounds it."""
+        """Remove all that was made; gives the ids that may still be there. The caller shields and bounds it,
+        and calls `close` afterwards."""
         left = await self._removed(self._channels, self.rest.hang_up)
-        left += await self._removed(self._bridges, self._unsubscribe)
         left += await self._removed(self._bridges, self.rest.destroy_bridge)
         try:
             return [*left, *await self._still_there(left)]
         except AriError as error:
             return [*left, str(error)]
 
-    async def _subscription(self, method: str, bridge: str) -> None:
-        path = f"/applications/{quote(self.app, safe='')}/subscription"
-        await self.rest.request(method, path, {"eventSource": f"bridge:{bridge}"})
-
-    async def _unsubscribe(self, bridge: str) -> None:
-        """Asterisk may keep an application whose bridge goes before its subscription does (seen on 22.10)."""
-        try:
-            await self._subscription("DELETE", bridge)
-        except AriRejected as error:
-            if error.status not in (404, 409, 422):
-                raise
+    def close(self) -> None:
+        """End the event stream, and with it the application."""
+        self._stream.cancel()
 
     async def _removed(self, ids: Iterable[str], remove: Callable[[str], Awaitable[None]]) -> list[str]:
         left = []
@@ -108,7 +104,7 @@ class Probe:
 
 
 async def open_probe(config: Config, password: Secret, rest: AriRest, nursery: trio.Nursery) -> Probe:
-    """Open an event stream with an application of its own; it is served in `nursery` until that is cancelled.
+    """Open an event stream with an application of its own; it is served in `nursery` until `close`.
 
     Raises WebSocketError if it cannot be opened, AriError if Asterisk does not register the application.
     """
@@ -120,7 +116,21 @@ async def open_probe(config: Config, password: Secret, rest: AriRest, nursery: t
         f"{scheme}://{parts.netloc}/ari/events?{urlencode({'app': app})}",
         (("Authorization", f"Basic {token}"),),
     )
-    await nursery.start(socket.run)
+    stream = trio.CancelScope()
+
+    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+        with stream:
+            await socket.run(task_status=task_status)
+
+    await nursery.start(serve)
+    await _registered(rest, app)
+    # Asterisk keeps an application whose stream ends while it is still subscribed to something (seen on
+    # 22.10), so the stream has to outlive a cancelled examination until all is cleared.
+    stream.shield, stream.deadline = True, trio.current_time() + LONGEST_EXAMINATION
+    return Probe(rest, app, socket, stream)
+
+
+async def _registered(rest: AriRest, app: str) -> None:
     with trio.move_on_after(REGISTRATION_DEADLINE):
         while True:
             try:
@@ -130,5 +140,5 @@ async def open_probe(config: Config, password: Secret, rest: AriRest, nursery: t
                     raise
                 await trio.sleep(POLL)
             else:
-                return Probe(rest, app, socket)
+                return
     raise AriError("Asterisk opened an event stream but did not register its application")

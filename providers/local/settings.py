@@ -1,5 +1,6 @@
 """The settings of the local agent. Imports no engine, so that a configuration is checked without loading any."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -102,3 +103,12 @@ class LocalSettings:
     stt: SttSettings = attrs.field(factory=SttSettings)
     llm: LlmSettings = attrs.field(factory=LlmSettings)
     tts: TtsSettings = attrs.field(factory=TtsSettings)
+
+    def impossible(self, language: str) -> Iterator[tuple[str, str]]:
+        """What cannot work together, as (setting, why); asked by the configuration's check."""
+        if self.stt.engine is Engine.MOONSHINE and not self.stt.model and not language.lower().startswith("en"):
+            yield "stt.engine", f"moonshine's built-in model hears English only, the agent's language is {language!r}"
+        if self.llm.api_key_name and not self.llm.base_url:
+            yield "llm.api_key_name", "is for a server of your own: set llm.base_url too"
+        if self.turn.start_ms >= self.turn.max_seconds * 1000:
+            yield "turn.start_ms", "must be shorter than turn.max_seconds"

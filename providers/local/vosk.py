@@ -9,6 +9,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from agentd.audio.resample import Resampler
 from agentd.errors import ProviderUnavailable
 
@@ -17,7 +19,24 @@ MOST_RECOGNISERS = 200
 """Utterances in progress; the oldest is dropped beyond that, so that lost ones cannot pile up."""
 
 _models: dict[str, Any] = {}
-_utterances: OrderedDict[str, tuple[Any, Resampler]] = OrderedDict()
+
+
+@attrs.define
+class _Utterance:
+    recogniser: Any
+    resampler: Resampler
+    words: list[str] = attrs.field(factory=list)
+
+    def hear(self, pcm: bytes) -> None:
+        # Vosk has an endpointer of its own: where it sees an end, the words so far must be taken, or they are lost.
+        if self.recogniser.AcceptWaveform(pcm):
+            self.words.append(str(json.loads(self.recogniser.Result()).get("text", "")))
+
+    def text(self, last: str) -> str:
+        return " ".join(words for words in (*self.words, last) if words)
+
+
+_utterances: OrderedDict[str, _Utterance] = OrderedDict()
 
 
 def load(model: str) -> None:
@@ -42,21 +61,21 @@ def feed(model: str, key: str, pcm: bytes, rate: int) -> str:
     if key not in _utterances:
         load(model)
         recogniser = vosk.KaldiRecognizer(_models[model], ENGINE_RATE)
-        _utterances[key] = (recogniser, Resampler(rate, ENGINE_RATE))
+        _utterances[key] = _Utterance(recogniser, Resampler(rate, ENGINE_RATE))
         if len(_utterances) > MOST_RECOGNISERS:
             _utterances.popitem(last=False)
-    recogniser, resampler = _utterances[key]
-    recogniser.AcceptWaveform(resampler.feed(pcm))
-    return str(json.loads(recogniser.PartialResult()).get("partial", ""))
+    utterance = _utterances[key]
+    utterance.hear(utterance.resampler.feed(pcm))
+    return utterance.text(str(json.loads(utterance.recogniser.PartialResult()).get("partial", "")))
 
 
 def finish(key: str) -> str | None:
     """End an utterance and give its words; None if this process does not know it (it was started again)."""
     if key not in _utterances:
         return None
-    recogniser, resampler = _utterances.pop(key)
-    recogniser.AcceptWaveform(resampler.flush())
-    return str(json.loads(recogniser.FinalResult()).get("text", ""))
+    utterance = _utterances.pop(key)
+    utterance.hear(utterance.resampler.flush())
+    return utterance.text(str(json.loads(utterance.recogniser.FinalResult()).get("text", "")))
 
 
 def discard(key: str) -> None:
