@@ -6,64 +6,26 @@ reached it.
 """
 
 import errno
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-import attrs
 import trio
 
-from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
 from agentd.config import Config
 from agentd.dialplan import MediaWay
-from agentd.doctor.daemon import RunningDaemon, refused_connections
+from agentd.doctor.arrivals import Arrival, Reach, StandIn, Trial, reach_daemon, reach_somebody, reach_stand_in
+from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import LEGS, ari_advice
 from agentd.doctor.probe import Probe
-from agentd.errors import AriError, AriRejected, MediaProtocolError
-from agentd.metrics import Metrics
+from agentd.errors import AriError, AriRejected
 
 CHECKS: Final[Mapping[MediaWay, str]] = {MediaWay.EXTERNAL: "audiosocket", MediaWay.FORK: "media fork"}
 PORT_CHECK: Final = "audiosocket port"
 ADVISED_SOCKET: Final = "127.0.0.1:8090"
 """Where the dialplan's fork connects while AGENTD_SOCKET is not set (extensions_agentd.conf)."""
-POLL: Final = 0.1
-
-Connect = Callable[[UUID], Awaitable[None]]
-
-
-@attrs.define(eq=False)
-class StandIn:
-    """Answers AudioSocket connections in the daemon's place; `arrived` says which UUID came from where."""
-
-    config: Config
-    arrived: dict[UUID, str] = attrs.field(factory=dict, init=False)
-    strangers: list[str] = attrs.field(factory=list, init=False)
-    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    async def wait(self, uuid: UUID, deadline: float) -> bool:
-        """Whether the UUID came within `deadline` seconds."""
-        with trio.move_on_after(deadline):
-            while uuid not in self.arrived:
-                self._news = trio.Event()
-                await self._news.wait()
-        return uuid in self.arrived
-
-    async def handle(self, stream: trio.SocketStream) -> None:
-        """One connection, served like a call's until Asterisk or the examination ends it."""
-        try:
-            peer = str(stream.socket.getpeername()[0]).partition("%")[0].removeprefix("::ffff:")
-            connection = AudioSocketConnection(stream, peer, Metrics())
-            with trio.fail_after(self.config.audiosocket.uuid_timeout):
-                uuid = (await connection.handshake(LineFormat())).uuid
-        except (trio.TooSlowError, MediaProtocolError, trio.BrokenResourceError, OSError) as error:
-            self.strangers.append(f"{type(error).__name__} {error}".rstrip())
-            return
-        self.arrived[uuid] = peer
-        self._news.set()
-        await connection.serve(LineFormat(), lambda _frame, _at: None, lambda: None, lambda: None)
 
 
 async def examine_ways_in(
@@ -90,7 +52,7 @@ async def examine_ways_in(
             ]
         return [
             ok(PORT_CHECK, found),
-            *await attempt(socket.port, partial(_reaches_daemon, config, daemon), reach),
+            *await attempt(socket.port, partial(reach_daemon, config, daemon), reach),
         ]
     if daemon.health is not None:
         advice = "journalctl -u agentd -n 50"
@@ -103,7 +65,7 @@ async def examine_ways_in(
     except OSError as error:
         if daemon.registered and error.errno == errno.EADDRINUSE:
             held = ok(PORT_CHECK, f"{here} is held, presumably by the agentd that is connected to Asterisk")
-            return [held, *await attempt(socket.port, _reaches_somebody, f"the listener on {here}")]
+            return [held, *await attempt(socket.port, reach_somebody, f"the listener on {here}")]
         return [_cannot_listen(here, socket.port, error), *_skip_both("the port cannot be used")]
     if daemon.registered:
         for listener in listeners:
@@ -122,7 +84,7 @@ async def examine_ways_in(
     stand_in = StandIn(config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, stand_in.handle, listeners)
-        tried = await attempt(port, partial(_reaches_stand_in, config, stand_in), f"a trial listener on {here}")
+        tried = await attempt(port, partial(reach_stand_in, config, stand_in), f"a trial listener on {here}")
         nursery.cancel_scope.cancel()
     return [ok(PORT_CHECK, f"no agentd runs; {here} is free for it"), *tried]
 
@@ -146,17 +108,13 @@ def _cannot_listen(here: str, port: int, error: OSError) -> Finding:
     )
 
 
-Reached = Callable[[UUID, Connect], Awaitable[tuple[bool, str]]]
-"""Makes the connection and tells whether it arrived, with what is to be said about that."""
-
-
 async def _attempt_both(
     config: Config,
     probe: Probe | None,
     modules: frozenset[str],
     fork_exists: bool | None,
     port: int,
-    reached: Reached,
+    reach: Reach,
     listener: str,
 ) -> list[Finding]:
     if probe is None:
@@ -170,32 +128,34 @@ async def _attempt_both(
             because = f"the dialplan has no [{config.audiosocket.fork_context}]"
             findings.append(skipped(CHECKS[way], because))
         else:
-            findings.append(await _attempt(config, probe, way, port, reached, listener, needed))
+            findings.append(await _attempt(config, probe, way, port, reach, listener, needed))
     return findings
 
 
 async def _attempt(
-    config: Config, probe: Probe, way: MediaWay, port: int, reached: Reached, listener: str, needed: bool
+    config: Config, probe: Probe, way: MediaWay, port: int, reach: Reach, listener: str, needed: bool
 ) -> Finding:
     check, uuid = CHECKS[way], uuid4()
     told = config.advertised_socket(port)
     try:
         if way is MediaWay.FORK:
             told = await _dialplan_socket(probe)
-            arrived, remark = await reached(uuid, partial(_fork, config, probe))
+            arrival = await reach(Trial(uuid, partial(_fork, config, probe, uuid), any_uuid=True))
         else:
-            arrived, remark = await reached(uuid, partial(_external, probe, told))
+            external = partial(_external, probe, told, uuid)
+            arrival = await reach(Trial(uuid, external, known_to_connect=True))
     except AriRejected as error:
         if error.status != 500 or way is MediaWay.FORK:
             return fail(check, str(error), *ari_advice(error, config))
-        arrived, remark = False, "refused, or not answered within 2 s"
+        arrival = Arrival(False, "refused, or not answered within 2 s")
     except AriError as error:
         return fail(check, str(error), *ari_advice(error, config))
-    if arrived and not remark:
-        return ok(check, f"Asterisk, told {told} (media={way}), reaches {listener}")
-    if arrived:
-        return fail(check, f"Asterisk, told {told} (media={way}), reaches {listener}, but {remark}", *_let_in(config))
-    found = f"Asterisk, told to connect to {told} (media={way}), does not reach {listener}: {remark}"
+    if arrival.arrived is None:
+        return skipped(check, "only the health page of the running agentd could tell what arrives")
+    if arrival.arrived:
+        found = f"Asterisk, told {told} (media={way}), reaches {listener}"
+        return fail(check, f"{found}, but {arrival.remark}", *_let_in(config)) if arrival.remark else ok(check, found)
+    found = f"Asterisk, told to connect to {told} (media={way}), does not reach {listener}: {arrival.remark}"
     advice = _way_advice(config, way, told, port)
     # A fork that no extension uses keeps nobody from calling.
     return fail(check, found, *advice) if needed or way is MediaWay.EXTERNAL else warn(check, found, *advice)
@@ -245,38 +205,3 @@ async def _dialplan_socket(probe: Probe) -> str:
     answer: Any = await probe.rest.request("GET", "/asterisk/variable", {"variable": "AGENTD_SOCKET"})
     value = answer.get("value") if isinstance(answer, dict) else ""
     return str(value) if value else ADVISED_SOCKET
-
-
-async def _reaches_stand_in(config: Config, stand_in: StandIn, uuid: UUID, connect: Connect) -> tuple[bool, str]:
-    await connect(uuid)
-    if not await stand_in.wait(uuid, config.audiosocket.bind_timeout):
-        wrong = f"; instead: {stand_in.strangers[-1]}" if stand_in.strangers else ""
-        return False, f"its UUID did not come within {config.audiosocket.bind_timeout:g} s{wrong}"
-    peer, allowed = stand_in.arrived[uuid], config.audiosocket.allowed_networks
-    if allowed and not any(ip_address(peer) in network for network in allowed):
-        return True, f"agentd would refuse its address {peer}"
-    return True, ""
-
-
-async def _reaches_daemon(config: Config, daemon: RunningDaemon, uuid: UUID, connect: Connect) -> tuple[bool, str]:
-    before = await refused_connections(daemon)
-    if before is None:
-        return await _reaches_somebody(uuid, connect)
-    await connect(uuid)
-    # agentd may hold a connection for bind_grace before it refuses it.
-    patience = config.audiosocket.bind_grace + config.audiosocket.uuid_timeout
-    with trio.move_on_after(patience):
-        while True:
-            now = await refused_connections(daemon) or {}
-            if now.get("unexpected_uuid", 0) > before.get("unexpected_uuid", 0):
-                return True, ""
-            if now.get("not_allowed", 0) > before.get("not_allowed", 0):
-                return True, "agentd refuses the address that it comes from"
-            await trio.sleep(POLL)
-    return False, f"agentd counted no such connection within {patience:g} s"
-
-
-async def _reaches_somebody(uuid: UUID, connect: Connect) -> tuple[bool, str]:
-    """Asterisk answers only once it has connected, so an answer without an error is all that can be told."""
-    await connect(uuid)
-    return True, ""

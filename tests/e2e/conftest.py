@@ -105,7 +105,7 @@ def lab(pbx_prefix: Prefix, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 pbx,
                 ari_url=f"http://127.0.0.1:{events.port}",
                 socket_port=0,
-                audiosocket="bind_timeout = 2.0\nreattach_tries = 3",
+                audiosocket="reattach_tries = 3",
                 agents=AGENTS,
             )
             daemon = await stack.enter_async_context(run_daemon(config, environment(pbx), show))

@@ -1,6 +1,7 @@
 """`agentd doctor` against a real Asterisk: a good installation is found good, with and without a running daemon;
 each fault is found where it is, with advice; and nothing of the examination stays on the PBX."""
 
+import base64
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import trio
 
 import agentd.doctor
 from agentd.doctor import Finding, State, examine
+from agentd.websocket import WebSocket
 from tests.lab.asterisk import ASTERISK_CONF, PrivateAsterisk
 from tests.lab.daemon import ROOT, environment, run_daemon
 from tests.lab.prefix import Prefix
@@ -375,6 +377,35 @@ async def test_an_allow_list_without_asterisk_is_told(host: Host) -> None:
     findings = await host.run(audiosocket={"allow": ["192.0.2.0/24"]})
     assert failed(findings) == {"audiosocket", "media fork"}
     assert "[audiosocket] allow" in advice(of(findings, "audiosocket"))
+
+
+@pytest.mark.usefixtures("no_agents")
+async def test_a_fork_of_ones_own_may_choose_its_uuids(pbx_prefix: Prefix, tmp_path: Path) -> None:
+    own = """
+[own-fork]
+exten => _[0-9a-f].,1,Answer(0,i)
+ same => n,AudioSocket(40325ec2-5efd-4bd3-805f-53576e581d13,${AGENTD_SOCKET})
+"""
+    async with host_of(pbx_prefix, tmp_path, extra_dialplan=own) as host:
+        findings = await host.run(calls={"default_media": "fork"}, audiosocket={"fork_context": "own-fork"})
+    assert failed(findings) == set()
+    assert of(findings, "media fork").state is State.OK
+
+
+@pytest.mark.usefixtures("no_agents")
+async def test_an_agentd_whose_health_page_is_elsewhere_is_noticed(host: Host) -> None:
+    token = base64.b64encode(f"{host.pbx.ari_user}:{host.pbx.ari_password}".encode()).decode()
+    events = f"ws://127.0.0.1:{host.pbx.http_port}/ari/events?app=agentd"
+    with closing(socket.create_server(("127.0.0.1", host.pbx.agent_port))):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(WebSocket(events, (("Authorization", f"Basic {token}"),)).run)
+            findings = await host.run()
+            nursery.cancel_scope.cancel()
+    assert failed(findings) == set()
+    assert "HEALTH_PORT" in advice(of(findings, "health"))
+    assert "presumably by the agentd" in of(findings, "audiosocket port").found
+    assert of(findings, "audiosocket").state is State.OK
+    assert of(findings, "media fork").state is State.SKIPPED
 
 
 # --- agents -------------------------------------------------------------------------------------------------

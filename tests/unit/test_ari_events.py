@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.ari.events import (
@@ -20,6 +20,8 @@ from agentd.ari.events import (
     parse_event,
 )
 from agentd.errors import AriError
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 CALLER = {
     "id": "1763913912.7",
@@ -221,6 +223,7 @@ nearly_events = st.fixed_dictionaries(
 )
 
 
+@unhurried
 @given(nearly_events | json_values)
 def test_json_of_any_shape_is_an_event_or_an_ari_error(raw: object) -> None:
     try:
@@ -229,6 +232,7 @@ def test_json_of_any_shape_is_an_event_or_an_ari_error(raw: object) -> None:
         pass
 
 
+@unhurried
 @given(st.text() | st.binary())
 def test_text_and_bytes_of_any_kind_are_an_event_or_an_ari_error(text: str | bytes) -> None:
     try:

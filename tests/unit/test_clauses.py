@@ -3,10 +3,12 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from providers.clauses import FIRST_MIN, LONGEST, ClauseCutter, speakable
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 
 def clauses_of(*deltas: str) -> list[str]:
@@ -29,11 +31,13 @@ pieces = st.sampled_from(
 replies = st.lists(pieces | st.text(max_size=8), max_size=40).map("".join)
 
 
+@unhurried
 @given(replies)
 def test_no_letter_and_no_digit_of_a_reply_is_lost(reply: str) -> None:
     assert letters("".join(clauses_of(reply))) == letters(reply)
 
 
+@unhurried
 @given(replies)
 def test_only_markup_and_spaces_and_lone_punctuation_are_left_out(reply: str) -> None:
     spoken = "".join(clauses_of(reply)).replace(" ", "")
@@ -41,6 +45,7 @@ def test_only_markup_and_spaces_and_lone_punctuation_are_left_out(reply: str) ->
     assert all(character in remaining for character in spoken)
 
 
+@unhurried
 @given(replies, st.lists(st.integers(min_value=0), max_size=30))
 def test_any_split_of_the_deltas_gives_the_same_clauses(reply: str, places: list[int]) -> None:
     edges = [0, *sorted(place % (len(reply) + 1) for place in places), len(reply)]
@@ -53,6 +58,7 @@ def test_a_long_reply_in_one_piece_is_cut_as_if_it_came_letter_by_letter() -> No
     assert clauses_of(reply) == clauses_of(*reply)
 
 
+@unhurried
 @given(replies)
 def test_every_clause_can_be_spoken_and_is_bounded(reply: str) -> None:
     for clause in clauses_of(reply):
@@ -61,6 +67,7 @@ def test_every_clause_can_be_spoken_and_is_bounded(reply: str) -> None:
         assert len(clause) <= LONGEST
 
 
+@unhurried
 @given(replies)
 def test_a_flushed_cutter_begins_anew(reply: str) -> None:
     cutter = ClauseCutter()

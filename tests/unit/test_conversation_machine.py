@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import attrs
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -268,5 +268,7 @@ class AnyConversation(RuleBasedStateMachine):
             assert self.conversation.line in (Line.CONNECTING, Line.LOST)
 
 
-AnyConversation.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+AnyConversation.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestAnyConversation = AnyConversation.TestCase

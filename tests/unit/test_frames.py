@@ -6,7 +6,7 @@ from itertools import pairwise
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.audiosocket.frames import (
@@ -27,6 +27,8 @@ from agentd.audiosocket.frames import (
     parse_frame,
 )
 from agentd.errors import MediaProtocolError
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 A_UUID = UUID("3f0c2a7e-5d1b-4e7c-9a55-0b1c2d3e4f50")
 KNOWN_KINDS = frozenset(Kind)
@@ -64,6 +66,7 @@ others = st.one_of(
 conversations = st.lists(audio | others, max_size=12)
 
 
+@unhurried
 @given(conversations, st.lists(st.integers(min_value=0), max_size=20))
 def test_frames_survive_any_split_of_the_bytes(sent: list[tuple[bytes, Frame]], places: list[int]) -> None:
     stream = b"".join(wire for wire, _ in sent)
@@ -78,6 +81,7 @@ def test_frames_survive_any_split_of_the_bytes(sent: list[tuple[bytes, Frame]], 
     assert not in_pieces.mid_frame
 
 
+@unhurried
 @given(conversations, st.binary(min_size=1, max_size=30), st.data())
 def test_trailing_bytes_wait_for_the_rest_of_their_frame(
     sent: list[tuple[bytes, Frame]], payload: bytes, data: st.DataObject
@@ -92,6 +96,7 @@ def test_trailing_bytes_wait_for_the_rest_of_their_frame(
     assert not parser.mid_frame
 
 
+@unhurried
 @given(conversations, st.lists(st.integers(min_value=0), max_size=20), st.integers(0, 20))
 def test_no_more_than_one_incomplete_frame_is_kept(
     sent: list[tuple[bytes, Frame]], places: list[int], max_payload: int
@@ -105,6 +110,7 @@ def test_no_more_than_one_incomplete_frame_is_kept(
         assert any(len(wire) > HEADER.size + max_payload for wire, _ in sent)
 
 
+@unhurried
 @given(st.lists(st.binary(max_size=50), max_size=10))
 def test_bytes_that_are_no_audiosocket_raise_nothing_but_a_protocol_error(pieces: list[bytes]) -> None:
     parser = FrameParser()
@@ -131,6 +137,7 @@ def test_the_length_is_big_endian_and_counts_the_payload_only() -> None:
     assert HANGUP_FRAME == b"\0\0\0"
 
 
+@unhurried
 @given(st.sampled_from(sorted(KIND_OF_RATE)), st.integers(1, 8192))
 def test_what_we_pack_is_what_we_would_parse(rate: int, samples: int) -> None:
     pcm = bytes(range(256)) * 64

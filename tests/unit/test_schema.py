@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import attrs
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.schema import Problem, build, json_schema, sample, settings_of, text, toml_value
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 
 class Colour(StrEnum):
@@ -147,6 +149,7 @@ values = st.recursive(
 NAMES = tuple(setting.name for setting in settings_of(Box))
 
 
+@unhurried
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), values, max_size=6))
 def test_a_table_of_any_values_makes_settings_of_the_declared_types(raw: dict[str, Any]) -> None:
     box, problems = made(raw)
@@ -177,12 +180,14 @@ def test_the_sample_shows_every_setting_with_its_description_and_default() -> No
     assert lines[lines.index("height = 10") - 1] == "# Centimetres."
 
 
+@unhurried
 @given(st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(Colour))
 def test_a_value_is_written_as_toml_reads_it(value: object) -> None:
     if not (isinstance(value, int) and abs(value) >= 2**63):
         assert tomllib.loads(f"value = {toml_value(value)}")["value"] == value
 
 
+@unhurried
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_text_of_any_kind_is_written_as_toml_reads_it(value: list[str]) -> None:
     assert tomllib.loads(f"value = {toml_value(value)}")["value"] == value
