@@ -208,9 +208,7 @@ class Call:
                     await self._quiet.wait()
                     await trio.sleep(0.01)
         else:
-            if self._session is not None:
-                self._session.interrupt()
-            self.playout.interrupt()
+            self.playout.close()
             await self.playback.stop()
         if command.announce:
             shutdown = command.result is Result.SHUTDOWN

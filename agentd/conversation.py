@@ -234,7 +234,6 @@ LINE: Mapping[tuple[Line, type], Row] = {
 CALLER: Mapping[tuple[Caller, type], Row] = {
     (Caller.SILENT, CallerSpeechStarted): (Caller.SPEAKING, _nothing),
     (Caller.SPEAKING, CallerSpeechEnded): (Caller.SILENT, _nothing),
-    (Caller.SPEAKING, NothingToSay): (Caller.SILENT, _nothing),
     (Caller.SPEAKING, MediaLost): (Caller.SILENT, _nothing),
 }
 

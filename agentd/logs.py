@@ -95,6 +95,7 @@ def set_up_logging(settings: Logging, journal_socket: Path | None = None) -> Non
     if chosen is LogFormat.JOURNAL:
         # Unconnected: journald may be restarted under us, and each send finds the socket anew.
         transport = JournaldTransport(journal_socket, connected=False)
+        transport.socket.setblocking(False)  # a journald that is stuck must not stop the loop
         renderers = [structlog.processors.format_exc_info, JournalRenderer(transport)]
     elif chosen is LogFormat.JSON:
         renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]

@@ -7,6 +7,9 @@ import trio
 
 from agentd.agent import Audio, Chunk, SegmentStart, UtteranceEnd
 
+CLOSED = -1
+"""A generation that no chunk has."""
+
 
 @attrs.define(eq=False)
 class PlayoutBuffer:
@@ -31,9 +34,9 @@ class PlayoutBuffer:
     async def put(self, chunk: Chunk) -> None:
         """Append a chunk; waits while `seconds` of audio are buffered. An older generation's is dropped."""
         await trio.lowlevel.checkpoint()
-        while chunk.generation == self.generation and self.buffered >= self.seconds:
+        while chunk.generation == self.generation != CLOSED and self.buffered >= self.seconds:
             await self._changed.park()
-        if chunk.generation != self.generation:
+        if chunk.generation != self.generation or self.generation == CLOSED:
             return
         self._chunks.append(chunk)
         if isinstance(chunk, Audio):
@@ -42,10 +45,16 @@ class PlayoutBuffer:
 
     def interrupt(self) -> None:
         """Drop everything that waits, and whatever the old generation still brings."""
-        self.generation += 1
+        if self.generation != CLOSED:
+            self.generation += 1
         self._chunks.clear()
         self.buffered = 0.0
         self._changed.unpark_all()
+
+    def close(self) -> None:
+        """The call is ending: drop everything, and whatever may still be brought."""
+        self.interrupt()
+        self.generation = CLOSED
 
     async def next_utterance(self) -> "UtteranceStream":
         """Wait until an utterance begins; its stream must be read to its end before the next is asked for."""

@@ -22,6 +22,12 @@ Check = Callable[[Any], str | None]
 T = TypeVar("T")
 
 
+class Unshown(str):
+    """A check's complaint about a value that must not be repeated: it may be a secret in the wrong place."""
+
+    __slots__ = ()
+
+
 @attrs.frozen
 class Text:
     """What a setting is for, and what its values must satisfy."""
@@ -171,7 +177,10 @@ def build(
             problems.append(Problem(where, str(error)))
             continue
         complaints = [complaint for check in setting.checks if (complaint := check(value))]
-        problems += [Problem(where, f"{complaint}, not {_shown(value)}") for complaint in complaints]
+        problems += [
+            Problem(where, complaint if isinstance(complaint, Unshown) else f"{complaint}, not {_shown(value)}")
+            for complaint in complaints
+        ]
         if not complaints:
             values[name] = value
     return cls(**values)

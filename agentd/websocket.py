@@ -98,7 +98,7 @@ class WebSocket:
         try:
             return await self._inbox.receive()
         except trio.EndOfChannel:
-            raise WebSocketError(f"{self.url}: {self._failure}") from None
+            raise WebSocketError(f"{self.url}: {self._failure or 'closed by agentd itself'}") from None
 
     async def messages(self) -> AsyncIterator[str | bytes]:
         """Every message until the connection is gone, which raises WebSocketError."""

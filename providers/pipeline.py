@@ -47,6 +47,8 @@ log = structlog.get_logger("providers.pipeline")
 EVENT_QUEUE = 256
 TURN_QUEUE = 8
 """Turns of the caller that may wait for their answer; more means that nobody is answering."""
+DIGITS_TOGETHER = 1.2
+"""Seconds that may lie between two digits of one entry."""
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
 
@@ -161,6 +163,8 @@ class PipelineSession:
     _begun: int = attrs.field(default=0, init=False)
     _utterances: int = attrs.field(default=0, init=False)
     _unheard: dict[int, str] = attrs.field(factory=dict, init=False)
+    _digits: str = attrs.field(default="", init=False)
+    _digit_pressed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _failures: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -208,12 +212,12 @@ class PipelineSession:
         """Take text as a whole turn of the caller."""
         now = trio.current_time()
         self._begun += 1
-        self._emit(CallerSpeechStarted(now))
         self._hand_over(_Turn(_Written(text), self._begun, now), now)
 
     def feed_digits(self, digits: str) -> None:
-        """Take DTMF digits as a turn that says so."""
-        self.feed_text(f"(pressed {' '.join(digits)})")
+        """Take DTMF digits: those that follow each other quickly are one turn that names them."""
+        self._digits += digits
+        self._digit_pressed.set()
 
     async def say(self, text: str) -> SayOutcome:
         """Speak words, after what is being answered now."""
@@ -258,8 +262,6 @@ class PipelineSession:
             self._work_send.send_nowait(turn)
         except trio.WouldBlock:
             self._emit(Degraded(f"a turn was dropped: {TURN_QUEUE} wait for their answers already"))
-            self._emit(NothingToSay("too many turns wait"))
-            return
         self._emit(CallerSpeechEnded(turn.ended_at, last_speech_at))
 
     def _emit(self, event: SessionEvent) -> None:
@@ -267,6 +269,17 @@ class PipelineSession:
             self._events_send.send_nowait(event)
         except trio.WouldBlock:
             log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
+
+    async def collect_digits(self) -> None:
+        """Make turns of the digits that were pressed, until cancelled."""
+        while True:
+            await self._digit_pressed.wait()
+            while self._digit_pressed.is_set():
+                self._digit_pressed = trio.Event()
+                with trio.move_on_after(DIGITS_TOGETHER):
+                    await self._digit_pressed.wait()
+            digits, self._digits = self._digits, ""
+            self.feed_text(f"(pressed {' '.join(digits)})")
 
     # --- answers
 
@@ -412,6 +425,7 @@ async def open_pipeline(session: PipelineSession) -> AsyncIterator[PipelineSessi
     """Run a session's task for as long as the block is entered."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run)
+        nursery.start_soon(session.collect_digits)
         try:
             yield session
         finally:

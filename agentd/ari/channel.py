@@ -165,15 +165,19 @@ class CallerChannel:
                     found.append(await other.connection(self.media.bind_timeout))
                     scope.cancel()
 
-        with self.admission.expecting_unnamed():
-            await self.rest.originate_local(media, far, self.client.app, uuid.hex, self.media.fork_context)
-            await self._enter(bridge, media)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(by_extension, nursery.cancel_scope)
-                nursery.start_soon(by_announcement, nursery.cancel_scope)
-        for spare in found[1:]:
-            spare.release()
-        self._fork = None
+        spare = found
+        try:
+            with self.admission.expecting_unnamed():
+                await self.rest.originate_local(media, far, self.client.app, uuid.hex, self.media.fork_context)
+                await self._enter(bridge, media)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(by_extension, nursery.cancel_scope)
+                    nursery.start_soon(by_announcement, nursery.cancel_scope)
+            spare = found[1:]
+        finally:
+            self._fork = None
+            for connection in spare:  # all of them where a hang-up came at the same moment
+                connection.release()
         return found[0]
 
     async def _enter(self, bridge: str, channel: str) -> None:

@@ -41,9 +41,8 @@ class PortClaims:
                     probes = list(_bind_all(first, count, trial))
                 except OSError:
                     continue
-                # The probe of the port itself is let go; its twin stays.
-                twin = next(probe for probe in probes if probe.type == held)
-                self._held.append(twin.dup())
+                # The probes of the ports themselves are let go; their twins stay.
+                self._held += [probe.dup() for probe in probes if probe.type == held]
             return first
         raise PortsTaken(f"no {count} free ports in a row between {LOWEST} and {HIGHEST} in {ATTEMPTS} attempts")
 

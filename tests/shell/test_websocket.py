@@ -25,6 +25,8 @@ class Pair:
     server: FakeAsterisk
     neighbour: trio.CancelScope
     """The scope of a task in the nursery that the client runs in."""
+    life: trio.CancelScope
+    """The client's own."""
 
     @property
     def peer(self) -> EventSocket:
@@ -55,15 +57,19 @@ async def connected(**settings: Any) -> AsyncIterator[Pair]:
         url = await outer.start(server.serve)
         client = WebSocket(url.replace("http", "ws") + "/ari/events?app=agentd", (SECRET,), **settings)
         async with trio.open_nursery() as nursery:
-            neighbour = trio.CancelScope()
+            neighbour, life = trio.CancelScope(), trio.CancelScope()
+
+            async def run(*, task_status: trio.TaskStatus[None]) -> None:
+                with life:
+                    await client.run(task_status=task_status)
 
             async def sit() -> None:
                 with neighbour:
                     await trio.sleep_forever()
 
             nursery.start_soon(sit)
-            await nursery.start(client.run)
-            yield Pair(client, server, neighbour)
+            await nursery.start(run)
+            yield Pair(client, server, neighbour, life)
             assert not neighbour.cancelled_caught
             nursery.cancel_scope.cancel()
         outer.cancel_scope.cancel()
@@ -124,10 +130,9 @@ async def test_pings_that_cross_our_own_close_do_no_harm() -> None:
 
             nursery.start_soon(pings)
             await pair.until_pongs(1)
-            assert pair.client._connection is not None
-            await pair.client._connection.aclose()
-            await pair.ended()
-            nursery.cancel_scope.cancel()
+            pair.life.cancel()
+            assert "closed by agentd itself" in await pair.ended()
+        assert not pair.neighbour.cancel_called
 
 
 async def test_a_peer_that_answers_no_heartbeat_is_given_up() -> None:

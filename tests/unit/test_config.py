@@ -335,3 +335,17 @@ def test_an_environment_of_any_kind_is_good_or_refused(host: str, port: str) -> 
         parse_config({"agents": {"a": {}}}, {"HEALTH_HOST": host, "HEALTH_PORT": port})
     except ConfigError as error:
         assert "HEALTH_" in str(error)
+
+
+def test_a_key_pasted_where_its_name_belongs_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(
+            {"agents": {"a": {"local": {"llm": {"base_url": "http://h/v1", "api_key_name": "sk-abcdef123"}}}}}, {}
+        )
+    assert "agents.a.local.llm.api_key_name" in str(refused.value)
+    assert "sk-abcdef123" not in str(refused.value)
+
+
+def test_a_language_that_the_built_in_transcriber_does_not_hear_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"agents\.a\.local\.stt\.engine: moonshine.*English only.*'de-DE'"):
+        parse_config({"agents": {"a": {"language": "de-DE"}}}, {})

@@ -121,11 +121,12 @@ def test_a_cough_gets_no_answer() -> None:
     """)
 
 
-def test_a_turn_that_the_agent_will_not_take_is_over_for_the_caller_too() -> None:
+def test_news_of_an_answer_that_was_thrown_away_does_not_silence_the_caller_who_goes_on() -> None:
     play("""
         media and agent are up              | greet                              | Idle
         the caller begins to speak          |                                    | Streaming
-        the agent has nothing to say        |                                    | Idle
+        the agent has nothing to say        |                                    | Streaming
+        the caller has spoken               |                                    | Processing
     """)
 
 
