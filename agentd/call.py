@@ -41,11 +41,7 @@ from agentd.ari.events import (
 )
 from agentd.ari.events import PlaybackFinished as AriPlaybackFinished
 from agentd.ari.events import PlaybackStarted as AriPlaybackStarted
-from agentd.audio.diagnostics import InboundDiagnostics
-from agentd.audio.formats import AudioFormat, Encoding
-from agentd.audio.resample import Resampler
 from agentd.audiosocket.connection import LineFormat
-from agentd.audiosocket.frames import AudioFrame, DtmfFrame
 from agentd.conversation import (
     AgentFailed,
     CallerHungUp,
@@ -61,8 +57,6 @@ from agentd.conversation import (
     Left,
     Line,
     MediaFailed,
-    MediaLost,
-    MediaRestored,
     PlaybackFinished,
     PlaybackStarted,
     Result,
@@ -70,7 +64,8 @@ from agentd.conversation import (
 )
 from agentd.dialplan import MediaWay
 from agentd.dtmf import DigitFilter, DigitSource
-from agentd.errors import AriError, MediaTimeout, PlaybackError, ProviderError
+from agentd.errors import AriError, PlaybackError, ProviderError
+from agentd.media import CallerMedia
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
 from agentd.playback.file import FilePlayback
@@ -82,7 +77,6 @@ INBOX = 128
 FINISH_DEADLINE = 60.0
 """Seconds that a last utterance may go on for before the call leaves all the same."""
 ANNOUNCEMENT_DEADLINE = 30.0
-REATTACH_DELAY = 0.25
 SESSION_DEADLINE = 20.0
 
 
@@ -116,22 +110,31 @@ class Call:
     playout: PlayoutBuffer = attrs.field(factory=PlayoutBuffer, init=False)
     result: Result | None = attrs.field(default=None, init=False)
     _session: AgentSession | None = attrs.field(default=None, init=False)
-    _media_up: bool = attrs.field(default=False, init=False)
     _leaving: bool = attrs.field(default=False, init=False)
-    _connected: bool = attrs.field(default=False, init=False)
     _playing: int = attrs.field(default=0, init=False)
     _quiet: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
-    _resampler: Resampler | None = attrs.field(default=None, init=False)
     _last_speech_at: float = attrs.field(default=math.nan, init=False)
     _stages: dict[str, float] = attrs.field(factory=dict, init=False)
     _inbox_send: trio.MemorySendChannel[object] = attrs.field(init=False, repr=False)
     _inbox: trio.MemoryReceiveChannel[object] = attrs.field(init=False, repr=False)
-    _diagnostics: InboundDiagnostics = attrs.field(init=False)
+    _media: CallerMedia = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._inbox_send, self._inbox = trio.open_memory_channel(INBOX)
-        self._diagnostics = InboundDiagnostics(AudioFormat(Encoding.SLIN, self.line.rate))
+        self._media = CallerMedia(
+            self.channel,
+            self.settings.media,
+            self.settings.reattach_tries,
+            self.info.rate,
+            self.line,
+            self.metrics,
+            tell=self._post,
+            on_up=self._connect,
+            hear=self._hear,
+            press=partial(self._digit, DigitSource.AUDIOSOCKET),
+            line_moves=self.line_moves,
+        )
         self._quiet.set()
 
     async def run(self) -> Result:
@@ -141,7 +144,7 @@ class Call:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_channel)
-            nursery.start_soon(self._keep_media)
+            nursery.start_soon(self._media.keep)
             nursery.start_soon(self._keep_session)
             nursery.start_soon(self._speak)
             await self._converse(nursery)
@@ -255,66 +258,16 @@ class Call:
         if self._digits.accept(source, digit, trio.current_time()):
             self._post(DigitPressed(digit))
 
-    # --- the media leg
-
-    async def _keep_media(self) -> None:
-        """Bring up a leg, and a fresh one whenever it is lost; give up after a few tries in a row."""
-        tries = 0
-        while True:
-            try:
-                async with self.channel.media_leg(self.settings.media) as connection:
-                    tries = 0
-                    self._media_is_up()
-                    reason = await connection.serve(
-                        self.line, self._receive, lambda: None, partial(self.line_moves, True)
-                    )
-            except (AriError, MediaTimeout) as error:
-                reason = str(error)
-                if not self._connected:
-                    log.warning("media leg failed", error=reason)
-                    self._post(MediaFailed(reason))
-                    return
-            self._media_up = False
-            self.line_moves(False)
-            if tries >= self.settings.reattach_tries:
-                self._post(MediaFailed(reason))
-                return
-            log.warning("media leg lost", reason=reason, tries_left=self.settings.reattach_tries - tries)
-            self._post(MediaLost(reason))
-            await trio.sleep(REATTACH_DELAY * 2**tries)
-            tries += 1
-
-    def _media_is_up(self) -> None:
-        self._media_up = True
-        if self._connected:
-            self.metrics.media_reattached.inc()
-            self._post(MediaRestored())
-        else:
-            self._connect()
+    # --- the agent
 
     def _connect(self) -> None:
         """The call is live once it has both: a media leg and a session."""
-        if self._media_up and self._session is not None:
-            self._connected = True
+        if self._media.ever_up and self._session is not None:
             self._post(Connected())
 
-    def _receive(self, frame: AudioFrame | DtmfFrame, at: float) -> None:
-        """A frame from the line; must not block."""
-        if isinstance(frame, DtmfFrame):
-            self._digit(DigitSource.AUDIOSOCKET, frame.digit)
-            return
-        self._diagnostics.feed(frame.payload, at)
-        if report := self._diagnostics.report():
-            log.info("inbound audio", **report.as_log_fields())
-        pcm = frame.payload
-        if frame.rate != self.info.rate:
-            if self._resampler is None:
-                self._resampler = Resampler(frame.rate, self.info.rate)
-            pcm = self._resampler.feed(pcm)
+    def _hear(self, pcm: bytes, at: float) -> None:
         if self._session is not None:
             self._session.feed(pcm, at)
-
-    # --- the agent
 
     async def _keep_session(self) -> None:
         try:
