@@ -7,10 +7,8 @@ complete. One task answers turns, in order; an interruption cancels the answer i
 
 import string
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from enum import StrEnum
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import attrs
 import structlog
@@ -41,6 +39,17 @@ from agentd.agent import (
 from agentd.audio.endpoint import Boundary, Endpointer
 from agentd.errors import ProviderError
 from providers.clauses import ClauseCutter
+from providers.stages import (
+    Message,
+    PipelineSettings,
+    Responder,
+    Role,
+    Transcriber,
+    Transcript,
+    Voice,
+    VoiceDetector,
+    fill_in,
+)
 
 log = structlog.get_logger("providers.pipeline")
 
@@ -51,79 +60,6 @@ DIGITS_TOGETHER = 1.2
 """Seconds that may lie between two digits of one entry."""
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
-
-
-class Role(StrEnum):
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-@attrs.frozen
-class Message:
-    """One message of the prompt."""
-
-    role: Role
-    text: str
-
-
-class VoiceDetector(Protocol):
-    """Speech probabilities of one caller's audio."""
-
-    def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
-        """Take slin audio; gives one probability for each window that is complete now."""
-        ...
-
-
-class Transcript(Protocol):
-    """One turn of the caller on its way to words."""
-
-    def feed(self, pcm: bytes) -> None:
-        """Take more of the turn's audio; never blocks."""
-        ...
-
-    async def finish(self) -> str:
-        """The words. Raises ProviderError. Cancelling gives them up."""
-        ...
-
-
-class Transcriber(Protocol):
-    """Speech to text."""
-
-    def begin(self) -> Transcript:
-        """A turn of the caller begins."""
-        ...
-
-
-class Responder(Protocol):
-    """The language model."""
-
-    def respond(self, messages: Sequence[Message]) -> AbstractAsyncContextManager[AsyncIterator[str]]:
-        """Stream a reply, piece by piece. Raises ProviderError; leaving the block stops the model."""
-        ...
-
-
-class Voice(Protocol):
-    """Text to speech."""
-
-    async def synthesise(self, text: str, rate: int) -> bytes:
-        """Speak a clause: slin at `rate` Hz. Raises ProviderError."""
-        ...
-
-
-@attrs.frozen
-class PipelineSettings:
-    """How a pipeline takes turns and what it begins and ends with. Times in ms unless the name says otherwise."""
-
-    prompt: str
-    start_ms: float
-    stop_ms: float
-    max_seconds: float
-    pre_roll_ms: float
-    threshold: float
-    window_ms: float
-    end_phrases: tuple[str, ...] = ()
-    farewell: str = ""
 
 
 @attrs.frozen
@@ -411,13 +347,6 @@ class _Written:
 
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def fill_in(prompt: str, call: CallInfo) -> str:
-    """Put the call's own values into a system prompt. Unknown braces stay as they are: prompts hold JSON too."""
-    for name in ("caller_number", "caller_name", "extension"):
-        prompt = prompt.replace(f"{{{name}}}", getattr(call, name) or "unknown")
-    return prompt
 
 
 @asynccontextmanager

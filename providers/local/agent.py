@@ -19,16 +19,9 @@ from providers.local.settings import Engine, LlmSettings, LocalSettings, PromptS
 from providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
 from providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from providers.local.worker import EngineWorker, open_worker
-from providers.pipeline import (
-    Message,
-    PipelineSession,
-    PipelineSettings,
-    Role,
-    Transcriber,
-    fill_in,
-    open_pipeline,
-)
+from providers.pipeline import PipelineSession, open_pipeline
 from providers.shared import SharedServices
+from providers.stages import Message, PipelineSettings, Role, Transcriber, fill_in
 
 log = structlog.get_logger("providers.local")
 

@@ -10,7 +10,7 @@ import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from providers.local.settings import LlmSettings
-from providers.pipeline import Message, Role
+from providers.stages import Message, Role
 
 TRANSCRIPT_EXAMPLES = (
     "Caller: Hello, who is this?\n"

@@ -7,7 +7,7 @@ import attrs
 from agentd.errors import ProviderUnavailable
 from providers.local import moonshine, vosk
 from providers.local.worker import EngineWorker
-from providers.pipeline import Transcript
+from providers.stages import Transcript
 
 VOSK_BLOCK_MS = 100
 _keys = count(1)
