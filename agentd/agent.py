@@ -232,6 +232,17 @@ class SegmentStart:
 
 
 @attrs.frozen
+class SegmentEnd:
+    """The segment's audio is complete: it may be played now, before anything else of the utterance has come.
+
+    Optional: a segment also ends with the next one, or with its utterance.
+    """
+
+    generation: int
+    utterance: int
+
+
+@attrs.frozen
 class Audio:
     """A piece of an utterance: signed 16-bit little-endian mono at `rate` Hz, whole samples."""
 
@@ -253,7 +264,7 @@ class UtteranceEnd:
     utterance: int
 
 
-Chunk = SegmentStart | Audio | UtteranceEnd
+Chunk = SegmentStart | Audio | SegmentEnd | UtteranceEnd
 
 
 class Playout(Protocol):

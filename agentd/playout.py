@@ -5,7 +5,7 @@ from collections import deque
 import attrs
 import trio
 
-from agentd.agent import Audio, Chunk, SegmentStart, UtteranceEnd
+from agentd.agent import Audio, Chunk, SegmentEnd, SegmentStart, UtteranceEnd
 
 CLOSED = -1
 """A generation that no chunk has."""
@@ -93,7 +93,7 @@ class UtteranceStream:
         """True once an interruption has made the rest of this utterance void."""
         return self._buffer.generation != self.generation
 
-    async def next(self) -> SegmentStart | Audio | None:
+    async def next(self) -> SegmentStart | Audio | SegmentEnd | None:
         """The next chunk, or None at the end."""
         chunk = await self._buffer.take(self.utterance, self.generation)
         return None if isinstance(chunk, UtteranceEnd) else chunk

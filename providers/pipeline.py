@@ -28,6 +28,7 @@ from agentd.agent import (
     NothingToSay,
     Playout,
     SayOutcome,
+    SegmentEnd,
     SegmentStart,
     SessionEvent,
     Speaker,
@@ -102,6 +103,7 @@ class PipelineSession:
     _digits: str = attrs.field(default="", init=False)
     _digit_pressed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _failures: int = attrs.field(default=0, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
@@ -201,10 +203,18 @@ class PipelineSession:
         self._emit(CallerSpeechEnded(turn.ended_at, last_speech_at))
 
     def _emit(self, event: SessionEvent) -> None:
+        if self._ended:
+            return
         try:
             self._events_send.send_nowait(event)
         except trio.WouldBlock:
             log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
+
+    def _end(self, failure: str = "") -> None:
+        """Tell that the session is over; it answers nothing more."""
+        self._emit(Ended(failure))
+        self._ended = True
+        self._events_send.close()
 
     async def collect_digits(self) -> None:
         """Make turns of the digits that were pressed, until cancelled."""
@@ -220,9 +230,13 @@ class PipelineSession:
     # --- answers
 
     async def run(self) -> None:
-        """Answer turns until cancelled, or until the session ends itself."""
+        """Answer turns until cancelled; once the session has ended itself, they are only taken."""
         async for work in self._work:
             match work:
+                case _Say(_, spoken) if self._ended:
+                    spoken.set()
+                case _Turn() if self._ended:
+                    pass
                 case _Say(text, spoken):
                     with trio.CancelScope() as self._answering:
                         await self._attempt(self._speak_alone, text)
@@ -239,7 +253,7 @@ class PipelineSession:
             self._failures += 1
             self._emit(Degraded(str(error)))
             if self._failures >= FAILURES_IN_A_ROW:
-                self._emit(Ended(str(error)))
+                self._end(str(error))
             else:
                 self._emit(NothingToSay("the answer failed"))
         else:
@@ -269,30 +283,38 @@ class PipelineSession:
         utterance, generation = self._next_utterance(), self.playout.generation
         cutter = ClauseCutter()
         first_token = first_audio = False
-        async with self.responder.respond(self.messages()) as deltas:
-            async for delta in deltas:
-                if not first_token:
-                    first_token = True
-                    self._emit(StageTiming("first_token", trio.current_time() - began))
-                for clause in cutter.feed(delta):
-                    await self._speak(utterance, clause, generation)
-                    if not first_audio:
-                        first_audio = True
-                        self._emit(StageTiming("first_audio", trio.current_time() - began))
-        for clause in cutter.flush():
-            await self._speak(utterance, clause, generation)
-            if not first_audio:
-                first_audio = True
-                self._emit(StageTiming("first_audio", trio.current_time() - began))
+        try:
+            async with self.responder.respond(self.messages()) as deltas:
+                async for delta in deltas:
+                    if not first_token:
+                        first_token = True
+                        self._emit(StageTiming("first_token", trio.current_time() - began))
+                    for clause in cutter.feed(delta):
+                        await self._speak(utterance, clause, generation)
+                        if not first_audio:
+                            first_audio = True
+                            self._emit(StageTiming("first_audio", trio.current_time() - began))
+            for clause in cutter.flush():
+                await self._speak(utterance, clause, generation)
+                if not first_audio:
+                    first_audio = True
+                    self._emit(StageTiming("first_audio", trio.current_time() - began))
+        except ProviderError:
+            if first_audio:
+                await self._end_utterance(utterance, generation)  # the playback must not wait for the rest
+            raise
         if not first_audio:
             self._emit(NothingToSay("the language model gave no words"))
             return
         await self._end_utterance(utterance, generation)
 
     async def _leave(self) -> None:
-        if self.settings.farewell:
-            await self._speak_alone(self.settings.farewell)
-        self._emit(Ended())
+        try:
+            if self.settings.farewell:
+                await self._speak_alone(self.settings.farewell)
+        except ProviderError as error:
+            self._emit(Degraded(str(error)))  # who has said goodbye is let go all the same
+        self._end()
 
     async def _speak_alone(self, text: str) -> None:
         utterance, generation = self._next_utterance(), self.playout.generation
@@ -312,6 +334,7 @@ class PipelineSession:
         self._emit(AgentText(utterance, clause))
         await self.playout.put(SegmentStart(generation, utterance, clause))
         await self.playout.put(Audio(generation, utterance, pcm, self.call.rate))
+        await self.playout.put(SegmentEnd(generation, utterance))
 
     async def _end_utterance(self, utterance: int, generation: int) -> None:
         await self.playout.put(UtteranceEnd(generation, utterance))

@@ -131,7 +131,7 @@ async def open_probe(config: Config, password: Secret, rest: AriRest, nursery: t
     )
     stream = trio.CancelScope()
 
-    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+    async def serve(*, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - passed on
         with stream:
             await socket.run(task_status=task_status)
 

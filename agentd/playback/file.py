@@ -17,7 +17,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import Audio, SegmentStart
+from agentd.agent import Audio, SegmentEnd, SegmentStart
 from agentd.ari.channel import CallerChannel
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.audio.resample import Resampler, convert
@@ -109,6 +109,7 @@ class FilePlayback:
     metrics: Metrics
     _segments: dict[str, _Segment] = attrs.field(factory=dict, init=False)
     _on_started: Callable[[], None] | None = attrs.field(default=None, init=False)
+    _stops: int = attrs.field(default=0, init=False)
 
     def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
         """Take note of an ARI event about one of our playbacks; others are not ours to mind."""
@@ -122,6 +123,7 @@ class FilePlayback:
         """See agentd.playback.contract.Playback.play."""
         played: list[_Segment] = []
         queue = trio.CapacityLimiter(QUEUED_SEGMENTS)
+        stops = self._stops
         self._on_started = on_started
         try:
             async with trio.open_nursery() as nursery:
@@ -131,7 +133,7 @@ class FilePlayback:
                     chunk = await stream.next()
                     more = chunk is not None
                     for text, pcm in cutter.feed(chunk):
-                        segment = await nursery.start(self._play_file, queue, text, pcm)
+                        segment = await nursery.start(self._play_file, queue, stops, text, pcm)
                         played.append(segment)
         except* PlaybackError as group:
             raise _first(group) from None
@@ -148,10 +150,11 @@ class FilePlayback:
             await self._attend(_Segment(self._new_id(), announcement.sound))
         elif announcement.audio:
             pcm = b"".join(convert(audio.pcm, audio.rate, FILE_RATE) for audio in announcement.audio)
-            await self._play_file(unlimited, "", pcm)
+            await self._play_file(unlimited, self._stops, "", pcm)
 
     async def stop(self) -> None:
         """See agentd.playback.contract.Playback.stop."""
+        self._stops += 1
         for segment in tuple(self._segments.values()):
             segment.outcome = "stopped"
             try:
@@ -163,17 +166,24 @@ class FilePlayback:
     async def _play_file(  # noqa: ASYNC128 - passes task_status on
         self,
         queue: trio.CapacityLimiter,
+        stops: int,
         text: str,
         pcm: bytes,
         *,
         task_status: trio.TaskStatus[_Segment] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Write a file, play it, see it off. `started` once Asterisk has taken it."""
+        """Write a file, play it, see it off. `started` once Asterisk has taken it.
+
+        It is not played any more if a stop came since there were `stops`, while it waited its turn."""
         path = self.directory.new_file()
         segment = _Segment(self._new_id(), f"sound:{path.with_suffix('')}", text, len(pcm) / 2 / FILE_RATE, path)
         async with queue:
             try:
                 await trio.to_thread.run_sync(self.directory.write, path, pcm, limiter=_file_limiter)
+                if self._stops != stops:
+                    segment.finish("stopped")
+                    task_status.started(segment)
+                    return
                 await self._attend(segment, task_status)
             finally:
                 with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
@@ -184,12 +194,14 @@ class FilePlayback:
     ) -> None:
         """Start a playback and wait for its end; a playback that we leave is stopped."""
         self._segments[segment.playback] = segment
+        stoppable = False  # a stop before Asterisk has taken the playback finds nothing to stop
         try:
             await self._start(segment)
+            stoppable = not segment.done.is_set()
             task_status.started(segment)
             await self._wait(segment)
         finally:
-            if not segment.done.is_set():
+            if segment.outcome != "refused" and not (stoppable and segment.done.is_set()):
                 with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
                     try:
                         await self.channel.rest.stop_playback(segment.playback)
@@ -265,7 +277,7 @@ class SegmentCutter:
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _rate: int = attrs.field(default=0, init=False)
 
-    def feed(self, chunk: SegmentStart | Audio | None) -> list[tuple[str, bytes]]:
+    def feed(self, chunk: SegmentStart | Audio | SegmentEnd | None) -> list[tuple[str, bytes]]:
         """Take a chunk (None: the end); gives the (text, 8 kHz slin) pieces that are complete now."""
         if isinstance(chunk, Audio):
             if self._resampler is None or self._rate != chunk.rate:

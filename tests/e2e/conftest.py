@@ -31,6 +31,8 @@ AGENTS = """
 prompt = "You are a friendly telephone assistant. Answer in one short sentence."
 [agents.silent]
 greeting = ""
+[agents.silent.local]
+farewell = "Thank you for calling us, and have a good day."
 """
 
 

