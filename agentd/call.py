@@ -12,6 +12,7 @@ its file. The agent, the channel and the playback come in as arguments; no provi
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -24,11 +25,13 @@ from agentd.agent import (
     AgentSession,
     AgentText,
     CallerSpeechEnded,
+    CallerSpeechStarted,
     CallerText,
     CallInfo,
     Degraded,
     Ended,
     History,
+    NothingToSay,
     StageTiming,
 )
 from agentd.ari.channel import CallerChannel
@@ -74,6 +77,8 @@ from agentd.playout import PlayoutBuffer
 log = structlog.get_logger("agentd.call")
 
 INBOX = 128
+CONVERSATION_EVENTS = (CallerSpeechStarted, CallerSpeechEnded, NothingToSay, Ended)
+"""What the conversation wants to know of a session; the rest is for logs and figures."""
 FINISH_DEADLINE = 60.0
 """Seconds that a last utterance may go on for before the call leaves all the same."""
 ANNOUNCEMENT_DEADLINE = 30.0
@@ -118,6 +123,7 @@ class Call:
     _stages: dict[str, float] = attrs.field(factory=dict, init=False)
     _inbox_send: trio.MemorySendChannel[object] = attrs.field(init=False, repr=False)
     _inbox: trio.MemoryReceiveChannel[object] = attrs.field(init=False, repr=False)
+    _overflow: deque[object] = attrs.field(factory=deque, init=False)
     _media: CallerMedia = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -160,20 +166,19 @@ class Call:
 
     async def _converse(self, nursery: trio.Nursery) -> None:
         async for event in self._inbox:
-            step = self.conversation.step(event)
-            for change in step.transitions:
-                structlog.contextvars.bind_contextvars(state=str(self.conversation.state))
-                log.info(
-                    "state",
-                    region=change.region,
-                    before=change.before,
-                    after=change.after,
-                    cause=change.event,
-                )
-            for command in step.commands:
-                await self._carry_out(command, nursery)
+            await self._take(event, nursery)
+            while self._overflow:
+                await self._take(self._overflow.popleft(), nursery)
             if self.conversation.line is Line.ENDED:
                 return
+
+    async def _take(self, event: object, nursery: trio.Nursery) -> None:
+        step = self.conversation.step(event)
+        for change in step.transitions:
+            structlog.contextvars.bind_contextvars(state=str(self.conversation.state))
+            log.info("state", region=change.region, before=change.before, after=change.after, cause=change.event)
+        for command in step.commands:
+            await self._carry_out(command, nursery)
 
     async def _carry_out(self, command: Command, nursery: trio.Nursery) -> None:
         match command:
@@ -195,10 +200,15 @@ class Call:
                 self.result = self.result or result
 
     def _post(self, event: object) -> None:
+        """Tell the conversation something of the call's own. A session may have filled the inbox; the news that
+        the caller hung up gets through all the same."""
         try:
             self._inbox_send.send_nowait(event)
         except trio.WouldBlock:
-            log.error("an event of the call found its inbox full and was dropped", event_type=type(event).__name__)
+            if len(self._overflow) < INBOX:
+                self._overflow.append(event)
+            else:
+                log.error("an event found the call's inbox full and was dropped", event_type=type(event).__name__)
 
     # --- the end
 
@@ -278,7 +288,9 @@ class Call:
                     self._connect()
                     async for event in session.events:
                         self._on_session_event(event)
-                        await self._inbox_send.send(event)
+                        if isinstance(event, CONVERSATION_EVENTS):
+                            await self._inbox_send.send(event)
+                    self._post(Ended("the session ended without saying why"))
         except trio.TooSlowError:
             self._post(AgentFailed(f"the agent's session did not open within {SESSION_DEADLINE:g} s"))
         except ProviderError as error:

@@ -447,7 +447,6 @@ async def test_after_lost_events_a_caller_who_is_there_goes_on(scene: Scene, aut
         scene.hang_up()
 
 
-@pytest.mark.xfail(strict=True, reason="the inbox is shared with the session, which may fill it: the news is dropped")
 async def test_a_hang_up_that_finds_the_inbox_full_ends_the_call_all_the_same(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
@@ -466,7 +465,6 @@ async def test_a_hang_up_that_finds_the_inbox_full_ends_the_call_all_the_same(
     assert ended
 
 
-@pytest.mark.xfail(strict=True, reason="a session whose events end without Ended leaves its caller in silence")
 async def test_a_session_that_ends_without_a_word_ends_the_call(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()

@@ -1,8 +1,8 @@
-"""An agent's session of fake engines: how it takes turns, what it speaks, and what a failure does to it."""
+"""The pipeline's turn taking with engines that are none: what is said, heard, thought and spoken is the test's."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import attrs
 import pytest
@@ -17,18 +17,21 @@ from agentd.agent import (
     CallerSpeechStarted,
     CallerText,
     CallInfo,
+    Chunk,
     Degraded,
     Ended,
     History,
     NothingToSay,
-    SayOutcome,
+    SegmentEnd,
     SegmentStart,
     SessionEvent,
-    Speaker,
     StageTiming,
+    Turn,
+    UtteranceEnd,
     UtteranceEnded,
     UtteranceStarted,
 )
+from agentd.agent import Speaker as Who
 from agentd.errors import ProviderUnavailable
 from agentd.playout import PlayoutBuffer
 from providers.pipeline import (
@@ -37,759 +40,534 @@ from providers.pipeline import (
     PipelineSession,
     PipelineSettings,
     Role,
+    Transcript,
     fill_in,
     open_pipeline,
 )
 
-E = TypeVar("E")
-WINDOW_MS = 20.0
-FRAME = 320
+FRAME = 0.02
+SPEECH, SILENCE = b"\x01\x10" * 160, bytes(320)
 SETTINGS = PipelineSettings(
-    prompt="You serve {extension}.",
+    prompt="You serve {caller_name} ({caller_number}) at {extension}.",
     start_ms=60,
-    stop_ms=100,
-    max_seconds=2,
-    pre_roll_ms=80,
+    stop_ms=300,
+    max_seconds=30,
+    pre_roll_ms=200,
     threshold=0.5,
-    window_ms=WINDOW_MS,
-    end_phrases=("goodbye", "bye bye"),
-    farewell="Farewell!",
+    window_ms=20,
+    end_phrases=("goodbye", "hang up"),
+    farewell="Bye bye.",
 )
-PAUSE = "pause"
-"""In a scripted reply: the model goes on only when the test lets it."""
 
 
-class Loudness:
-    """A voice detector: a frame is speech if its first byte is not 0."""
+@attrs.define
+class FakeDetector:
+    """Speech is what is not silence."""
+
+    keep_open: list[bool] = attrs.field(factory=list)
 
     def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
-        return [1.0 if pcm[0] else 0.0]
+        self.keep_open.append(keep_open)
+        return [0.9 if any(pcm) else 0.1]
 
 
-@attrs.define(eq=False)
+@attrs.define
 class FakeTranscript:
-    words: str | Exception
-    may_finish: trio.Event
-    heard: bytearray = attrs.field(factory=bytearray)
+    script: "FakeTranscriber"
+    heard: list[bytes] = attrs.field(factory=list)
 
     def feed(self, pcm: bytes) -> None:
-        self.heard += pcm
+        self.heard.append(pcm)
 
     async def finish(self) -> str:
-        await self.may_finish.wait()
-        if isinstance(self.words, Exception):
-            raise self.words
-        return self.words
+        await trio.sleep(self.script.seconds)
+        words = self.script.words.pop(0)
+        if isinstance(words, Exception):
+            raise words
+        return words
 
 
-@attrs.define(eq=False)
+@attrs.define
 class FakeTranscriber:
-    """`script` is what the turns turn out to say, in order; `hold` keeps transcripts from being finished."""
+    words: list[str | Exception] = attrs.field(factory=list)
+    seconds: float = 0.1
+    begun: list[FakeTranscript] = attrs.field(factory=list)
 
-    script: list[str | Exception] = attrs.field(factory=list)
-    transcripts: list[FakeTranscript] = attrs.field(factory=list)
-    hold: bool = False
-
-    def begin(self) -> FakeTranscript:
-        transcript = FakeTranscript(self.script.pop(0), trio.Event())
-        if not self.hold:
-            transcript.may_finish.set()
-        self.transcripts.append(transcript)
-        return transcript
+    def begin(self) -> Transcript:
+        self.begun.append(FakeTranscript(self))
+        return self.begun[-1]
 
 
-@attrs.define(eq=False)
+@attrs.define
 class FakeResponder:
-    """`replies` are what the model says, piece by piece, in order."""
+    """Writes the replies piece by piece, `seconds` apart."""
 
-    replies: list[Sequence[str | Exception]] = attrs.field(factory=list)
+    replies: list[list[str | Exception]] = attrs.field(factory=list)
+    seconds: float = 0.1
     asked: list[list[Message]] = attrs.field(factory=list)
-    go_on: trio.Event = attrs.field(factory=trio.Event)
-    running: int = 0
-    stopped: int = 0
+    writing: int = 0
 
     @asynccontextmanager
     async def respond(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[str]]:
         self.asked.append(list(messages))
-        self.running += 1
-        pieces = self._pieces(self.replies.pop(0))
+        self.writing += 1
         try:
-            yield pieces
+            async with aclosing(self._write(self.replies.pop(0))) as pieces:
+                yield pieces
         finally:
-            self.running -= 1
-            self.stopped += 1
-            await pieces.aclose()
+            self.writing -= 1
 
-    async def _pieces(self, reply: Sequence[str | Exception]) -> Any:
-        for piece in reply:
-            await trio.lowlevel.checkpoint()
+    async def _write(self, pieces: list[str | Exception]) -> AsyncGenerator[str, None]:
+        for piece in pieces:
+            await trio.sleep(self.seconds)
             if isinstance(piece, Exception):
                 raise piece
-            if piece == PAUSE:
-                await self.go_on.wait()
-            else:
-                yield piece
-
-    @property
-    def last_user_message(self) -> str:
-        return self.asked[-1][-1].text
+            yield piece
 
 
-@attrs.define(eq=False)
+@attrs.define
 class FakeVoice:
-    """Speaks ten samples a character, in no time; raises the failures in `fails` first."""
+    """100 ms of audio a word, made in `seconds`."""
 
-    spoken: list[str] = attrs.field(factory=list)
-    fails: list[Exception | None] = attrs.field(factory=list)
+    seconds: float = 0.05
+    spoken: list[tuple[float, str]] = attrs.field(factory=list)
+    failures: list[Exception] = attrs.field(factory=list)
 
     async def synthesise(self, text: str, rate: int) -> bytes:
-        await trio.lowlevel.checkpoint()
-        if self.fails and (failure := self.fails.pop(0)) is not None:
-            raise failure
-        self.spoken.append(text)
-        return bytes(20 * len(text))
+        await trio.sleep(self.seconds)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.spoken.append((trio.current_time(), text))
+        return bytes(len(text.split()) * rate // 10 * 2)
 
 
 @attrs.define(eq=False)
-class Pipeline:
-    """A session and everything that it was made of; `events` is all that it told so far."""
+class Talk:
+    """A session, its engines, and a caller's mouth and ears."""
 
-    transcriber: FakeTranscriber = attrs.field(factory=FakeTranscriber)
-    responder: FakeResponder = attrs.field(factory=FakeResponder)
-    voice: FakeVoice = attrs.field(factory=FakeVoice)
-    history: History = attrs.field(factory=History)
-    playout: PlayoutBuffer = attrs.field(factory=PlayoutBuffer)
-    settings: PipelineSettings = SETTINGS
-    delays: list[float] = attrs.field(factory=list)
+    session: PipelineSession
+    transcriber: FakeTranscriber
+    responder: FakeResponder
+    voice: FakeVoice
+    playout: PlayoutBuffer
+    delays: list[float]
     events: list[SessionEvent] = attrs.field(factory=list)
-    events_ended: bool = False
-    frames: int = 0
-    session: PipelineSession = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.session = PipelineSession(
-            CallInfo("call", "100", "Alice", "600"),
-            self.history,
-            self.playout,
-            self.settings,
-            Loudness(),
-            self.transcriber,
-            self.responder,
-            self.voice,
-            self.delays.append,
-        )
+    async def hear(self, seconds: float, pcm: bytes) -> None:
+        for _ in range(round(seconds / FRAME)):
+            self.session.feed(pcm, trio.current_time())
+            await trio.sleep(FRAME)
 
-    def caller(self, *, speaks_ms: float = 0, silent_ms: float = 0) -> None:
-        """Feed audio; every frame is told apart by its samples."""
-        for length, loud in ((speaks_ms, True), (silent_ms, False)):
-            for _ in range(int(length / WINDOW_MS)):
-                self.frames += 1
-                number = self.frames % 250 + 1
-                self.session.feed(bytes([number if loud else 0, number]) * (FRAME // 2), trio.current_time())
-
-    def caller_says(self, words: str | Exception) -> None:
-        """A whole turn."""
-        self.transcriber.script.append(words)
-        self.caller(speaks_ms=200, silent_ms=SETTINGS.stop_ms)
-
-    def barges_in(self) -> None:
-        """What the call does when the caller goes on before anything was heard."""
-        self.session.interrupt()
-        self.playout.interrupt()
-
-    def of(self, kind: type[E]) -> list[E]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def said_by_caller(self) -> list[str]:
-        return [turn.text for turn in self.history.turns if turn.speaker is Speaker.CALLER]
-
-    async def listen(self) -> str:
-        """Hear the next utterance to its end, as a playback would, and report it."""
-        stream = await self.playout.next_utterance()
-        self.history.agent_speaks(stream.utterance)
-        words, seconds = [], 0.0
-        while (chunk := await stream.next()) is not None:
-            if isinstance(chunk, SegmentStart):
-                words.append(chunk.text)
-            elif isinstance(chunk, Audio):
-                seconds += chunk.seconds
-        text = " ".join(words)
-        self.history.agent_heard(stream.utterance, text, text)
-        self.session.heard(stream.utterance, round(seconds * 1000), True)
-        return text
+    async def say(self, seconds: float = 0.5) -> None:
+        """The caller speaks, and falls silent for long enough to end the turn."""
+        await self.hear(seconds, SPEECH)
+        await self.hear(0.32, SILENCE)
 
     async def collect(self) -> None:
         async for event in self.session.events:
             self.events.append(event)
-        self.events_ended = True
 
+    def of(self, *kinds: type) -> list[SessionEvent]:
+        return [event for event in self.events if isinstance(event, kinds)]
 
-async def idle() -> None:
-    """Until every task waits for something that only the test can bring."""
-    await trio.testing.wait_all_tasks_blocked()
+    async def until(self, condition: Callable[[], object]) -> None:
+        with trio.fail_after(60):
+            while not condition():
+                await trio.sleep(0.005)
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        return list(self.playout._chunks)
+
+    def take(self) -> list[str]:
+        """What the caller gets to hear now; it is heard."""
+        texts = []
+        while self.playout._chunks:
+            chunk = self.playout._chunks.popleft()
+            if isinstance(chunk, SegmentStart):
+                texts.append(chunk.text)
+            elif isinstance(chunk, UtteranceEnd):
+                self.session.history.agent_speaks(chunk.utterance)
+                self.session.history.agent_heard(chunk.utterance, " ".join(texts), " ".join(texts))
+                self.session.heard(chunk.utterance, 1000, True)
+        self.playout.buffered = 0.0
+        return texts
 
 
 @asynccontextmanager
-async def running(pipeline: Pipeline) -> AsyncIterator[Pipeline]:
-    """The session runs beside the block, and leaves no task."""
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    with trio.fail_after(100):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pipeline.collect)
-            async with open_pipeline(pipeline.session):
-                yield pipeline
-                await idle()
-            nursery.cancel_scope.cancel()
-    assert trio.lowlevel.current_statistics().tasks_living == tasks
-    assert pipeline.responder.running == 0
+async def talking(**settings: Any) -> AsyncIterator[Talk]:
+    playout, history, delays = PlayoutBuffer(), History(), list[float]()
+    transcriber, responder, voice = FakeTranscriber(), FakeResponder(), FakeVoice()
+    session = PipelineSession(
+        CallInfo("1.1", "100", "Alice", "600"),
+        history,
+        playout,
+        attrs.evolve(SETTINGS, **settings),
+        FakeDetector(),
+        transcriber,
+        responder,
+        voice,
+        delays.append,
+    )
+    talk = Talk(session, transcriber, responder, voice, playout, delays)
+    async with trio.open_nursery() as nursery:
+        async with open_pipeline(session):
+            nursery.start_soon(talk.collect)
+            yield talk
+        nursery.cancel_scope.cancel()
+    assert responder.writing == 0, "a model that nobody listens to is stopped"
 
 
-@pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline()
+# --- one turn
 
 
-# --- a turn and its answer
+async def test_a_turn_is_heard_transcribed_answered_and_spoken(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = ["what is the time"]
+        talk.responder.replies = [["It is ", "five o'clock."]]
+        await talk.say()
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        told = [type(event) for event in talk.events if not isinstance(event, StageTiming)]
+        assert told == [
+            CallerSpeechStarted,
+            CallerSpeechEnded,
+            CallerText,
+            UtteranceStarted,
+            AgentText,
+            UtteranceEnded,
+        ]
+        assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd, UtteranceEnd]
+        assert talk.take() == ["It is five o'clock."]
+        assert [event.stage for event in talk.of(StageTiming) if isinstance(event, StageTiming)] == [
+            "transcript",
+            "first_token",
+            "first_audio",
+        ]
+        assert talk.session.history.turns[0] == Turn(Who.CALLER, "what is the time")
 
 
-async def test_a_question_is_transcribed_answered_and_spoken_in_this_order(
-    pipeline: Pipeline, autojump_clock: MockClock
+async def test_a_turn_ends_after_the_configured_silence(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = [""]
+        await talk.hear(0.5, SPEECH)
+        await talk.hear(0.2, SILENCE)
+        await talk.hear(0.3, SPEECH)
+        await talk.hear(0.28, SILENCE)
+        assert not talk.of(CallerSpeechEnded)
+        await talk.hear(0.04, SILENCE)
+        (ended,) = talk.of(CallerSpeechEnded)
+        assert isinstance(ended, CallerSpeechEnded)
+        assert ended.at - ended.last_speech_at == pytest.approx(0.3)
+        assert ended.last_speech_at == pytest.approx(1.0, abs=0.03)
+        await trio.sleep(1.0)
+
+
+async def test_the_first_syllable_is_not_lost(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = [""]
+        await talk.hear(2.0, SILENCE)
+        await talk.say()
+        heard = talk.transcriber.begun[0].heard
+        assert SPEECH in heard
+        assert heard.index(SPEECH) == pytest.approx(SETTINGS.pre_roll_ms / 20, abs=2)
+        assert heard.count(SPEECH) == 25
+        await trio.sleep(1.0)
+
+
+async def test_a_click_is_no_turn(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        for _ in range(10):
+            await talk.hear(0.02, SPEECH)
+            await talk.hear(0.2, SILENCE)
+        assert not talk.events
+
+
+async def test_the_delay_of_caller_audio_is_observed_for_every_frame(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.session.feed(SILENCE, trio.current_time() - 0.1)
+        assert talk.delays == pytest.approx([0.1])
+
+
+async def test_noise_that_is_no_words_is_not_answered(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = ["  "]
+        await talk.say()
+        await talk.until(lambda: talk.of(NothingToSay))
+        assert not talk.responder.asked
+        assert not talk.session.history.turns
+
+
+@pytest.mark.parametrize("reply", [[], [""], ["  ", "\n"], ["*", "**"]])
+async def test_a_model_without_words_is_told_as_such(reply: list[str | Exception], autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words, talk.responder.replies = ["hello"], [reply]
+        await talk.say()
+        await talk.until(lambda: talk.of(NothingToSay))
+        assert not talk.chunks
+
+
+# --- streaming
+
+
+async def test_the_first_clause_is_spoken_while_the_rest_is_still_being_written(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.responder.seconds = 1.0
+        talk.transcriber.words = ["tell me"]
+        talk.responder.replies = [["Certainly my friend. ", "The second ", "sentence comes ", "a good deal later."]]
+        await talk.say()
+        await talk.until(lambda: talk.voice.spoken)
+        assert talk.voice.spoken[0][1] == "Certainly my friend."
+        assert talk.responder.writing == 1
+        assert not talk.of(UtteranceEnded)
+        assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd]
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert talk.take() == ["Certainly my friend.", "The second sentence comes a good deal later."]
+        assert len(talk.of(UtteranceStarted)) == 1
+
+
+# --- the caller goes on
+
+
+async def test_a_caller_who_goes_on_has_said_one_thing(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = ["I would like", "to book a table"]
+        talk.responder.replies = [["What would you like?"], ["With pleasure."]]
+        talk.responder.seconds = 5.0
+        await talk.say()
+        await talk.until(lambda: talk.responder.writing)
+        speaking = talk.say()
+        talk.session.interrupt()
+        talk.playout.interrupt()
+        await speaking
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert talk.take() == ["With pleasure."]
+        assert talk.responder.asked[-1][1:] == [Message(Role.USER, "I would like to book a table")]
+
+
+async def test_a_turn_that_another_followed_before_its_words_were_known_is_not_answered_alone(
+    autojump_clock: MockClock,
 ) -> None:
-    pipeline.responder.replies = [["It is ", "noon already."]]
-    async with running(pipeline):
-        pipeline.caller_says(" What time is it? ")
-        assert await pipeline.listen() == "It is noon already."
-    kinds = [type(event) for event in pipeline.events if not isinstance(event, StageTiming)]
-    assert kinds == [
-        CallerSpeechStarted,
-        CallerSpeechEnded,
-        CallerText,
-        UtteranceStarted,
-        AgentText,
-        UtteranceEnded,
-    ]
-    assert pipeline.of(CallerText) == [CallerText("What time is it?", final=True)]
-    assert [(turn.speaker, turn.text) for turn in pipeline.history.turns] == [
-        (Speaker.CALLER, "What time is it?"),
-        (Speaker.AGENT, "It is noon already."),
-    ]
-
-
-async def test_each_stage_of_an_answer_is_timed(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    pipeline.responder.replies = [["It is noon already."]]
-    async with running(pipeline):
-        pipeline.caller_says("Time?")
-        await pipeline.listen()
-    assert [event.stage for event in pipeline.of(StageTiming)] == ["transcript", "first_token", "first_audio"]
-
-
-async def test_the_end_of_speech_is_told_with_the_moment_the_caller_was_last_heard(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["Yes, of course."]]
-    async with running(pipeline):
-        pipeline.caller_says("Are you there?")
-    (ended,) = pipeline.of(CallerSpeechEnded)
-    assert ended.at - ended.last_speech_at == pytest.approx(SETTINGS.stop_ms / 1000)
-
-
-async def test_audio_s_way_to_the_engine_is_measured(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    async with running(pipeline):
-        arrived = trio.current_time()
-        await trio.sleep(0.15)
-        pipeline.session.feed(bytes(FRAME), arrived)
-    assert pipeline.delays == [pytest.approx(0.15)]
-
-
-async def test_the_transcriber_hears_the_pre_roll_but_no_older_audio(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["Yes, of course."]]
-    pipeline.transcriber.script = ["Hello?"]
-    async with running(pipeline):
-        pipeline.caller(silent_ms=4000)
-        before = pipeline.frames
-        pipeline.caller(speaks_ms=200, silent_ms=SETTINGS.stop_ms)
-    heard = pipeline.transcriber.transcripts[0].heard
-    first_frame = heard[1] - 1
-    assert first_frame <= before - SETTINGS.pre_roll_ms / WINDOW_MS + 1  # all that came in pre_roll_ms ...
-    assert first_frame >= before - SETTINGS.pre_roll_ms / WINDOW_MS - 1  # ... and hardly more
-    numbers = [heard[at + 1] for at in range(0, len(heard), FRAME)]
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))  # in order, none lost, none twice
-    assert len(numbers) >= (SETTINGS.pre_roll_ms + 200) / WINDOW_MS
-
-
-async def test_a_turn_without_end_is_ended_all_the_same(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    pipeline.transcriber.script = ["words", "more"]
-    pipeline.responder.replies = [["Yes, of course."]]
-    async with running(pipeline):
-        pipeline.caller(speaks_ms=SETTINGS.max_seconds * 1000)
-        assert len(pipeline.of(CallerSpeechEnded)) == 0
-        await idle()
-        assert len(pipeline.of(CallerSpeechEnded)) == 1
-
-
-async def test_noise_without_words_needs_no_answer(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    async with running(pipeline):
-        pipeline.caller_says("  ")
-    assert [type(event) for event in pipeline.events][-1] is NothingToSay
-    assert not pipeline.of(CallerText)
-    assert not pipeline.history.turns
-    assert not pipeline.responder.asked
-
-
-async def test_noise_after_an_answer_does_not_have_the_question_answered_again(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["It is noon already."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        await pipeline.listen()
-        pipeline.caller_says("")
-    assert len(pipeline.responder.asked) == 1
-    assert len(pipeline.of(NothingToSay)) == 1
-
-
-async def test_a_model_without_words_is_nothing_to_say(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    pipeline.responder.replies = [["", " ", "***"]]
-    async with running(pipeline):
-        pipeline.caller_says("Hello?")
-    assert len(pipeline.of(NothingToSay)) == 1
-    assert not pipeline.of(UtteranceStarted)
-    assert pipeline.playout.empty
-
-
-# --- speaking while it is still written
-
-
-async def test_the_first_clause_is_spoken_while_the_rest_is_still_written(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["Yes of course. ", PAUSE, "The train leaves at noon."]]
-    async with running(pipeline):
-        pipeline.caller_says("When does it leave?")
-        await idle()
-        assert pipeline.voice.spoken == ["Yes of course."]
-        assert pipeline.playout.buffered > 0
-        assert pipeline.responder.running == 1
-        assert not pipeline.of(UtteranceEnded)
-        pipeline.responder.go_on.set()
-        assert await pipeline.listen() == "Yes of course. The train leaves at noon."
-    assert [event.text for event in pipeline.of(AgentText)] == ["Yes of course.", "The train leaves at noon."]
-    assert len(pipeline.of(UtteranceStarted)) == len(pipeline.of(UtteranceEnded)) == 1
-
-
-async def test_audio_goes_out_at_the_rate_of_the_line_and_names_its_utterance(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["It is noon already."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        stream = await pipeline.playout.next_utterance()
-        assert await stream.next() == SegmentStart(0, 1, "It is noon already.")
-        audio = await stream.next()
-        assert isinstance(audio, Audio)
-        assert (audio.utterance, audio.rate, len(audio.pcm)) == (1, 8000, 20 * len("It is noon already."))
-
-
-async def test_a_full_playout_holds_the_model_and_not_the_caller(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    pipeline.playout.seconds = 0.001
-    pipeline.responder.replies = [["One sentence here. ", "Another sentence there. ", "A third one."]]
-    async with running(pipeline):
-        pipeline.caller_says("Tell me.")
-        await idle()
-        assert pipeline.responder.running == 1
-        pipeline.transcriber.script.append("More?")
-        pipeline.caller(speaks_ms=200)
-        await idle()
-        assert len(pipeline.of(CallerSpeechStarted)) == 2
-
-
-# --- interruption, and callers who go on
-
-
-async def test_an_interruption_stops_the_model_and_the_next_turn_is_answered(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["Well, let me see. ", PAUSE, "never said"], ["Then it is noon."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        await idle()
-        pipeline.barges_in()
-        await idle()
-        assert pipeline.responder.stopped == 1
-        assert pipeline.playout.empty
-        pipeline.caller_says("In Berlin.")
-        assert await pipeline.listen() == "Then it is noon."
-    assert "never said" not in pipeline.voice.spoken
-    assert pipeline.of(UtteranceEnded) == [UtteranceEnded(2)]
-
-
-async def test_an_interruption_is_no_failure(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    pipeline.responder.replies = [[PAUSE]] * 5
-    async with running(pipeline):
-        for _ in range(5):
-            pipeline.caller_says("Well?")
-            await idle()
-            pipeline.barges_in()
-            await idle()
-    assert pipeline.responder.stopped == 5
-    assert not pipeline.of(Degraded)
-    assert not pipeline.of(Ended)
-
-
-async def test_what_was_transcribed_stays_said_after_an_interruption(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [[PAUSE], ["It is noon in Berlin."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        await idle()
-        pipeline.barges_in()
-        pipeline.caller_says("I mean in Berlin.")
-        await pipeline.listen()
-    assert pipeline.said_by_caller == ["What time is it? I mean in Berlin."]
-    assert pipeline.responder.last_user_message == "What time is it? I mean in Berlin."
-
-
-async def test_a_caller_who_goes_on_while_being_transcribed_gets_one_answer_to_all_of_it(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.transcriber.hold = True
-    pipeline.responder.replies = [["It is noon in Berlin."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it")
-        await idle()
-        pipeline.caller_says("in Berlin?")
-        for transcript in pipeline.transcriber.transcripts:
-            transcript.may_finish.set()
-        assert await pipeline.listen() == "It is noon in Berlin."
-    assert len(pipeline.responder.asked) == 1
-    assert [message.role for message in pipeline.responder.asked[0]] == [Role.SYSTEM, Role.USER]
-    assert pipeline.responder.last_user_message == "What time is it in Berlin?"
-    assert [event.text for event in pipeline.of(CallerText)] == ["What time is it", "in Berlin?"]
-
-
-async def test_a_caller_who_has_begun_to_go_on_is_not_answered_yet(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.transcriber.hold = True
-    pipeline.transcriber.script = ["What time is it", "in Berlin?"]
-    pipeline.responder.replies = [["It is noon in Berlin."]]
-    async with running(pipeline):
-        pipeline.caller(speaks_ms=200, silent_ms=SETTINGS.stop_ms)
-        pipeline.caller(speaks_ms=100)  # the turn has begun, and is not over
-        pipeline.transcriber.transcripts[0].may_finish.set()
-        await idle()
-        assert not pipeline.responder.asked
-        assert pipeline.said_by_caller == ["What time is it"]
-        pipeline.caller(silent_ms=SETTINGS.stop_ms)
-        pipeline.transcriber.transcripts[1].may_finish.set()
-        await pipeline.listen()
-    assert pipeline.responder.last_user_message == "What time is it in Berlin?"
-
-
-async def test_a_question_followed_by_noise_is_still_answered(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    pipeline.transcriber.hold = True
-    pipeline.responder.replies = [["It is noon already."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        pipeline.caller_says("")  # a cough
-        for transcript in pipeline.transcriber.transcripts:
-            transcript.may_finish.set()
-        assert await pipeline.listen() == "It is noon already."
-    assert not pipeline.of(NothingToSay)
-
-
-async def test_turns_that_nobody_answers_are_bounded_and_the_line_is_not_held_up(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.transcriber.hold = True
-    async with running(pipeline):
-        for number in range(TURN_QUEUE + 3):
-            pipeline.caller_says(f"turn {number}")
-            await idle()
-        dropped = pipeline.of(Degraded)
-        assert len(dropped) == 2  # one is being answered, TURN_QUEUE wait
-        assert "dropped" in dropped[0].reason
-        assert len(pipeline.of(CallerSpeechEnded)) == TURN_QUEUE + 3
-
-
-# --- what the model is asked
-
-
-async def test_the_prompt_carries_the_call_s_own_values_and_the_history(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.history.agent_speaks(1)
-    pipeline.history.agent_heard(1, "Hello, this is", "Hello, this is a long greeting.")
-    pipeline.responder.replies = [["It is noon already."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-    assert pipeline.responder.asked[0] == [
-        Message(Role.SYSTEM, "You serve 600."),
-        Message(Role.ASSISTANT, "Hello, this is"),  # what was heard, not what was generated
-        Message(Role.USER, "What time is it?"),
-    ]
-
-
-async def test_an_utterance_that_is_being_heard_counts_as_said_so_far(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["It is noon already. ", "Do you want the seconds too?"], ["And one second."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        await idle()
-        pipeline.history.agent_speaks(1)
-        pipeline.caller_says("Yes, please.")
-        await idle()
-    assert pipeline.responder.asked[1][2:] == [
-        Message(Role.ASSISTANT, "It is noon already. Do you want the seconds too?"),
-        Message(Role.USER, "Yes, please."),
-    ]
-
-
-def test_unknown_callers_and_foreign_braces_do_not_spoil_a_prompt() -> None:
-    call = CallInfo("call", "100", "", "600")
-    text = 'Say {"name": "{caller_name}", "n": {caller_number}} to {whoever}.'
-    assert fill_in(text, call) == 'Say {"name": "unknown", "n": 100} to {whoever}.'
-
-
-# --- text and digits
-
-
-async def test_text_is_a_turn_of_its_own_that_nobody_began_to_speak(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["It is noon already."]]
-    async with running(pipeline):
-        pipeline.session.feed_text("What time is it?")
-        assert await pipeline.listen() == "It is noon already."
-    assert not pipeline.of(CallerSpeechStarted)
-    assert len(pipeline.of(CallerSpeechEnded)) == 1
-    assert pipeline.of(CallerText) == [CallerText("What time is it?")]
-
-
-@pytest.mark.parametrize(
-    ("pauses", "turns"),
-    [
-        ([0.0, 0.0], ["(pressed 1 2 3)"]),
-        ([1.0, 1.0], ["(pressed 1 2 3)"]),
-        ([1.0, 1.5], ["(pressed 1 2)", "(pressed 3)"]),
-        ([1.5, 1.5], ["(pressed 1)", "(pressed 2)", "(pressed 3)"]),
-    ],
-)
-async def test_digits_that_follow_each_other_quickly_are_one_turn(
-    pipeline: Pipeline, autojump_clock: MockClock, pauses: list[float], turns: list[str]
-) -> None:
-    pipeline.responder.replies = [["Thank you very much."]] * 3
-    async with running(pipeline):
-        for digit, pause in zip("123", [*pauses, 2.0], strict=True):
-            pipeline.session.feed_digits(digit)
-            await trio.sleep(pause)
-    assert [event.text for event in pipeline.of(CallerText)] == turns
-
-
-async def test_digits_are_answered_soon_after_the_last_one(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    pipeline.responder.replies = [["Thank you very much."]]
-    async with running(pipeline):
-        began = trio.current_time()
-        pipeline.session.feed_digits("42#")
-        assert await pipeline.listen() == "Thank you very much."
-        assert trio.current_time() - began == pytest.approx(1.2)
-    assert pipeline.responder.last_user_message == "(pressed 4 2 #)"
-
-
-# --- words that the call wants spoken
-
-
-async def test_words_of_the_call_are_spoken_verbatim_by_no_model(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    async with running(pipeline):
-        assert await pipeline.session.say("Hello, this is *exact*.") is SayOutcome.SPOKEN
-        assert await pipeline.listen() == "Hello, this is *exact*."
-    assert not pipeline.responder.asked
-    assert pipeline.of(UtteranceEnded) == [UtteranceEnded(1)]
-
-
-async def test_words_of_the_call_wait_for_the_answer_that_is_being_given(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.responder.replies = [["It is noon already. ", PAUSE, "Quite so."]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        await idle()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pipeline.session.say, "One moment please.")
-            await idle()
-            assert pipeline.voice.spoken == ["It is noon already."]
-            pipeline.responder.go_on.set()
-        assert await pipeline.listen() == "It is noon already. Quite so."
-        assert await pipeline.listen() == "One moment please."
-
-
-async def test_a_greeting_that_cannot_be_spoken_lets_the_call_go_on(
-    pipeline: Pipeline, autojump_clock: MockClock
-) -> None:
-    pipeline.voice.fails = [ProviderUnavailable("no voice")]
-    pipeline.responder.replies = [["It is noon already."]]
-    async with running(pipeline):
-        with trio.fail_after(1):
-            await pipeline.session.say("Hello there.")
-        pipeline.caller_says("What time is it?")
-        assert await pipeline.listen() == "It is noon already."
-    assert pipeline.of(Degraded) == [Degraded("no voice")]
-    assert not pipeline.of(Ended)
+    async with talking() as talk:
+        talk.transcriber.words = ["one", "two"]
+        talk.transcriber.seconds = 2.0
+        talk.responder.replies = [["Three and four."]]
+        await talk.say()
+        await talk.say()
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert len(talk.responder.asked) == 1
+        assert talk.responder.asked[0][1:] == [Message(Role.USER, "one two")]
+
+
+async def test_an_interruption_stops_the_model_and_the_voice(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.responder.seconds = 1.0
+        talk.transcriber.words = ["tell me"]
+        talk.responder.replies = [["First of all, this. ", *["And then some more of it, and more. "] * 20]]
+        await talk.say()
+        await talk.until(lambda: talk.voice.spoken)
+        talk.session.interrupt()
+        talk.playout.interrupt()
+        await trio.sleep(0.5)
+        assert talk.responder.writing == 0
+        await trio.sleep(10.0)
+        assert len(talk.voice.spoken) == 1
+        assert not talk.chunks
+
+
+async def test_an_interruption_while_nothing_is_answered_is_harmless(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.session.interrupt()
+        talk.transcriber.words, talk.responder.replies = ["hello"], [["Hello yourself."]]
+        await talk.say()
+        await talk.until(lambda: talk.of(UtteranceEnded))
+
+
+async def test_turns_beyond_the_queue_are_told_and_dropped(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.seconds = 1000.0
+        talk.transcriber.words = ["never"] * 100
+        for _ in range(TURN_QUEUE + 3):
+            await talk.say(0.2)
+        assert 1 <= len(talk.of(Degraded)) <= 3
+        assert len(talk.of(CallerSpeechEnded)) == len(talk.of(CallerSpeechStarted))
 
 
 # --- failures
 
 
-Fail = Callable[[Pipeline], None]
+BROKEN = ProviderUnavailable("the engine died")
 
 
-def _transcriber_fails(pipeline: Pipeline) -> None:
-    pipeline.caller_says(ProviderUnavailable("engine down"))
+async def test_one_failed_answer_is_an_accident(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = ["one", "two", "three"]
+        talk.responder.replies = [[BROKEN], ["It is working again."], [BROKEN]]
+        await talk.say()
+        await talk.until(lambda: talk.of(NothingToSay))
+        assert talk.of(Degraded) == [Degraded("the engine died")]
+        await talk.say()
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.say()
+        await talk.until(lambda: len(talk.of(NothingToSay)) == 2)
+        assert not talk.of(Ended)
 
 
-def _responder_fails(pipeline: Pipeline) -> None:
-    pipeline.responder.replies.append([ProviderUnavailable("engine down")])
-    pipeline.caller_says("Hello?")
-
-
-def _voice_fails(pipeline: Pipeline) -> None:
-    pipeline.voice.fails.append(ProviderUnavailable("engine down"))
-    pipeline.responder.replies.append(["It is noon already."])
-    pipeline.caller_says("Hello?")
-
-
-STAGES = pytest.mark.parametrize("fail", [_transcriber_fails, _responder_fails, _voice_fails])
-
-
-@STAGES
-async def test_one_failure_costs_one_answer(pipeline: Pipeline, autojump_clock: MockClock, fail: Fail) -> None:
-    async with running(pipeline):
-        fail(pipeline)
-        await idle()
-        assert pipeline.of(Degraded) == [Degraded("engine down")]
-        assert len(pipeline.of(NothingToSay)) == 1
-        pipeline.responder.replies.append(["It is noon already."])
-        pipeline.caller_says("What time is it?")
-        assert await pipeline.listen() == "It is noon already."
-    assert not pipeline.of(Ended)
-
-
-@STAGES
-async def test_two_failures_in_a_row_end_the_session(pipeline: Pipeline, autojump_clock: MockClock, fail: Fail) -> None:
-    async with running(pipeline):
-        fail(pipeline)
-        await idle()
-        fail(pipeline)
-        await idle()
-    assert len(pipeline.of(Degraded)) == 2
-    assert pipeline.of(Ended) == [Ended("engine down")]
-
-
-async def test_an_answer_in_between_makes_up_for_a_failure(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    async with running(pipeline):
-        for _ in range(3):
-            _responder_fails(pipeline)
-            await idle()
-            pipeline.responder.replies.append(["It is noon already."])
-            pipeline.caller_says("What time is it?")
-            await pipeline.listen()
-    assert len(pipeline.of(Degraded)) == 3
-    assert not pipeline.of(Ended)
-
-
-async def test_a_reply_that_fails_half_way_is_heard_so_far_and_does_not_hold_up_the_playback(
-    pipeline: Pipeline, autojump_clock: MockClock
+@pytest.mark.parametrize("stage", ["transcriber", "responder", "voice"])
+async def test_two_failed_answers_in_a_row_end_the_session_with_the_reason(
+    stage: str, autojump_clock: MockClock
 ) -> None:
-    """Its utterance was begun and never ended: the playback waited for the rest until the caller hung up."""
-    pipeline.responder.replies = [["It is noon already. ", ProviderUnavailable("gone")]]
-    async with running(pipeline):
-        pipeline.caller_says("What time is it?")
-        with trio.fail_after(1):
-            assert await pipeline.listen() == "It is noon already."
-    assert pipeline.of(Degraded) == [Degraded("gone")]
-    assert pipeline.of(UtteranceEnded) == [UtteranceEnded(1)]
+    async with talking() as talk:
+        talk.transcriber.words = [BROKEN, BROKEN] if stage == "transcriber" else ["one", "two"]
+        talk.responder.replies = [[BROKEN] if stage == "responder" else ["An answer."]] * 2
+        talk.voice.failures = [BROKEN, BROKEN]
+        for _ in range(2):
+            await talk.say()
+            await trio.sleep(2.0)
+        told = [event for event in talk.events if isinstance(event, Degraded | NothingToSay | Ended)]
+        assert told == [
+            Degraded("the engine died"),
+            NothingToSay("the answer failed"),
+            Degraded("the engine died"),
+            Ended("the engine died"),
+        ]
+
+
+async def test_a_reply_that_breaks_off_ends_its_utterance_so_that_the_caller_is_not_left_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = ["tell me"]
+        talk.responder.replies = [["Certainly my friend. ", "And then ", BROKEN]]
+        await talk.say()
+        await talk.until(lambda: talk.of(Degraded))
+        await trio.sleep(0.1)
+        assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd, UtteranceEnd]
+        assert talk.of(UtteranceEnded) == [UtteranceEnded(1)]
+
+
+# --- words that are given
+
+
+async def test_say_speaks_exactly_the_words_and_returns_when_they_are_on_their_way(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        await talk.session.say("Hello, how can I help you?")
+        assert talk.take() == ["Hello, how can I help you?"]
+        assert not talk.responder.asked
+        talk.transcriber.words, talk.responder.replies = ["who are you"], [["I am a machine."]]
+        await talk.say()
+        await talk.until(lambda: talk.responder.asked)
+        assert talk.responder.asked[0][1:] == [
+            Message(Role.ASSISTANT, "Hello, how can I help you?"),
+            Message(Role.USER, "who are you"),
+        ]
+
+
+async def test_say_waits_for_the_answer_before_it(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words, talk.responder.replies = ["hello"], [["A first answer."]]
+        await talk.say()
+        await talk.session.say("And an afterthought.")
+        assert talk.take() == ["A first answer.", "And an afterthought."]
+
+
+@pytest.mark.parametrize("words", ["Goodbye!", "ok, GOODBYE then", "please hang up."])
+async def test_an_end_phrase_says_the_farewell_and_ends_the_session(words: str, autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words = [words]
+        await talk.say()
+        await talk.until(lambda: talk.of(Ended))
+        assert talk.of(Ended) == [Ended()]
+        assert talk.take() == ["Bye bye."]
+        assert not talk.responder.asked
+
+
+@pytest.mark.parametrize("words", ["goodbyes are hard", "hang upwards", "do not hang the picture up"])
+async def test_words_that_only_look_like_an_end_phrase_are_answered(words: str, autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.words, talk.responder.replies = [words], [["I understand."]]
+        await talk.say()
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert not talk.of(Ended)
+
+
+async def test_without_a_farewell_the_session_just_ends(autojump_clock: MockClock) -> None:
+    async with talking(farewell="") as talk:
+        talk.transcriber.words = ["goodbye"]
+        await talk.say()
+        await talk.until(lambda: talk.of(Ended))
+        assert not talk.chunks
+
+
+async def test_digits_that_follow_each_other_quickly_are_one_turn(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.responder.replies = [["One two three it is."]]
+        for digit in "12#":
+            talk.session.feed_digits(digit)
+            await trio.sleep(0.1)
+        await talk.until(lambda: talk.responder.asked)
+        assert talk.responder.asked[0][1:] == [Message(Role.USER, "(pressed 1 2 #)")]
+        await talk.until(lambda: talk.of(UtteranceEnded))
+
+
+async def test_text_is_a_turn_like_any_other(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.responder.replies = [["Hello to you."]]
+        talk.session.feed_text("hello")
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert [type(event) for event in talk.events[:3]] == [CallerSpeechEnded, StageTiming, CallerText]
+
+
+# --- the prompt
+
+
+async def test_the_prompt_knows_the_call(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        assert talk.session.messages() == [Message(Role.SYSTEM, "You serve Alice (100) at 600.")]
+
+
+def test_unknown_callers_and_unknown_braces_leave_the_prompt_readable() -> None:
+    prompt = 'Answer {caller_name} as {"json": {}} or {other}.'
+    assert fill_in(prompt, CallInfo("1.1")) == 'Answer unknown as {"json": {}} or {other}.'
+
+
+async def test_the_model_is_told_what_the_caller_heard_and_not_what_was_written(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        history = talk.session.history
+        history.caller_said("tell me a story")
+        history.agent_speaks(1)
+        history.agent_heard(1, "Once upon a", "Once upon a time there was a king.")
+        history.caller_said("stop")
+        assert talk.session.messages()[1:] == [
+            Message(Role.USER, "tell me a story"),
+            Message(Role.ASSISTANT, "Once upon a"),
+            Message(Role.USER, "stop"),
+        ]
+
+
+async def test_a_session_goes_on_where_the_history_stopped(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.session.history.caller_said("my name is Bob")
+        talk.session.history.agent_heard(7, "Hello Bob.", "Hello Bob.")
+        talk.transcriber.words, talk.responder.replies = ["what is my name"], [["Bob it is."]]
+        await talk.say()
+        await talk.until(lambda: talk.responder.asked)
+        assert [message.text for message in talk.responder.asked[0][1:]] == [
+            "my name is Bob",
+            "Hello Bob.",
+            "what is my name",
+        ]
+        await talk.until(lambda: talk.of(UtteranceEnded))
 
 
 # --- the end
 
 
-@pytest.mark.parametrize(
-    "words", ["Goodbye.", "Okay, GOODBYE!", "well, bye-bye, bye bye then", "thank you: goodbye, sir"]
-)
-async def test_a_caller_who_says_goodbye_hears_the_farewell_and_is_let_go(
-    pipeline: Pipeline, autojump_clock: MockClock, words: str
-) -> None:
-    async with running(pipeline):
-        pipeline.caller_says(words)
-        assert await pipeline.listen() == "Farewell!"
-    assert pipeline.events[-1] == Ended()
-    assert not pipeline.responder.asked
-
-
-@pytest.mark.parametrize("words", ["The goodbyes were long.", "Is it a good buy?", "bye"])
-async def test_words_that_only_contain_an_end_phrase_end_nothing(
-    pipeline: Pipeline, autojump_clock: MockClock, words: str
-) -> None:
-    pipeline.responder.replies = [["I see what you mean."]]
-    async with running(pipeline):
-        pipeline.caller_says(words)
-        assert await pipeline.listen() == "I see what you mean."
-    assert not pipeline.of(Ended)
-
-
-async def test_an_agent_without_a_farewell_leaves_without_a_word(autojump_clock: MockClock) -> None:
-    pipeline = Pipeline(settings=attrs.evolve(SETTINGS, farewell=""))
-    async with running(pipeline):
-        pipeline.caller_says("Goodbye.")
-    assert pipeline.of(Ended) == [Ended()]
-    assert not pipeline.voice.spoken
-
-
-async def test_a_farewell_that_cannot_be_spoken_keeps_no_caller(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    """The failure went on as "nothing to say", and the caller who had said goodbye was still in the call."""
-    pipeline.voice.fails = [ProviderUnavailable("no voice")]
-    async with running(pipeline):
-        pipeline.caller_says("Goodbye.")
-    assert pipeline.of(Degraded) == [Degraded("no voice")]
-    assert pipeline.of(Ended) == [Ended()]
-
-
-async def test_nothing_is_answered_after_the_end(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    """Words during the farewell were answered, and the call that waited for quiet went on."""
-    async with running(pipeline):
-        pipeline.caller_says("Goodbye.")
-        await pipeline.listen()
-        pipeline.caller_says("Oh, one more thing.")
-        pipeline.session.feed_text("And another.")
-        pipeline.session.feed_digits("1")
-        await trio.sleep(3)
-    assert not pipeline.responder.asked
-    assert pipeline.of(Ended) == [Ended()]
-    assert pipeline.events[-1] == Ended()
-
-
-async def test_the_events_end_after_ended(pipeline: Pipeline, autojump_clock: MockClock) -> None:
-    async with running(pipeline):
-        pipeline.caller_says("Goodbye.")
-        await idle()
-        assert pipeline.events_ended
-
-
-@pytest.mark.parametrize("steps", range(0, 40, 3))
-async def test_a_session_that_is_left_at_any_moment_leaves_no_task_and_no_running_model(
-    pipeline: Pipeline, autojump_clock: MockClock, steps: int
-) -> None:
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    pipeline.responder.replies = [["One sentence here. ", "Another sentence there. "]]
-    async with open_pipeline(pipeline.session):
-        pipeline.caller_says("What time is it?")
-        pipeline.session.feed_digits("1")
-        for _ in range(steps):
-            await trio.lowlevel.checkpoint()
-    assert trio.lowlevel.current_statistics().tasks_living == tasks
-    assert pipeline.responder.running == 0
+@pytest.mark.parametrize("moment", [0.1, 0.5, 0.85, 0.95, 1.05, 1.15, 1.3])
+async def test_a_hang_up_at_any_moment_stops_every_engine(moment: float, autojump_clock: MockClock) -> None:
+    with trio.move_on_after(moment):
+        async with talking() as talk:
+            talk.transcriber.words = ["tell me"]
+            talk.responder.replies = [["Certainly my friend. ", "And the rest of it."]]
+            await talk.say()
+            await trio.sleep_forever()
+    assert trio.current_time() == pytest.approx(moment)
