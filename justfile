@@ -45,7 +45,7 @@ lint: setup-dev
     {{ python }} -m ruff check .
     {{ python }} -m ruff format --check .
     {{ python }} -m mypy
-    {{ python }} -m flake8_async --disable=ASYNC109,ASYNC110,ASYNC114,ASYNC127 \
+    {{ python }} -m flake8_async --enable=ASYNC --disable=ASYNC109,ASYNC110,ASYNC114,ASYNC127 \
         $(git ls-files 'agentd/*.py' 'providers/*.py' 'tests/lab/*.py')
     .venv/bin/lint-imports
 

@@ -11,7 +11,7 @@ import trio
 
 from agentd import __version__
 from agentd.config import Config, config_schema, load_config, sample_toml
-from agentd.errors import AgentdError, ConfigError
+from agentd.errors import AgentdError, ConfigError, first_of
 from agentd.logs import set_up_logging
 from agentd.notify import Notifier
 from agentd.secrets import find_secret, need_secret
@@ -124,10 +124,7 @@ def serve(arguments: argparse.Namespace) -> int:
     try:
         trio.run(supervisor.run, strict_exception_groups=True)
     except* OSError as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise AgentdError(f"cannot start: {error}") from error
+        raise AgentdError(f"cannot start: {first_of(group)}") from group
     finally:
         notifier.close()
     return EXIT_OK

@@ -1,5 +1,17 @@
 """Everything that agentd raises on purpose. Each message says what was expected, what came, and from where."""
 
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
+
+def first_of(group: BaseExceptionGroup[E]) -> E:
+    """The first error inside of an exception group, however deep. Nurseries raise groups; people want the error."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error  # type: ignore[return-value]  # a group of E holds nothing but E and groups of E
+
 
 class AgentdError(Exception):
     """Base of all of agentd's own errors."""

@@ -107,6 +107,8 @@ class Roster:
             await entry.attempted.wait()
         for name in [name for name in self._entries if name in fresh or name not in agents]:
             self._entries.pop(name).retire()
+            if name not in agents:
+                self.metrics.agent_ready.remove(name)
         self._entries.update(fresh)
 
     async def _keep(self, entry: Entry) -> None:

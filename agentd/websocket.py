@@ -17,7 +17,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from agentd.errors import WebSocketError
+from agentd.errors import WebSocketError, first_of
 
 CLOSE_DEADLINE = 0.25
 """Seconds that our close frame may take to leave. The peer's answer is not waited for: what ends the connection
@@ -83,7 +83,7 @@ class WebSocket:
                 trio.ClosedResourceError,
                 OSError,
             ) as group:
-                self._fail(_first(group))
+                self._fail(_describe(first_of(group)))
             finally:
                 if self._stream is not None:  # trio-websocket closes it on some ways out only
                     await trio.aclose_forcefully(self._stream)
@@ -162,13 +162,6 @@ class WebSocket:
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return _describe(error)
 
 
 def _describe(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import trio
 
 from agentd.ari.events import Channel, Event, Other, StasisEnd, StasisStart, parse_event
 from agentd.ari.rest import AriRest
-from agentd.errors import AriError, AriRejected, AriUnavailable, WebSocketError
+from agentd.errors import AriError, AriRejected, AriUnavailable, WebSocketError, first_of
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket
 
@@ -145,7 +145,7 @@ class AriClient:
                 nursery.start_soon(self._hand_back_orphans)
                 await self._pump(socket)
         except* (WebSocketError, AriError) as group:
-            failure = _innermost(group)  # raised in here, it would come in a group with a cancellation
+            failure = first_of(group)  # raised in here, it would come in a group with a cancellation
         if failure is not None:
             raise failure
 
@@ -268,11 +268,3 @@ async def try_leave(rest: AriRest, channel: str, result: str) -> bool:
         log.info("channel was gone before it could be handed back", channel=channel, error=str(error))
         return False
     return True
-
-
-def _innermost(group: BaseExceptionGroup[AriError | WebSocketError]) -> AriError | WebSocketError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, AriError | WebSocketError)
-    return error

@@ -21,7 +21,7 @@ from agentd.agent import Audio, SegmentEnd, SegmentStart
 from agentd.ari.channel import CallerChannel
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.audio.resample import Resampler, convert
-from agentd.errors import AriError, AriRejected, PlaybackError
+from agentd.errors import AriError, AriRejected, PlaybackError, first_of
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard
 from agentd.playout import UtteranceStream
@@ -136,7 +136,7 @@ class FilePlayback:
                         segment = await nursery.start(self._play_file, queue, stops, text, pcm)
                         played.append(segment)
         except* PlaybackError as group:
-            raise _first(group) from None
+            raise first_of(group) from None
         finally:
             self._on_started = None
         if not stream.interrupted:
@@ -323,11 +323,3 @@ def _heard(played: list[_Segment], *, interrupted: bool) -> Heard:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-
-
-def _first(group: BaseExceptionGroup[PlaybackError]) -> PlaybackError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, PlaybackError)
-    return error

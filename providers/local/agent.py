@@ -10,7 +10,7 @@ import trio
 
 from agentd.agent import AgentSession, Audio, CallInfo, History, Playout, Readiness
 from agentd.config import AgentConfig
-from agentd.errors import ProviderError
+from agentd.errors import ProviderError, first_of
 from agentd.secrets import need_secret
 from providers.local import catalogue, moonshine, piper, vosk
 from providers.local.llm_server import LlmServer, LlmServerSettings, open_llm_server
@@ -140,7 +140,7 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
             try:
                 await agent.warm_up()
             except* ProviderError as group:
-                failure = _first(group)  # raised in here, it would come in a group with a cancellation
+                failure = first_of(group)  # raised in here, it would come in a group with a cancellation
             if failure is not None:
                 raise failure
             log.info("local agent is ready", agent=name, after_s=round(trio.current_time() - began, 2))
@@ -193,11 +193,3 @@ def _pipeline_settings(config: AgentConfig, settings: LocalSettings) -> Pipeline
         end_phrases=tuple(settings.end_phrases),
         farewell=settings.farewell,
     )
-
-
-def _first(group: BaseExceptionGroup[ProviderError]) -> ProviderError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ProviderError)
-    return error
