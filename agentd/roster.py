@@ -71,6 +71,9 @@ class Roster:
     metrics: Metrics
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _entries: dict[str, Entry] = attrs.field(factory=dict, init=False)
+    """Who takes calls."""
+    _wanted: dict[str, Entry] = attrs.field(factory=dict, init=False)
+    """Who should: another one only while a changed agent cannot be opened."""
 
     async def run(
         self,
@@ -94,22 +97,35 @@ class Roster:
 
     async def replace(self, agents: Mapping[str, AgentConfig]) -> None:
         """Make these the agents of new calls. An agent whose configuration did not change is kept as it is;
-        a changed one takes over once it is open; running calls keep the agent they have."""
+        a changed one takes over once it is open, be that later; running calls keep the agent they have."""
         assert self._nursery is not None
         fresh = {
             name: Entry(name, config)
             for name, config in agents.items()
-            if name not in self._entries or self._entries[name].config != config
+            if name not in self._wanted or self._wanted[name].config != config
         }
+        for name in [name for name in self._wanted if name in fresh or name not in agents]:
+            if (outdated := self._wanted.pop(name)) is not self._entries.get(name):
+                outdated.retire()
+        self._wanted.update(fresh)
         for entry in fresh.values():
             self._nursery.start_soon(self._keep, entry)
         for entry in fresh.values():
             await entry.attempted.wait()
-        for name in [name for name in self._entries if name in fresh or name not in agents]:
+        for name in [name for name in self._entries if name not in agents]:
             self._entries.pop(name).retire()
-            if name not in agents:
-                self.metrics.agent_ready.remove(name)
-        self._entries.update(fresh)
+            self.metrics.agent_ready.remove(name)
+        for name, entry in fresh.items():
+            self._entries.setdefault(name, entry)
+
+    def _take_over(self, entry: Entry) -> None:
+        if self._wanted.get(entry.name) is not entry:
+            return
+        before = self._entries.get(entry.name)
+        self._entries[entry.name] = entry
+        if before is not None and before is not entry:
+            before.retire()
+        self.metrics.agent_ready.labels(agent=entry.name).set(1)
 
     async def _keep(self, entry: Entry) -> None:
         delay = FIRST_DELAY
@@ -118,13 +134,14 @@ class Roster:
                 async with self.open_agent(entry.name, entry.config) as agent:
                     await self._prepare(entry, agent)
                     entry.agent, entry.failure = agent, ""
-                    self.metrics.agent_ready.labels(agent=entry.name).set(1)
+                    self._take_over(entry)
                     entry.attempted.set()
                     await entry.until_unused()
                     return
             except AgentdError as error:
                 entry.agent, entry.failure = None, str(error)
-                self.metrics.agent_ready.labels(agent=entry.name).set(0)
+                if self._entries.get(entry.name, entry) is entry:
+                    self.metrics.agent_ready.labels(agent=entry.name).set(0)
                 log.error("agent cannot be opened", agent=entry.name, error=str(error), retry_in_s=delay)
             entry.attempted.set()
             with trio.move_on_after(delay):

@@ -112,20 +112,31 @@ class OpenAiResponder:
         length = 0
         chunks = aiter(stream)
         while True:
-            # Only the server is on the clock: how fast the reply is spoken is not its doing.
-            with trio.fail_after(self.patience):
-                chunk = await anext(chunks, None)
-            if chunk is None:
-                return
-            if not chunk.choices:
-                continue
-            choice = chunk.choices[0]
-            delta = choice.text if self.transcript_style else choice.delta.content
+            try:
+                # Only the server is on the clock: how fast the reply is spoken is not its doing.
+                with trio.fail_after(self.patience):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                delta = self._words(chunk)
+            except (ValueError, TypeError, AttributeError, LookupError) as error:  # openai checks nothing of a chunk
+                raise ProviderProtocolError(
+                    f"the language model's server sent a chunk that is none: {error}"
+                ) from error
             if delta:
                 length += len(delta)
                 if length > MAX_REPLY:
                     raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
                 yield delta
+
+    def _words(self, chunk: Any) -> str:
+        if not chunk.choices:
+            return ""
+        choice = chunk.choices[0]
+        words = (choice.text if self.transcript_style else choice.delta.content) or ""
+        if not isinstance(words, str):
+            raise TypeError(f"expected words, not {type(words).__name__}")
+        return words
 
 
 def transcript(messages: Sequence[Message]) -> str:

@@ -10,7 +10,7 @@ import math
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import attrs
@@ -82,15 +82,31 @@ class EngineWorker:
 
     async def work(self, receive: trio.MemoryReceiveChannel[Job]) -> None:
         """Do the jobs; the owner's task."""
-        async with trio_parallel.open_worker_context(
-            idle_timeout=math.inf, init=_prepare_process, grace_period=5.0
-        ) as context:
-            limiter = trio.CapacityLimiter(1)
-            async for job in receive:
-                if not job.wanted:
-                    continue
-                await self._do(context, limiter, job)
-                job.done.set()
+        job: Job | None = None
+        try:
+            async with trio_parallel.open_worker_context(
+                idle_timeout=math.inf, init=_prepare_process, grace_period=5.0
+            ) as context:
+                limiter = trio.CapacityLimiter(1)
+                async for job in receive:
+                    if not job.wanted:
+                        continue
+                    await self._do(context, limiter, job)
+                    job.done.set()
+        finally:
+            self._give_up(job, receive)
+
+    def _give_up(self, job: Job | None, receive: trio.MemoryReceiveChannel[Job]) -> None:
+        """Tell whoever still waits that no job is done any more."""
+        jobs = [] if job is None else [job]
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                jobs.append(receive.receive_nowait())
+        receive.close()
+        for left in jobs:
+            if not left.done.is_set():
+                left.error = ProviderUnavailable(f"{self.name}: the engine is being shut down")
+                left.done.set()
 
     async def _do(self, context: Any, limiter: trio.CapacityLimiter, job: Job) -> None:
         try:

@@ -16,8 +16,8 @@ from agentd.audio.level import rms_dbfs
 from agentd.config import AgentConfig
 from agentd.playout import PlayoutBuffer
 from providers.local import catalogue
-from providers.local.catalogue import ModelMissing
 from providers.local.agent import LocalAgent, open_local_agent
+from providers.local.catalogue import ModelMissing
 from providers.local.models import cli_fetch
 from providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
 from providers.shared import SharedServices
@@ -69,9 +69,7 @@ async def test_recorded_human_speech_over_g711_is_understood(pbx_prefix: Prefix)
     prompts = [prompt for prompt in human_prompts(pbx_prefix) if 5 <= len(prompt.text.split()) <= 12]
     chosen = prompts[:: max(1, len(prompts) // 8)][:8]
     async with local_agent(LocalSettings()) as agent:
-        scores = [
-            likeness(prompt.text, await converse(agent, telephone(prompt.pcm()), History())) for prompt in chosen
-        ]
+        scores = [likeness(prompt.text, await converse(agent, telephone(prompt.pcm()), History())) for prompt in chosen]
     assert sum(scores) / len(scores) > 0.75, list(zip(scores, (prompt.text for prompt in chosen), strict=True))
 
 
@@ -132,7 +130,5 @@ async def test_announcements_are_spoken_in_the_agents_voice() -> None:
 
 async def pids_of(part: str) -> list[str]:
     """Processes below this one whose command line has `part`."""
-    found = await trio.run_process(
-        ["pgrep", "-f", "-P", str(os.getpid()), part], capture_stdout=True, check=False
-    )
+    found = await trio.run_process(["pgrep", "-f", "-P", str(os.getpid()), part], capture_stdout=True, check=False)
     return found.stdout.decode().split()

@@ -69,8 +69,19 @@ def parts(requests: list[str]) -> list[str]:
     words = []
     for request in requests:
         method, _, path = request.partition(" ")
-        words.append(" ".join([method, *(p.removeprefix("agentd-leg-").rstrip("0123456789abcdef").rstrip("-")
-                                         if p.startswith("agentd-leg-") else p for p in path.split("/")[1:])]))
+        words.append(
+            " ".join(
+                [
+                    method,
+                    *(
+                        p.removeprefix("agentd-leg-").rstrip("0123456789abcdef").rstrip("-")
+                        if p.startswith("agentd-leg-")
+                        else p
+                        for p in path.split("/")[1:]
+                    ),
+                ]
+            )
+        )
     return words
 
 

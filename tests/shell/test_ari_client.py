@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -39,9 +40,7 @@ def digits(events: list[Event | Resync]) -> list[str]:
 def in_memory(asterisk: FakeAsterisk, **settings: Any) -> AriClient:
     metrics = Metrics()
     rest = asterisk.rest(metrics)
-    return AriClient(
-        "http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None, **settings
-    )
+    return AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None, **settings)
 
 
 @pytest.fixture
@@ -198,9 +197,7 @@ async def test_a_caller_that_no_call_owns_is_handed_back_after_a_moment(
         route.close()
 
 
-async def test_it_waits_until_asterisk_knows_the_application(
-    asterisk: FakeAsterisk, autojump_clock: MockClock
-) -> None:
+async def test_it_waits_until_asterisk_knows_the_application(asterisk: FakeAsterisk, autojump_clock: MockClock) -> None:
     asterisk.rule("GET /applications/*", Answer.refusal(404, "Application not found"), times=5)
     await in_memory(asterisk)._registered()
     assert len(asterisk.requests) == 6
@@ -239,12 +236,10 @@ async def test_reconnection_backs_off_exponentially_with_jitter_up_to_a_bound(
         raise WebSocketError("refused")
 
     monkeypatch.setattr(AriClient, "_connected", refuse)
-    client = in_memory(
-        asterisk, beat=lambda: beats.append(trio.current_time()), first_delay=0.1, longest_delay=15.0
-    )
+    client = in_memory(asterisk, beat=lambda: beats.append(trio.current_time()), first_delay=0.1, longest_delay=15.0)
     with trio.move_on_after(300):
         await client.run()
-    pauses = [later - earlier for earlier, later in zip(attempts, attempts[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
     for n, pause in enumerate(pauses):
         full = min(0.1 * 2**n, 15.0)
         assert full / 2 <= pause <= full, f"pause {n}"
@@ -424,5 +419,5 @@ async def test_the_end_of_the_daemon_closes_the_event_stream(asterisk: FakeAster
     async with running(asterisk) as agentd:
         await connected(agentd)
     with trio.fail_after(PATIENCE):
-        while asterisk.sockets:  # noqa: ASYNC110 - the server's own tasks have ended too
+        while asterisk.sockets:
             await trio.sleep(0.002)

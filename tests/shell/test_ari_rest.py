@@ -40,9 +40,7 @@ def rest(asterisk: FakeAsterisk, metrics: Metrics) -> AriRest:
 # --- what is asked
 
 
-async def test_requests_are_those_of_asterisk_s_own_documentation(
-    asterisk: FakeAsterisk, rest: AriRest
-) -> None:
+async def test_requests_are_those_of_asterisk_s_own_documentation(asterisk: FakeAsterisk, rest: AriRest) -> None:
     await rest.answer(CALLER)
     await rest.snoop(CALLER, "agentd", "snoop-1")
     await rest.external_media("media-1", "agentd", "127.0.0.1:8090", "the-uuid", "slin")
@@ -98,9 +96,7 @@ async def test_an_error_status_is_a_rejection_that_names_request_status_and_reas
     with pytest.raises(AriRejected) as caught:
         await rest.answer(CALLER)
     assert caught.value.status == status
-    assert str(caught.value) == (
-        f"ARI POST /channels/{CALLER}/answer: HTTP {status} Channel not in Stasis application"
-    )
+    assert str(caught.value) == (f"ARI POST /channels/{CALLER}/answer: HTTP {status} Channel not in Stasis application")
     failures = metrics.registry.get_sample_value("agentd_ari_request_failures_total", {"method": "POST"})
     assert failures == 1
 
@@ -120,9 +116,7 @@ async def test_a_401_says_where_to_look(asterisk: FakeAsterisk, rest: AriRest) -
 
 
 @pytest.mark.parametrize("body", [b"{", b"<html>", b"\xff\xfe\xfd"])
-async def test_an_answer_that_is_not_json_is_an_ari_error(
-    asterisk: FakeAsterisk, rest: AriRest, body: bytes
-) -> None:
+async def test_an_answer_that_is_not_json_is_an_ari_error(asterisk: FakeAsterisk, rest: AriRest, body: bytes) -> None:
     asterisk.rule("*", Answer(200, body))
     with pytest.raises(AriError, match="GET /channels: the answer is not JSON"):
         await rest.channels()
@@ -148,9 +142,7 @@ async def test_an_application_of_another_shape_is_an_ari_error_and_no_crash(
 
 
 @pytest.mark.parametrize("status", [404, 409])
-async def test_what_is_gone_already_counts_as_removed(
-    asterisk: FakeAsterisk, rest: AriRest, status: int
-) -> None:
+async def test_what_is_gone_already_counts_as_removed(asterisk: FakeAsterisk, rest: AriRest, status: int) -> None:
     asterisk.rule("DELETE *", Answer.refusal(status, "not found"))
     await rest.hang_up(CALLER)
     await rest.destroy_bridge("b")
@@ -163,9 +155,7 @@ async def test_what_cannot_be_removed_is_told(asterisk: FakeAsterisk, rest: AriR
         await rest.hang_up(CALLER)
 
 
-async def test_a_playback_exists_until_asterisk_knows_it_no_more(
-    asterisk: FakeAsterisk, rest: AriRest
-) -> None:
+async def test_a_playback_exists_until_asterisk_knows_it_no_more(asterisk: FakeAsterisk, rest: AriRest) -> None:
     asterisk.playbacks["p"] = "sound:x"
     assert await rest.playback_exists("p")
     assert not await rest.playback_exists("q")
@@ -177,9 +167,7 @@ async def test_a_playback_exists_until_asterisk_knows_it_no_more(
 # --- deadlines and cancellation
 
 
-async def test_a_connection_that_is_closed_unanswered_is_unavailability(
-    asterisk: FakeAsterisk, rest: AriRest
-) -> None:
+async def test_a_connection_that_is_closed_unanswered_is_unavailability(asterisk: FakeAsterisk, rest: AriRest) -> None:
     asterisk.rule("*", Answer(drop=True))
     with pytest.raises(AriUnavailable, match="did not answer: ReadError"):
         await rest.channels()

@@ -72,9 +72,7 @@ async def test_the_handshake_gives_the_uuid_and_answers_with_silence_at_once(
     assert stream.calls == [(0.0, SILENCE)]
 
 
-async def test_the_uuid_may_come_byte_by_byte(
-    connection: AudioSocketConnection, stream: ScriptedStream
-) -> None:
+async def test_the_uuid_may_come_byte_by_byte(connection: AudioSocketConnection, stream: ScriptedStream) -> None:
     for byte in uuid_frame(UUID_SENT):
         stream.say(bytes([byte]))
     assert (await connection.handshake(LINE)).uuid == UUID_SENT

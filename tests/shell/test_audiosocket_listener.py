@@ -168,9 +168,7 @@ async def test_connections_beyond_the_cap_are_closed_at_once() -> None:
         await third.aclose()
 
 
-@pytest.mark.parametrize(
-    ("network", "allowed"), [("127.0.0.0/8", True), ("10.0.0.0/8", False), ("::1/128", False)]
-)
+@pytest.mark.parametrize(("network", "allowed"), [("127.0.0.0/8", True), ("10.0.0.0/8", False), ("::1/128", False)])
 async def test_only_networks_on_the_allow_list_may_connect(network: str, allowed: bool) -> None:
     async with listening(allow=(ip_network(network),)) as agentd:
         uuid = uuid4()

@@ -5,6 +5,7 @@ The channel handle, the media legs, the AudioSocket connections, the conversatio
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -153,11 +154,9 @@ async def test_the_caller_is_greeted_once_line_and_agent_are_up(scene: Scene, au
 
 
 @pytest.mark.parametrize("first", ["line", "agent"])
-async def test_the_greeting_waits_for_whichever_comes_last(
-    scene: Scene, first: str, autojump_clock: MockClock
-) -> None:
+async def test_the_greeting_waits_for_whichever_comes_last(scene: Scene, first: str, autojump_clock: MockClock) -> None:
     if first == "line":
-        scene.agent.opening = lambda: trio.sleep(3.0)
+        scene.agent.opening = partial(trio.sleep, 3.0)
     else:
         scene.asterisk.slow("POST /channels/externalMedia", 3.0)
     async with running(scene):
@@ -185,9 +184,7 @@ async def test_caller_audio_reaches_the_session_as_it_came(scene: Scene, autojum
         scene.hang_up()
 
 
-async def test_audio_of_another_rate_is_resampled_for_the_session(
-    scene: Scene, autojump_clock: MockClock
-) -> None:
+async def test_audio_of_another_rate_is_resampled_for_the_session(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
         for _ in range(50):
@@ -209,9 +206,7 @@ async def test_the_line_carries_silence_all_the_while_and_beats_the_watchdog(
         scene.hang_up()
 
 
-async def test_what_was_heard_goes_to_the_history_and_to_the_session(
-    scene: Scene, autojump_clock: MockClock
-) -> None:
+async def test_what_was_heard_goes_to_the_history_and_to_the_session(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
         await trio.sleep(2.0)
@@ -397,9 +392,7 @@ async def test_an_announcement_without_end_is_bounded(scene: Scene, autojump_clo
     assert trio.current_time() == pytest.approx(ANNOUNCEMENT_DEADLINE, abs=2.0)
 
 
-async def test_a_channel_that_was_taken_away_by_somebody_ends_the_call(
-    scene: Scene, autojump_clock: MockClock
-) -> None:
+async def test_a_channel_that_was_taken_away_by_somebody_ends_the_call(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
         scene.event(StasisEnd(Channel(CALLER)))

@@ -1,5 +1,6 @@
 """GET /health and GET /metrics over a real port."""
 
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -140,11 +141,13 @@ async def test_rubbish_on_the_port_harms_nobody() -> None:
         assert (await pages.get("/health")).status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # hypercorn leaves its socket open
 async def test_a_port_that_is_taken_is_an_error_at_start() -> None:
     async with served() as pages:
         other = HealthServer("127.0.0.1", pages.port, lambda: REPORT, Metrics())
         with pytest.RaisesGroup(OSError, flatten_subgroups=True):
             await other.run()
+    gc.collect()
 
 
 def test_the_report_is_json_whatever_is_in_it() -> None:

@@ -128,9 +128,7 @@ def server() -> Iterator[FileServer]:
 
 def bring(model: Model, directory, stream=None, sleep=lambda seconds: None):
     stream = stream or io.StringIO()
-    return fetch(
-        model.name, stream=stream, catalogue={model.name: model}, directories=[directory], sleep=sleep
-    )
+    return fetch(model.name, stream=stream, catalogue={model.name: model}, directories=[directory], sleep=sleep)
 
 
 def leftovers(directory) -> set[str]:
@@ -285,9 +283,7 @@ def test_an_endless_answer_is_cut_off_and_removed(server, tmp_path):
     assert leftovers(tmp_path) == set()
 
 
-@pytest.mark.parametrize(
-    "name", ["../escaped", "tiny-1/../../escaped", "/tmp/escaped", "tiny-1\\..\\escaped"]
-)
+@pytest.mark.parametrize("name", ["../escaped", "tiny-1/../../escaped", "/tmp/escaped", "tiny-1\\..\\escaped"])
 def test_an_archive_that_would_write_outside_is_refused(server, tmp_path, name):
     server.body = zipped({"tiny-1/README": b"", name: b"evil"})
     with pytest.raises(ModelCorrupt, match="plain relative path"):
@@ -353,9 +349,7 @@ def test_a_model_damaged_on_disk_is_found_out_and_fetched_anew(server, tmp_path)
     weights = bring(model, tmp_path) / "final.mdl"
     weights.write_bytes(WEIGHTS[:-1] + b"\0")
     assert find(model, [tmp_path])
-    with pytest.raises(
-        ModelCorrupt, match=f"expected SHA-256 {sha256(WEIGHTS)}, got .*agentd models fetch tiny"
-    ):
+    with pytest.raises(ModelCorrupt, match=f"expected SHA-256 {sha256(WEIGHTS)}, got .*agentd models fetch tiny"):
         verify("tiny", catalogue={"tiny": model}, directories=[tmp_path])
     weights.write_bytes(b"")
     with pytest.raises(ModelCorrupt, match="has 0 bytes, expected 204800"):
@@ -365,9 +359,7 @@ def test_a_model_damaged_on_disk_is_found_out_and_fetched_anew(server, tmp_path)
     assert leftovers(tmp_path) == set()
 
 
-@pytest.mark.parametrize(
-    "receipt", ["", "[]", '{"model": "tiny"}', '{"model": 1, "archive_sha256": 2, "files": 3}']
-)
+@pytest.mark.parametrize("receipt", ["", "[]", '{"model": "tiny"}', '{"model": 1, "archive_sha256": 2, "files": 3}'])
 def test_a_directory_without_an_intact_receipt_is_not_a_model(server, tmp_path, receipt):
     model = zip_model(server.url)
     bring(model, tmp_path)
@@ -497,9 +489,7 @@ def test_the_table_says_what_is_ready_damaged_and_missing(server, tmp_path):
     damaged = attrs.evolve(model, name="dented")
     (tmp_path / "dented").mkdir()
     known = {"tiny": model, "dented": damaged, "far": attrs.evolve(model, name="far")}
-    states = {
-        status.model.name: status.state for status in list_models(catalogue=known, directories=[tmp_path])
-    }
+    states = {status.model.name: status.state for status in list_models(catalogue=known, directories=[tmp_path])}
     assert states == {"tiny": "ready", "dented": "damaged", "far": "missing"}
     table = io.StringIO()
     assert cli_list(table, catalogue=known, directories=[tmp_path]) == 0

@@ -54,9 +54,7 @@ def notifier(path: Path, manager: ServiceManager) -> Iterator[Notifier]:
     notifier.close()
 
 
-def test_each_method_sends_the_lines_that_sd_notify_defines(
-    notifier: Notifier, manager: ServiceManager
-) -> None:
+def test_each_method_sends_the_lines_that_sd_notify_defines(notifier: Notifier, manager: ServiceManager) -> None:
     notifier.ready("serving 0 calls")
     notifier.status("serving 2 calls")
     notifier.watchdog()
@@ -84,9 +82,7 @@ def test_a_status_cannot_smuggle_in_another_assignment(notifier: Notifier, manag
     assert manager.heard() == ["STATUS=waiting READY=1  "]
 
 
-def test_the_longest_status_fits_the_4096_bytes_that_systemd_reads(
-    notifier: Notifier, manager: ServiceManager
-) -> None:
+def test_the_longest_status_fits_the_4096_bytes_that_systemd_reads(notifier: Notifier, manager: ServiceManager) -> None:
     notifier.ready("\N{GRINNING FACE}" * 10_000)
     (message,) = manager.heard()
     assert len(message.encode()) < 4096
@@ -110,9 +106,7 @@ def test_a_manager_that_has_gone_is_logged_once_per_outage(path: Path) -> None:
     with capture_logs() as logs:
         notifier.status("one")
         notifier.status("two")
-    assert [(entry["event"], entry["message"]) for entry in logs] == [
-        ("systemd could not be told", "STATUS=one")
-    ]
+    assert [(entry["event"], entry["message"]) for entry in logs] == [("systemd could not be told", "STATUS=one")]
 
     path.unlink()
     returned = ServiceManager(str(path))
@@ -124,9 +118,7 @@ def test_a_manager_that_has_gone_is_logged_once_per_outage(path: Path) -> None:
     notifier.close()
 
 
-def test_a_manager_that_does_not_read_never_blocks_the_daemon(
-    notifier: Notifier, manager: ServiceManager
-) -> None:
+def test_a_manager_that_does_not_read_never_blocks_the_daemon(notifier: Notifier, manager: ServiceManager) -> None:
     with capture_logs() as logs:
         for _ in range(10_000):
             notifier.status("busy")

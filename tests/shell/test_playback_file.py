@@ -251,9 +251,7 @@ async def test_audio_of_another_rate_becomes_8_khz(studio: Studio) -> None:
             studio.ended(0)
 
 
-async def test_endless_audio_without_marks_is_cut_into_files(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_endless_audio_without_marks_is_cut_into_files(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(studio.play)
@@ -294,7 +292,8 @@ async def test_a_stop_ends_every_segment_at_once_and_says_what_was_heard(studio:
     assert studio.heard is not None
     assert 90 <= studio.heard.milliseconds <= lasted + 10
     assert not studio.heard.completed
-    assert studio.heard.text == " ".join("one two three four five".split()[: round(studio.heard.milliseconds / 100)])
+    assert len(studio.heard.text.split()) == round(studio.heard.milliseconds / 100)
+    assert studio.heard.generated.startswith(studio.heard.text)
     assert studio.heard.generated.endswith("ten eleven")
     assert len(studio.asterisk.stopped) == 2
     assert studio.outcomes("stopped") == 2

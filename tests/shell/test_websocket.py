@@ -218,9 +218,8 @@ async def test_a_server_that_says_nothing_is_given_up_at_the_deadline_and_leaves
         await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(lambda task_status: trio.serve_tcp(
-            silent, 0, host="127.0.0.1", task_status=task_status
-        ))
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, silent, listeners)
         port = listeners[0].socket.getsockname()[1]
         client = WebSocket(f"ws://127.0.0.1:{port}/", connect_deadline=0.05)
         with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match="no answer within the deadline"):
@@ -240,8 +239,7 @@ async def test_before_it_is_connected_nothing_can_be_sent_or_received() -> None:
 async def test_the_end_of_its_nursery_closes_the_connection_at_once_even_to_a_mute_peer() -> None:
     started = trio.current_time()
     async with connected(mute=True) as pair:
-        with trio.fail_after(PATIENCE):
-            assert pair.peer
+        assert pair.peer.mute
     assert trio.current_time() - started < 1.5
 
 

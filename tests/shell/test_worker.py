@@ -1,10 +1,9 @@
 """An engine in a process of its own: real processes, small work."""
 
 import math
+import operator
 import os
 import signal
-import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,40 +17,7 @@ import trio.testing
 from agentd.errors import ProviderRejected, ProviderUnavailable
 from providers.local import worker as module
 from providers.local.worker import JOB_QUEUE, NICENESS, EngineWorker, Job, open_worker
-
-# What runs in the worker must be found there by name; its parameters go by files, which both sides see.
-
-
-def add(one: int, two: int) -> int:
-    return one + two
-
-
-def process_facts() -> tuple[int, int, bool]:
-    return os.getpid(), os.nice(0), signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-
-
-def append(path: str, line: str) -> None:
-    with Path(path).open("a") as file:
-        file.write(line + "\n")
-
-
-def wait_for(path: str, then: str) -> str:
-    """Work until a file is there."""
-    while not Path(path).exists():
-        time.sleep(0.005)
-    return then
-
-
-def die() -> None:
-    os._exit(3)
-
-
-def refuse() -> None:
-    raise ProviderRejected("no such voice")
-
-
-def stumble() -> float:
-    return 1 / 0
+from tests.shell.engine_work import append, die, process_facts, refuse, wait_for
 
 
 @attrs.define(eq=False)
@@ -104,7 +70,7 @@ async def test_what_a_function_raises_is_raised_to_whoever_asked_and_the_engine_
         with pytest.raises(ProviderRejected, match="no such voice"):
             await scene.worker.run(refuse)
         with pytest.raises(ZeroDivisionError):
-            await scene.worker.run(stumble)
+            await scene.worker.run(operator.truediv, 1, 0)
         assert (await scene.worker.run(process_facts))[0] == pid
         assert scene.restarts == []
 
@@ -147,7 +113,7 @@ async def test_work_that_nobody_waits_for_any_more_is_not_begun(tmp_path: Path) 
             nursery.cancel_scope.cancel()
         scene.worker.post(append, path, "posted: nobody waits, and it is wanted all the same")
         scene.open_gate()
-        await scene.worker.run(add, 1, 1)
+        await scene.worker.run(operator.add, 1, 1)
     assert Path(path).read_text().startswith("posted")
 
 
@@ -195,7 +161,7 @@ async def test_an_engine_that_hangs_is_killed_and_started_again(
         with pytest.raises(ProviderUnavailable, match="hung"):
             await scene.worker.run(wait_for, scene.gate, "")
         monkeypatch.setattr(module, "JOB_DEADLINE", 30.0)
-        assert await scene.worker.run(add, 1, 2) == 3
+        assert await scene.worker.run(operator.add, 1, 2) == 3
         assert scene.restarts == ["tts"]
         assert not await alive(hung)
 
@@ -204,10 +170,10 @@ async def test_a_job_of_a_hung_engine_leaves_the_others_in_the_queue_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path) as scene:
-        await scene.worker.run(add, 0, 0)
+        await scene.worker.run(operator.add, 0, 0)
         monkeypatch.setattr(module, "JOB_DEADLINE", 0.1)
         hangs = scene.worker.post(wait_for, scene.gate, "")
-        waits = scene.worker.post(add, 1, 2)
+        waits = scene.worker.post(operator.add, 1, 2)
         await hangs.done.wait()
         monkeypatch.setattr(module, "JOB_DEADLINE", 30.0)
         await waits.done.wait()
@@ -220,39 +186,36 @@ async def test_more_jobs_than_can_be_of_use_are_refused_at_once(tmp_path: Path) 
         scene.worker.post(wait_for, scene.gate, "")
         await trio.testing.wait_all_tasks_blocked(0.01)
         for _ in range(JOB_QUEUE):
-            scene.worker.post(add, 1, 1)
+            scene.worker.post(operator.add, 1, 1)
         with pytest.raises(ProviderUnavailable, match="the host is too slow"):
-            await scene.worker.run(add, 1, 1)
+            await scene.worker.run(operator.add, 1, 1)
         scene.open_gate()
 
 
 async def test_a_worker_that_is_closed_takes_no_more_jobs(tmp_path: Path) -> None:
     async with running(tmp_path) as scene:
-        await scene.worker.run(add, 1, 1)
+        await scene.worker.run(operator.add, 1, 1)
     with pytest.raises(ProviderUnavailable, match="shut down"):
-        await scene.worker.run(add, 1, 1)
+        await scene.worker.run(operator.add, 1, 1)
 
 
 async def test_whoever_waits_when_the_worker_is_closed_is_told(tmp_path: Path) -> None:
     """Neither the job at work nor those in the queue were ever done: who waited for them waited for ever."""
     outcomes: list[str] = []
 
-    async def ask(scene: Scene, function: Callable[..., Any], *args: Any) -> None:
+    async def ask(worker: EngineWorker, function: Callable[..., Any], *args: Any) -> None:
         with pytest.raises(ProviderUnavailable) as caught:
-            await scene.worker.run(function, *args)
+            await worker.run(function, *args)
         outcomes.append(str(caught.value))
 
     with trio.fail_after(20):
         async with trio.open_nursery() as callers:
-            async with running(tmp_path) as scene:
-                await scene.worker.run(add, 1, 1)
-                callers.start_soon(ask, scene, wait_for, scene.gate, "")
+            async with open_worker("tts", lambda engine: None) as worker:
+                await worker.run(operator.add, 1, 1)
+                callers.start_soon(ask, worker, wait_for, str(tmp_path / "gate"), "")
                 await trio.testing.wait_all_tasks_blocked(0.02)
-                callers.start_soon(ask, scene, add, 1, 1)
+                callers.start_soon(ask, worker, operator.add, 1, 1)
                 await trio.testing.wait_all_tasks_blocked(0.02)
-                tasks = trio.lowlevel.current_statistics().tasks_living
-                callers.cancel_scope.deadline = trio.current_time() + 10
-                assert tasks
     assert outcomes == ["tts: the engine is being shut down"] * 2
 
 
@@ -267,6 +230,5 @@ async def test_closing_waits_for_no_engine_and_leaves_no_process(tmp_path: Path)
 
 
 def test_a_job_is_wanted_until_its_owner_leaves() -> None:
-    assert Job(add, (1, 2)).wanted
+    assert Job(operator.add, (1, 2)).wanted
     assert math.isfinite(module.JOB_DEADLINE)
-    assert sys.modules[add.__module__].add is add

@@ -166,9 +166,7 @@ def test_the_log_fields_are_flat_and_fit_json() -> None:
     name=st.sampled_from(FORMAT_NAMES),
     interval=st.sampled_from([0.0, 0.001, 0.02, 5.0]),
 )
-def test_no_bytes_at_any_pace_are_too_strange_for_a_report(
-    payloads: list[bytes], name: str, interval: float
-) -> None:
+def test_no_bytes_at_any_pace_are_too_strange_for_a_report(payloads: list[bytes], name: str, interval: float) -> None:
     diagnostics = InboundDiagnostics(AudioFormat.parse(name))
     for number, payload in enumerate(payloads):
         diagnostics.feed(payload, number * interval)

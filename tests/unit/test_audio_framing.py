@@ -25,9 +25,7 @@ def test_frames_are_the_stream_cut_and_filled_up(chunks: list[bytes], frame_byte
 def test_a_frame_comes_out_as_soon_as_its_last_byte_is_in(audio: bytes) -> None:
     framer = Framer(10)
     for count in range(len(audio)):
-        assert framer.feed(audio[count : count + 1]) == (
-            [audio[count - 9 : count + 1]] if count % 10 == 9 else []
-        )
+        assert framer.feed(audio[count : count + 1]) == ([audio[count - 9 : count + 1]] if count % 10 == 9 else [])
 
 
 def test_after_a_clear_nothing_of_the_old_utterance_comes_out() -> None:

@@ -69,9 +69,7 @@ def test_the_loudest_values_are_those_of_the_recommendation() -> None:
 
 
 @pytest.mark.parametrize(("encode", "decode"), BOTH)
-def test_a_decoded_byte_encodes_to_itself(
-    encode: Callable[[bytes], bytes], decode: Callable[[bytes], bytes]
-) -> None:
+def test_a_decoded_byte_encodes_to_itself(encode: Callable[[bytes], bytes], decode: Callable[[bytes], bytes]) -> None:
     again = encode(decode(EVERY_BYTE))
     # u-law has two zeros; the negative one comes back as the positive.
     assert [b for b in EVERY_BYTE if again[b] != b] == ([0x7F] if encode is slin_to_ulaw else [])

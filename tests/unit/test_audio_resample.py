@@ -54,15 +54,11 @@ def split(out: Samples, frequency: float, rate: int) -> tuple[Samples, Samples]:
 
 
 def in_chunks(resampler: Resampler, pcm: bytes, size: int) -> bytes:
-    return (
-        b"".join(resampler.feed(pcm[at : at + size]) for at in range(0, len(pcm), size)) + resampler.flush()
-    )
+    return b"".join(resampler.feed(pcm[at : at + size]) for at in range(0, len(pcm), size)) + resampler.flush()
 
 
 @pytest.mark.parametrize(("source", "target"), DOWN)
-def test_a_tone_above_the_new_band_leaves_an_alias_below_minus_fifty_decibels(
-    source: int, target: int
-) -> None:
+def test_a_tone_above_the_new_band_leaves_an_alias_below_minus_fifty_decibels(source: int, target: int) -> None:
     for frequency in np.linspace(target / 2, source / 2 * 0.999, 40):
         loud = tone(frequency, source)
         assert decibels(steady(samples(convert(slin(loud), source, target))), loud) < -50, frequency
@@ -98,9 +94,7 @@ def test_a_tone_up_to_the_edge_of_the_old_band_leaves_an_image_below_minus_fifty
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-def test_any_two_rates_convert_cleanly_with_at_most_five_milliseconds_of_delay(
-    source: int, target: int
-) -> None:
+def test_any_two_rates_convert_cleanly_with_at_most_five_milliseconds_of_delay(source: int, target: int) -> None:
     assert 0 < Resampler(source, target).delay_ms <= 5
     before = tone(1000, source, seconds=0.05)
     wanted, rest = split(steady(samples(convert(slin(before), source, target))), 1000, target)

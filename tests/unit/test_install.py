@@ -179,9 +179,7 @@ def test_a_changed_password_reaches_asterisk_at_the_next_run(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("password", ["two words", "semi;colon", "back\\slash", "umlaut-ä"])
-def test_a_password_that_asterisks_configuration_cannot_hold_is_refused(
-    tmp_path: Path, password: str
-) -> None:
+def test_a_password_that_asterisks_configuration_cannot_hold_is_refused(tmp_path: Path, password: str) -> None:
     credential = tmp_path / "etc/agentd/credentials/ari-password"
     credential.parent.mkdir(parents=True)
     credential.write_text(password)
@@ -235,9 +233,7 @@ def test_an_upgrade_keeps_the_administrators_edits_and_puts_the_new_version_besi
         assert f"{logical} (yours); this version's is {logical}.new" in said
 
 
-def test_a_version_that_was_offered_once_is_not_offered_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_version_that_was_offered_once_is_not_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
     config = tmp_path / "etc/agentd/agent.toml"
     config.write_text("# mine\n")
@@ -302,9 +298,7 @@ def test_a_dry_run_tells_everything_and_touches_nothing(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_nothing_half_written_is_left_when_the_disk_refuses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_half_written_is_left_when_the_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
     before = set(tree(tmp_path))
 
@@ -342,9 +336,7 @@ def test_plain_asterisk_is_told_which_includes_are_missing_and_its_files_are_not
 
 
 @pytest.mark.parametrize("line", ["autoload=no", "autoload = no", "autoload => no"])
-def test_the_module_list_is_asked_for_only_where_asterisk_does_not_load_all(
-    tmp_path: Path, line: str
-) -> None:
+def test_the_module_list_is_asked_for_only_where_asterisk_does_not_load_all(tmp_path: Path, line: str) -> None:
     assert "#include modules_agentd.conf" not in run(tmp_path)
     (tmp_path / "etc/asterisk/modules.conf").write_text(f"[modules]\n{line}\n")
     assert "modules.conf:   #include modules_agentd.conf" in run(tmp_path)

@@ -71,9 +71,7 @@ def test_the_hosts_own_debian_mirror_is_used(
     assert debian_mirror(tmp_path) == "http://mirror.test/debian"
 
 
-def test_a_host_without_a_debian_mirror_is_told_what_to_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_without_a_debian_mirror_is_told_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AGENTD_PBX_MIRROR", raising=False)
     (tmp_path / "sources.list").write_text("deb http://archive.test/ubuntu noble main\n")
     with pytest.raises(LabUnavailable, match="AGENTD_PBX_MIRROR"):

@@ -25,9 +25,7 @@ from tests.lab.rtp import (
 LOUD = struct.pack("<h", 8000) * 160
 
 
-def packets(
-    count: int, *, start: float, timestamp: int = 0, ssrc: int = 1, jitter: float = 0.0
-) -> list[Arrival]:
+def packets(count: int, *, start: float, timestamp: int = 0, ssrc: int = 1, jitter: float = 0.0) -> list[Arrival]:
     payload = slin_to_ulaw(LOUD)
     return [
         Arrival(
@@ -67,9 +65,7 @@ def test_any_datagram_is_a_packet_or_refused(datagram: bytes) -> None:
 
 
 def test_extension_contributors_and_padding_are_not_audio() -> None:
-    extended = (
-        bytes([0xB1, 0, 0, 1]) + bytes(8) + b"CSRC" + b"\xbe\xde\x00\x01" + b"EXTN" + b"audio" + b"\0\0\x03"
-    )
+    extended = bytes([0xB1, 0, 0, 1]) + bytes(8) + b"CSRC" + b"\xbe\xde\x00\x01" + b"EXTN" + b"audio" + b"\0\0\x03"
     assert RtpPacket.parse(extended).payload == b"audio"
 
 

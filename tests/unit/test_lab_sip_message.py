@@ -19,9 +19,7 @@ VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1,
 
 
 def dialog() -> Dialog:
-    return Dialog(
-        "sip:7000@127.0.0.1:5999", "+4930123456", "Ada", ("127.0.0.1", 4000), offer("127.0.0.1", 4002)
-    )
+    return Dialog("sip:7000@127.0.0.1:5999", "+4930123456", "Ada", ("127.0.0.1", 4000), offer("127.0.0.1", 4002))
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6), st.text(max_size=60))
@@ -60,9 +58,7 @@ def test_a_success_is_acknowledged_and_later_hung_up_in_the_dialog_it_made() -> 
     one = dialog()
     headers = (("contact", "<sip:pbx@127.0.0.1:5999>"),)
     invite = one.invite()
-    tagged = SipMessage(
-        invite.start_line, tuple((n, v + ";tag=far" if n == "to" else v) for n, v in invite.headers)
-    )
+    tagged = SipMessage(invite.start_line, tuple((n, v + ";tag=far" if n == "to" else v) for n, v in invite.headers))
     ack = one.accepted(tagged.response(200, "OK", *headers))
     bye = one.bye()
     assert ack.start_line == "ACK sip:pbx@127.0.0.1:5999 SIP/2.0"
@@ -84,9 +80,7 @@ def test_an_address_is_found_with_and_without_brackets(header: str) -> None:
     assert address_of(header).endswith("b:1") or address_of(header) == "b"
 
 
-@pytest.mark.parametrize(
-    "sdp", ["", "c=IN IP4 127.0.0.1\r\n", "m=audio 4000 RTP/AVP 0\r\n", "c=IN IP4 x\r\nm=audio y"]
-)
+@pytest.mark.parametrize("sdp", ["", "c=IN IP4 127.0.0.1\r\n", "m=audio 4000 RTP/AVP 0\r\n", "c=IN IP4 x\r\nm=audio y"])
 def test_a_description_without_an_address_is_refused(sdp: str) -> None:
     with pytest.raises(SipSyntaxError):
         media_address(sdp)

@@ -84,9 +84,7 @@ def allowed() -> str:
     need(shutil.which("systemd-analyze"), "systemd-analyze is not installed (Debian package systemd)")
     need(ctypes.util.find_library("seccomp"), "libseccomp.so.2 is not installed (Debian package libseccomp2)")
     names = system_calls("@default")
-    for groups in re.findall(
-        r"^SystemCallFilter=(.*)$", data_file("systemd/agentd.service").read_text(), re.M
-    ):
+    for groups in re.findall(r"^SystemCallFilter=(.*)$", data_file("systemd/agentd.service").read_text(), re.M):
         for group in groups.lstrip("~").split():
             names = names - system_calls(group) if groups.startswith("~") else names | system_calls(group)
     return ",".join(sorted(names))

@@ -175,9 +175,7 @@ def test_an_asterisk_group_that_is_there_already_is_used(tmp_path: Path) -> None
         ("var/spool/agentd/media", 0o2750, "agentd", "asterisk"),
     ],
 )
-def test_each_directory_has_its_owner_and_mode(
-    host: Path, path: str, mode: int, user: str, group: str
-) -> None:
+def test_each_directory_has_its_owner_and_mode(host: Path, path: str, mode: int, user: str, group: str) -> None:
     users, groups = account_files(host)
     status = (host / path).stat()
     assert stat.S_IMODE(status.st_mode) == mode

@@ -1,0 +1,1 @@
+"""The embedded language model's server: started, watched, started again."""
