@@ -357,7 +357,7 @@ async def test_a_server_that_dies_before_it_answers_is_unavailable() -> None:
     "chunk",
     [
         "this is no JSON",
-        '{"choices": [{}]}',
+        '{"choices": [5]}',
         '{"choices": [null]}',
         '{"choices": 7}',
         '{"choices": [{"text": 7, "delta": {"content": 7}}]}',
