@@ -278,35 +278,40 @@ class PipelineSession:
             await self._respond()
 
     async def _respond(self) -> None:
-        """Stream the reply into clauses and the clauses into the playout."""
-        began = trio.current_time()
+        """Answer what the caller said: the reply's clauses go into the playout while the rest is still written."""
         utterance, generation = self._next_utterance(), self.playout.generation
-        cutter = ClauseCutter()
-        first_token = first_audio = False
+        failure: ProviderError | None = None
         try:
-            async with self.responder.respond(self.messages()) as deltas:
-                async for delta in deltas:
-                    if not first_token:
-                        first_token = True
-                        self._emit(StageTiming("first_token", trio.current_time() - began))
-                    for clause in cutter.feed(delta):
-                        await self._speak(utterance, clause, generation)
-                        if not first_audio:
-                            first_audio = True
-                            self._emit(StageTiming("first_audio", trio.current_time() - began))
-            for clause in cutter.flush():
-                await self._speak(utterance, clause, generation)
-                if not first_audio:
-                    first_audio = True
-                    self._emit(StageTiming("first_audio", trio.current_time() - began))
-        except ProviderError:
-            if first_audio:
-                await self._end_utterance(utterance, generation)  # the playback must not wait for the rest
-            raise
-        if not first_audio:
+            await self._stream(utterance, generation)
+        except ProviderError as error:
+            failure = error
+        spoken = utterance in self._unheard
+        if spoken:  # after a failure too: the playback must not wait for the rest
+            await self._end_utterance(utterance, generation)
+        if failure is not None:
+            raise failure
+        if not spoken:
             self._emit(NothingToSay("the language model gave no words"))
-            return
-        await self._end_utterance(utterance, generation)
+
+    async def _stream(self, utterance: int, generation: int) -> None:
+        began = trio.current_time()
+        cutter = ClauseCutter()
+        timed: set[str] = set()
+
+        def stage(name: str) -> None:
+            if name not in timed:
+                timed.add(name)
+                self._emit(StageTiming(name, trio.current_time() - began))
+
+        async with self.responder.respond(self.messages()) as deltas:
+            async for delta in deltas:
+                stage("first_token")
+                for clause in cutter.feed(delta):
+                    await self._speak(utterance, clause, generation)
+                    stage("first_audio")
+        for clause in cutter.flush():
+            await self._speak(utterance, clause, generation)
+            stage("first_audio")
 
     async def _leave(self) -> None:
         try:
