@@ -199,6 +199,7 @@ class PipelineSession:
         try:
             self._work_send.send_nowait(turn)
         except trio.WouldBlock:
+            self._begun -= 1  # the one before it is the newest again, and gets its answer
             self._emit(Degraded(f"a turn was dropped: {TURN_QUEUE} wait for their answers already"))
         self._emit(CallerSpeechEnded(turn.ended_at, last_speech_at))
 

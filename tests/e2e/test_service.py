@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,33 @@ async def test_asterisk_restarted_in_the_middle_of_a_call(pbx_prefix: Prefix, tm
                 await call.hangup()
             await daemon.until_idle()
         assert not list(Path(pbx.media_directory).glob("*.sln"))
+
+
+async def test_what_a_daemon_leaves_that_is_killed_in_mid_call_is_cleared_up_by_the_next(
+    pbx_prefix: Prefix, tmp_path: Path
+) -> None:
+    """The caller goes on in the dialplan; media channels, bridges and files of the dead run are removed."""
+    async with PrivateAsterisk(pbx_prefix) as pbx:
+        environ = {**os.environ, "AGENTD_ARI_PASSWORD": pbx.ari_password}
+        config = write_config(tmp_path / "agent.toml", pbx)
+        async with AsyncExitStack() as stack:
+            first = await stack.enter_async_context(run_daemon(config, environ))
+            call = await stack.enter_async_context(SipCaller().call(pbx.sip_uri("7001")))
+            await first.wait_for("utterance heard")
+            first.process.kill()
+            await first.process.wait()
+            left = Path(pbx.media_directory) / "agentd-left.sln"
+            left.write_bytes(bytes(320))
+            second = await stack.enter_async_context(run_daemon(config, environ))
+            await second.wait_for("handing back a caller that no call owns")
+            with trio.fail_after(20):
+                await call.ended.wait()
+            assert call.ended_by == "remote", "the dialplan went on to its end"
+            assert not left.exists()
+            with trio.fail_after(10):
+                while "0 active channels" not in await pbx.cli("core show channels"):
+                    await trio.sleep(0.1)
+            assert len((await pbx.cli("bridge show all")).strip().splitlines()) == 1
 
 
 async def test_without_a_daemon_the_dialplans_fallback_takes_the_call(pbx_prefix: Prefix) -> None:
