@@ -53,12 +53,19 @@ async def open_llm_server(settings: LlmServerSettings, on_restart: Callable[[str
     Raises ProviderUnavailable when it does not come up the first time.
     """
     server = LlmServer()
+    failure: ProviderUnavailable | None = None
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(_keep_running, settings, server, on_restart))
         try:
-            yield server
-        finally:
-            nursery.cancel_scope.cancel()
+            await nursery.start(partial(_keep_running, settings, server, on_restart))
+        except ProviderUnavailable as error:
+            failure = error  # raised in here, it would come in a group
+        else:
+            try:
+                yield server
+            finally:
+                nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _keep_running(  # noqa: ASYNC128 - passes task_status on
@@ -109,7 +116,7 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
                 await process.stdin.send_all(request.encode())
                 answer = await _first_line(process.stdout)
             server.base_url, server.key = f"{json.loads(answer)['url']}/v1", key
-        except (trio.TooSlowError, trio.BrokenResourceError, ValueError, KeyError) as error:
+        except (trio.TooSlowError, trio.BrokenResourceError, ValueError, TypeError, KeyError) as error:
             raise ProviderUnavailable(
                 f"the language model {settings.model} could not be served ({type(error).__name__}): is it a GGUF "
                 "file, is xllamacpp installed (pip install 'agentd[local]'), is there memory for it?"

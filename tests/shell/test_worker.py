@@ -1,6 +1,5 @@
 """An engine in a process of its own: real processes, small work."""
 
-import math
 import operator
 import os
 import signal
@@ -16,7 +15,7 @@ import trio.testing
 
 from agentd.errors import ProviderRejected, ProviderUnavailable
 from providers.local import worker as module
-from providers.local.worker import JOB_QUEUE, NICENESS, EngineWorker, Job, open_worker
+from providers.local.worker import JOB_QUEUE, NICENESS, EngineWorker, open_worker
 from tests.shell.engine_work import append, die, process_facts, refuse, wait_for
 
 
@@ -227,8 +226,3 @@ async def test_closing_waits_for_no_engine_and_leaves_no_process(tmp_path: Path)
         began = trio.current_time()
     assert trio.current_time() - began < 3
     assert not await alive(pid)
-
-
-def test_a_job_is_wanted_until_its_owner_leaves() -> None:
-    assert Job(operator.add, (1, 2)).wanted
-    assert math.isfinite(module.JOB_DEADLINE)
