@@ -92,7 +92,7 @@ class TurnSettings:
     """When the caller's turn begins and ends."""
 
     start_ms: Annotated[int, text("Speech of this length begins a turn.", _positive)] = 96
-    stop_ms: Annotated[int, text("Silence of this length ends it.", _positive)] = 480
+    stop_ms: Annotated[int, text("Silence of this length ends it.", _positive)] = 400
     max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", _positive)] = 30
     pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", _not_negative)] = 300
     threshold: Annotated[float, text("Speech probability above which there is speech.", _share)] = 0.5
