@@ -1,5 +1,6 @@
 """One call's audio from the caller: keeps a media leg up, and hands on what comes over it."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -49,6 +50,7 @@ class CallerMedia:
     line_moves: Callable[[bool], None]
     ever_up: bool = attrs.field(default=False, init=False)
     up: bool = attrs.field(default=False, init=False)
+    _up_since: float = attrs.field(default=math.inf, init=False)
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
 
@@ -61,13 +63,13 @@ class CallerMedia:
         tried = 0
         try:
             while True:
-                began = trio.current_time()
+                self._up_since = math.inf
                 reason = await self._serve_one()
                 if not self.ever_up:
                     log.warning("media leg failed", error=reason)
                     self.tell(MediaFailed(reason))
                     return
-                if trio.current_time() - began > PROVEN_AFTER:
+                if trio.current_time() - self._up_since > PROVEN_AFTER:
                     tried = 0
                 if tried >= self.tries:
                     self.tell(MediaFailed(reason))
@@ -93,6 +95,7 @@ class CallerMedia:
 
     def _is_up(self) -> None:
         self.up = True
+        self._up_since = trio.current_time()
         if self.ever_up:
             self.metrics.media_reattached.inc()
             self.tell(MediaRestored())

@@ -111,7 +111,6 @@ class Host:
 @asynccontextmanager
 async def host_of(prefix: Prefix, tmp_path: Path, **pbx_settings: Any) -> AsyncIterator[Host]:
     async with PrivateAsterisk(prefix, **pbx_settings) as pbx:
-        await pbx.cli("module load res_ari_device_states.so")  # loaded, or loaded now
         host = Host(pbx, tmp_path / "agent.toml")
         yield host
         if await host_still_answers(pbx):

@@ -538,6 +538,19 @@ async def test_a_first_leg_whose_connection_never_comes_ends_the_call_at_the_bin
     assert trio.current_time() == pytest.approx(5.0 + scene.playback.seconds, abs=0.1)
 
 
+async def test_attempts_that_only_run_into_their_deadline_are_counted_however_long_they_take(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(scene):
+        await scene.live()
+        await trio.sleep(2.0)
+        scene.asterisk.on_media = lambda uuid, request: None
+        await scene.line.cut()
+        lost_at = trio.current_time()
+    assert scene.left_with == "failed:media"
+    assert trio.current_time() - lost_at < 3 * 5.0 + 1.75 + scene.playback.seconds + 1.0
+
+
 async def test_a_leg_that_comes_up_and_is_lost_at_once_again_and_again_is_given_up_too(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
