@@ -55,7 +55,5 @@ def _without_sound_card() -> None:
     (libportaudio2) that a PBX host has no other use for: where it is missing, an empty module stands in."""
     try:
         import sounddevice  # noqa: F401
-    except OSError:
-        sys.modules["sounddevice"] = ModuleType("sounddevice")
-    except ImportError:
+    except (ImportError, OSError):
         sys.modules["sounddevice"] = ModuleType("sounddevice")
