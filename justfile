@@ -72,7 +72,7 @@ install-host root="":
 
 # Write the lock files anew from pyproject.toml
 lock:
-    uv pip compile -q pyproject.toml --extra local --universal --python-version 3.11 --generate-hashes \
+    uv pip compile -q pyproject.toml --extra local --universal --python-version 3.11 --no-strip-extras --generate-hashes \
         --no-emit-index-url --no-header --no-annotate -o requirements.lock
-    uv pip compile -q pyproject.toml --all-extras -c requirements.lock --universal --python-version 3.11 \
+    uv pip compile -q pyproject.toml --all-extras -c requirements.lock --universal --python-version 3.11 --no-strip-extras \
         --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-dev.lock
