@@ -58,9 +58,21 @@ pbx-up: (demo "--talk")
 pbx-down: setup
     {{ python }} -m tests.lab.demo --down
 
-# Response delay at the caller's ear, file mode, 20 turns (writes build/bench/)
+# Response delay at the caller's ear: 40 and more turns, and as many hesitations (writes build/bench/, with a picture)
 bench-latency *args: setup-dev
     {{ python }} -m tests.lab.bench_latency {{ args }}
+
+# Whether and how soon the agent stops when interrupted, and by what it should not be (writes build/bench/)
+bench-barge-in *args: setup-dev
+    {{ python }} -m tests.lab.bench_barge_in {{ args }}
+
+# How evenly ten busy calls are served, and underruns in ten minutes of steady speech (writes build/bench/)
+bench-pacing *args: setup-dev
+    {{ python }} -m tests.lab.bench_pacing {{ args }}
+
+# One clock a call against one clock for all calls, without a daemon (writes build/bench/)
+bench-clock *args: setup-dev
+    {{ python }} -m tests.lab.bench_clock {{ args }}
 
 # Lag of the daemon's event loop while the engines work, against an idle loop (writes build/bench/)
 bench-loop *args: setup-dev

@@ -120,14 +120,49 @@ class Capabilities:
 
 @attrs.frozen
 class CallerSpeechStarted:
-    """The caller began to speak (`at`: seconds of the daemon's monotonic clock)."""
+    """The caller made a sound that may be speech (`at`: seconds of the daemon's monotonic clock)."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerSpeechConfirmed:
+    """The sound goes on for longer than a click or a knock does."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerTakesTurn:
+    """It is clear that the caller speaks to be heard: an agent that speaks has to stop."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerSpeechDismissed:
+    """The sound was nothing to act on: noise, a cough, a "mhm" while the agent speaks. Nothing was said."""
+
+    reason: str
+
+
+@attrs.frozen
+class CallerPaused:
+    """The caller fell silent; whether the turn is over or this is a hesitation is not known yet."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerSpeechResumed:
+    """The caller goes on after a pause: it was a hesitation."""
 
     at: float
 
 
 @attrs.frozen
 class CallerSpeechEnded:
-    """The caller's turn is over; an answer is being prepared.
+    """The caller's turn is over.
 
     `at` is when this was decided, `last_speech_at` when the caller was last heard speaking.
     """
@@ -146,9 +181,13 @@ class CallerText:
 
 @attrs.frozen
 class UtteranceStarted:
-    """The agent begins an utterance; its audio follows in the playout."""
+    """The agent begins an utterance; its audio follows in the playout.
+
+    An `aside` is no answer to the caller: a greeting, a filler, whatever `say` asked for.
+    """
 
     utterance: int
+    aside: bool = False
 
 
 @attrs.frozen
@@ -184,7 +223,12 @@ class ToolRequested:
 
 @attrs.frozen
 class StageTiming:
-    """How long one stage of an answer took, in seconds: "transcript", "first_token", "first_audio", ..."""
+    """How long one stage of the answer that is about to be heard took, in seconds.
+
+    Stages that follow one another: "pause" (from the caller's last speech until the silence was noticed),
+    "transcript", "first_token", "first_audio", "held" (ready, but the turn not yet over). Beside them "endpoint",
+    from the last speech to the decision that the turn is over. A vendor tells what it knows.
+    """
 
     stage: str
     seconds: float
@@ -206,6 +250,11 @@ class Ended:
 
 SessionEvent = (
     CallerSpeechStarted
+    | CallerSpeechConfirmed
+    | CallerTakesTurn
+    | CallerSpeechDismissed
+    | CallerPaused
+    | CallerSpeechResumed
     | CallerSpeechEnded
     | CallerText
     | UtteranceStarted
@@ -313,12 +362,27 @@ class AgentSession(Protocol):
         """Ask for words to be spoken next (a greeting, a filler). Returns when they are on their way."""
         ...
 
+    def answer(self) -> None:
+        """The caller's turn is over and the agent may speak: what was prepared meanwhile, or comes now, is heard.
+
+        Without it no answer is: a session that takes turns itself (see Capabilities) need not wait.
+        """
+        ...
+
+    def withhold(self) -> None:
+        """Keep an answer back that has not begun to be heard: the caller may be going on. `answer` lets it go."""
+        ...
+
     def interrupt(self) -> None:
         """Stop preparing and speaking: whatever has not been heard will not be."""
         ...
 
+    def started(self, utterance: int) -> None:
+        """Tell that the caller begins to hear an utterance: from now on a caller's sound may be an interruption."""
+        ...
+
     def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
-        """Tell how much of an utterance reached the caller."""
+        """Tell how much of an utterance reached the caller, who hears nothing of it any more."""
         ...
 
 
@@ -335,6 +399,11 @@ class Agent(Protocol):
 
     @property
     def readiness(self) -> Readiness: ...
+
+    @property
+    def rates(self) -> Sequence[int]:
+        """The rates in Hz that caller audio may come at, the agent's own choice first. 8000 is always among them."""
+        ...
 
     def open(self, call: CallInfo, history: History, playout: Playout) -> AbstractAsyncContextManager[AgentSession]:
         """Open a session that goes on where `history` stopped.

@@ -1,20 +1,21 @@
 """ONE call: its nursery, its parts, and how they are wired. Read this first.
 
-    AudioSocket frames ──▶ session.feed            (the caller's voice, never blocked)
+    AudioSocket frames ──▶ echo guard ──▶ session.feed      (the caller's voice, never blocked)
     session.events ─────▶ inbox ─┐
     ARI events ─────────▶ inbox ─┼─▶ conversation.step ─▶ commands ─▶ carried out here
-    playback, media leg ▶ inbox ─┘
-    session ▶ playout ──▶ playback                 (the agent's voice)
+    playback, leg, time ▶ inbox ─┘
+    session ▶ playout ──▶ downstream ──▶ AudioSocket frames, or files   (the agent's voice)
 
 Everything below lives in the call's nursery. When the conversation ends, or anything raises, the nursery is
 cancelled and with it every part: the session, the media leg with its channels, bridge and socket, the playback with
-its file. The agent, the channel and the playback come in as arguments; no provider is known here by name.
+its file. The agent, the caller's line and the playback come in as arguments; no provider is known here by name.
 """
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 import attrs
 import structlog
@@ -24,60 +25,82 @@ from agentd.agent import (
     Agent,
     AgentSession,
     AgentText,
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
     CallerSpeechEnded,
+    CallerSpeechResumed,
     CallerSpeechStarted,
+    CallerTakesTurn,
     CallerText,
     CallInfo,
     Degraded,
     Ended,
     History,
     NothingToSay,
-    StageTiming,
 )
-from agentd.ari.channel import CallerChannel
 from agentd.ari.client import Resync
-from agentd.ari.events import (
-    ChannelDestroyed,
-    DtmfReceived,
-    StasisEnd,
-    VarSet,
-)
+from agentd.ari.events import ChannelDestroyed, DtmfReceived, StasisEnd, VarSet
 from agentd.ari.events import PlaybackFinished as AriPlaybackFinished
 from agentd.ari.events import PlaybackStarted as AriPlaybackStarted
+from agentd.audio.echo import EchoGuard
 from agentd.audiosocket.connection import LineFormat
-from agentd.conversation import (
+from agentd.call_events import (
     AgentFailed,
+    AsideStarted,
     CallerHungUp,
-    Command,
     Connected,
-    Conversation,
     DigitPressed,
-    DiscardAnswer,
-    End,
-    FeedDigit,
-    Greet,
-    Leave,
     Left,
-    Line,
     MediaFailed,
     PlaybackFinished,
     PlaybackStarted,
-    Result,
+    ProtectionBegan,
+    ProtectionEnded,
     ShutdownDue,
 )
+from agentd.commands import (
+    Answer,
+    Attenuate,
+    Command,
+    End,
+    FeedDigit,
+    Interrupt,
+    Leave,
+    Pause,
+    Phrase,
+    Restore,
+    Result,
+    Say,
+    Withhold,
+)
+from agentd.conversation import AUDIBLE, Conversation, Line
 from agentd.dialplan import MediaWay
 from agentd.dtmf import DigitFilter, DigitSource
 from agentd.errors import AriError, PlaybackError, ProviderError
+from agentd.figures import CallFigures
+from agentd.leg import LegKind, MediaSource
+from agentd.liveness import Liveness, LivenessTimes
 from agentd.media import CallerMedia
 from agentd.metrics import Metrics
-from agentd.playback.contract import Announcement
-from agentd.playback.file import FilePlayback
+from agentd.playback.contract import Announcement, PlaybackListener
+from agentd.playback.downstream import Downstream
 from agentd.playout import PlayoutBuffer
 
 log = structlog.get_logger("agentd.call")
 
 INBOX = 128
-CONVERSATION_EVENTS = (CallerSpeechStarted, CallerSpeechEnded, NothingToSay, Ended)
+CONVERSATION_EVENTS = (
+    CallerSpeechStarted,
+    CallerSpeechConfirmed,
+    CallerTakesTurn,
+    CallerSpeechDismissed,
+    CallerPaused,
+    CallerSpeechResumed,
+    CallerSpeechEnded,
+    NothingToSay,
+    Ended,
+)
 """What the conversation wants to know of a session; the rest is for logs and figures."""
 FINISH_DEADLINE = 60.0
 """Seconds that a last utterance may go on for before the call leaves all the same."""
@@ -85,15 +108,40 @@ ANNOUNCEMENT_DEADLINE = 30.0
 SESSION_DEADLINE = 20.0
 
 
+class CallersLine(MediaSource, Protocol):
+    """The caller's end of the call: a channel of Asterisk's (agentd.ari.channel), or a connection without ARI."""
+
+    async def next_event(self) -> object:
+        """What is told of the call next: events of ARI, or Resync where some were lost."""
+        ...
+
+    def on_varset(self, event: VarSet) -> None:
+        """Take note of a channel variable."""
+        ...
+
+    async def exists(self) -> bool:
+        """Whether the caller is still there. Raises AriError."""
+        ...
+
+    async def leave(self, result: str) -> bool:
+        """Hand the caller back to the dialplan; false if there is nobody to hand back."""
+        ...
+
+
 @attrs.frozen
 class CallSettings:
-    """What the configuration says about this call."""
+    """What the configuration says about this call.
 
-    greeting: str
+    `phrases` are spoken by the agent; one that is missing or empty is not said. `announcements` are heard before the
+    call ends with their result. Segments that contain a text of `uninterruptible` are heard to their end.
+    """
+
     media: MediaWay
     reattach_tries: int
-    failure: Announcement
-    shutdown: Announcement
+    phrases: Mapping[Phrase, str] = attrs.field(factory=dict)
+    announcements: Mapping[Result, Announcement] = attrs.field(factory=dict)
+    uninterruptible: tuple[str, ...] = ()
+    liveness: LivenessTimes = attrs.field(factory=LivenessTimes)
     log_transcripts: bool = False
 
 
@@ -102,25 +150,27 @@ class Call:
     """One caller's call. `run` is the whole of its life."""
 
     info: CallInfo
-    channel: CallerChannel
+    caller: CallersLine
     agent: Agent
-    playback: FilePlayback
+    playback: Downstream
     settings: CallSettings
     metrics: Metrics
     line_moves: Callable[[bool], None]
     """Told True with every frame written, False when no leg is up: the watchdog's line clock."""
-    line: LineFormat = attrs.field(factory=LineFormat)
     conversation: Conversation = attrs.field(factory=Conversation, init=False)
     history: History = attrs.field(factory=History, init=False)
-    playout: PlayoutBuffer = attrs.field(factory=PlayoutBuffer, init=False)
+    playout: PlayoutBuffer = attrs.field(init=False)
     result: Result | None = attrs.field(default=None, init=False)
+    _figures: CallFigures = attrs.field(init=False)
+    _liveness: Liveness = attrs.field(init=False)
+    _echo: EchoGuard = attrs.field(init=False)
     _session: AgentSession | None = attrs.field(default=None, init=False)
     _leaving: bool = attrs.field(default=False, init=False)
     _playing: int = attrs.field(default=0, init=False)
+    _protected: bool = attrs.field(default=False, init=False)
     _quiet: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
-    _last_speech_at: float = attrs.field(default=math.nan, init=False)
-    _stages: dict[str, float] = attrs.field(factory=dict, init=False)
     _inbox_send: trio.MemorySendChannel[object] = attrs.field(init=False, repr=False)
     _inbox: trio.MemoryReceiveChannel[object] = attrs.field(init=False, repr=False)
     _overflow: deque[object] = attrs.field(factory=deque, init=False)
@@ -128,17 +178,23 @@ class Call:
 
     def __attrs_post_init__(self) -> None:
         self._inbox_send, self._inbox = trio.open_memory_channel(INBOX)
+        self.playout = PlayoutBuffer(overran=self.metrics.playout_overruns.inc)
+        self._figures = CallFigures(self.metrics)
+        self._liveness = Liveness(self.settings.liveness)
+        self._echo = EchoGuard(self.info.rate)
         self._media = CallerMedia(
-            self.channel,
+            self.caller,
             self.settings.media,
+            LegKind.STREAMING if self.playback.streaming else LegKind.LISTENING,
             self.settings.reattach_tries,
-            self.info.rate,
-            self.line,
+            LineFormat(self.info.rate),
             self.metrics,
             tell=self._post,
             on_up=self._connect,
             hear=self._hear,
             press=partial(self._digit, DigitSource.AUDIOSOCKET),
+            next_frame=self._next_frame,
+            fall_back=self.playback.fall_back,
             line_moves=self.line_moves,
         )
         self._quiet.set()
@@ -153,8 +209,10 @@ class Call:
             nursery.start_soon(self._media.keep)
             nursery.start_soon(self._keep_session)
             nursery.start_soon(self._speak)
+            nursery.start_soon(self._keep_time)
             await self._converse(nursery)
             nursery.cancel_scope.cancel()
+        self._figures.conclude()
         assert self.result is not None
         return self.result
 
@@ -166,6 +224,7 @@ class Call:
 
     async def _converse(self, nursery: trio.Nursery) -> None:
         async for event in self._inbox:
+            self.metrics.queue_depth.labels(queue="inbox").observe(self._inbox.statistics().current_buffer_used)
             await self._take(event, nursery)
             while self._overflow:
                 await self._take(self._overflow.popleft(), nursery)
@@ -173,22 +232,38 @@ class Call:
                 return
 
     async def _take(self, event: object, nursery: trio.Nursery) -> None:
+        audible = self.conversation.agent in AUDIBLE
         step = self.conversation.step(event)
         for change in step.transitions:
             structlog.contextvars.bind_contextvars(state=str(self.conversation.state))
             log.info("state", region=change.region, before=change.before, after=change.after, cause=change.event)
         for command in step.commands:
+            self._figures.on_command(command, audible=audible)
             await self._carry_out(command, nursery)
+        self._liveness.observe(self.conversation, trio.current_time())
+        self._stepped.set()
 
     async def _carry_out(self, command: Command, nursery: trio.Nursery) -> None:
         match command:
-            case Greet():
-                if self.settings.greeting:
-                    nursery.start_soon(self._say, self.settings.greeting)
+            case Say(phrase):
+                if text := self.settings.phrases.get(phrase):
+                    nursery.start_soon(self._say, text)
             case FeedDigit(digit):
                 if self._session is not None and self._session.capabilities.takes_digits:
                     self._session.feed_digits(digit)
-            case DiscardAnswer():
+            case Answer():
+                if self._session is not None:
+                    self._session.answer()
+            case Withhold():
+                if self._session is not None:
+                    self._session.withhold()
+            case Attenuate():
+                await self.playback.attenuate()
+            case Pause():
+                await self.playback.pause()
+            case Restore():
+                await self.playback.restore()
+            case Interrupt():
                 if self._session is not None:
                     self._session.interrupt()
                 self.playout.interrupt()
@@ -198,6 +273,15 @@ class Call:
                 nursery.start_soon(self._leave, command)
             case End(result):
                 self.result = self.result or result
+
+    async def _keep_time(self) -> None:
+        """Tell the conversation when a silence, an answer in preparation, or the call has lasted too long."""
+        while True:
+            self._stepped = trio.Event()
+            for event in self._liveness.due(trio.current_time()):
+                self._post(event)
+            with trio.move_on_at(self._liveness.next_at):
+                await self._stepped.wait()
 
     def _post(self, event: object) -> None:
         """Tell the conversation something of the call's own. A session may have filled the inbox; the news that
@@ -223,11 +307,10 @@ class Call:
         else:
             self.playout.close()
             await self.playback.stop()
-        if command.announce:
-            shutdown = command.result is Result.SHUTDOWN
-            await self._announce(self.settings.shutdown if shutdown else self.settings.failure)
+        if command.announce and (announcement := self.settings.announcements.get(command.result)):
+            await self._announce(announcement)
         self._leaving = True
-        await self.channel.leave(str(command.result))
+        await self.caller.leave(str(command.result))
         self._post(Left())
 
     async def _announce(self, announcement: Announcement) -> None:
@@ -239,18 +322,17 @@ class Call:
         if deadline.cancelled_caught:
             log.warning("the announcement took too long", deadline_s=ANNOUNCEMENT_DEADLINE)
 
-    # --- the caller's channel
+    # --- the caller's end
 
     async def _follow_channel(self) -> None:
         while True:
-            event = await self.channel.route.receive()
-            match event:
-                case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.channel.id:
+            match event := await self.caller.next_event():
+                case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.info.call_id:
                     self._post(Left() if self._leaving else CallerHungUp())
-                case DtmfReceived(channel, digit) if channel.id == self.channel.id:
+                case DtmfReceived(channel, digit) if channel.id == self.info.call_id:
                     self._digit(DigitSource.ARI, digit)
                 case VarSet():
-                    self.channel.on_varset(event)
+                    self.caller.on_varset(event)
                 case AriPlaybackStarted() | AriPlaybackFinished():
                     self.playback.on_event(event)
                 case Resync():
@@ -259,7 +341,7 @@ class Call:
     async def _resync(self) -> None:
         """Events may have been lost: ask Asterisk whether the caller is still there."""
         try:
-            if not await self.channel.exists():
+            if not await self.caller.exists():
                 self._post(CallerHungUp())
         except AriError as error:
             log.warning("cannot tell whether the channel lives", error=str(error))
@@ -276,8 +358,16 @@ class Call:
             self._post(Connected())
 
     def _hear(self, pcm: bytes, at: float) -> None:
+        if self._echo.is_echo(pcm):
+            self.metrics.echoes_suppressed.inc(len(pcm) / 2 / self.info.rate)
+            pcm = bytes(len(pcm))  # the session keeps its time by the audio
         if self._session is not None:
             self._session.feed(pcm, at)
+
+    def _next_frame(self) -> bytes | None:
+        frame = self.playback.next_frame()
+        self._echo.spoke(frame)
+        return frame
 
     async def _keep_session(self) -> None:
         try:
@@ -300,13 +390,8 @@ class Call:
 
     def _on_session_event(self, event: object) -> None:
         """What the conversation machine has no use for: figures and logs."""
+        self._figures.on_session(event)
         match event:
-            case CallerSpeechEnded(_, last_speech_at):
-                self._last_speech_at = last_speech_at
-                self._stages = {}
-            case StageTiming(stage, seconds):
-                self._stages[stage] = seconds
-                self.metrics.stage_seconds.labels(stage=stage).observe(seconds)
             case Degraded(reason):
                 log.warning("the agent is degraded", reason=reason)
             case CallerText(text, final) if final and self.settings.log_transcripts:
@@ -325,8 +410,9 @@ class Call:
         while True:
             stream = await self.playout.next_utterance()
             self._playing, self._quiet = stream.utterance, trio.Event()
+            listener = PlaybackListener(partial(self._utterance_began, stream.utterance), self._segment_began)
             try:
-                heard = await self.playback.play(stream, partial(self._utterance_began, stream.utterance))
+                heard = await self.playback.play(stream, listener)
             except PlaybackError as error:
                 log.error("playback failed", error=str(error))
                 self._post(MediaFailed(str(error)))
@@ -334,6 +420,7 @@ class Call:
             finally:
                 self._playing = 0
                 self._quiet.set()
+            self._protect(False)
             self.history.agent_heard(stream.utterance, heard.text, heard.generated)
             if self._session is not None:
                 self._session.heard(stream.utterance, heard.milliseconds, heard.completed)
@@ -343,14 +430,22 @@ class Call:
                 heard_ms=heard.milliseconds,
                 completed=heard.completed,
             )
+            if not heard.completed and self.settings.log_transcripts:
+                log.info("utterance was cut", utterance=stream.utterance, heard=heard.text, generated=heard.generated)
             self._post(PlaybackFinished(stream.utterance, idle=self.playout.empty))
 
     def _utterance_began(self, utterance: int) -> None:
         self.history.agent_speaks(utterance)
-        self._post(PlaybackStarted(utterance))
-        if math.isnan(self._last_speech_at):
-            return
-        delay, self._last_speech_at = trio.current_time() - self._last_speech_at, math.nan
-        self.metrics.response_seconds.observe(delay)
-        stages = {f"{stage}_ms": round(seconds * 1000) for stage, seconds in self._stages.items()}
-        log.info("answer", utterance=utterance, response_ms=round(delay * 1000), **stages)
+        if self._session is not None:
+            self._session.started(utterance)
+        self._figures.began(utterance)
+        aside = self._figures.is_aside(utterance)
+        self._post(AsideStarted(utterance) if aside else PlaybackStarted(utterance))
+
+    def _segment_began(self, text: str) -> None:
+        self._protect(any(protected in text for protected in self.settings.uninterruptible))
+
+    def _protect(self, protected: bool) -> None:
+        if protected != self._protected:
+            self._protected = protected
+            self._post(ProtectionBegan() if protected else ProtectionEnded())

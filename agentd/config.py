@@ -34,7 +34,13 @@ class LogLevel(StrEnum):
 
 
 class DownstreamMode(StrEnum):
+    STREAM = "stream"
     FILE = "file"
+
+
+class Headless(StrEnum):
+    REFUSE = "refuse"
+    ACCEPT = "accept"
 
 
 def _port(value: int) -> str | None:
@@ -125,6 +131,15 @@ class AudioSocket:
         int, text("Fresh media legs that are tried when a connection is lost.", _not_negative)
     ] = 3
 
+    wideband: Annotated[
+        bool, text("Carry 16 kHz where the caller's telephone, Asterisk (20.17, 21.12, 22.7) and the agent have it.")
+    ] = True
+    headless: Annotated[
+        Headless,
+        text("Connections from AudioSocket() in the dialplan, without ARI: refuse or accept. Mind who can connect."),
+    ] = Headless.REFUSE
+    headless_agent: Annotated[str, text("The agent of headless calls; empty: calls.default_agent.")] = ""
+
     @property
     def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(network) for network in self.allow)
@@ -178,6 +193,28 @@ class Logging:
 
 
 @attrs.frozen
+class Liveness:
+    """What happens when nothing does, or for too long. Times in seconds; 0 or an empty text switches off."""
+
+    check_in_after: Annotated[
+        float, text("Silence of both after which the caller is asked whether anybody is there.", _not_negative)
+    ] = 12.0
+    check_in: Annotated[str, text("What is asked then.")] = "Are you still there?"
+    check_ins: Annotated[int, text("How often it is asked before the call ends.", _not_negative)] = 2
+    silence_farewell: Annotated[str, text("What a silent caller hears at the end.")] = (
+        "I cannot hear you, so I will end the call now. Goodbye!"
+    )
+    slow_after: Annotated[float, text("Seconds that an answer may take before the filler.", _not_negative)] = 2.0
+    filler: Annotated[str, text("What is said while an answer takes its time.")] = "One moment, please."
+    max_duration: Annotated[float, text("The longest that a call may last.", _not_negative)] = 3600.0
+    warn_before: Annotated[float, text("How long before its end the caller is warned.", _not_negative)] = 60.0
+    duration_warning: Annotated[str, text("The warning.")] = "Please note that our call has to end in a minute."
+    duration_farewell: Annotated[str, text("What is said when the time is over.")] = (
+        "Our time is over. Thank you for your call, goodbye!"
+    )
+
+
+@attrs.frozen
 class AgentConfig:
     """One agent. `[agents.NAME]`; its provider's own settings are in `[agents.NAME.PROVIDER]`."""
 
@@ -190,9 +227,14 @@ class AgentConfig:
         text("The system prompt. {caller_number}, {caller_name} and {extension} stand for the call's own."),
     ] = "You are a friendly telephone assistant. Answer in one or two short sentences."
     language: Annotated[str, text("The language that is spoken (BCP 47).")] = "en-US"
-    downstream_mode: Annotated[DownstreamMode, text("How the agent's voice reaches the caller: file.")] = (
-        DownstreamMode.FILE
+    downstream_mode: Annotated[DownstreamMode, text("How the agent's voice reaches the caller: stream, or file.")] = (
+        DownstreamMode.STREAM
     )
+    greeting_interruptible: Annotated[bool, text("Whether the caller may interrupt the greeting.")] = True
+    uninterruptible: Annotated[
+        list[str],
+        text("Sentences that must be heard to their end (a legal notice): what contains one is not interrupted."),
+    ] = attrs.field(factory=list)
     failure_announcement: Annotated[
         str,
         text("Words that a failed call hears, spoken with the agent's voice; empty: calls.failure_sound."),
@@ -200,7 +242,15 @@ class AgentConfig:
     shutdown_announcement: Annotated[
         str, text("Words that a call hears when agentd stops under it; empty: nothing.")
     ] = "I am sorry, I have to end our conversation now."
+    liveness: Liveness = attrs.field(factory=Liveness)
     settings: Annotated[object, Text("The provider's settings, of the provider's own type.", ())] = None
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Every text that the agent is asked to say as it stands; none is empty."""
+        liveness = self.liveness
+        texts = (self.greeting, liveness.check_in, liveness.filler, liveness.duration_warning)
+        return tuple(text for text in texts if text)
 
 
 @attrs.frozen
@@ -221,6 +271,11 @@ class Config:
             return self.audiosocket.advertise
         host = self.audiosocket.host
         return f"{'127.0.0.1' if host in ('0.0.0.0', '::', 'localhost') else host}:{bound_port}"
+
+    @property
+    def headless_agent(self) -> str:
+        """The agent of calls that come without ARI."""
+        return self.audiosocket.headless_agent or self.default_agent
 
     @property
     def default_agent(self) -> str:
@@ -306,6 +361,16 @@ def _impossible(config: Config) -> list[Problem]:
                 f"there is no agent {config.calls.default_agent!r}; there are: {', '.join(config.agents)}",
             )
         )
+    headless = config.audiosocket
+    if config.agents and headless.headless_agent and headless.headless_agent not in config.agents:
+        problems.append(
+            Problem(
+                "audiosocket.headless_agent",
+                f"there is no agent {headless.headless_agent!r}; there are: {', '.join(config.agents)}",
+            )
+        )
+    if config.agents and headless.headless is Headless.ACCEPT and not config.headless_agent:
+        problems.append(Problem("audiosocket.headless_agent", "must name the agent of headless calls"))
     same_port = config.health.port and config.health.port == config.audiosocket.port
     hosts = {host.replace("localhost", "127.0.0.1") for host in (config.health.host, config.audiosocket.host)}
     if same_port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):

@@ -1,18 +1,25 @@
 """The conversation of one call as a pure state machine: events in, commands out. No clock, no I/O.
 
-Theory first. A call has three regions, each in one state at a time:
+Theory first. A call has four regions, each in one state at a time:
 
 * the *line*: connecting (media leg and agent are coming up), live, lost (the media leg is gone and is being
   replaced), closing (an announcement may be heard, then the channel leaves), ended;
-* the *caller*: silent or speaking;
-* the *agent*: idle, preparing an answer, speaking, or speaking while it already owes the next answer.
+* the *caller*: silent, speaking, or hesitating (silent, but the turn may go on);
+* the *agent*: idle; preparing an answer; withholding it (the caller may be going on); speaking; speaking attenuated
+  (the caller has made a sound); paused (the caller may be taking the turn); or speaking while it already owes the
+  next answer;
+* *protection*: whether what is being heard may be interrupted.
 
 An event is looked up in the table of every region. A region whose table has no row for it stays as it is;
 so an event that comes late (a PlaybackFinished after the hang-up) is harmless by construction. Only the line
 may end the call: when it leaves `live` or `lost`, the other regions hear nothing more.
 
+An interruption goes by degrees, since words come later than sounds: at the onset the agent is attenuated, when the
+sound goes on it pauses, and only when the caller takes the turn what it says is thrown away; a cough or a "mhm"
+brings it back where it stopped. While protected, the agent is deaf to all of this, and owes an answer afterwards.
+
 The five names that operators see (Connecting, Streaming, Processing, Speaking, Idle) are a projection of the
-three regions: `Conversation.state`.
+regions: `Conversation.state`.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +28,53 @@ from typing import Any
 
 import attrs
 
-from agentd.agent import CallerSpeechEnded, CallerSpeechStarted, NothingToSay
+from agentd.agent import (
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechResumed,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    NothingToSay,
+)
 from agentd.agent import Ended as AgentEnded
+from agentd.call_events import (
+    AgentFailed,
+    AnswerSlow,
+    AsideStarted,
+    CallerHungUp,
+    CheckInDue,
+    Connected,
+    DigitPressed,
+    DurationOver,
+    DurationWarningDue,
+    Left,
+    MediaFailed,
+    MediaLost,
+    MediaRestored,
+    PlaybackFinished,
+    PlaybackStarted,
+    ProtectionBegan,
+    ProtectionEnded,
+    ShutdownDue,
+    SilenceOver,
+)
+from agentd.commands import (
+    Answer,
+    Attenuate,
+    Command,
+    End,
+    FeedDigit,
+    Interrupt,
+    Leave,
+    Pause,
+    Phrase,
+    Restore,
+    Result,
+    Say,
+    Withhold,
+)
 
 
 class Line(StrEnum):
@@ -36,13 +88,26 @@ class Line(StrEnum):
 class Caller(StrEnum):
     SILENT = "silent"
     SPEAKING = "speaking"
+    HESITATING = "hesitating"
 
 
 class Agent(StrEnum):
     IDLE = "idle"
     PREPARING = "preparing"
+    WITHHOLDING = "withholding"
     SPEAKING = "speaking"
+    ATTENUATED = "attenuated"
+    PAUSED = "paused"
     SPEAKING_OWING = "speaking, owing an answer"
+
+
+AUDIBLE = frozenset({Agent.SPEAKING, Agent.ATTENUATED, Agent.PAUSED, Agent.SPEAKING_OWING})
+"""The states in which an utterance is on its way to the caller's ear."""
+
+
+class Protection(StrEnum):
+    OPEN = "open"
+    PROTECTED = "protected"
 
 
 class State(StrEnum):
@@ -56,133 +121,6 @@ class State(StrEnum):
     ENDED = "Ended"
 
 
-class Result(StrEnum):
-    """Why a call left agentd: the value of the channel variable AGENTD_RESULT."""
-
-    COMPLETED = "completed"
-    CALLER_HUNG_UP = "caller-hung-up"
-    FAILED_MEDIA = "failed:media"
-    FAILED_AGENT = "failed:agent"
-    FAILED_INTERNAL = "failed:internal"
-    SHUTDOWN = "shutdown"
-    REFUSED_BUSY = "refused:busy"
-    REFUSED_DRAINING = "refused:draining"
-    REFUSED_AGENT = "refused:agent"
-    REFUSED_ARGUMENTS = "refused:arguments"
-
-
-# --- events of the call itself (those of the session are in agentd.agent) --------------------------------
-
-
-@attrs.frozen
-class Connected:
-    """The media leg carries audio and the agent's session is open."""
-
-
-@attrs.frozen
-class MediaLost:
-    """The AudioSocket connection ended while the caller's channel lives."""
-
-    reason: str
-
-
-@attrs.frozen
-class MediaRestored:
-    """A fresh media leg carries audio."""
-
-
-@attrs.frozen
-class MediaFailed:
-    """No media leg could be brought up or brought back, or nothing can be played to the caller."""
-
-    reason: str
-
-
-@attrs.frozen
-class AgentFailed:
-    """No session with the agent could be opened."""
-
-    reason: str
-
-
-@attrs.frozen
-class PlaybackStarted:
-    """The caller begins to hear an utterance."""
-
-    utterance: int
-
-
-@attrs.frozen
-class PlaybackFinished:
-    """The caller hears nothing more of an utterance; `idle`: nothing else waits to be played."""
-
-    utterance: int
-    idle: bool
-
-
-@attrs.frozen
-class DigitPressed:
-    """A DTMF digit of the caller, counted once however often it arrived."""
-
-    digit: str
-
-
-@attrs.frozen
-class CallerHungUp:
-    """The caller's channel left the application: hang-up, or somebody took it away."""
-
-
-@attrs.frozen
-class ShutdownDue:
-    """The daemon ends and its patience with running calls is over."""
-
-
-@attrs.frozen
-class Left:
-    """The channel was handed back to the dialplan (or hung up)."""
-
-
-# --- commands ----------------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Greet:
-    """Say the agent's greeting."""
-
-
-@attrs.frozen
-class FeedDigit:
-    """Hand a digit to the session."""
-
-    digit: str
-
-
-@attrs.frozen
-class DiscardAnswer:
-    """Throw away the answer in preparation: nothing of it was heard, nothing of it happened."""
-
-
-@attrs.frozen
-class Leave:
-    """End the call: play the announcement (if any), then hand the channel back with the result.
-
-    `finish` lets an utterance that is being played come to its end first; else it is stopped at once.
-    """
-
-    result: Result
-    detail: str = ""
-    announce: bool = False
-    finish: bool = False
-
-
-@attrs.frozen
-class End:
-    """The caller is gone: free everything."""
-
-    result: Result
-
-
-Command = Greet | FeedDigit | DiscardAnswer | Leave | End
 Row = tuple[StrEnum, Callable[[Any], tuple[Command, ...]]]
 
 
@@ -204,14 +142,21 @@ def _agent_ended(event: AgentEnded) -> tuple[Command, ...]:
     return (Leave(Result.COMPLETED, finish=True),)
 
 
+_digit = lambda event: (FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
+_digit_interrupts = lambda event: (Interrupt(), FeedDigit(event.digit))  # noqa: E731 - the same
+_answer = _does(Answer())
+_give_way = _does(Interrupt(), Answer())
+
 _gone = (Line.ENDED, _does(End(Result.CALLER_HUNG_UP)))
 _shutdown = (Line.CLOSING, _does(Leave(Result.SHUTDOWN, announce=True)))
 _ended_by_agent = (Line.CLOSING, _agent_ended)
 _no_media = (Line.CLOSING, _fails(Result.FAILED_MEDIA))
 _no_agent = (Line.CLOSING, _fails(Result.FAILED_AGENT))
+_too_long = (Line.CLOSING, _does(Leave(Result.MAX_DURATION, announce=True)))
+_nobody_there = (Line.CLOSING, _does(Leave(Result.CALLER_SILENT, announce=True)))
 
 LINE: Mapping[tuple[Line, type], Row] = {
-    (Line.CONNECTING, Connected): (Line.LIVE, _does(Greet())),
+    (Line.CONNECTING, Connected): (Line.LIVE, _does(Say(Phrase.GREETING))),
     (Line.CONNECTING, MediaFailed): _no_media,
     (Line.CONNECTING, AgentFailed): _no_agent,
     (Line.CONNECTING, AgentEnded): _ended_by_agent,
@@ -222,44 +167,97 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.LIVE, AgentEnded): _ended_by_agent,
     (Line.LIVE, CallerHungUp): _gone,
     (Line.LIVE, ShutdownDue): _shutdown,
+    (Line.LIVE, DurationWarningDue): (Line.LIVE, _does(Say(Phrase.DURATION_WARNING))),
+    (Line.LIVE, DurationOver): _too_long,
+    (Line.LIVE, SilenceOver): _nobody_there,
     (Line.LOST, MediaRestored): (Line.LIVE, _nothing),
     (Line.LOST, MediaFailed): _no_media,
     (Line.LOST, AgentEnded): _ended_by_agent,
     (Line.LOST, CallerHungUp): _gone,
     (Line.LOST, ShutdownDue): _shutdown,
+    (Line.LOST, DurationOver): _too_long,
     (Line.CLOSING, CallerHungUp): _gone,
     (Line.CLOSING, Left): (Line.ENDED, _nothing),
 }
 
 CALLER: Mapping[tuple[Caller, type], Row] = {
     (Caller.SILENT, CallerSpeechStarted): (Caller.SPEAKING, _nothing),
+    (Caller.SPEAKING, CallerPaused): (Caller.HESITATING, _nothing),
     (Caller.SPEAKING, CallerSpeechEnded): (Caller.SILENT, _nothing),
+    (Caller.SPEAKING, CallerSpeechDismissed): (Caller.SILENT, _nothing),
     (Caller.SPEAKING, MediaLost): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, CallerSpeechResumed): (Caller.SPEAKING, _nothing),
+    (Caller.HESITATING, CallerSpeechEnded): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, CallerSpeechDismissed): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, MediaLost): (Caller.SILENT, _nothing),
 }
 
-_digit = lambda event: (FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
-
 AGENT: Mapping[tuple[Agent, type], Row] = {
-    (Agent.IDLE, CallerSpeechEnded): (Agent.PREPARING, _nothing),
+    (Agent.IDLE, CallerSpeechEnded): (Agent.PREPARING, _answer),
     (Agent.IDLE, PlaybackStarted): (Agent.SPEAKING, _nothing),
+    (Agent.IDLE, AsideStarted): (Agent.SPEAKING, _nothing),
     (Agent.IDLE, DigitPressed): (Agent.IDLE, _digit),
-    # The caller goes on before anything was heard: that answer was to half a question.
-    (Agent.PREPARING, CallerSpeechStarted): (Agent.IDLE, _does(DiscardAnswer())),
+    (Agent.IDLE, CheckInDue): (Agent.IDLE, _does(Say(Phrase.CHECK_IN))),
+    (Agent.PREPARING, CallerSpeechStarted): (Agent.WITHHOLDING, _does(Withhold())),
+    (Agent.PREPARING, CallerSpeechEnded): (Agent.PREPARING, _answer),
     (Agent.PREPARING, PlaybackStarted): (Agent.SPEAKING, _nothing),
+    (Agent.PREPARING, AsideStarted): (Agent.SPEAKING_OWING, _nothing),
     (Agent.PREPARING, NothingToSay): (Agent.IDLE, _nothing),
+    (Agent.PREPARING, AnswerSlow): (Agent.PREPARING, _does(Say(Phrase.FILLER))),
     (Agent.PREPARING, DigitPressed): (Agent.PREPARING, _digit),
+    (Agent.WITHHOLDING, CallerSpeechDismissed): (Agent.PREPARING, _answer),
+    # The caller goes on before anything was heard: that answer was to half a question.
+    (Agent.WITHHOLDING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
+    (Agent.WITHHOLDING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    # It was on its way already.
+    (Agent.WITHHOLDING, PlaybackStarted): (Agent.ATTENUATED, _does(Attenuate())),
+    (Agent.WITHHOLDING, AsideStarted): (Agent.ATTENUATED, _does(Attenuate())),
+    (Agent.WITHHOLDING, NothingToSay): (Agent.IDLE, _nothing),
+    (Agent.WITHHOLDING, DigitPressed): (Agent.WITHHOLDING, _digit),
+    (Agent.SPEAKING, CallerSpeechStarted): (Agent.ATTENUATED, _does(Attenuate())),
+    (Agent.SPEAKING, CallerSpeechConfirmed): (Agent.PAUSED, _does(Pause())),
+    (Agent.SPEAKING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
+    (Agent.SPEAKING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.SPEAKING, DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.ATTENUATED, CallerSpeechConfirmed): (Agent.PAUSED, _does(Pause())),
+    (Agent.ATTENUATED, CallerSpeechDismissed): (Agent.SPEAKING, _does(Restore())),
+    (Agent.ATTENUATED, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
+    (Agent.ATTENUATED, CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.ATTENUATED, DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.PAUSED, CallerSpeechDismissed): (Agent.SPEAKING, _does(Restore())),
+    (Agent.PAUSED, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
+    (Agent.PAUSED, CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.PAUSED, DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.SPEAKING_OWING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
+    (Agent.SPEAKING_OWING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.SPEAKING_OWING, NothingToSay): (Agent.SPEAKING, _nothing),
+    (Agent.SPEAKING_OWING, DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.SPEAKING_OWING, ProtectionEnded): (Agent.PREPARING, _give_way),
+}
+
+# While what is heard is protected, these rows stand instead of those above.
+PROTECTED_AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING, CallerSpeechEnded): (Agent.SPEAKING_OWING, _nothing),
     (Agent.SPEAKING, DigitPressed): (Agent.SPEAKING, _digit),
     (Agent.SPEAKING_OWING, NothingToSay): (Agent.SPEAKING, _nothing),
     (Agent.SPEAKING_OWING, DigitPressed): (Agent.SPEAKING_OWING, _digit),
 }
 
-# What follows the end of an utterance depends on whether another one waits: the only row with two outcomes.
-AFTER_PLAYBACK: Mapping[tuple[Agent, bool], Agent] = {
-    (Agent.SPEAKING, True): Agent.IDLE,
-    (Agent.SPEAKING, False): Agent.PREPARING,
-    (Agent.SPEAKING_OWING, True): Agent.PREPARING,
-    (Agent.SPEAKING_OWING, False): Agent.PREPARING,
+PROTECTION: Mapping[tuple[Protection, type], Row] = {
+    (Protection.OPEN, ProtectionBegan): (Protection.PROTECTED, _nothing),
+    (Protection.PROTECTED, ProtectionEnded): (Protection.OPEN, _nothing),
+}
+
+# What follows the end of an utterance depends on whether another one waits: the only rows with two outcomes.
+AFTER_PLAYBACK: Mapping[tuple[Agent, bool], Row] = {
+    (Agent.SPEAKING, True): (Agent.IDLE, _nothing),
+    (Agent.SPEAKING, False): (Agent.PREPARING, _nothing),
+    (Agent.ATTENUATED, True): (Agent.IDLE, _does(Restore())),
+    (Agent.ATTENUATED, False): (Agent.WITHHOLDING, _does(Restore())),
+    (Agent.PAUSED, True): (Agent.IDLE, _does(Restore())),
+    (Agent.PAUSED, False): (Agent.WITHHOLDING, _does(Restore())),
+    (Agent.SPEAKING_OWING, True): (Agent.PREPARING, _answer),
+    (Agent.SPEAKING_OWING, False): (Agent.PREPARING, _answer),
 }
 
 
@@ -288,6 +286,7 @@ class Conversation:
     line: Line = Line.CONNECTING
     caller: Caller = Caller.SILENT
     agent: Agent = Agent.IDLE
+    protection: Protection = Protection.OPEN
 
     @property
     def state(self) -> State:
@@ -296,11 +295,11 @@ class Conversation:
             return State.ENDED
         if self.line is not Line.LIVE:
             return State.CONNECTING
-        if self.agent in (Agent.SPEAKING, Agent.SPEAKING_OWING):
+        if self.agent in AUDIBLE:
             return State.SPEAKING
-        if self.caller is Caller.SPEAKING:
+        if self.caller is not Caller.SILENT:
             return State.STREAMING
-        return State.PROCESSING if self.agent is Agent.PREPARING else State.IDLE
+        return State.PROCESSING if self.agent in (Agent.PREPARING, Agent.WITHHOLDING) else State.IDLE
 
     def step(self, event: object) -> Step:
         """Take one event; gives the commands to carry out, in order, and what changed."""
@@ -308,31 +307,29 @@ class Conversation:
         commands: list[Command] = []
         transitions: list[Transition] = []
         talking = self.line in (Line.LIVE, Line.LOST)
-        if row := LINE.get((self.line, kind)):
-            self.line = self._move("line", self.line, row, event, commands, transitions)
-        if not talking:
-            return Step(tuple(commands), tuple(transitions))
-        if row := CALLER.get((self.caller, kind)):
-            self.caller = self._move("caller", self.caller, row, event, commands, transitions)
-        if isinstance(event, PlaybackFinished):
-            if after := AFTER_PLAYBACK.get((self.agent, event.idle)):
-                row = (after, _nothing)
-                self.agent = self._move("agent", self.agent, row, event, commands, transitions)
-        elif row := AGENT.get((self.agent, kind)):
-            self.agent = self._move("agent", self.agent, row, event, commands, transitions)
+
+        def move(region: str, before: Any, row: Row | None) -> Any:
+            if row is None:
+                return before
+            after, act = row
+            commands.extend(act(event))
+            if after is not before:
+                transitions.append(Transition(region, before, after, kind.__name__))
+            return after
+
+        self.line = move("line", self.line, LINE.get((self.line, kind)))
+        if talking:
+            self.caller = move("caller", self.caller, CALLER.get((self.caller, kind)))
+            self.agent = move("agent", self.agent, self._agent_row(event))
+            self.protection = move("protection", self.protection, PROTECTION.get((self.protection, kind)))
         return Step(tuple(commands), tuple(transitions))
 
-    def _move(
-        self,
-        region: str,
-        before: StrEnum,
-        row: Row,
-        event: object,
-        commands: list[Command],
-        transitions: list[Transition],
-    ) -> Any:
-        after, act = row
-        commands.extend(act(event))
-        if after is not before:
-            transitions.append(Transition(region, before, after, type(event).__name__))
-        return after
+    def _agent_row(self, event: object) -> Row | None:
+        if isinstance(event, PlaybackFinished):
+            return AFTER_PLAYBACK.get((self.agent, event.idle))
+        if isinstance(event, ProtectionEnded) and self.agent is Agent.SPEAKING and self.caller is not Caller.SILENT:
+            return Agent.PAUSED, _does(Pause())  # the caller has been speaking all the while
+        deaf = (
+            self.protection is Protection.PROTECTED and self.agent in AUDIBLE and not isinstance(event, ProtectionEnded)
+        )
+        return (PROTECTED_AGENT if deaf else AGENT).get((self.agent, type(event)))

@@ -1,4 +1,4 @@
-"""One call's audio from the caller: keeps a media leg up, and hands on what comes over it."""
+"""One call's audio, leg after leg: keeps a media leg up, hands on what comes over it, and feeds what goes back."""
 
 import math
 from collections.abc import Callable
@@ -8,15 +8,15 @@ import attrs
 import structlog
 import trio
 
-from agentd.ari.channel import CallerChannel
 from agentd.audio.diagnostics import InboundDiagnostics, InboundReport
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audio.resample import Resampler
 from agentd.audiosocket.connection import LineFormat
 from agentd.audiosocket.frames import AudioFrame, DtmfFrame
-from agentd.conversation import MediaFailed, MediaLost, MediaRestored
+from agentd.call_events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
+from agentd.leg import LegKind, MediaSource
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.media")
@@ -25,32 +25,39 @@ FIRST_DELAY = 0.25
 """Seconds before the first fresh leg is tried; doubled with every further try."""
 PROVEN_AFTER = 5.0
 """Seconds after which a leg has proven itself: when it is lost then, the tries are counted anew."""
+STALLED_AFTER = 3.0
+"""Seconds without a frame from the caller's side, which sends one every 20 ms, that are worth a line in the log."""
 
 
 @attrs.define(eq=False)
 class CallerMedia:
-    """The caller's audio, leg after leg.
+    """The call's audio, leg after leg.
 
-    `tell(event)` gets MediaLost, MediaRestored and MediaFailed; `on_up()` is called when the first leg is up.
-    `hear(pcm, at)` gets slin at `rate` Hz with its arrival time (monotonic seconds), `press(digit)` every digit of
-    the line. `line_moves(moving)` is told True with every frame that is written, False when no leg is up. None of
-    them may block.
+    `tell(event)` gets MediaLost, MediaRestored and MediaFailed (or CallerHungUp); `on_up()` is called when the first
+    leg is up. `hear(pcm, at)` gets slin at `line.rate` Hz with its arrival time (monotonic seconds), `press(digit)`
+    every digit of the line. `next_frame()` is asked for 20 ms of slin at that rate each 20 ms; None is silence.
+    `fall_back()` is asked, once, when streaming legs cannot be had: true if the call goes on with files.
+    `line_moves(moving)` is told True with every frame that is written, False when no leg is up. None may block.
     """
 
-    channel: CallerChannel
+    source: MediaSource
     way: MediaWay
+    kind: LegKind
     tries: int
-    rate: int
     line: LineFormat
     metrics: Metrics
-    tell: Callable[[MediaLost | MediaRestored | MediaFailed], None]
+    tell: Callable[[MediaLost | MediaRestored | MediaFailed | CallerHungUp], None]
     on_up: Callable[[], None]
     hear: Callable[[bytes, float], None]
     press: Callable[[str], None]
+    next_frame: Callable[[], bytes | None]
+    fall_back: Callable[[], bool]
     line_moves: Callable[[bool], None]
     ever_up: bool = attrs.field(default=False, init=False)
     up: bool = attrs.field(default=False, init=False)
     _up_since: float = attrs.field(default=math.inf, init=False)
+    _heard_at: float = attrs.field(default=math.inf, init=False)
+    _lost: bool = attrs.field(default=False, init=False)
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
 
@@ -59,34 +66,56 @@ class CallerMedia:
 
     async def keep(self) -> None:
         """Bring up a leg, and a fresh one whenever it is lost. Returns after `tries` failures in a row, or at once
-        when the first leg cannot be had. Cancelling it removes the leg."""
+        when the first leg cannot be had; a streaming call is then tried once more with files. Cancelling it removes
+        the leg."""
         tried = 0
         try:
             while True:
                 self._up_since = math.inf
                 reason = await self._serve_one()
-                if not self.ever_up:
-                    log.warning("media leg failed", error=reason)
-                    self.tell(MediaFailed(reason))
+                if self.source.lost_means_hang_up:
+                    log.info("the connection that was the call has ended", reason=reason)
+                    self.tell(CallerHungUp())
                     return
+                if self.kind is LegKind.STREAMING:
+                    await self.source.carry_silence()
                 if trio.current_time() - self._up_since > PROVEN_AFTER:
                     tried = 0
-                if tried >= self.tries:
-                    self.tell(MediaFailed(reason))
-                    return
+                if not self.ever_up or tried >= self.tries:
+                    if not self._falls_back(reason):
+                        log.warning("media leg failed", error=reason)
+                        self.tell(MediaFailed(reason))
+                        return
+                    tried = 0
+                    continue
                 log.warning("media leg lost", reason=reason, tries_left=self.tries - tried)
-                self.tell(MediaLost(reason))
+                if not self._lost:
+                    self._lost = True
+                    self.tell(MediaLost(reason))
                 await trio.sleep(FIRST_DELAY * 2**tried)
                 tried += 1
         finally:
             self._report(self._diagnostics.conclude())
 
+    def _falls_back(self, reason: str) -> bool:
+        if self.kind is not LegKind.STREAMING or not self.fall_back():
+            return False
+        self.kind = LegKind.LISTENING
+        self.metrics.stream_fallbacks.inc()
+        log.warning("streaming failed: the call goes on with file playback", reason=reason)
+        return True
+
     async def _serve_one(self) -> str:
         """One leg's life; gives the reason of its end."""
         try:
-            async with self.channel.media_leg(self.way) as connection:
+            async with self.source.media_leg(self.way, self.kind) as connection, trio.open_nursery() as nursery:
                 self._is_up()
-                return await connection.serve(self.line, self._receive, lambda: None, partial(self.line_moves, True))
+                nursery.start_soon(self._watch_for_stalls)
+                streaming = self.kind is LegKind.STREAMING
+                next_frame = self.next_frame if streaming else _silence
+                reason = await connection.serve(self.line, self._receive, next_frame, partial(self.line_moves, True))
+                nursery.cancel_scope.cancel()
+            return reason
         except (AriError, MediaTimeout) as error:
             return str(error)
         finally:
@@ -95,27 +124,47 @@ class CallerMedia:
 
     def _is_up(self) -> None:
         self.up = True
-        self._up_since = trio.current_time()
-        if self.ever_up:
-            self.metrics.media_reattached.inc()
-            self.tell(MediaRestored())
-        else:
+        self._up_since = self._heard_at = trio.current_time()
+        if not self.ever_up:
             self.ever_up = True
             self.on_up()
+            return
+        if self._lost:
+            self._lost = False
+            self.metrics.media_reattached.inc()
+            self.tell(MediaRestored())
+
+    async def _watch_for_stalls(self) -> None:
+        """Tell when the caller's side falls silent altogether: not even silence comes. (A telephone on hold may.)"""
+        stalled = False
+        while True:
+            await trio.sleep(STALLED_AFTER / 3)
+            silent_for = trio.current_time() - self._heard_at
+            if silent_for >= STALLED_AFTER and not stalled:
+                self.metrics.line_stalls.inc()
+                log.warning("no audio from the caller's line", seconds=round(silent_for, 1))
+            elif silent_for < STALLED_AFTER and stalled:
+                log.info("audio from the caller's line again")
+            stalled = silent_for >= STALLED_AFTER
 
     def _receive(self, frame: AudioFrame | DtmfFrame, at: float) -> None:
         if isinstance(frame, DtmfFrame):
             self.press(frame.digit)
             return
+        self._heard_at = at
         self._diagnostics.feed(frame.payload, at)
         self._report(self._diagnostics.report())
         pcm = frame.payload
-        if frame.rate != self.rate:
-            if self._resampler is None:
-                self._resampler = Resampler(frame.rate, self.rate)
+        if frame.rate != self.line.rate:
+            if self._resampler is None or self._resampler.source_hz != frame.rate:
+                self._resampler = Resampler(frame.rate, self.line.rate)
             pcm = self._resampler.feed(pcm)
         self.hear(pcm, at)
 
     def _report(self, report: InboundReport | None) -> None:
         if report is not None:
             log.info("inbound audio", **report.as_log_fields())
+
+
+def _silence() -> None:
+    return None

@@ -6,6 +6,8 @@ One `Metrics` a daemon, with a registry of its own, so that tests can run severa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+DEPTH_SECONDS = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+DEPTHS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 FINE_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.04, 0.1, 0.5)
 
 
@@ -42,6 +44,8 @@ class Metrics:
             "audiosocket_unknown_frames", "AudioSocket frames of kinds that no known Asterisk sends."
         )
         self.media_reattached = counter("media_reattached", "Fresh media legs after a lost connection.")
+        self.stream_fallbacks = counter("stream_fallbacks", "Calls whose streaming failed: they went on with files.")
+        self.line_stalls = counter("line_stalls", "Times no audio at all came from a caller's line for 3 s.")
         self.line_lateness_seconds = histogram(
             "line_lateness_seconds", "How late each 20 ms frame was written.", buckets=FINE_SECONDS
         )
@@ -58,7 +62,30 @@ class Metrics:
         self.response_seconds = histogram(
             "response_seconds", "From the caller's last speech to the start of the answer's playback."
         )
+        self.barge_in_seconds = histogram(
+            "barge_in_seconds", "From the caller's onset to the agent's silence, when the caller took the turn."
+        )
+        self.false_interruptions = counter(
+            "false_interruptions", "Times the agent paused for a sound that was nothing, and went on where it stopped."
+        )
+        self.echoes_suppressed = counter(
+            "echoes_suppressed_seconds", "Caller audio that was the agent's own voice coming back."
+        )
+        self.queue_depth = histogram(
+            "queue_depth", "Entries that waited in a call's queue, by queue.", "queue", buckets=DEPTHS
+        )
         self.playbacks = counter("playbacks", "Files played to callers, by outcome.", "outcome")
+        self.jitter_buffer_depth_seconds = histogram(
+            "jitter_buffer_depth_seconds",
+            "Audio that waited in the jitter buffer, about once per 100 ms of streaming playback.",
+            buckets=DEPTH_SECONDS,
+        )
+        self.playout_underruns = counter(
+            "playout_underruns", "Times the agent's audio ran out, within a segment or between two (place).", "place"
+        )
+        self.playout_overruns = counter(
+            "playout_overruns", "Times a session was further ahead than the playout holds, and had to wait."
+        )
         self.media_files_swept = counter(
             "media_files_swept", "Audio files of an earlier run that were removed at start."
         )

@@ -1,6 +1,8 @@
 """The playout buffer between a session and the playback: bounded in seconds, emptied by an interruption."""
 
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 import trio
@@ -17,14 +19,18 @@ class PlayoutBuffer:
 
     A session `put`s chunks; `next_utterance` gives them to the playback, one utterance at a time. `interrupt`
     moves the generation on: everything of the old one is dropped here and refused from then on, and a
-    session that waits for room goes on at once.
+    session that waits for room goes on at once. `overran` is told when a session gets further ahead than
+    `seconds` and has to wait: once, until half of it has been played.
     """
 
     seconds: float = 30.0
+    overran: Callable[[], None] | None = None
     generation: int = attrs.field(default=0, init=False)
     buffered: float = attrs.field(default=0.0, init=False)
     _chunks: deque[Chunk] = attrs.field(factory=deque, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _interruption: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _overrun: bool = attrs.field(default=False, init=False)
 
     @property
     def empty(self) -> bool:
@@ -32,9 +38,11 @@ class PlayoutBuffer:
         return not self._chunks
 
     async def put(self, chunk: Chunk) -> None:
-        """Append a chunk; waits while `seconds` of audio are buffered. An older generation's is dropped."""
+        """Append a chunk; audio waits while `seconds` of it are buffered. An older generation's is dropped."""
         await trio.lowlevel.checkpoint()
-        while chunk.generation == self.generation != CLOSED and self.buffered >= self.seconds:
+        audio = isinstance(chunk, Audio)
+        while audio and chunk.generation == self.generation != CLOSED and self.buffered >= self.seconds:
+            self._note_overrun()
             await self._changed.park()
         if chunk.generation != self.generation or self.generation == CLOSED:
             return
@@ -49,7 +57,9 @@ class PlayoutBuffer:
             self.generation += 1
         self._chunks.clear()
         self.buffered = 0.0
+        self._overrun = False
         self._changed.unpark_all()
+        self._interruption.unpark_all()
 
     def close(self) -> None:
         """The call is ending: drop everything, and whatever may still be brought."""
@@ -76,8 +86,43 @@ class PlayoutBuffer:
         chunk = self._chunks.popleft()
         if isinstance(chunk, Audio):
             self.buffered -= chunk.seconds
+            self._overrun = self._overrun and self.buffered > self.seconds / 2
             self._changed.unpark_all()
         return chunk
+
+    async def until_interrupted(self, generation: int) -> None:
+        """Wait until `generation` is void."""
+        await trio.lowlevel.checkpoint()
+        while self.generation == generation:
+            await self._interruption.park()
+
+    def _note_overrun(self) -> None:
+        if not self._overrun and self.overran is not None:
+            self.overran()
+        self._overrun = True
+
+
+class UtteranceSource(Protocol):
+    """One utterance as a playback reads it: straight from the playout, or what another playback left of it."""
+
+    @property
+    def utterance(self) -> int: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def interrupted(self) -> bool:
+        """True once an interruption has made the rest of this utterance void."""
+        ...
+
+    async def next(self) -> SegmentStart | Audio | SegmentEnd | None:
+        """The next chunk, or None at the end. Cancelling it loses nothing."""
+        ...
+
+    async def until_interrupted(self) -> None:
+        """Wait until `interrupted` turns true."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -97,3 +142,7 @@ class UtteranceStream:
         """The next chunk, or None at the end."""
         chunk = await self._buffer.take(self.utterance, self.generation)
         return None if isinstance(chunk, UtteranceEnd) else chunk
+
+    async def until_interrupted(self) -> None:
+        """Wait until `interrupted` turns true."""
+        await self._buffer.until_interrupted(self.generation)

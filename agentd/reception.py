@@ -1,5 +1,9 @@
-"""Who gets in: turns a channel that entered our application into a call, or hands it back; and the outermost
-frame of every call, the only place that catches everything."""
+"""Who gets in: turns a channel that entered our application, or a connection without ARI, into a call, or hands it
+back; and the outermost frame of every call, the only place that catches everything."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
 
 import attrs
 import structlog
@@ -9,17 +13,23 @@ from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient, Route, try_leave
 from agentd.ari.events import StasisStart
+from agentd.audio.formats import AudioFormat, Encoding
+from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission
-from agentd.call import Call, CallSettings
-from agentd.config import Config
-from agentd.conversation import Result
-from agentd.dialplan import DialplanError, parse_arguments
-from agentd.errors import AriRejected
+from agentd.call import Call
+from agentd.call_settings import settings_of_call
+from agentd.commands import Result
+from agentd.config import Config, DownstreamMode, Headless
+from agentd.dialplan import DialplanError, MediaWay, StasisArguments, parse_arguments
+from agentd.errors import AriError, AriRejected
+from agentd.headless import HeadlessLine
 from agentd.metrics import Metrics
 from agentd.notify import ProgressWatch
-from agentd.playback.contract import Announcement
+from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback, MediaDirectory
+from agentd.playback.stream import StreamPlayback
 from agentd.roster import Entry, Roster
+from agentd.wideband import NARROW, WIDE, carries_wideband, is_wideband
 
 log = structlog.get_logger("agentd.reception")
 
@@ -44,6 +54,7 @@ class Reception:
     _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
     _active: int = attrs.field(default=0, init=False)
     _idle: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _asterisk_version: str = attrs.field(default="", init=False)
 
     @property
     def active(self) -> int:
@@ -54,6 +65,16 @@ class Reception:
         """A channel entered the application. Does not block."""
         route = self.client.route(start.channel.id)
         self.nursery.start_soon(self._receive, start, route)
+
+    def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
+        """A connection that no call expects: true if it becomes a call of its own. Does not block."""
+        refusal = self._headless_refusal()
+        if refusal:
+            if self.config.audiosocket.headless is Headless.ACCEPT:
+                log.warning("headless call refused", uuid=str(uuid), detail=refusal)
+            return False
+        self.nursery.start_soon(self._receive_headless, uuid, connection)
+        return True
 
     async def drain(self, patience: float, announcement_time: float) -> None:
         """Take no new calls; give running ones `patience` seconds, then announce the end to those left."""
@@ -73,19 +94,47 @@ class Reception:
     async def _receive(self, start: StasisStart, route: Route) -> None:
         """The whole of one caller's stay, from StasisStart to the last trace."""
         channel = start.channel
+        try:
+            await self._attend(
+                channel.id,
+                channel.name,
+                lambda: self._admit(start, route),
+                lambda result: try_leave(self.client.rest, channel.id, str(result)),
+            )
+        finally:
+            route.close()
+
+    async def _receive_headless(self, uuid: UUID, connection: AudioSocketConnection) -> None:
+        """The same of a caller who came without ARI."""
+
+        async def hand_back(_result: Result) -> None:
+            await trio.lowlevel.checkpoint()
+
+        try:
+            await self._attend(str(uuid), "AudioSocket", lambda: self._serve_headless(uuid, connection), hand_back)
+        finally:
+            connection.release()
+
+    async def _attend(
+        self,
+        call_id: str,
+        channel: str,
+        serve: Callable[[], Awaitable[Result]],
+        hand_back: Callable[[Result], Awaitable[object]],
+    ) -> None:
+        """The outermost frame of a call: whatever happens in it ends this call only, and is told once."""
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(call_id=channel.id, channel=channel.name)
+        structlog.contextvars.bind_contextvars(call_id=call_id, channel=channel)
         result = Result.FAILED_INTERNAL
         self._active += 1
         self.metrics.calls_active.inc()
         try:
-            result = await self._admit(start, route)
+            result = await serve()
         except* Exception:
             log.exception("the call failed inside agentd; its channel goes on in the dialplan")
             with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
-                await try_leave(self.client.rest, channel.id, str(result))
+                await hand_back(result)
         finally:
-            route.close()
             self._active -= 1
             self.metrics.calls_active.dec()
             self.metrics.calls.labels(result=str(result)).inc()
@@ -111,43 +160,88 @@ class Reception:
             return await self._refuse(start, Result.REFUSED_AGENT, f"no agent is called {name!r}")
         if not entry.readiness.ready or entry.agent is None:
             return await self._refuse(start, Result.REFUSED_AGENT, f"{name}: {entry.readiness.detail}")
-        return await self._serve(
-            start,
-            route,
-            entry,
-            CallSettings(
-                greeting=entry.config.greeting,
-                media=arguments.media or self.config.calls.default_media,
-                reattach_tries=self.config.audiosocket.reattach_tries,
-                failure=entry.announcements.get("failure") or Announcement(sound=self.config.calls.failure_sound),
-                shutdown=entry.announcements.get("shutdown") or Announcement(),
-                log_transcripts=self.config.logging.transcripts,
-            ),
-        )
+        return await self._serve(start, route, entry, arguments)
 
     async def _refuse(self, start: StasisStart, result: Result, detail: str) -> Result:
         log.warning("caller handed back to the dialplan", result=str(result), detail=detail)
         await try_leave(self.client.rest, start.channel.id, str(result))
         return result
 
-    async def _serve(self, start: StasisStart, route: Route, entry: Entry, settings: CallSettings) -> Result:
-        caller = start.channel
-        info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension)
-        log.info("call", extension=info.extension, media=str(settings.media))
+    async def _serve(self, start: StasisStart, route: Route, entry: Entry, arguments: StasisArguments) -> Result:
+        caller, way = start.channel, arguments.media or self.config.calls.default_media
         channel = CallerChannel(caller.id, self.client, route, self.admission, self.media)
-        playback = FilePlayback(channel, self.directory, self.metrics)
         try:
             await channel.answer()
         except AriRejected as error:
             log.info("the caller was gone before the call was answered", error=str(error))
             return Result.CALLER_HUNG_UP
         async with entry.in_use() as agent:
+            rate = await self._rate(caller.id, way, agent.rates)
+            channel.audio_format = str(AudioFormat(Encoding.SLIN, rate))
+            info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
+            stream = entry.config.downstream_mode is DownstreamMode.STREAM
+            playback = Downstream(
+                StreamPlayback(rate, self.metrics) if stream else None,
+                FilePlayback(channel, self.directory, self.metrics),
+            )
+            log.info("call", extension=info.extension, media=str(way), rate=rate, streaming=stream)
+            settings = settings_of_call(self.config, entry, way)
             call = Call(info, channel, agent, playback, settings, self.metrics, self._line_moves)
-            self._calls[caller.id] = call
-            try:
+            with self._running(call):
                 return await call.run()
-            finally:
-                del self._calls[caller.id]
+
+    async def _rate(self, channel: str, way: MediaWay, rates: Sequence[int]) -> int:
+        """16 kHz where everybody on the way has it, else 8."""
+        if not self.config.audiosocket.wideband or way is not MediaWay.EXTERNAL or WIDE not in rates:
+            return NARROW
+        try:
+            if not self._asterisk_version:
+                self._asterisk_version = await self.client.rest.version()
+            if not carries_wideband(self._asterisk_version):
+                return NARROW
+            native = await self.client.rest.variable(channel, "CHANNEL(audionativeformat)")
+        except AriError as error:
+            log.info("whether the call is wideband cannot be told: 8 kHz", error=str(error))
+            return NARROW
+        return WIDE if is_wideband(native) else NARROW
+
+    def _headless_refusal(self) -> str:
+        """Why a call without ARI is not taken now; empty if it is."""
+        if self.config.audiosocket.headless is not Headless.ACCEPT:
+            return "audiosocket.headless is not accept"
+        if self.draining:
+            return "agentd is being stopped"
+        if self._active >= self.config.calls.max_calls:
+            return f"{self._active} calls already"
+        name = self.config.headless_agent
+        entry = self.roster.find(name)
+        if entry is None or entry.agent is None or not entry.readiness.ready:
+            return f"agent {name!r} is not ready: {entry.readiness.detail if entry else 'there is none'}"
+        return ""
+
+    async def _serve_headless(self, uuid: UUID, connection: AudioSocketConnection) -> Result:
+        name = self.config.headless_agent
+        entry = self.roster.find(name)
+        structlog.contextvars.bind_contextvars(agent=name)
+        if entry is None or entry.agent is None:
+            return Result.REFUSED_AGENT
+        line = HeadlessLine(uuid, connection)
+        log.info("headless call", peer=connection.peer)
+        async with entry.in_use() as agent:
+            playback = Downstream(StreamPlayback(NARROW, self.metrics))
+            settings = settings_of_call(self.config, entry, MediaWay.EXTERNAL)
+            call = Call(CallInfo(str(uuid)), line, agent, playback, settings, self.metrics, self._line_moves)
+            with self._running(call):
+                return await call.run()
+
+    @contextmanager
+    def _running(self, call: Call) -> Iterator[None]:
+        """A call that `drain` knows of."""
+        self._calls[call.info.call_id] = call
+        try:
+            yield
+        finally:
+            del self._calls[call.info.call_id]
 
     def _line_moves(self, moving: bool) -> None:
         if moving:

@@ -154,6 +154,8 @@ class Roster:
         for name, words in (
             ("failure", entry.config.failure_announcement),
             ("shutdown", entry.config.shutdown_announcement),
+            ("silence", entry.config.liveness.silence_farewell),
+            ("duration", entry.config.liveness.duration_farewell),
         ):
             if not words:
                 continue

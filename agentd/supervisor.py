@@ -72,6 +72,7 @@ class Supervisor:
                     allow=config.audiosocket.allowed_networks,
                     uuid_timeout=config.audiosocket.uuid_timeout,
                     bind_grace=config.audiosocket.bind_grace,
+                    on_stranger=lambda uuid, connection: reception.on_stranger(uuid, connection),
                 )
                 client = AriClient(
                     ari.url,

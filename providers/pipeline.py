@@ -1,24 +1,27 @@
-"""An agent's session made of a Transcriber, a Responder and a Speaker; agentd takes the turns.
+"""An agent's session made of a Transcriber, a Responder and a Voice; agentd takes the turns.
 
-Audio goes: `feed` -> voice activity -> endpointer -> transcriber; at the end of the caller's turn its words go to
-the responder, whose reply is cut into clauses while it is still being written, each spoken as soon as it is
-complete. One task answers turns, in order; an interruption cancels the answer it is at.
+Audio goes: `feed` -> voice activity -> turn taking. At every pause of the caller the words so far are transcribed and
+an answer to them is begun (see providers.answer): the reply is cut into clauses while it is still being written, and
+the first one is spoken into the draft. If the caller goes on, the draft is thrown away; if the turn is over, it is
+committed, and heard as soon as the call lets it go. One nursery holds all of it.
 """
 
-import string
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import structlog
 import trio
 
 from agentd.agent import (
-    AgentText,
-    Audio,
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
     CallerSpeechEnded,
+    CallerSpeechResumed,
     CallerSpeechStarted,
+    CallerTakesTurn,
     CallerText,
     CallInfo,
     Capabilities,
@@ -26,20 +29,15 @@ from agentd.agent import (
     Ended,
     History,
     NothingToSay,
-    Playout,
     SayOutcome,
-    SegmentEnd,
-    SegmentStart,
     SessionEvent,
     Speaker,
     StageTiming,
-    UtteranceEnd,
-    UtteranceEnded,
-    UtteranceStarted,
 )
-from agentd.audio.endpoint import Boundary, Endpointer
 from agentd.errors import ProviderError
+from providers.answer import Answer
 from providers.clauses import ClauseCutter
+from providers.speech_output import SpeechOutput, Utterance
 from providers.stages import (
     Message,
     PipelineSettings,
@@ -47,37 +45,24 @@ from providers.stages import (
     Role,
     Transcriber,
     Transcript,
-    Voice,
+    TurnJudge,
     VoiceDetector,
     fill_in,
 )
+from providers.turn_taking import Signal, TurnTaker, plain_words
 
 log = structlog.get_logger("providers.pipeline")
 
 EVENT_QUEUE = 256
-TURN_QUEUE = 8
-"""Turns of the caller that may wait for their answer; more means that nobody is answering."""
 DIGITS_TOGETHER = 1.2
 """Seconds that may lie between two digits of one entry."""
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
-
-
-@attrs.frozen
-class _Turn:
-    """A caller's turn that waits for its answer. `number` counts the turns that were begun."""
-
-    transcript: Transcript
-    number: int
-    ended_at: float
-
-
-@attrs.frozen
-class _Say:
-    """Words that wait to be spoken."""
-
-    text: str
-    spoken: trio.Event
+JUDGED_SECONDS = 8
+"""How much of a turn's end a TurnJudge is given."""
+JUDGE_DEADLINE = 1.0
+FALLING_SILENT = 0.25
+"""Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
 
 
 @attrs.define(eq=False)
@@ -86,38 +71,45 @@ class PipelineSession:
 
     call: CallInfo
     history: History
-    playout: Playout
+    output: SpeechOutput
     settings: PipelineSettings
     detector: VoiceDetector
     transcriber: Transcriber
+    judge: TurnJudge | None
     responder: Responder
-    voice: Voice
     observe_delay: Callable[[float], None]
-    _endpointer: Endpointer = attrs.field(init=False)
-    _pre_roll: deque[bytes] = attrs.field(init=False)
+    _taker: TurnTaker = attrs.field(init=False)
+    _nursery: trio.Nursery = attrs.field(init=False, repr=False)
+    _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
+    _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
+    _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
+    _turn_pcm: bytearray = attrs.field(factory=bytearray, init=False)
     _transcript: Transcript | None = attrs.field(default=None, init=False)
-    _answering: trio.CancelScope | None = attrs.field(default=None, init=False)
-    _begun: int = attrs.field(default=0, init=False)
-    _utterances: int = attrs.field(default=0, init=False)
-    _unheard: dict[int, str] = attrs.field(factory=dict, init=False)
+    _draft: Answer | None = attrs.field(default=None, init=False)
+    _committed: Answer | None = attrs.field(default=None, init=False)
+    _asides: set[trio.CancelScope] = attrs.field(factory=set, init=False)
+    _audible: int = attrs.field(default=0, init=False)
+    _silent: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: str = attrs.field(default="", init=False)
     _digit_pressed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _failures: int = attrs.field(default=0, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        settings = self.settings
-        self._endpointer = Endpointer(
-            settings.start_ms, settings.stop_ms, settings.max_seconds * 1000, settings.threshold
-        )
-        self._pre_roll = deque()
+        self._taker = TurnTaker(self.settings.turns)
         self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
-        self._work_send, self._work = trio.open_memory_channel[_Turn | _Say](TURN_QUEUE)
+        self.output.emit = self._emit
 
-    _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
-    _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
-    _work_send: trio.MemorySendChannel[_Turn | _Say] = attrs.field(init=False, repr=False)
-    _work: trio.MemoryReceiveChannel[_Turn | _Say] = attrs.field(init=False, repr=False)
+    def run_in(self, nursery: trio.Nursery) -> None:
+        """Do all work in this nursery from now on."""
+        self._nursery = nursery
+        nursery.start_soon(self._collect_digits)
+
+    def close(self) -> None:
+        """Free what the engines keep of a turn in progress."""
+        self._drop_draft()
+        if self._transcript is not None:
+            self._transcript.close()
 
     # --- the contract
 
@@ -132,25 +124,21 @@ class PipelineSession:
     def feed(self, pcm: bytes, at: float) -> None:
         """Take caller audio: judge it, and keep it if it belongs to a turn."""
         self.observe_delay(trio.current_time() - at)
-        probabilities = self.detector.feed(pcm, keep_open=self._endpointer.in_turn)
+        probabilities = self.detector.feed(pcm, keep_open=self._taker.in_turn)
         if self._transcript is not None:
-            self._transcript.feed(pcm)
+            self._listen(pcm)
         else:
             self._keep_pre_roll(pcm)
         for probability in probabilities:
-            match self._endpointer.feed(probability, self.settings.window_ms):
-                case Boundary.STARTED:
-                    self._begin_turn(at)
-                case Boundary.ENDED:
-                    self._end_turn(at)
-                case Boundary.NONE:
-                    pass
+            audible = bool(self._audible)
+            self._obey(self._taker.hear(probability, self.settings.window_ms, agent_audible=audible), at)
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
         now = trio.current_time()
-        self._begun += 1
-        self._hand_over(_Turn(_Written(text), self._begun, now), now)
+        answer = Answer(0, now, text)
+        self._commit(answer, now)
+        self._start(answer, self._compose)
 
     def feed_digits(self, digits: str) -> None:
         """Take DTMF digits: those that follow each other quickly are one turn that names them."""
@@ -158,50 +146,288 @@ class PipelineSession:
         self._digit_pressed.set()
 
     async def say(self, text: str) -> SayOutcome:
-        """Speak words, after what is being answered now."""
-        spoken = trio.Event()
-        await self._work_send.send(_Say(text, spoken))
-        await spoken.wait()
+        """Speak words, after the utterance that is being spoken now."""
+        if self._ended:
+            return SayOutcome.REFUSED
+        with trio.CancelScope() as scope:
+            self._asides.add(scope)
+            try:
+                pcm = await self.output.synthesise(text)
+                async with self.output.utterance(aside=True) as utterance:
+                    await utterance.put(text, pcm)
+            except ProviderError as error:
+                self._fail(error)
+                return SayOutcome.REFUSED
+            finally:
+                self._asides.discard(scope)
         return SayOutcome.SPOKEN
 
+    def answer(self) -> None:
+        """Let the committed answer be heard."""
+        if self._committed is not None:
+            self._committed.let_go = True
+            self._committed.gate.open()
+
+    def withhold(self) -> None:
+        """Keep back what has not reached the playout."""
+        if self._committed is not None:
+            self._committed.gate.close()
+
     def interrupt(self) -> None:
-        """Stop the answer in preparation. What was transcribed stays said."""
-        if self._answering is not None:
-            self._answering.cancel()
+        """Stop what was let go; a draft for the turn that interrupts stays. What was transcribed stays said."""
+        for scope in self._asides:
+            scope.cancel()
+        if self._committed is not None and self._committed.let_go:
+            self._committed.scope.cancel()
+            self._committed = None
+
+    def started(self, utterance: int) -> None:
+        """The caller hears the agent: what the caller says now may be an interruption, or a "mhm"."""
+        self._audible, self._silent = utterance, trio.Event()
 
     def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
         """The history has the utterance now, as it was heard."""
-        self._unheard.pop(utterance, None)
+        self.output.heard(utterance)
+        self._audible = 0
+        self._silent.set()
 
-    # --- turns
+    # --- the caller's turns
 
     def _keep_pre_roll(self, pcm: bytes) -> None:
         """Keep what came before an onset is recognised: a first syllable is never lost."""
         self._pre_roll.append(pcm)
-        longest = (self.settings.pre_roll_ms + self.settings.start_ms) / 1000 * self.call.rate * 2
+        longest = (self.settings.pre_roll_ms + self.settings.turns.start_ms) / 1000 * self.call.rate * 2
         while sum(map(len, self._pre_roll)) > longest + len(pcm):
             self._pre_roll.popleft()
 
-    def _begin_turn(self, at: float) -> None:
-        self._begun += 1
-        self._transcript = self.transcriber.begin()
-        for pcm in self._pre_roll:
-            self._transcript.feed(pcm)
-        self._pre_roll.clear()
-        self._emit(CallerSpeechStarted(at))
+    def _listen(self, pcm: bytes) -> None:
+        assert self._transcript is not None
+        self._transcript.feed(pcm)
+        self._turn_pcm += pcm
+        del self._turn_pcm[: -JUDGED_SECONDS * self.call.rate * 2]
+
+    def _obey(self, signals: list[Signal], at: float) -> None:
+        """Do what turn taking has decided, and tell the call."""
+        for signal in signals:
+            match signal:
+                case Signal.STARTED:
+                    self._transcript = self.transcriber.begin()
+                    self._turn_pcm.clear()
+                    while self._pre_roll:
+                        self._listen(self._pre_roll.popleft())
+                    self._emit(CallerSpeechStarted(at))
+                case Signal.CONFIRMED:
+                    self._emit(CallerSpeechConfirmed(at))
+                case Signal.TAKEN:
+                    self._emit(CallerTakesTurn(at))
+                case Signal.PAUSED:
+                    self._emit(CallerPaused(at))
+                    self._begin_draft(at)
+                case Signal.LOOK:
+                    if self._draft is not None:
+                        self._nursery.start_soon(self._look, self._draft)
+                case Signal.RESUMED:
+                    self._drop_draft()
+                    self._emit(CallerSpeechResumed(at))
+                case Signal.ENDED:
+                    self._end_turn(at)
+                case Signal.DISMISSED:
+                    self._dismiss()
+
+    def _begin_draft(self, at: float) -> None:
+        self._drop_draft()
+        draft = Answer(self._taker.pause, at - self._taker.silence_ms / 1000, transcript=self._transcript)
+        draft.mark("pause")
+        self._draft = draft
+        self._nursery.start_soon(self._look, draft)
+        self._start(draft, self._transcribe_and_compose)
+
+    def _drop_draft(self) -> None:
+        if self._draft is not None:
+            self._draft.scope.cancel()
+            self._draft = None
 
     def _end_turn(self, at: float) -> None:
-        assert self._transcript is not None
-        transcript, self._transcript = self._transcript, None
-        self._hand_over(_Turn(transcript, self._begun, at), at - self.settings.stop_ms / 1000)
+        answer, self._draft = self._draft, None
+        if answer is None:  # cut off at the longest that a turn may be, in mid-speech
+            answer = Answer(self._taker.pause, at, transcript=self._transcript)
+            self._start(answer, self._transcribe_and_compose)
+        self._transcript = None
+        self._commit(answer, at)
 
-    def _hand_over(self, turn: _Turn, last_speech_at: float) -> None:
-        try:
-            self._work_send.send_nowait(turn)
-        except trio.WouldBlock:
-            self._begun -= 1  # the one before it is the newest again, and gets its answer
-            self._emit(Degraded(f"a turn was dropped: {TURN_QUEUE} wait for their answers already"))
-        self._emit(CallerSpeechEnded(turn.ended_at, last_speech_at))
+    def _dismiss(self) -> None:
+        self._drop_draft()
+        if self._transcript is not None:
+            self._transcript.close()
+            self._transcript = None
+        self._emit(CallerSpeechDismissed(self._taker.dismissal))
+        if self._owed() and self._committed is None:
+            self.feed_text("")  # for this sound an answer was thrown away, which is still owed
+
+    def _commit(self, answer: Answer, at: float) -> None:
+        """The turn is over: what was a draft is its answer, in place of one that nothing was heard of."""
+        if self._committed is not None and not self._committed.utterance:
+            self._committed.scope.cancel()
+        self._committed = answer
+        answer.committed = True
+        answer.mark("endpoint")
+        if answer.text is not None:
+            self._caller_said(answer)
+        self._emit(CallerSpeechEnded(at, answer.last_speech_at))
+        if answer.failure:
+            self._emit(NothingToSay(answer.failure))
+
+    def _caller_said(self, answer: Answer) -> None:
+        """The words of a turn that is over are known."""
+        if answer.text:
+            self._emit(CallerText(answer.text))
+            self.history.caller_said(answer.text)
+        if answer.transcript is not None:
+            answer.transcript.close()
+
+    async def _collect_digits(self) -> None:
+        """Make turns of the digits that were pressed, until cancelled."""
+        while True:
+            await self._digit_pressed.wait()
+            while self._digit_pressed.is_set():
+                self._digit_pressed = trio.Event()
+                with trio.move_on_after(DIGITS_TOGETHER):
+                    await self._digit_pressed.wait()
+            digits, self._digits = self._digits, ""
+            self.feed_text(f"(pressed {' '.join(digits)})")
+
+    # --- answers
+
+    def _start(self, answer: Answer, work: Callable[[Answer], Awaitable[None]]) -> None:
+        if not self._ended:
+            self._nursery.start_soon(self._attempt, answer, work)
+
+    async def _attempt(self, answer: Answer, work: Callable[[Answer], Awaitable[None]]) -> None:
+        """One answer; a provider's failure in it is told, and ends the session if it goes on failing."""
+        with answer.scope:
+            try:
+                await work(answer)
+            except ProviderError as error:
+                answer.failure = "the answer failed"
+                self._fail(error)
+                if answer.committed:
+                    self._emit(NothingToSay(answer.failure))
+
+    def _fail(self, error: ProviderError) -> None:
+        self._failures += 1
+        self._emit(Degraded(str(error)))
+        if self._failures >= FAILURES_IN_A_ROW:
+            self._end(str(error))
+
+    async def _look(self, draft: Answer) -> None:
+        """Have the sound of the turn judged; without a judge, or if it fails, words and silence decide alone."""
+        if self.judge is None:
+            return
+        with trio.move_on_after(JUDGE_DEADLINE):
+            try:
+                probability = await self.judge.judge(bytes(self._turn_pcm), self.call.rate)
+            except ProviderError as error:
+                self._emit(Degraded(f"turns are ended by words and silence only: {error}"))
+            else:
+                self._obey(self._taker.know_finished(draft.pause, probability), trio.current_time())
+
+    async def _transcribe_and_compose(self, answer: Answer) -> None:
+        assert answer.transcript is not None
+        answer.text = (await answer.transcript.words()).strip()
+        answer.mark("transcript")
+        if answer.committed:
+            self._caller_said(answer)
+        else:
+            self._emit(CallerText(answer.text, final=False))
+            self._obey(self._taker.know_words(answer.pause, answer.text), trio.current_time())
+            await trio.lowlevel.checkpoint()  # it may have been dismissed
+        await self._compose(answer)
+
+    async def _compose(self, answer: Answer) -> None:
+        """Answer the words: the reply's clauses are spoken while the rest is still being written."""
+        if not answer.text and not (answer.committed and self._owed()):
+            if answer.committed:
+                self._emit(NothingToSay("no words were recognised"))
+            return
+        if answer.text and self._ends_the_call(answer.text):
+            await self._say_farewell(answer)
+            return
+        if self._audible:
+            with trio.move_on_after(FALLING_SILENT):  # the history is told then what was heard
+                await self._silent.wait()
+        async with AsyncExitStack() as utterance:
+            await self._reply(answer, utterance)
+        if answer.utterance:
+            self._failures = 0
+        else:
+            await answer.gate.passed()
+            self._emit(NothingToSay("the language model gave no words"))
+
+    async def _reply(self, answer: Answer, stack: AsyncExitStack) -> None:
+        """Speak the model's reply in an utterance on `stack`, begun once the first clause is ready and let go."""
+        utterance: Utterance | None = None
+
+        async def speak(clause: str) -> None:
+            nonlocal utterance
+            pcm = await self.output.synthesise(clause)
+            if utterance is None:
+                answer.mark("first_audio")
+                await answer.gate.passed()
+                utterance = await stack.enter_async_context(self.output.utterance(aside=False))
+                answer.mark("held")
+                answer.utterance = utterance.number
+                for stage, seconds in answer.stages().items():
+                    self._emit(StageTiming(stage, seconds))
+            await utterance.put(clause, pcm)
+
+        cutter = ClauseCutter()
+        async with self.responder.respond(self.messages(answer)) as deltas:
+            async for delta in deltas:
+                answer.mark("first_token")
+                for clause in cutter.feed(delta):
+                    await speak(clause)
+        for clause in cutter.flush():
+            await speak(clause)
+
+    async def _say_farewell(self, answer: Answer) -> None:
+        await answer.gate.passed()
+        if self.settings.farewell:
+            try:
+                pcm = await self.output.synthesise(self.settings.farewell)
+                async with self.output.utterance(aside=False) as utterance:
+                    answer.utterance = utterance.number
+                    await utterance.put(self.settings.farewell, pcm)
+            except ProviderError as error:
+                self._emit(Degraded(str(error)))  # who has said goodbye is let go all the same
+        self._end()
+
+    def _owed(self) -> bool:
+        """Whether the caller has said something that was not answered."""
+        return bool(self.history.turns) and self.history.turns[-1].speaker is Speaker.CALLER
+
+    def _ends_the_call(self, text: str) -> bool:
+        plain = f" {' '.join(plain_words(text))} "
+        return any(f" {phrase.lower()} " in plain for phrase in self.settings.end_phrases)
+
+    def messages(self, answer: Answer) -> list[Message]:
+        """The prompt: system, then the history, then the words to answer where the history has them not yet.
+
+        What is being heard right now counts as said so far.
+        """
+        messages = [Message(Role.SYSTEM, fill_in(self.settings.prompt, self.call))]
+        for turn in self.history.turns:
+            if turn.speaker is Speaker.CALLER:
+                messages.append(Message(Role.USER, turn.text))
+            elif text := turn.text or self.output.unheard.get(turn.utterance, ""):
+                messages.append(Message(Role.ASSISTANT, text))
+        if not answer.committed and answer.text:
+            if messages[-1].role is Role.USER:
+                messages[-1] = Message(Role.USER, f"{messages[-1].text} {answer.text}")
+            else:
+                messages.append(Message(Role.USER, answer.text))
+        return messages
+
+    # --- events
 
     def _emit(self, event: SessionEvent) -> None:
         if self._ended:
@@ -217,174 +443,14 @@ class PipelineSession:
         self._ended = True
         self._events_send.close()
 
-    async def collect_digits(self) -> None:
-        """Make turns of the digits that were pressed, until cancelled."""
-        while True:
-            await self._digit_pressed.wait()
-            while self._digit_pressed.is_set():
-                self._digit_pressed = trio.Event()
-                with trio.move_on_after(DIGITS_TOGETHER):
-                    await self._digit_pressed.wait()
-            digits, self._digits = self._digits, ""
-            self.feed_text(f"(pressed {' '.join(digits)})")
-
-    # --- answers
-
-    async def run(self) -> None:
-        """Answer turns until cancelled; once the session has ended itself, they are only taken."""
-        async for work in self._work:
-            match work:
-                case _Say(_, spoken) if self._ended:
-                    spoken.set()
-                case _Turn() if self._ended:
-                    pass
-                case _Say(text, spoken):
-                    with trio.CancelScope() as self._answering:
-                        await self._attempt(self._speak_alone, text)
-                    spoken.set()
-                case _Turn():
-                    await self._attempt(self._answer, work)
-            self._answering = None
-
-    async def _attempt(self, do: Callable[..., object], *args: object) -> None:
-        """One answer; a provider's failure in it is told, and ends the session if it goes on failing."""
-        try:
-            await do(*args)  # type: ignore[misc]
-        except ProviderError as error:
-            self._failures += 1
-            self._emit(Degraded(str(error)))
-            if self._failures >= FAILURES_IN_A_ROW:
-                self._end(str(error))
-            else:
-                self._emit(NothingToSay("the answer failed"))
-        else:
-            self._failures = 0
-
-    async def _answer(self, turn: _Turn) -> None:
-        began = trio.current_time()
-        text = (await turn.transcript.finish()).strip()
-        self._emit(StageTiming("transcript", trio.current_time() - began))
-        if text:
-            self._emit(CallerText(text))
-            self.history.caller_said(text)
-        if turn.number != self._begun:
-            return  # the caller went on: the next turn's answer covers this one
-        if text and self._ends_the_call(text):
-            await self._leave()
-            return
-        if not self.history.turns or self.history.turns[-1].speaker is not Speaker.CALLER:
-            self._emit(NothingToSay("no words were recognised"))
-            return
-        with trio.CancelScope() as self._answering:
-            await self._respond()
-
-    async def _respond(self) -> None:
-        """Answer what the caller said: the reply's clauses go into the playout while the rest is still written."""
-        utterance, generation = self._next_utterance(), self.playout.generation
-        failure: ProviderError | None = None
-        try:
-            await self._stream(utterance, generation)
-        except ProviderError as error:
-            failure = error
-        spoken = utterance in self._unheard
-        if spoken:  # after a failure too: the playback must not wait for the rest
-            await self._end_utterance(utterance, generation)
-        if failure is not None:
-            raise failure
-        if not spoken:
-            self._emit(NothingToSay("the language model gave no words"))
-
-    async def _stream(self, utterance: int, generation: int) -> None:
-        began = trio.current_time()
-        cutter = ClauseCutter()
-        timed: set[str] = set()
-
-        def stage(name: str) -> None:
-            if name not in timed:
-                timed.add(name)
-                self._emit(StageTiming(name, trio.current_time() - began))
-
-        async with self.responder.respond(self.messages()) as deltas:
-            async for delta in deltas:
-                stage("first_token")
-                for clause in cutter.feed(delta):
-                    await self._speak(utterance, clause, generation)
-                    stage("first_audio")
-        for clause in cutter.flush():
-            await self._speak(utterance, clause, generation)
-            stage("first_audio")
-
-    async def _leave(self) -> None:
-        try:
-            if self.settings.farewell:
-                await self._speak_alone(self.settings.farewell)
-        except ProviderError as error:
-            self._emit(Degraded(str(error)))  # who has said goodbye is let go all the same
-        self._end()
-
-    async def _speak_alone(self, text: str) -> None:
-        utterance, generation = self._next_utterance(), self.playout.generation
-        await self._speak(utterance, text, generation)
-        await self._end_utterance(utterance, generation)
-
-    def _next_utterance(self) -> int:
-        self._utterances += 1
-        return self._utterances
-
-    async def _speak(self, utterance: int, clause: str, generation: int) -> None:
-        pcm = await self.voice.synthesise(clause, self.call.rate)
-        if utterance not in self._unheard:
-            self._unheard[utterance] = ""
-            self._emit(UtteranceStarted(utterance))
-        self._unheard[utterance] = f"{self._unheard[utterance]} {clause}".strip()
-        self._emit(AgentText(utterance, clause))
-        await self.playout.put(SegmentStart(generation, utterance, clause))
-        await self.playout.put(Audio(generation, utterance, pcm, self.call.rate))
-        await self.playout.put(SegmentEnd(generation, utterance))
-
-    async def _end_utterance(self, utterance: int, generation: int) -> None:
-        await self.playout.put(UtteranceEnd(generation, utterance))
-        self._emit(UtteranceEnded(utterance))
-
-    def _ends_the_call(self, text: str) -> bool:
-        plain = f" {' '.join(text.lower().translate(_NO_PUNCTUATION).split())} "
-        return any(f" {phrase.lower()} " in plain for phrase in self.settings.end_phrases)
-
-    def messages(self) -> list[Message]:
-        """The prompt: system, then the history; what is being heard right now counts as said so far."""
-        messages = [Message(Role.SYSTEM, fill_in(self.settings.prompt, self.call))]
-        for turn in self.history.turns:
-            if turn.speaker is Speaker.CALLER:
-                messages.append(Message(Role.USER, turn.text))
-            elif text := turn.text or self._unheard.get(turn.utterance, ""):
-                messages.append(Message(Role.ASSISTANT, text))
-        return messages
-
-
-@attrs.frozen
-class _Written:
-    """A turn that came as text."""
-
-    text: str
-
-    def feed(self, pcm: bytes) -> None:
-        raise NotImplementedError("a written turn has no audio")
-
-    async def finish(self) -> str:
-        await trio.lowlevel.checkpoint()
-        return self.text
-
-
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
 
 @asynccontextmanager
 async def open_pipeline(session: PipelineSession) -> AsyncIterator[PipelineSession]:
-    """Run a session's task for as long as the block is entered."""
+    """Run a session's tasks for as long as the block is entered."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(session.run)
-        nursery.start_soon(session.collect_digits)
+        session.run_in(nursery)
         try:
             yield session
         finally:
             nursery.cancel_scope.cancel()
+            session.close()

@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 
 from agentd.agent import CallInfo
+from providers.turn_taking import TurnTaking
 
 
 class Role(StrEnum):
@@ -39,8 +40,15 @@ class Transcript(Protocol):
         """Take more of the turn's audio; never blocks."""
         ...
 
-    async def finish(self) -> str:
-        """The words. Raises ProviderError. Cancelling gives them up."""
+    async def words(self) -> str:
+        """The words of what was fed so far. Asked at every pause; more may be fed while it runs, and afterwards.
+
+        Raises ProviderError. Cancelling gives them up.
+        """
+        ...
+
+    def close(self) -> None:
+        """The turn is over, or was none: free what the engine keeps of it. Never blocks."""
         ...
 
 
@@ -49,6 +57,15 @@ class Transcriber(Protocol):
 
     def begin(self) -> Transcript:
         """A turn of the caller begins."""
+        ...
+
+
+class TurnJudge(Protocol):
+    """Tells by its sound whether a turn of the caller is complete."""
+
+    async def judge(self, pcm: bytes, rate: int) -> float:
+        """Probability, 0 to 1, that who has spoken `pcm` (slin at `rate` Hz, the end of a turn with the silence
+        after it) has finished. Raises ProviderError."""
         ...
 
 
@@ -70,15 +87,13 @@ class Voice(Protocol):
 
 @attrs.frozen
 class PipelineSettings:
-    """How a pipeline takes turns and what it begins and ends with. Times in ms unless the name says otherwise."""
+    """How a pipeline takes turns and what it begins and ends with. `window_ms` is the length of the windows that
+    its VoiceDetector judges, `pre_roll_ms` what is kept from before an onset."""
 
     prompt: str
-    start_ms: float
-    stop_ms: float
-    max_seconds: float
-    pre_roll_ms: float
-    threshold: float
+    turns: TurnTaking
     window_ms: float
+    pre_roll_ms: float
     end_phrases: tuple[str, ...] = ()
     farewell: str = ""
 

@@ -1,9 +1,13 @@
 """One call's handle on its channel: answer, media legs, and the way back into the dialplan.
 
-A media leg brings the caller's microphone to agentd. The caller's own channel stays out of any bridge: a
-Snoop channel (`spy=in`) hears what the caller says and nothing of what is played to the caller, and a mixing
-bridge joins it with the leg's AudioSocket channel. So the agent never hears itself (the echo trap of playing
-on a bridge) and goes on hearing the caller while it speaks (which playing on a bridged channel prevents).
+A media leg carries the caller's voice to agentd, and when streaming the agent's voice back. There are two kinds:
+
+* *streaming*: a mixing bridge joins the caller's channel with the leg's AudioSocket channel. With two channels in it
+  Asterisk passes frames on as they come, so what agentd writes is what the caller hears, and nothing else.
+* *listening*: the caller's channel stays out of any bridge, because files are played on it: a Snoop channel
+  (`spy=in`) hears what the caller says and nothing of what is played to the caller, and a mixing bridge joins it with
+  the leg's AudioSocket channel. So the agent never hears itself (the echo trap of playing on a bridge) and goes on
+  hearing the caller while it speaks (which playing on a bridged channel prevents).
 
 The AudioSocket channel comes in one of two ways: ARI's externalMedia, or a Local channel whose far half runs
 `AudioSocket()` in the dialplan (the media fork), for hosts where chan_audiosocket is not to be had.
@@ -24,6 +28,7 @@ from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission, Expectation
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriRejected, MediaTimeout
+from agentd.leg import LegKind
 
 log = structlog.get_logger("agentd.channel")
 
@@ -39,7 +44,6 @@ class MediaSettings:
     """How media legs are made. `external_host` is agentd's listener as Asterisk reaches it ("address:port")."""
 
     external_host: str
-    audio_format: str = "slin"
     fork_context: str = "ai-agent-media-fork"
     bind_timeout: float = 5.0
 
@@ -53,12 +57,19 @@ class CallerChannel:
     route: Route
     admission: Admission
     media: MediaSettings
+    audio_format: str = "slin"
+    """What an externalMedia leg carries, under Asterisk's name. A fork carries slin."""
+    lost_means_hang_up: bool = False
     _fork: tuple[str, trio.Event] | None = attrs.field(default=None, init=False)
     _fork_uuid: str = attrs.field(default="", init=False)
 
     @property
     def rest(self) -> AriRest:
         return self.client.rest
+
+    async def next_event(self) -> object:
+        """What Asterisk tells of the call next."""
+        return await self.route.receive()
 
     async def answer(self) -> None:
         """Answer the call and send silence, so that the caller's line carries audio from the first moment.
@@ -71,6 +82,15 @@ class CallerChannel:
     async def keep_silence(self) -> None:
         """Send silence until the next playback: some phones hang up when no RTP comes."""
         await self.rest.start_silence(self.id)
+
+    async def carry_silence(self) -> None:
+        """See agentd.leg.MediaSource.carry_silence."""
+        try:
+            await self.keep_silence()
+        except AriRejected as error:
+            log.debug("no silence on a channel that has left", error=str(error))
+        except AriError as error:
+            log.warning("the caller's line may carry no audio until the next leg", error=str(error))
 
     async def exists(self) -> bool:
         """Whether Asterisk still has the channel."""
@@ -87,7 +107,7 @@ class CallerChannel:
             self._fork[1].set()
 
     @asynccontextmanager
-    async def media_leg(self, way: MediaWay) -> AsyncIterator[AudioSocketConnection]:
+    async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[AudioSocketConnection]:
         """Bring up a media leg; gives its connection. Leaving the block removes all of the leg.
 
         Raises:
@@ -106,14 +126,18 @@ class CallerChannel:
             with self.admission.expect(uuid) as expectation:
                 with trio.move_on_after(self.media.bind_timeout) as deadline:
                     await self.rest.create_bridge(bridge)
-                    await self.rest.snoop(self.id, self.client.app, snoop)
-                    await self._enter(bridge, snoop)
+                    if kind is LegKind.LISTENING:
+                        await self.rest.snoop(self.id, self.client.app, snoop)
+                        await self._enter(bridge, snoop)
                     if way is MediaWay.EXTERNAL:
                         connection = await self._external(expectation, bridge, media, uuid)
                     else:
                         connection = await self._forked(expectation, bridge, media, far, uuid)
-                if connection is None:
-                    assert deadline.cancelled_caught
+                    if kind is LegKind.STREAMING:
+                        # Last: until the leg is there, the caller's line carries the silence of `answer`.
+                        await self.rest.stop_silence(self.id)
+                        await self.rest.add_to_bridge(bridge, self.id)
+                if deadline.cancelled_caught or connection is None:
                     raise MediaTimeout(
                         f"no audio leg ({way}) within {self.media.bind_timeout:g} s: Asterisk connects to "
                         f"{self.media.external_host}; `agentd doctor` checks that way"
@@ -121,6 +145,7 @@ class CallerChannel:
             log.info(
                 "media leg bound",
                 way=str(way),
+                kind=str(kind),
                 uuid=str(uuid),
                 peer=connection.peer,
                 after_ms=round((trio.current_time() - started) * 1000),
@@ -137,9 +162,7 @@ class CallerChannel:
                 self.route.disowns(part)
 
     async def _external(self, expectation: Expectation, bridge: str, media: str, uuid: UUID) -> AudioSocketConnection:
-        await self.rest.external_media(
-            media, self.client.app, self.media.external_host, str(uuid), self.media.audio_format
-        )
+        await self.rest.external_media(media, self.client.app, self.media.external_host, str(uuid), self.audio_format)
         await self._enter(bridge, media)
         return await expectation.connection(self.media.bind_timeout)
 

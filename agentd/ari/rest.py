@@ -96,6 +96,22 @@ class AriRest:
         """Send silence to the channel until something is played (which ends the silence for good)."""
         await self.request("POST", f"/channels/{_id(channel)}/silence")
 
+    async def stop_silence(self, channel: str) -> None:
+        """End what `start_silence` began; also where nothing did."""
+        await self.delete_quietly(f"/channels/{_id(channel)}/silence")
+
+    async def variable(self, channel: str, name: str) -> str:
+        """The value of a channel variable or function, as in CHANNEL(audionativeformat); empty if it has none."""
+        path = f"/channels/{_id(channel)}/variable"
+        answer = await self.request("GET", path, {"variable": name})
+        return str(answer.get("value", "")) if isinstance(answer, dict) else ""
+
+    async def version(self) -> str:
+        """Asterisk's version, as in 22.10.1."""
+        answer = await self.request("GET", "/asterisk/info", {"only": "system"})
+        system = answer.get("system") if isinstance(answer, dict) else None
+        return str(system.get("version", "")) if isinstance(system, dict) else ""
+
     async def snoop(self, channel: str, app: str, snoop_id: str) -> None:
         """Make a channel that hears what comes *from* `channel`, and nothing of what is played to it."""
         await self.request("POST", f"/channels/{_id(channel)}/snoop/{_id(snoop_id)}", {"spy": "in", "app": app})
@@ -160,6 +176,16 @@ class AriRest:
 
     async def stop_playback(self, playback: str) -> None:
         await self.delete_quietly(f"/playbacks/{_id(playback)}")
+
+    async def control_playback(self, playback: str, operation: str) -> bool:
+        """ "pause" or "unpause" a playback; false where it has not begun or has ended."""
+        try:
+            await self.request("POST", f"/playbacks/{_id(playback)}/control", {"operation": operation})
+        except AriRejected as error:
+            if error.status not in (404, 409):
+                raise
+            return False
+        return True
 
     async def playback_exists(self, playback: str) -> bool:
         try:

@@ -9,6 +9,7 @@ import trio
 
 from agentd.audio.formats import FRAME_MS
 from agentd.audiosocket.frames import (
+    HANGUP_FRAME,
     AudioFrame,
     CallId,
     DtmfFrame,
@@ -58,6 +59,7 @@ class AudioSocketConnection:
     call_uuid: CallId | None = attrs.field(default=None, init=False)
     _parser: FrameParser = attrs.field(factory=FrameParser, init=False)
     _early: list[Frame] = attrs.field(factory=list, init=False)
+    _hanging_up: bool = attrs.field(default=False, init=False)
 
     async def handshake(self, line: LineFormat) -> CallId:
         """Read the first frame, which must be the UUID, and answer with a first frame of silence.
@@ -113,6 +115,11 @@ class AudioSocketConnection:
             nursery.start_soon(write)
         return ended[0] if ended else "cancelled"
 
+    def hang_up(self) -> None:
+        """Have the writer send a hangup frame next, and `serve` return. `AudioSocket()` ends and its dialplan goes on;
+        an AudioSocket channel hangs up (Asterisk 22 res_audiosocket.c, chan_audiosocket.c)."""
+        self._hanging_up = True
+
     def release(self) -> None:
         """Give the connection up: the listener's handler closes it."""
         self.released.set()
@@ -163,11 +170,17 @@ class AudioSocketConnection:
                     missed = floor(late / FRAME_SECONDS)
                     self.metrics.line_frames_skipped.inc(missed)
                     tick += missed
-                pcm = next_frame()
+                if self._hanging_up:
+                    frame = HANGUP_FRAME
+                else:
+                    pcm = next_frame()
+                    frame = silence if pcm is None else pack_audio(line.rate, pcm)
                 with trio.move_on_after(SEND_DEADLINE) as deadline:
-                    await self.stream.send_all(silence if pcm is None else pack_audio(line.rate, pcm))
+                    await self.stream.send_all(frame)
                 if deadline.cancelled_caught:
                     return f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
+                if self._hanging_up:
+                    return "hung up by agentd"
                 beat()
                 tick += 1
         except trio.BrokenResourceError as error:

@@ -1,6 +1,6 @@
 """The AudioSocket listener: who may connect, and which call a connection belongs to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
@@ -113,6 +113,8 @@ class AudioSocketListener:
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     uuid_timeout: float = 2.0
     bind_grace: float = 1.0
+    on_stranger: Callable[[UUID, AudioSocketConnection], bool] = lambda _uuid, _connection: False
+    """Asked about a connection that no call expects: true if it is a call by itself, whoever takes it releases it."""
     listening: bool = attrs.field(default=False, init=False)
     _open: int = attrs.field(default=0, init=False)
 
@@ -160,7 +162,7 @@ class AudioSocketListener:
             return
         # An Expectation that appears while we are parked gets the connection from `expect` itself.
         known = self.admission.offer(uuid, connection) or await self.admission.park(uuid, connection, self.bind_grace)
-        if not known:
+        if not known and not self.on_stranger(uuid, connection):
             self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
             return
         await connection.released.wait()

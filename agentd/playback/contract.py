@@ -6,7 +6,7 @@ from typing import Protocol
 import attrs
 
 from agentd.agent import Audio
-from agentd.playout import UtteranceStream
+from agentd.playout import UtteranceSource
 
 
 @attrs.frozen
@@ -22,14 +22,29 @@ class Heard:
     generated: str
 
 
-class Playback(Protocol):
-    """One call's playback. One utterance at a time."""
+@attrs.frozen
+class PlaybackListener:
+    """Who is told how an utterance goes. Neither call may block.
 
-    async def play(self, stream: UtteranceStream, on_started: Callable[[], None]) -> Heard:
+    `started()`: the caller begins to hear the utterance. `segment(text)`: the caller begins to hear a segment of it
+    (after `started`, for the first one too).
+    """
+
+    started: Callable[[], None]
+    segment: Callable[[str], None]
+
+
+class Playback(Protocol):
+    """One call's playback. One utterance at a time.
+
+    How soon the caller hears a change, and how exact `Heard` is, differs: streaming within two frames (40 ms) and to
+    one frame (20 ms), files within an ARI request and to 250 ms.
+    """
+
+    async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """Play an utterance to its end, or until it is interrupted or stopped.
 
-        `on_started` is called when the caller begins to hear it. Raises PlaybackError when it cannot be
-        played. Cancelling it stops the sound; nothing is left behind.
+        Raises PlaybackError when it cannot be played. Cancelling it stops the sound; nothing is left behind.
         """
         ...
 
@@ -37,8 +52,20 @@ class Playback(Protocol):
         """Play an announcement to its end. Raises PlaybackError."""
         ...
 
+    async def attenuate(self) -> None:
+        """Go on more quietly: the caller has made a sound. Files cannot: there it does nothing."""
+        ...
+
+    async def pause(self) -> None:
+        """Fall silent without losing the place: the caller may be taking the turn."""
+        ...
+
+    async def restore(self) -> None:
+        """Go on at full level where it was paused: it was nothing. Undoes `attenuate` and `pause`."""
+        ...
+
     async def stop(self) -> None:
-        """Stop what is being played, at once."""
+        """Stop what is being played for good, at once; a paused or attenuated playback is itself again after it."""
         ...
 
 

@@ -9,7 +9,6 @@ from PlaybackStarted; the error is bounded by the way of that event and of the s
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,23 +16,21 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import Audio, SegmentEnd, SegmentStart
 from agentd.ari.channel import CallerChannel
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
-from agentd.audio.resample import Resampler, convert
+from agentd.audio.resample import convert
 from agentd.errors import AriError, AriRejected, PlaybackError, first_of
 from agentd.metrics import Metrics
-from agentd.playback.contract import Announcement, Heard
-from agentd.playout import UtteranceStream
+from agentd.playback.contract import Announcement, Heard, PlaybackListener
+from agentd.playback.heard import words_heard
+from agentd.playback.segments import FILE_RATE, SegmentCutter
+from agentd.playout import UtteranceSource
 
 log = structlog.get_logger("agentd.playback")
 
-FILE_RATE = 8000
 FILE_MODE = 0o640
 QUEUED_SEGMENTS = 2
 """Segments that Asterisk holds at a time: the one being heard and the next, so that none waits for us."""
-LONGEST_SEGMENT = 8.0
-"""Seconds of audio after which an utterance without segment marks is cut into the next file."""
 EVENT_PATIENCE = 0.4
 """Seconds beyond a file's own length before its end is asked for instead of waited for."""
 HANG_UP_NEWS = 0.5
@@ -81,6 +78,8 @@ class _Segment:
     seconds: float = 0.0
     path: Path | None = None
     started_at: float | None = None
+    paused_at: float | None = None
+    paused_seconds: float = 0.0
     finished_at: float | None = None
     outcome: str = ""
     done: trio.Event = attrs.field(factory=trio.Event)
@@ -97,7 +96,15 @@ class _Segment:
         if self.outcome == "done":
             return self.seconds
         end = self.finished_at if self.finished_at is not None else trio.current_time()
-        return min(max(end - self.started_at, 0.0), self.seconds)
+        if self.paused_at is not None:
+            end = min(end, self.paused_at)
+        return min(max(end - self.started_at - self.paused_seconds, 0.0), self.seconds)
+
+    def go_on(self) -> None:
+        """It is no longer paused."""
+        if self.paused_at is not None:
+            self.paused_seconds += trio.current_time() - self.paused_at
+            self.paused_at = None
 
 
 @attrs.define(eq=False)
@@ -108,7 +115,10 @@ class FilePlayback:
     directory: MediaDirectory
     metrics: Metrics
     _segments: dict[str, _Segment] = attrs.field(factory=dict, init=False)
-    _on_started: Callable[[], None] | None = attrs.field(default=None, init=False)
+    _listener: PlaybackListener | None = attrs.field(default=None, init=False)
+    _started: bool = attrs.field(default=False, init=False)
+    _paused: bool = attrs.field(default=False, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _stops: int = attrs.field(default=0, init=False)
 
     def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
@@ -119,14 +129,15 @@ class FilePlayback:
         if isinstance(event, PlaybackFinished):
             segment.finish("failed" if event.state == "failed" else segment.outcome or "done")
 
-    async def play(self, stream: UtteranceStream, on_started: Callable[[], None]) -> Heard:
+    async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """See agentd.playback.contract.Playback.play."""
         played: list[_Segment] = []
         queue = trio.CapacityLimiter(QUEUED_SEGMENTS)
         stops = self._stops
-        self._on_started = on_started
+        self._listener, self._started = listener, False
         try:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 cutter = SegmentCutter()
                 more = True
                 while more:
@@ -138,7 +149,7 @@ class FilePlayback:
         except* PlaybackError as group:
             raise first_of(group) from None
         finally:
-            self._on_started = None
+            self._listener = self._nursery = None
         if not stream.interrupted:
             await self._silence()
         return _heard(played, interrupted=stream.interrupted)
@@ -152,9 +163,27 @@ class FilePlayback:
             pcm = b"".join(convert(audio.pcm, audio.rate, FILE_RATE) for audio in announcement.audio)
             await self._play_file(unlimited, self._stops, "", pcm)
 
+    async def attenuate(self) -> None:
+        """See agentd.playback.contract.Playback.attenuate: ARI cannot."""
+        await trio.lowlevel.checkpoint()
+
+    async def pause(self) -> None:
+        """See agentd.playback.contract.Playback.pause."""
+        self._paused = True
+        for segment in tuple(self._segments.values()):
+            await self._pause(segment)
+
+    async def restore(self) -> None:
+        """See agentd.playback.contract.Playback.restore."""
+        self._paused = False
+        for segment in tuple(self._segments.values()):
+            if segment.paused_at is not None and await self._control(segment, "unpause"):
+                segment.go_on()
+
     async def stop(self) -> None:
         """See agentd.playback.contract.Playback.stop."""
         self._stops += 1
+        self._paused = False
         for segment in tuple(self._segments.values()):
             segment.outcome = "stopped"
             try:
@@ -229,10 +258,7 @@ class FilePlayback:
     async def _wait(self, segment: _Segment) -> None:
         """Until PlaybackFinished; where the event does not come (the stream may be down), ask Asterisk."""
         while not segment.done.is_set():
-            left = segment.seconds
-            if segment.started_at is not None:
-                left = max(segment.started_at + segment.seconds - trio.current_time(), 0.0)
-            with trio.move_on_after(left + EVENT_PATIENCE):
+            with trio.move_on_after(segment.seconds - segment.heard_seconds + EVENT_PATIENCE):
                 await segment.done.wait()
             if segment.done.is_set():
                 break
@@ -251,9 +277,30 @@ class FilePlayback:
         if segment.started_at is not None:
             return
         segment.started_at = trio.current_time()
-        if self._on_started is not None:
-            on_started, self._on_started = self._on_started, None
-            on_started()
+        if self._paused and self._nursery is not None:
+            self._nursery.start_soon(self._pause, segment)  # the one before it ended while it was being paused
+        if self._listener is None or segment.path is None:
+            return
+        if not self._started:
+            self._started = True
+            self._listener.started()
+        self._listener.segment(segment.text)
+
+    async def _pause(self, segment: _Segment) -> None:
+        """Pause what has begun; Asterisk refuses it for a playback that waits behind another."""
+        sounds = segment.started_at is not None and segment.paused_at is None and not segment.done.is_set()
+        if not sounds or not await self._control(segment, "pause"):
+            return
+        segment.paused_at = trio.current_time()
+        if not self._paused and await self._control(segment, "unpause"):  # restored while Asterisk was being asked
+            segment.go_on()
+
+    async def _control(self, segment: _Segment, operation: str) -> bool:
+        try:
+            return await self.channel.rest.control_playback(segment.playback, operation)
+        except AriError as error:
+            log.warning("a playback took no control", operation=operation, error=str(error))
+            return False
 
     async def _silence(self) -> None:
         try:
@@ -267,52 +314,10 @@ class FilePlayback:
         return self.channel.client.leg_id("playback", uuid4().hex)
 
 
-@attrs.define
-class SegmentCutter:
-    """Cuts an utterance's chunks into pieces for one file each. Pure."""
-
-    longest: float = LONGEST_SEGMENT
-    _text: str = attrs.field(default="", init=False)
-    _pcm: bytearray = attrs.field(factory=bytearray, init=False)
-    _resampler: Resampler | None = attrs.field(default=None, init=False)
-    _rate: int = attrs.field(default=0, init=False)
-
-    def feed(self, chunk: SegmentStart | Audio | SegmentEnd | None) -> list[tuple[str, bytes]]:
-        """Take a chunk (None: the end); gives the (text, 8 kHz slin) pieces that are complete now."""
-        if isinstance(chunk, Audio):
-            if self._resampler is None or self._rate != chunk.rate:
-                self._flush()
-                self._resampler, self._rate = Resampler(chunk.rate, FILE_RATE), chunk.rate
-            self._pcm += self._resampler.feed(chunk.pcm)
-            if len(self._pcm) >= self.longest * FILE_RATE * 2:
-                return self._cut()
-            return []
-        pieces = self._cut()
-        if isinstance(chunk, SegmentStart):
-            self._text = f"{self._text} {chunk.text}".strip()
-        return pieces
-
-    def _flush(self) -> None:
-        if self._resampler is not None:
-            self._pcm += self._resampler.flush()
-            self._resampler = None
-
-    def _cut(self) -> list[tuple[str, bytes]]:
-        self._flush()
-        if not self._pcm:
-            return []
-        piece = (self._text, bytes(self._pcm))
-        self._text = ""
-        self._pcm.clear()
-        return [piece]
-
-
 def _heard(played: list[_Segment], *, interrupted: bool) -> Heard:
     words: list[str] = []
     for segment in played:
-        share = 1.0 if segment.outcome == "done" else segment.heard_seconds / (segment.seconds or 1.0)
-        spoken = segment.text.split()
-        words += spoken[: round(len(spoken) * share)]
+        words += segment.text.split()[: words_heard(segment.text, segment.heard_seconds, segment.seconds)]
     return Heard(
         milliseconds=round(1000 * sum(segment.heard_seconds for segment in played)),
         completed=not interrupted and all(segment.outcome == "done" for segment in played),

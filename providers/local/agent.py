@@ -1,7 +1,7 @@
 """The local agent: engines opened once and shared, sessions made of them for each call."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import attrs
@@ -12,44 +12,62 @@ from agentd.agent import AgentSession, Audio, CallInfo, History, Playout, Readin
 from agentd.config import AgentConfig
 from agentd.errors import ProviderError, first_of
 from agentd.secrets import need_secret
-from providers.local import catalogue, moonshine, piper, vosk
+from providers.local import catalogue, moonshine, piper, smart_turn, vosk
 from providers.local.llm_server import LlmServer, LlmServerSettings, open_llm_server
 from providers.local.responder import OpenAiResponder
 from providers.local.settings import Engine, LlmSettings, LocalSettings, PromptStyle
 from providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
-from providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
+from providers.local.voice_activity import RATES, WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from providers.local.worker import EngineWorker, open_worker
 from providers.pipeline import PipelineSession, open_pipeline
 from providers.shared import SharedServices
+from providers.speech_output import SpeechOutput
 from providers.stages import Message, PipelineSettings, Role, Transcriber, fill_in
 
 log = structlog.get_logger("providers.local")
 
 USUAL_MODEL = {Engine.MOONSHINE: "moonshine-tiny-en", Engine.VOSK: "vosk-model-small-en-us-0.15"}
+SMART_TURN = "smart-turn-v3.2"
 LINE_RATE = 8000
 _model_limiter = trio.CapacityLimiter(1)
 
 
 @attrs.frozen
 class PiperVoice:
-    """A pipeline's Voice, by Piper. The words that every call hears (`learn`) are synthesised only once."""
+    """A pipeline's Voice, by Piper. The words that every call hears (`learn`) are synthesised only once a rate."""
 
     worker: EngineWorker
     voice: str
     threads: int
     length_scale: float
+    _fixed: set[str] = attrs.field(factory=set, init=False, repr=False)
     _known: dict[tuple[str, int], bytes] = attrs.field(factory=dict, init=False, repr=False)
 
     async def learn(self, text: str, rate: int) -> None:
         """Keep the sound of a fixed phrase. Raises ProviderError."""
         if text:
-            self._known[text, rate] = await self.synthesise(text, rate)
+            self._fixed.add(text)
+            await self.synthesise(text, rate)
 
     async def synthesise(self, text: str, rate: int) -> bytes:
         if (known := self._known.get((text, rate))) is not None:
             await trio.lowlevel.checkpoint()
             return known
-        return await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
+        pcm = await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
+        if text in self._fixed:
+            self._known[text, rate] = pcm
+        return pcm
+
+
+@attrs.frozen
+class SmartTurnJudge:
+    """A pipeline's TurnJudge, by Smart Turn."""
+
+    worker: EngineWorker
+    model: str
+
+    async def judge(self, pcm: bytes, rate: int) -> float:
+        return await self.worker.run(smart_turn.judge, self.model, pcm, rate)
 
 
 @attrs.define(eq=False)
@@ -65,7 +83,12 @@ class LocalAgent:
     responder: OpenAiResponder
     llm: LlmServer | None
     voice_activity: VoiceActivityEngine
+    judge: SmartTurnJudge | None
     shared: SharedServices
+
+    @property
+    def rates(self) -> Sequence[int]:
+        return RATES
 
     @property
     def readiness(self) -> Readiness:
@@ -79,16 +102,18 @@ class LocalAgent:
         session = PipelineSession(
             call,
             history,
-            playout,
+            SpeechOutput(playout, self.voice, call.rate),
             _pipeline_settings(self.config, self.settings),
             self.voice_activity.detector(call.rate),
             self._transcriber(call.rate),
+            self.judge,
             self.responder,
-            self.voice,
             self.shared.observe_audio_delay,
         )
-        async with open_pipeline(session):
+        async with open_pipeline(session), trio.open_nursery() as nursery:
+            nursery.start_soon(self.responder.keep_warm)
             yield session
+            nursery.cancel_scope.cancel()
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
         """See agentd.agent.Agent.synthesise."""
@@ -104,7 +129,9 @@ class LocalAgent:
         async with trio.open_nursery() as nursery:
             load = moonshine.load if self.settings.stt.engine is Engine.MOONSHINE else vosk.load
             nursery.start_soon(self.stt.run, load, self.stt_model)
-            for phrase in (self.config.greeting, self.settings.farewell):
+            if self.judge is not None:
+                nursery.start_soon(self.judge.worker.run, smart_turn.load, self.judge.model)
+            for phrase in (*self.config.phrases, self.settings.farewell):
                 nursery.start_soon(self.voice.learn, phrase, LINE_RATE)
             if self.llm is not None:
                 nursery.start_soon(self._warm_prompt)
@@ -129,11 +156,12 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
         shared.use(("stt", settings.stt.engine, stt_model), partial(opener, "stt")) as stt,
         shared.use(("tts", voice_path, settings.tts.threads), partial(opener, "tts")) as tts,
         shared.use("voice-activity", _open_voice_activity) as voice_activity,
+        _open_judge(settings, shared, opener) as judge,
         _open_llm(settings.llm, shared) as (llm, endpoint),
     ):
         responder = OpenAiResponder(settings.llm, _is_transcript(settings.llm), endpoint)
         voice = PiperVoice(tts, voice_path, settings.tts.threads, settings.tts.length_scale)
-        agent = LocalAgent(name, config, settings, stt, stt_model, voice, responder, llm, voice_activity, shared)
+        agent = LocalAgent(name, config, settings, stt, stt_model, voice, responder, llm, voice_activity, judge, shared)
         try:
             began = trio.current_time()
             failure: ProviderError | None = None
@@ -166,6 +194,20 @@ async def _open_llm(
 
 
 @asynccontextmanager
+async def _open_judge(
+    settings: LocalSettings,
+    shared: SharedServices,
+    opener: Callable[[str], AbstractAsyncContextManager[EngineWorker]],
+) -> AsyncIterator[SmartTurnJudge | None]:
+    if not settings.turn.smart_turn:
+        yield None
+        return
+    model = await _locate(SMART_TURN)
+    async with shared.use(("turn", model), partial(opener, "turn")) as worker:
+        yield SmartTurnJudge(worker, model)
+
+
+@asynccontextmanager
 async def _open_voice_activity() -> AsyncIterator[VoiceActivityEngine]:
     yield await load_voice_activity()
 
@@ -181,15 +223,11 @@ def _is_transcript(settings: LlmSettings) -> bool:
 
 
 def _pipeline_settings(config: AgentConfig, settings: LocalSettings) -> PipelineSettings:
-    turn = settings.turn
     return PipelineSettings(
         prompt=config.prompt,
-        start_ms=turn.start_ms,
-        stop_ms=turn.stop_ms,
-        max_seconds=turn.max_seconds,
-        pre_roll_ms=turn.pre_roll_ms,
-        threshold=turn.threshold,
+        turns=settings.turn.turn_taking(config.language),
         window_ms=WINDOW_MS,
+        pre_roll_ms=settings.turn.pre_roll_ms,
         end_phrases=tuple(settings.end_phrases),
         farewell=settings.farewell,
     )

@@ -100,6 +100,7 @@ class Marker:
 
 
 _SMOLLM2: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_SMART_TURN: Final = "smart-turn-v3.2-cpu.onnx"
 _MODELS: Final = (
     Model(
         name="moonshine-tiny-en",
@@ -177,11 +178,26 @@ _MODELS: Final = (
         },
         entry="en_US-joe-medium.onnx",
     ),
+    Model(
+        name="smart-turn-v3.2",
+        role="eot",
+        licence="BSD-2-Clause",
+        size=8_679_182,
+        description="Has the caller finished, or only paused: from the sound, 23 languages; the embedded default",
+        source=WheelFile(
+            "pipecat-ai==1.14.0",
+            "pipecat/audio/turn/smart_turn/data",
+            12_109_725,
+            "0352f504b44e78bdf524e45af4bc759601c835b9b7dc195efe5e03384b974a44",
+        ),
+        files={_SMART_TURN: "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"},
+        entry=_SMART_TURN,
+    ),
 )
 CATALOGUE: Final[Mapping[str, Model]] = {model.name: model for model in _MODELS}
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "embedded": ("moonshine-tiny-en", "smollm2-135m", "en_US-joe-medium"),
+    "embedded": ("moonshine-tiny-en", "smollm2-135m", "en_US-joe-medium", "smart-turn-v3.2"),
 }
 
 

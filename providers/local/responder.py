@@ -6,11 +6,14 @@ from typing import Any
 
 import attrs
 import openai
+import structlog
 import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from providers.local.settings import LlmSettings
 from providers.stages import Message, Role
+
+log = structlog.get_logger("providers.local")
 
 TRANSCRIPT_EXAMPLES = (
     "Caller: Hello, who is this?\n"
@@ -21,6 +24,8 @@ TRANSCRIPT_EXAMPLES = (
 """What a small model needs in order to answer as one side of a call, and to stop after it."""
 MAX_REPLY = 8000
 WARM_UP_PATIENCE = 90.0
+KEEP_WARM_INTERVAL = 4.0
+"""Seconds; the client closes a connection that is idle for 5."""
 
 
 @attrs.define(eq=False)
@@ -65,6 +70,20 @@ class OpenAiResponder:
                     pass
         finally:
             self.patience = usual
+
+    async def keep_warm(self) -> None:
+        """Have a connection to the server open, for as long as a call lasts; runs until cancelled.
+
+        A first turn then waits for no connection or TLS handshake. A server that does not answer is found out about
+        by the first turn, which tells.
+        """
+        while True:
+            with trio.move_on_after(self.patience):
+                try:
+                    await (await self._connected()).models.list()
+                except (ProviderUnavailable, openai.OpenAIError) as error:
+                    log.debug("the language model's server could not be greeted", error=str(error))
+            await trio.sleep(KEEP_WARM_INTERVAL)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import attrs
 
 from agentd.schema import Unshown, http_url, text
+from providers.turn_settings import TurnSettings
 
 
 class Engine(StrEnum):
@@ -27,10 +28,6 @@ def _positive(value: float) -> str | None:
 
 def _not_negative(value: float) -> str | None:
     return None if value >= 0 else "must not be negative"
-
-
-def _share(value: float) -> str | None:
-    return None if 0 < value < 1 else "must be between 0 and 1"
 
 
 def _url(value: str) -> str | None:
@@ -88,17 +85,6 @@ class TtsSettings:
 
 
 @attrs.frozen
-class TurnSettings:
-    """When the caller's turn begins and ends."""
-
-    start_ms: Annotated[int, text("Speech of this length begins a turn.", _positive)] = 96
-    stop_ms: Annotated[int, text("Silence of this length ends it.", _positive)] = 400
-    max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", _positive)] = 30
-    pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", _not_negative)] = 300
-    threshold: Annotated[float, text("Speech probability above which there is speech.", _share)] = 0.5
-
-
-@attrs.frozen
 class LocalSettings:
     """The local agent: speech to text, a language model and text to speech on this host."""
 
@@ -117,5 +103,5 @@ class LocalSettings:
             yield "stt.engine", f"moonshine's built-in model hears English only, the agent's language is {language!r}"
         if self.llm.api_key_name and not self.llm.base_url:
             yield "llm.api_key_name", "is for a server of your own: set llm.base_url too"
-        if self.turn.start_ms >= self.turn.max_seconds * 1000:
-            yield "turn.start_ms", "must be shorter than turn.max_seconds"
+        for setting, why in self.turn.contradictions():
+            yield f"turn.{setting}", why

@@ -1,5 +1,6 @@
 """The two engines of speech to text, as a pipeline's Transcriber."""
 
+from contextlib import suppress
 from itertools import count
 
 import attrs
@@ -10,6 +11,8 @@ from providers.local.worker import EngineWorker
 from providers.stages import Transcript
 
 VOSK_BLOCK_MS = 100
+SETTLED_SECONDS = 5
+"""Speech before a pause that is not decoded again when the turn goes on: it would take longer each time."""
 _keys = count(1)
 
 
@@ -27,15 +30,31 @@ class MoonshineTranscriber:
 
 @attrs.define(eq=False)
 class _MoonshineTranscript:
+    """Words are asked for at pauses, so what was fed up to then can be decoded by itself: in a long turn the part
+    before an earlier pause is not decoded again."""
+
     _engine: MoonshineTranscriber
     _pcm: bytearray = attrs.field(factory=bytearray, init=False)
+    _settled: str = attrs.field(default="", init=False)
+    _last: tuple[int, str] = attrs.field(default=(0, ""), init=False)
+    """How much of `_pcm` was decoded last, and what that says."""
 
     def feed(self, pcm: bytes) -> None:
         self._pcm += pcm
 
-    async def finish(self) -> str:
+    async def words(self) -> str:
         engine = self._engine
-        return await engine.worker.run(moonshine.transcribe, engine.model, bytes(self._pcm), engine.rate)
+        decoded, said = self._last
+        if decoded > SETTLED_SECONDS * engine.rate * 2:
+            del self._pcm[:decoded]
+            self._settled, self._last = f"{self._settled} {said}".strip(), (0, "")
+        length = len(self._pcm)
+        said = await engine.worker.run(moonshine.transcribe, engine.model, bytes(self._pcm), engine.rate)
+        self._last = (length, said)
+        return f"{self._settled} {said}".strip()
+
+    def close(self) -> None:
+        pass  # the engine keeps nothing
 
 
 @attrs.frozen
@@ -63,17 +82,22 @@ class _VoskTranscript:
         if self._in_step and len(self._pcm) - self._fed >= self._engine.rate * VOSK_BLOCK_MS // 1000 * 2:
             self._send_block()
 
-    async def finish(self) -> str:
+    async def words(self) -> str:
         engine = self._engine
         self._send_block()
         if self._in_step:
-            words = await engine.worker.run(vosk.finish, self._key)
+            words = await engine.worker.run(vosk.words, self._key)
             if words is not None:
                 return words
         # The worker was started again, or was too busy for a block: it hears the whole turn once more.
         await engine.worker.run(vosk.discard, self._key)
-        await engine.worker.run(vosk.feed, engine.model, self._key, bytes(self._pcm), engine.rate)
-        return await engine.worker.run(vosk.finish, self._key) or ""
+        self._fed, self._in_step = len(self._pcm), True
+        await engine.worker.run(vosk.feed, engine.model, self._key, bytes(self._pcm[: self._fed]), engine.rate)
+        return await engine.worker.run(vosk.words, self._key) or ""
+
+    def close(self) -> None:
+        with suppress(ProviderUnavailable):  # then the engine forgets it as the oldest, or with its process
+            self._engine.worker.post(vosk.discard, self._key)
 
     def _send_block(self) -> None:
         block = bytes(self._pcm[self._fed :])

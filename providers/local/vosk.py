@@ -69,13 +69,18 @@ def feed(model: str, key: str, pcm: bytes, rate: int) -> str:
     return utterance.text(str(json.loads(utterance.recogniser.PartialResult()).get("partial", "")))
 
 
-def finish(key: str) -> str | None:
-    """End an utterance and give its words; None if this process does not know it (it was started again)."""
+def words(key: str) -> str | None:
+    """The words so far; None if this process does not know the utterance (it was started again).
+
+    The recogniser is given the end of a sentence: what it still held back comes out, and it goes on afterwards.
+    """
     if key not in _utterances:
         return None
-    utterance = _utterances.pop(key)
-    utterance.hear(utterance.resampler.flush())
-    return utterance.text(str(json.loads(utterance.recogniser.FinalResult()).get("text", "")))
+    utterance = _utterances[key]
+    last = str(json.loads(utterance.recogniser.FinalResult()).get("text", ""))
+    if last:
+        utterance.words.append(last)
+    return utterance.text("")
 
 
 def discard(key: str) -> None:

@@ -1,164 +1,212 @@
 """How long a caller waits for an answer, measured at the caller's ear on the private Asterisk.
 
-    python -m tests.lab.bench_latency [--turns 20]
+    python -m tests.lab.bench_latency [--turns 44] [--hesitations 42]
 
-Real recorded human speech is the question; the delay of a turn is from the last sound the caller sent to the first
-sound of the answer in what the caller received, both read off the call's two recordings on one axis. A call to
-Asterisk's Echo() in the same run measures the lab's own share, which is taken off. The parts are the daemon's own
-log of the same turns. Fails (exit status 1) if fewer than nine of ten turns were answered.
+Recorded human speech is what is said: finished sentences, and among them sentences that are held up for 0.9 to 1.2 s
+in their middle. The delay of a turn is from the last sound the caller sent to the first sound of the answer in what
+the caller received, both read off the call's two recordings on one axis. A call to Asterisk's Echo() in the same run
+measures the lab's own share, which is taken off. A turn counts as answered only if the daemon's log has an answer to
+it: fillers and canned phrases are none, and this configuration has none. A hesitation is cut off if anything was
+heard before the caller resumed; such turns, and those that were answered before their end, are reported apart. The
+parts are the daemon's own log of the same turns.
+
+Fails (exit status 1) if fewer than nine of ten turns were answered.
 """
 
 import argparse
-import json
-import os
-import platform
-import statistics
+import itertools
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import trio
 
 from providers.local.models import cli_fetch
 
 from .asterisk import PrivateAsterisk
-from .daemon import Daemon, environment, run_daemon, write_config
+from .calibration import ECHO_DIALPLAN, echo_offset
+from .daemon import Daemon, Line, environment, run_daemon, write_config
 from .debian import find_or_unpack
-from .measure import calibrate_echo
-from .scene import NothingHeard, ask, listen
-from .sip import SipCaller
-from .speech import Prompt, human_prompts
+from .figures import OUT, Conditions, buckets, histogram_quantile, in_words, spread, write_report
+from .measure import Span, speech_spans
+from .pictures import PARTS, waterfall
+from .scene import NothingHeard, listen
+from .sip import Call, CallEnded, SipCaller
+from .speech import human_prompts, silence
+from .turn_set import TurnSample, complete_turns, hesitations
+from .turn_taking import Reaction, Spoken, react
 
-OUT = Path("build/bench")
-TURNS_PER_CALL = 5
-AIM_P95_MS = 2000
-ECHO = "exten => 600,1,Answer()\n same => n,Echo()\n"
-SHORTEST, LONGEST = 1.5, 5.0
-
-
-def quantile(values: list[float], share: float) -> float:
-    """The value below which `share` of the values lie (nearest rank)."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, round(share * (len(ranked) - 1)))]
-
-
-def questions(prompts: list[Prompt], count: int) -> list[Prompt]:
-    """Prompts of a caller's usual length, spread over all there are."""
-    fitting = [
-        prompt
-        for prompt in prompts
-        if len(prompt.text.split()) >= 5
-        and SHORTEST <= len(prompt.pcm()) / 16000 <= LONGEST
-        and "(" not in prompt.text
-        and "bye" not in prompt.text.lower()
-    ]
-    step = max(1, len(fitting) // count)
-    return fitting[::step][:count]
+TURNS_PER_CALL = 6
+# Nothing but answers may be heard: no filler, no check-in.
+AGENT = """[agents.default]
+greeting = "Hello!"
+"""
+ANSWER_SECONDS = 20.0
+QUIET = 1.0
+"""Seconds without a sound after which an answer is over."""
+QUIET_AFTER_CUT_OFF = 4.0
+"""The same where a reply was heard already: the one to the whole turn may be still to come."""
+POLL = 0.25
 
 
-async def echo_offset(pbx: PrivateAsterisk, sample: Prompt) -> float:
-    """Seconds by which the lab hears itself late."""
-    async with SipCaller().call(pbx.sip_uri("600")) as call:
-        await trio.sleep(0.5)
-        await call.play(sample.pcm())
-        await trio.sleep(0.5)
-        await call.hangup()
-    return calibrate_echo(call.said, call.heard).at
+@attrs.frozen
+class Take:
+    """A turn as it was played in a call, with the daemon's log lines of it."""
+
+    sample: TurnSample
+    spoken: Spoken
+    lines: Sequence[Line]
 
 
-async def one_call(pbx: PrivateAsterisk, daemon: Daemon, prompts: list[Prompt], offset: float) -> list[dict[str, Any]]:
-    """A call with a few turns."""
-    turns: list[dict[str, Any]] = []
+async def speak_turn(call: Call, sample: TurnSample) -> Spoken:
+    """Say it; gives when it was said. Raises CallEnded."""
+    sent = await call.play(sample.pcm)
+    (sound,) = speech_spans(sample.pcm, join_seconds=10.0)
+    pause = sample.pause and Span(sent.start + sample.pause.start, sent.start + sample.pause.end)
+    return Spoken(Span(sent.start + sound.start, sent.start + sound.end), pause)
+
+
+async def answer_over(call: Call, spoken: Spoken) -> None:
+    """Wait until the turn's answer was heard to its end, at most ANSWER_SECONDS for its beginning."""
+    begun = spoken.span.end + ANSWER_SECONDS
+    while not call.ended.is_set():
+        await trio.sleep(POLL)
+        start = spoken.span.start
+        heard = speech_spans(call.heard[int(start * 8000) * 2 :], join_seconds=QUIET)
+        interrupted = bool(heard) and start + heard[0].start < spoken.span.end
+        quiet = QUIET_AFTER_CUT_OFF if interrupted else QUIET
+        if heard and call.now - start - heard[-1].end >= quiet and start + heard[-1].end > spoken.span.end:
+            return
+        if call.now > begun and (not heard or call.now - start - heard[-1].end >= quiet):
+            return
+
+
+async def one_call(pbx: PrivateAsterisk, daemon: Daemon, samples: Sequence[TurnSample], offset: float) -> list[Any]:
+    """A call with a few turns; gives the turns that it had as the report lists them."""
+    takes: list[Take] = []
     async with SipCaller().call(pbx.sip_uri("7000")) as call:
-        await listen(call, 0.0)
-        for prompt in prompts:
-            since = len(daemon.lines)
-            turn: dict[str, Any] = {"question": prompt.text, "delay_ms": None}
-            try:
-                answer = await ask(call, bytes(4000) + prompt.pcm(), timeout=25)
-                turn["delay_ms"] = round((answer.delay - offset) * 1000)
-            except NothingHeard as error:
-                turn["missed"] = str(error)
-            lines = daemon.lines[since:]
-            turn["heard_as"] = " ".join(line["text"] for line in lines if line.get("event") == "caller said")
-            for line in lines:
-                if line.get("event") == "answer":
-                    turn["parts_ms"] = {k[:-3]: v for k, v in line.items() if k.endswith("_ms")}
-            turns.append(turn)
-            shown = "no answer" if turn["delay_ms"] is None else f"{turn['delay_ms']:5d} ms"
-            print(f"  {shown}  {turn.get('parts_ms', {})}  {prompt.text}", flush=True)
+        try:
+            await listen(call, 0.0, quiet=QUIET)
+            for sample in samples:
+                since = len(daemon.lines)
+                await call.play(silence(0.1))
+                spoken = await speak_turn(call, sample)
+                await answer_over(call, spoken)
+                takes.append(Take(sample, spoken, daemon.lines[since:]))
+        except (CallEnded, NothingHeard) as error:
+            print(f"  the call went no further after {len(takes)} turns: {error}", flush=True)
         await call.hangup()
-    return turns
+    heard = speech_spans(call.heard)
+    ends = [take.spoken.span.start for take in takes[1:]] + [float("inf")]
+    return [
+        turn_of(take, react(take.spoken, heard, until, offset)) for take, until in zip(takes, ends, strict=bool(takes))
+    ]
 
 
-async def run(count: int) -> int:
+def turn_of(take: Take, reaction: Reaction) -> dict[str, Any]:
+    """A turn as the report lists it; without an answer in the daemon's log, what was heard was none."""
+    answers = [line for line in take.lines if line.get("event") == "answer"]
+    answered = reaction.delay is not None and bool(answers)
+    parts = {key[:-3]: value for key, value in answers[-1].items() if key.endswith("_ms")} if answers else {}
+    return {
+        "name": take.sample.name,
+        "said": take.sample.text,
+        "heard_as": " ".join(line["text"] for line in take.lines if line.get("event") == "caller said"),
+        "hesitation": take.sample.pause is not None,
+        "delay_ms": round((reaction.delay or 0.0) * 1000) if answered else None,
+        "cut_off": reaction.cut_off,
+        "early": reaction.early,
+        "parts_ms": parts,
+    }
+
+
+def show(turn: dict[str, Any]) -> str:
+    """A turn on one line."""
+    delay = "no answer" if turn["delay_ms"] is None else f"{turn['delay_ms']:6d} ms"
+    what = "cut off" if turn["cut_off"] else "early" if turn["early"] else "held up" if turn["hesitation"] else ""
+    parts = " ".join(f"{name} {turn['parts_ms'][name]}" for name in PARTS if name in turn["parts_ms"])
+    return f"  {delay:>9}  {what:7}  {turn['said'][:44]:44}  {parts}"
+
+
+def mixed(complete: Sequence[TurnSample], held_up: Sequence[TurnSample]) -> list[TurnSample]:
+    """Both kinds in turn, the longer list's rest at the end."""
+    pairs = itertools.zip_longest(complete, held_up)
+    return [sample for pair in pairs for sample in pair if sample is not None]
+
+
+def summary(turns: Sequence[dict[str, Any]], offset: float, metrics: str) -> dict[str, Any]:
+    """The report on all turns."""
+    clean = [turn for turn in turns if turn["delay_ms"] is not None and not turn["cut_off"] and not turn["early"]]
+    apart = [turn for turn in turns if turn["delay_ms"] is not None and (turn["cut_off"] or turn["early"])]
+    parts: dict[str, list[float]] = {}
+    for turn in clean:
+        for name, value in turn["parts_ms"].items():
+            parts.setdefault(name, []).append(value)
+        if "response" in turn["parts_ms"]:
+            parts.setdefault("beyond_the_daemon", []).append(turn["delay_ms"] - turn["parts_ms"]["response"])
+    delay = histogram_quantile(buckets(metrics, "agentd_caller_audio_delay_seconds"), 0.99)
+    return {
+        "response_delay_ms": spread([turn["delay_ms"] for turn in clean]),
+        "response_delay_complete_ms": spread([turn["delay_ms"] for turn in clean if not turn["hesitation"]]),
+        "response_delay_hesitation_ms": spread([turn["delay_ms"] for turn in clean if turn["hesitation"]]),
+        "parts_ms": {name: spread(values) for name, values in parts.items()},
+        "turns": len(turns),
+        "answered": len([turn for turn in turns if turn["delay_ms"] is not None]),
+        "hesitations": len([turn for turn in turns if turn["hesitation"]]),
+        "cut_off": len([turn for turn in turns if turn["cut_off"]]),
+        "answered_before_the_end": len([turn for turn in turns if turn["early"]]),
+        "delay_of_those_ms": spread([turn["delay_ms"] for turn in apart]),
+        "audio_to_engine_p99_ms": None if delay is None else round(delay * 1000, 3),
+        "echo_offset_ms": round(offset * 1000, 2),
+        "load": "one call at a time",
+        "turn_list": list(turns),
+    }
+
+
+async def run(complete: int, held_up: int) -> int:
     if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
         return status
     OUT.mkdir(parents=True, exist_ok=True)
     prefix = await find_or_unpack(lambda text: print(text, flush=True))
-    prompts = questions(human_prompts(prefix), count)
+    prompts = human_prompts(prefix)
+    samples = mixed(complete_turns(prompts, complete), hesitations(prompts, held_up))
+    conditions = Conditions.now()
     turns: list[dict[str, Any]] = []
-    async with PrivateAsterisk(prefix, extra_dialplan=ECHO) as pbx:
-        async with run_daemon(write_config(OUT / "agent.toml", pbx), environment(pbx)) as daemon:
-            offset = await echo_offset(pbx, prompts[0])
-            print(f"Echo() offset {offset * 1000:.1f} ms; {len(prompts)} turns, one call at a time, file mode")
-            for first in range(0, len(prompts), TURNS_PER_CALL):
-                turns += await one_call(pbx, daemon, prompts[first : first + TURNS_PER_CALL], offset)
+    async with PrivateAsterisk(prefix, extra_dialplan=ECHO_DIALPLAN) as pbx:
+        async with run_daemon(write_config(OUT / "agent.toml", pbx, agents=AGENT), environment(pbx)) as daemon:
+            offset = await echo_offset(pbx, samples[0].pcm)
+            print(f"Echo() offset {offset * 1000:.1f} ms; {len(samples)} turns, one call at a time")
+            while len(turns) < len(samples):
+                had = await one_call(pbx, daemon, samples[len(turns) : len(turns) + TURNS_PER_CALL], offset)
+                if not had:  # the turn that ended the call has no answer; the next call goes on after it
+                    sample = samples[len(turns)]
+                    had = [turn_of(Take(sample, Spoken(Span(0, 0)), []), Reaction(None, None, False, False))]
+                for number, turn in enumerate(had, len(turns) + 1):
+                    print(f"{number:3d}/{len(samples)}{show(turn)}", flush=True)
+                turns += had
             await daemon.until_idle()
             metrics = await daemon.metrics()
     report = summary(turns, offset, metrics)
-    (OUT / "latency.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    delays = report["response_delay_ms"]
-    print(f"response delay at the caller's ear: p50 {delays['p50']} ms, p95 {delays['p95']} ms, max {delays['max']} ms")
-    print(f"parts (median): {report['parts_ms']}")
-    print(f"caller audio to engine: p99 at most {report['audio_to_engine_p99_ms']} ms")
-    print(f"{report['machine']}; written to {OUT / 'latency.json'}")
+    path = write_report("latency", report, conditions)
+    await trio.to_thread.run_sync(waterfall, OUT / "latency.png", turns, report["response_delay_ms"])
+    for name in ("response_delay_ms", "response_delay_complete_ms", "response_delay_hesitation_ms"):
+        print(f"{name[:-3].replace('_', ' '):28} {in_words(report[name])}")
+    for name, values in report["parts_ms"].items():
+        print(f"  {name.replace('_', ' '):26} {in_words(values)}")
+    print(
+        f"cut off: {report['cut_off']} of {report['hesitations']} hesitations; early: {report['answered_before_the_end']}"
+    )
+    print(f"answered: {report['answered']} of {len(turns)}; {conditions}\nwritten to {path} and latency.png")
     return 0 if report["answered"] >= 0.9 * len(turns) else 1
-
-
-def summary(turns: list[dict[str, Any]], offset: float, metrics: str) -> dict[str, Any]:
-    delays = [float(turn["delay_ms"]) for turn in turns if turn["delay_ms"] is not None]
-    parts: dict[str, list[float]] = {}
-    for turn in turns:
-        for name, value in turn.get("parts_ms", {}).items():
-            parts.setdefault(name, []).append(value)
-    return {
-        "mode": "file",
-        "response_delay_ms": {
-            "p50": round(quantile(delays, 0.5)),
-            "p95": round(quantile(delays, 0.95)),
-            "max": round(max(delays)),
-        }
-        if delays
-        else {"p50": None, "p95": None, "max": None},
-        "aim_p95_ms": AIM_P95_MS,
-        "parts_ms": {name: round(statistics.median(values)) for name, values in parts.items()},
-        "audio_to_engine_p99_ms": histogram_quantile_ms(metrics, "agentd_caller_audio_delay_seconds", 0.99),
-        "answered": len(delays),
-        "echo_offset_ms": round(offset * 1000, 2),
-        "load": "one call at a time",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "turns": turns,
-    }
-
-
-def histogram_quantile_ms(metrics: str, name: str, share: float) -> float | None:
-    """The upper bound of the bucket that holds the quantile, in ms; None without observations."""
-    buckets: list[tuple[float, float]] = []
-    for line in metrics.splitlines():
-        if line.startswith(f"{name}_bucket{{le="):
-            bound, value = line.split('le="')[1].split('"} ')
-            buckets.append((float(bound), float(value)))
-    if not buckets or not buckets[-1][1]:
-        return None
-    wanted = buckets[-1][1] * share
-    return next(bound * 1000 for bound, count in buckets if count >= wanted)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=20, help="how many questions to ask (default 20)")
-    return trio.run(run, parser.parse_args().turns)
+    parser.add_argument("--turns", type=int, default=44, help="how many finished sentences to say (default 44)")
+    parser.add_argument("--hesitations", type=int, default=42, help="how many held-up ones to say (default 42)")
+    arguments = parser.parse_args()
+    return trio.run(run, arguments.turns, arguments.hesitations)
 
 
 if __name__ == "__main__":

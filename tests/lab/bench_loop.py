@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import sys
-from pathlib import Path
 
 import attrs
 import trio
@@ -26,10 +25,9 @@ from providers.local.models import cli_fetch
 from providers.local.settings import LocalSettings
 from providers.shared import SharedServices
 
-from .bench_latency import quantile
+from .figures import Conditions, quantile, write_report
 from .hearing import speak
 
-OUT = Path("build/bench")
 STEP = 0.005
 ROUNDS = 4
 
@@ -63,6 +61,7 @@ async def run(seconds: float) -> int:
     if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
         return status
     question = await speak("What is the capital of France?") + bytes(16000)
+    conditions = Conditions.now()
     idle: list[float] = []
     working: list[float] = []
     async with trio.open_nursery() as nursery:
@@ -84,9 +83,9 @@ async def run(seconds: float) -> int:
         for name, values in (("idle_ms", idle), ("working_ms", working))
     }
     ratio = quantile(working, 0.99) / quantile(idle, 0.99)
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "loop.json").write_text(json.dumps({**report, "p99_ratio": round(ratio, 2), "aim": 2}, indent=2))
+    path = write_report("loop", {**report, "p99_ratio": round(ratio, 2), "aim": 2}, conditions)
     print(json.dumps(report), f"p99 ratio {ratio:.2f} (aim: at most 2)")
+    print(f"{conditions}\nwritten to {path}")
     return 0
 
 

@@ -494,7 +494,7 @@ def test_the_table_says_what_is_ready_damaged_and_missing(server, tmp_path):
     table = io.StringIO()
     assert cli_list(table, catalogue=known, directories=[tmp_path]) == 0
     assert str(tmp_path / "tiny/am") in table.getvalue()
-    assert "group embedded: moonshine-tiny-en, smollm2-135m, en_US-joe-medium" in table.getvalue()
+    assert "group embedded: moonshine-tiny-en, smollm2-135m, en_US-joe-medium, smart-turn-v3.2" in table.getvalue()
 
 
 def test_the_exit_status_tells_a_failed_fetch_from_a_misspelt_name(server, tmp_path):

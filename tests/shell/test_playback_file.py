@@ -19,8 +19,9 @@ from agentd.audiosocket.listener import Admission
 from agentd.errors import PlaybackError
 from agentd.metrics import Metrics
 from agentd.playback import file as playback_module
-from agentd.playback.contract import Announcement, Heard
+from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.file import FilePlayback, MediaDirectory
+from agentd.playback.heard import words_heard
 from agentd.playout import PlayoutBuffer
 from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 
@@ -43,6 +44,7 @@ class Studio:
     client: AriClient
     playout: PlayoutBuffer = attrs.field(factory=PlayoutBuffer)
     starts: list[float] = attrs.field(factory=list)
+    begun: list[str] = attrs.field(factory=list)
     heard: Heard | None = None
     utterances: int = 0
 
@@ -77,7 +79,8 @@ class Studio:
 
     async def play(self) -> None:
         stream = await self.playout.next_utterance()
-        self.heard = await self.playback.play(stream, lambda: self.starts.append(trio.current_time()))
+        listener = PlaybackListener(lambda: self.starts.append(trio.current_time()), self.begun.append)
+        self.heard = await self.playback.play(stream, listener)
 
     async def interrupt(self) -> None:
         """As the call does it."""
@@ -204,8 +207,10 @@ async def test_the_caller_is_said_to_hear_it_once_the_first_segment_has_begun(st
         assert not studio.starts
         studio.began(0)
         assert len(studio.starts) == 1
+        assert studio.begun == ["One."]
         studio.ended(0)
         studio.began(1)
+        assert studio.begun == ["One.", "Two."]
         studio.ended(1)
     assert len(studio.starts) == 1
 
@@ -292,7 +297,8 @@ async def test_a_stop_ends_every_segment_at_once_and_says_what_was_heard(studio:
     assert studio.heard is not None
     assert 90 <= studio.heard.milliseconds <= lasted + 10
     assert not studio.heard.completed
-    assert len(studio.heard.text.split()) == round(studio.heard.milliseconds / 100)
+    words = studio.heard.text.split()
+    assert len(words) == words_heard(studio.heard.generated.removesuffix(" eleven"), studio.heard.milliseconds, 1000)
     assert studio.heard.generated.startswith(studio.heard.text)
     assert studio.heard.generated.endswith("ten eleven")
     assert len(studio.asterisk.stopped) == 2
@@ -351,6 +357,92 @@ async def test_a_stop_that_asterisk_refuses_still_ends_the_utterance(studio: Stu
             studio.asterisk.rule("DELETE *", Answer.refusal(500, "no"))
             await studio.interrupt()
     assert not studio.files
+
+
+# --- pausing
+
+
+@attrs.define
+class Controls:
+    """Asterisk's side of playback control: takes note, and answers as it is told."""
+
+    answer: Answer = attrs.field(factory=Answer)
+    asked: list[str] = attrs.field(factory=list)
+
+    async def __call__(self, request: Request) -> Answer:
+        self.asked.append(f"{request.params['operation']} {request.path.split('/')[-2]}")
+        return self.answer
+
+
+async def test_a_pause_holds_what_is_heard_and_its_time_is_not_counted(studio: Studio) -> None:
+    controls = Controls()
+    studio.asterisk.rule("POST /playbacks/*/control", controls)
+    async with playing(studio, "one two three four", "five", seconds=0.4):
+        await studio.until_asked(2)
+        studio.began(0)
+        began = trio.current_time()
+        await studio.playback.pause()
+        heard_before = trio.current_time() - began
+        await trio.sleep(0.2)
+        await studio.playback.restore()
+        went_on = trio.current_time()
+        await trio.sleep(0.05)
+        await studio.interrupt()
+        heard_after = trio.current_time() - went_on
+    assert controls.asked == [f"pause {studio.asked[0]}", f"unpause {studio.asked[0]}"]
+    assert studio.heard is not None
+    assert 50 <= studio.heard.milliseconds <= 1000 * (heard_before + heard_after) + 20
+
+
+async def test_what_is_stopped_while_it_is_paused_was_heard_up_to_the_pause(studio: Studio) -> None:
+    studio.asterisk.rule("POST /playbacks/*/control", Controls())
+    async with playing(studio, "one two three four", seconds=0.4):
+        await studio.until_asked(1)
+        studio.began(0)
+        began = trio.current_time()
+        await studio.playback.pause()
+        paused = 1000 * (trio.current_time() - began)
+        await trio.sleep(0.1)
+        await studio.interrupt()
+    assert studio.heard is not None
+    assert studio.heard.milliseconds <= paused + 10
+
+
+async def test_a_segment_that_begins_in_spite_of_a_pause_is_paused_too(studio: Studio) -> None:
+    controls = Controls()
+    studio.asterisk.rule("POST /playbacks/*/control", controls)
+    async with playing(studio, "One.", "Two."):
+        await studio.until_asked(2)
+        studio.began(0)
+        studio.ended(0)
+        await studio.playback.pause()
+        studio.began(1)
+        await studio.until(lambda: controls.asked)
+        await studio.playback.restore()
+        studio.ended(1)
+    assert controls.asked == [f"pause {studio.asked[1]}", f"unpause {studio.asked[1]}"]
+
+
+async def test_a_control_that_comes_too_late_for_asterisk_is_no_error(studio: Studio) -> None:
+    controls = Controls(Answer.refusal(404, "Playback not found"))
+    studio.asterisk.rule("POST /playbacks/*/control", controls)
+    async with playing(studio, "One."):
+        await studio.until_asked(1)
+        studio.began(0)
+        await studio.playback.pause()
+        await studio.playback.restore()
+        studio.ended(0)
+    assert controls.asked == [f"pause {studio.asked[0]}"]
+    assert studio.heard == Heard(100, True, "One.", "One.")
+
+
+async def test_a_file_cannot_be_played_more_quietly(studio: Studio) -> None:
+    async with playing(studio, "One."):
+        await studio.until_asked(1)
+        requests = studio.asterisk.asked()
+        await studio.playback.attenuate()
+        assert studio.asterisk.asked() == requests
+        studio.ended(0)
 
 
 # --- cancellation and failures

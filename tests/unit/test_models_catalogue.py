@@ -46,8 +46,8 @@ def test_every_source_is_an_exact_requirement_or_an_https_address(model):
             assert url.startswith("https://")
 
 
-def test_the_embedded_group_hears_thinks_and_speaks():
-    assert {CATALOGUE[name].role for name in GROUPS["embedded"]} == {"stt", "llm", "tts"}
+def test_the_embedded_group_hears_knows_when_it_is_its_turn_thinks_and_speaks():
+    assert {CATALOGUE[name].role for name in GROUPS["embedded"]} == {"stt", "eot", "llm", "tts"}
 
 
 def test_a_chosen_directory_is_the_only_one_searched(tmp_path):

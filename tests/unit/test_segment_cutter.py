@@ -1,7 +1,7 @@
 """Cutting an utterance into files."""
 
 from agentd.agent import Audio, SegmentEnd, SegmentStart
-from agentd.playback.file import SegmentCutter
+from agentd.playback.segments import SegmentCutter
 
 
 def audio(seconds: float, rate: int = 8000) -> Audio:

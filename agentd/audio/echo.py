@@ -1,0 +1,114 @@
+"""Telling the agent's own words, as they come back over the line, from a caller who speaks.
+
+What the caller's side sends is compared with what was written to the caller: the normalised cross-correlation at every
+delay up to half a second (G. Clifford Carter, Coherence and Time Delay Estimation, 1987). Its square is the share of
+the caller's energy that a delayed and attenuated copy of the agent's voice explains: near 1 for an echo alone, a half
+where the caller speaks as loudly as the echo, little for anything else. Both signals are differentiated first, so
+that the low harmonics that all voices share do not decide.
+"""
+
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from agentd.audio.formats import FRAME_MS
+from agentd.audio.level import rms_dbfs
+
+WINDOW_MS = 200
+"""How much of the caller's audio is judged."""
+MEMORY_MS = 600
+"""How long after the agent's last word an echo of it may come."""
+LONGEST_DELAY_MS = 500
+FLOOR_DBFS = -50.0
+"""Quieter frames are no speech and no echo that could be taken for it."""
+EXPLAINED = 0.7
+"""Share of the caller's energy that must be explained: a correlation of 0.84."""
+WORTH_FITTING = 0.1
+TAPS = 32
+TAPS_BEFORE = 8
+_RATE = 8000
+_SLACK_MS = 2 * FRAME_MS  # the two directions are not counted in step
+
+
+class EchoGuard:
+    """One call's comparison of what is written to the caller with what comes back.
+
+    Both are frames of 20 ms of slin at `rate` Hz, 8000 or a multiple of it. Judging a frame costs about 0.3 ms where
+    the agent has been speaking and the caller's frame is not quiet, and nothing otherwise.
+
+    Raises:
+        ValueError: a rate that is no multiple of 8000.
+    """
+
+    def __init__(self, rate: int) -> None:
+        if rate % _RATE:
+            raise ValueError(f"expected a multiple of {_RATE} Hz, got {rate}: frames are judged at {_RATE} Hz")
+        self._step = rate // _RATE
+        self._silence = bytes(rate * FRAME_MS // 1000 * 2)
+        frames = WINDOW_MS // FRAME_MS
+        self._caller: deque[bytes] = deque([self._silence] * frames, maxlen=frames)
+        frames += (LONGEST_DELAY_MS + _SLACK_MS) // FRAME_MS
+        self._agent: deque[bytes] = deque([self._silence] * frames, maxlen=frames)
+        self._since_spoken = MEMORY_MS
+        """ms since the agent's last word, and no more than `MEMORY_MS`."""
+
+    def spoke(self, frame: bytes | None) -> None:
+        """Take note of a frame that was written to the caller; None is silence."""
+        self._agent.append(self._silence if frame is None else frame)
+        if frame is None or frame == self._silence:
+            self._since_spoken = min(self._since_spoken + FRAME_MS, MEMORY_MS)
+        else:
+            self._since_spoken = 0
+
+    def is_echo(self, frame: bytes) -> bool:
+        """Take the caller's next frame; true when the last 200 ms up to it are the agent's own words."""
+        self._caller.append(frame)
+        if self._since_spoken >= MEMORY_MS or rms_dbfs(frame) < FLOOR_DBFS:
+            return False
+        return _explained(self._samples(self._caller), self._samples(self._agent)) >= EXPLAINED
+
+    def _samples(self, frames: deque[bytes]) -> npt.NDArray[np.float64]:
+        """What some frames hold, at 8 kHz and differentiated."""
+        samples = np.frombuffer(b"".join(frames), "<i2").astype(np.float64)
+        return np.diff(samples.reshape(-1, self._step).mean(axis=1))
+
+
+def _explained(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> float:
+    """The share of the energy of `part` that an echo of something within `whole` explains: 0 to 1."""
+    energy = float(part @ part)
+    if not energy:
+        return 0.0
+    size = _fft_size(whole.size)
+    spectrum = np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size))
+    products = np.fft.irfft(spectrum, size)[: whole.size - part.size + 1]
+    sums = np.concatenate(([0.0], np.cumsum(whole * whole)))
+    energies = sums[part.size :] - sums[: -part.size]
+    # A stretch in which the agent hardly spoke explains nothing, and would be divided by rounding errors.
+    shares = np.where(energies > sums[-1] * 1e-3, products**2 / np.maximum(energies, 1.0), 0.0) / energy
+    best = int(np.argmax(shares))
+    if not WORTH_FITTING <= shares[best] < EXPLAINED:
+        return float(shares[best])
+    first = min(max(best - TAPS_BEFORE, 0), products.size - TAPS)
+    return max(float(shares[best]), _fitted(part, whole[first : first + part.size + TAPS - 1], products[first:]))
+
+
+def _fitted(part: npt.NDArray[np.float64], near: npt.NDArray[np.float64], products: npt.NDArray[np.float64]) -> float:
+    """The share of the energy of `part` that a path of `TAPS` delays within `near` explains.
+
+    Least squares by the autocorrelation method (J. Makhoul, Linear Prediction: A Tutorial Review, 1975).
+    """
+    size = _fft_size(near.size + TAPS)
+    powers = np.fft.rfft(near, size)
+    autocorrelation = np.fft.irfft(powers * np.conj(powers), size)[:TAPS]
+    autocorrelation[0] *= 1.001  # keeps the equations solvable where the agent's voice is a pure tone
+    delays = np.arange(TAPS)
+    path = np.linalg.solve(autocorrelation[np.abs(delays[:, np.newaxis] - delays)], products[:TAPS])
+    rest = part - np.convolve(near, path[::-1], "valid")
+    return 1.0 - float(rest @ rest) / float(part @ part)
+
+
+def _fft_size(least: int) -> int:
+    """The next size that a fast Fourier transform is quick at: a power of two, or three quarters of one."""
+    power = 1 << (least - 1).bit_length()
+    return power * 3 // 4 if power * 3 // 4 >= least else power

@@ -1,0 +1,95 @@
+"""The way back to one caller: streaming, files, or first the one and then, when it fails, the other."""
+
+import attrs
+
+from agentd.ari.events import PlaybackFinished, PlaybackStarted
+from agentd.errors import PlaybackError
+from agentd.playback.contract import Announcement, Heard, Playback, PlaybackListener
+from agentd.playback.file import FilePlayback
+from agentd.playback.stream import StreamPlayback
+from agentd.playout import UtteranceSource
+
+
+@attrs.define(eq=False)
+class Downstream:
+    """A call's playback: `stream` for as long as it is to be had, else `file`; at least one of them is there.
+
+    A call without ARI has no `file`, one in file mode no `stream`. Meets `agentd.playback.contract.Playback`.
+    """
+
+    stream: StreamPlayback | None = None
+    file: FilePlayback | None = None
+    _rest: UtteranceSource | None = attrs.field(default=None, init=False)
+
+    @property
+    def streaming(self) -> bool:
+        return self.stream is not None
+
+    @property
+    def _current(self) -> Playback:
+        current = self.stream or self.file
+        assert current is not None, "a call has a way of playback"
+        return current
+
+    def next_frame(self) -> bytes | None:
+        """What the streaming leg's writer sends next; None is silence."""
+        return None if self.stream is None else self.stream.next_frame()
+
+    def fall_back(self) -> bool:
+        """Change over to files, in mid-utterance too: nothing is lost or heard twice. False where there are none."""
+        if self.stream is None or self.file is None:
+            return False
+        self._rest = self.stream.hand_over()
+        self.stream = None
+        return True
+
+    def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
+        """Take note of an ARI event about a playback."""
+        if self.file is not None:
+            self.file.on_event(event)
+
+    async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
+        """See agentd.playback.contract.Playback.play."""
+        heard = await self._current.play(stream, listener)
+        rest, self._rest = self._rest, None
+        if rest is None or self.file is None:
+            return heard
+        return _joined(heard, await self.file.play(rest, attrs.evolve(listener, started=_known)))
+
+    async def announce(self, announcement: Announcement) -> None:
+        """See agentd.playback.contract.Playback.announce. Sounds of Asterisk's own are played by ARI."""
+        if not announcement.sound:
+            await self._current.announce(announcement)
+        elif self.file is not None:
+            await self.file.announce(announcement)
+        else:
+            raise PlaybackError(f"{announcement.sound} is Asterisk's own, and this call has no ARI to play it")
+
+    async def attenuate(self) -> None:
+        """See agentd.playback.contract.Playback.attenuate."""
+        await self._current.attenuate()
+
+    async def pause(self) -> None:
+        """See agentd.playback.contract.Playback.pause."""
+        await self._current.pause()
+
+    async def restore(self) -> None:
+        """See agentd.playback.contract.Playback.restore."""
+        await self._current.restore()
+
+    async def stop(self) -> None:
+        """See agentd.playback.contract.Playback.stop."""
+        await self._current.stop()
+
+
+def _known() -> None:
+    """The utterance was begun by streaming: that has been told."""
+
+
+def _joined(first: Heard, second: Heard) -> Heard:
+    return Heard(
+        milliseconds=first.milliseconds + second.milliseconds,
+        completed=second.completed,
+        text=f"{first.text} {second.text}".strip(),
+        generated=f"{first.text} {second.generated}".strip(),
+    )

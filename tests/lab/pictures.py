@@ -1,0 +1,159 @@
+"""The benchmarks' pictures: where the time of a turn goes, and what both sides of an interruption sounded like."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+
+from .measure import RATE, STEP, STEP_SECONDS
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+PARTS = ("pause", "transcript", "first_token", "first_audio", "held", "line")
+"""The parts of a turn's delay, in their order; together they are the whole."""
+COLOURS = dict(zip(PARTS, ("#9aa5b1", "#4c78a8", "#f2a541", "#e4572e", "#b279a2", "#54a24b"), strict=True))
+ROW_INCHES = 0.17
+
+
+def waterfall(path: Path, turns: Sequence[Mapping[str, Any]], overall: Mapping[str, float | None]) -> None:
+    """Draw a row a turn: its parts one after the other, the delay at the caller's ear as a tick.
+
+    Finished sentences left, hesitations right, each from the quickest to the slowest.
+    """
+    kinds = [
+        ("finished sentences", [turn for turn in turns if not turn["hesitation"]]),
+        ("hesitations (a pause of 0.9 to 1.2 s inside)", [turn for turn in turns if turn["hesitation"]]),
+    ]
+    rows = max(len(found) for _, found in kinds)
+    figure, panels = pyplot.subplots(
+        1, 2, figsize=(17, 2.2 + ROW_INCHES * max(rows, 6)), sharex=True, layout="constrained"
+    )
+    delays = [turn["delay_ms"] or 0 for turn in turns]
+    right = max(1000.0, 1.06 * max([*delays, *(sum(_parts(turn).values()) for turn in turns)], default=0.0))
+    for axes, (title, found) in zip(panels, kinds, strict=True):
+        ordered = sorted(found, key=lambda turn: (turn["delay_ms"] is None, turn["delay_ms"] or 0))
+        axes.set_title(f"{len(found)} {title}", loc="left", fontsize=11, pad=15)
+        _rows(axes, ordered, right)
+        for share, style in (("p50", "--"), ("p95", ":")):
+            if (value := overall.get(share)) is not None:
+                axes.axvline(value, color="black", linestyle=style, linewidth=1, zorder=0)
+                axes.annotate(
+                    f"{share} {value:.0f}", (value, 1), xycoords=("data", "axes fraction"), fontsize=8,
+                    xytext=(2, 2), textcoords="offset points",
+                )  # fmt: skip
+    handles: list[Artist] = [Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in PARTS]
+    handles += [
+        Line2D([], [], color="black", marker="|", linestyle="", markersize=9, markeredgewidth=2),
+        Line2D([], [], color="white", markeredgecolor="black", marker="d", linestyle="", markersize=5),
+        Rectangle((0, 0), 1, 1, color="#fbd5d5"),
+    ]
+    figure.legend(
+        handles,
+        [*(name.replace("_", " ") for name in PARTS), "caller's ear", "turn judged over", "cut off or early"],
+        loc="outside upper center", ncols=len(PARTS) + 3, frameon=False, fontsize=9,
+    )  # fmt: skip
+    figure.supxlabel("milliseconds after the caller's last sound", fontsize=10)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _parts(turn: Mapping[str, Any]) -> dict[str, float]:
+    return {name: max(turn["parts_ms"][name], 0) for name in PARTS if name in turn["parts_ms"]}
+
+
+def _rows(axes: Any, turns: Sequence[Mapping[str, Any]], right: float) -> None:
+    for row, turn in enumerate(turns):
+        if turn["cut_off"] or turn["early"]:
+            axes.axhspan(row - 0.5, row + 0.5, color="#fbd5d5", zorder=0)
+        left = 0.0
+        for name, value in _parts(turn).items():
+            axes.barh(row, value, left=left, height=0.72, color=COLOURS[name])
+            left += value
+        if "endpoint" in turn["parts_ms"]:
+            axes.plot(turn["parts_ms"]["endpoint"], row, "d", color="white", markeredgecolor="black", markersize=4)
+        if turn["delay_ms"] is None:
+            axes.text(right * 0.01, row, "no answer", va="center", fontsize=7, color="#b00020")
+        else:
+            axes.plot([turn["delay_ms"]] * 2, [row - 0.45, row + 0.45], color="black", linewidth=2)
+        note = "cut off" if turn["cut_off"] else "early" if turn["early"] else ""
+        axes.text(right * 0.99, row, note, va="center", ha="right", fontsize=7, color="#b00020")
+    axes.set_yticks(range(len(turns)), [turn["said"][:38] for turn in turns], fontsize=7)
+    axes.set_ylim(len(turns) - 0.4, -0.6)
+    axes.set_xlim(0, right)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+@attrs.frozen
+class Scene:
+    """What an interruption, or a sound that should be none, sounded like on both sides."""
+
+    title: str
+    good: bool
+    said: bytes = attrs.field(repr=False)
+    heard: bytes = attrs.field(repr=False)
+    """Both 8 kHz slin of the whole call."""
+    onset: float
+    """Second of the caller's first sound."""
+    attenuated: float | None
+    stopped: float | None
+    """Milliseconds after the onset."""
+
+
+BEFORE, AFTER = 1.0, 5.0
+COLUMNS = 3
+
+
+def envelopes(path: Path, scenes: Sequence[Scene]) -> None:
+    """Draw a panel a scene: the agent's level upwards, the caller's downwards, and when the agent gave way."""
+    rows = -(-len(scenes) // COLUMNS)
+    figure, panels = pyplot.subplots(
+        rows, COLUMNS, figsize=(17, 0.7 + 1.15 * rows), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, scene in zip(panels.flat, scenes, strict=False):
+        for pcm, sign, colour in ((scene.heard, 1, "#4c78a8"), (scene.said, -1, "#f2a541")):
+            times, level = _envelope(pcm, scene.onset)
+            axes.fill_between(times, 0, sign * level, color=colour, linewidth=0)
+        axes.axvline(0, color="black", linewidth=0.8)
+        if scene.attenuated is not None:
+            axes.axvline(scene.attenuated / 1000, color="#b279a2", linewidth=1.4, linestyle="--")
+        if scene.stopped is not None:
+            axes.axvline(scene.stopped / 1000, color="#d62728", linewidth=1.8)
+        axes.set_title(scene.title, loc="left", fontsize=8, pad=2, color="black" if scene.good else "#b00020")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7)
+    for axes in panels.flat[len(scenes) :]:
+        axes.set_visible(False)
+    panels[0][0].set_xlim(-BEFORE, AFTER)
+    panels[0][0].set_ylim(-1, 1)
+    figure.legend(
+        [
+            Rectangle((0, 0), 1, 1, color="#4c78a8"),
+            Rectangle((0, 0), 1, 1, color="#f2a541"),
+            Line2D([], [], color="black", linewidth=0.8),
+            Line2D([], [], color="#b279a2", linewidth=1.4, linestyle="--"),
+            Line2D([], [], color="#d62728", linewidth=1.8),
+        ],
+        ["agent, as heard", "caller", "caller's onset", "agent attenuated", "agent stopped"],
+        loc="outside upper center", ncols=5, frameon=False, fontsize=9,
+    )  # fmt: skip
+    figure.supxlabel("seconds after the caller's onset; level from -60 to -10 dBFS", fontsize=9)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
+def _envelope(pcm: bytes, onset: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Times from the onset, and levels of 10 ms from 0 (-60 dBFS and below) to 1 (-10 dBFS)."""
+    first = max(round((onset - BEFORE) * RATE), 0)
+    samples = np.frombuffer(pcm, "<i2").astype(np.float64)[first : round((onset + AFTER) * RATE)]
+    steps = samples[: len(samples) // (2 * STEP) * 2 * STEP].reshape(-1, 2 * STEP)
+    level = 10 * np.log10(np.mean(steps**2, axis=1) / 32768**2 + 1e-9)
+    times = first / RATE - onset + np.arange(len(steps)) * 2 * STEP_SECONDS
+    return np.asarray(times), np.asarray(np.clip((level + 60) / 50, 0, 1))
