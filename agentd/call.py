@@ -47,16 +47,10 @@ from agentd.audio.echo import EchoGuard
 from agentd.audiosocket.connection import LineFormat
 from agentd.call_events import (
     AgentFailed,
-    AsideStarted,
     CallerHungUp,
     Connected,
     DigitPressed,
     Left,
-    MediaFailed,
-    PlaybackFinished,
-    PlaybackStarted,
-    ProtectionBegan,
-    ProtectionEnded,
     ShutdownDue,
 )
 from agentd.commands import (
@@ -83,9 +77,10 @@ from agentd.leg import LegKind, MediaSource
 from agentd.liveness import Liveness, LivenessTimes
 from agentd.media import CallerMedia
 from agentd.metrics import Metrics
-from agentd.playback.contract import Announcement, PlaybackListener
+from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
 from agentd.playout import PlayoutBuffer
+from agentd.voice import AgentVoice
 
 log = structlog.get_logger("agentd.call")
 
@@ -166,20 +161,27 @@ class Call:
     _echo: EchoGuard = attrs.field(init=False)
     _session: AgentSession | None = attrs.field(default=None, init=False)
     _leaving: bool = attrs.field(default=False, init=False)
-    _playing: int = attrs.field(default=0, init=False)
-    _protected: bool = attrs.field(default=False, init=False)
-    _quiet: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
     _inbox_send: trio.MemorySendChannel[object] = attrs.field(init=False, repr=False)
     _inbox: trio.MemoryReceiveChannel[object] = attrs.field(init=False, repr=False)
     _overflow: deque[object] = attrs.field(factory=deque, init=False)
+    _voice: AgentVoice = attrs.field(init=False)
     _media: CallerMedia = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._inbox_send, self._inbox = trio.open_memory_channel(INBOX)
         self.playout = PlayoutBuffer(overran=self.metrics.playout_overruns.inc)
         self._figures = CallFigures(self.metrics)
+        self._voice = AgentVoice(
+            self.playout,
+            self.playback,
+            self.history,
+            self._figures,
+            self.settings.uninterruptible,
+            self.settings.log_transcripts,
+            tell=self._post,
+        )
         self._liveness = Liveness(self.settings.liveness)
         self._echo = EchoGuard(self.info.rate)
         self._media = CallerMedia(
@@ -197,7 +199,6 @@ class Call:
             fall_back=self.playback.fall_back,
             line_moves=self.line_moves,
         )
-        self._quiet.set()
 
     async def run(self) -> Result:
         """Serve the call to its end; gives the result that AGENTD_RESULT was set to.
@@ -208,7 +209,7 @@ class Call:
             nursery.start_soon(self._follow_channel)
             nursery.start_soon(self._media.keep)
             nursery.start_soon(self._keep_session)
-            nursery.start_soon(self._speak)
+            nursery.start_soon(self._voice.run)
             nursery.start_soon(self._keep_time)
             await self._converse(nursery)
             nursery.cancel_scope.cancel()
@@ -301,9 +302,7 @@ class Call:
         log.info("leaving", result=str(command.result), detail=command.detail)
         if command.finish:
             with trio.move_on_after(FINISH_DEADLINE):
-                while self._playing or not self.playout.empty:
-                    await self._quiet.wait()
-                    await trio.sleep(0.01)
+                await self._voice.finish()
         else:
             self.playout.close()
             await self.playback.stop()
@@ -374,7 +373,7 @@ class Call:
             with trio.fail_after(SESSION_DEADLINE) as opening:
                 async with self.agent.open(self.info, self.history, self.playout) as session:
                     opening.deadline = math.inf
-                    self._session = session
+                    self._session = self._voice.session = session
                     self._connect()
                     async for event in session.events:
                         self._on_session_event(event)
@@ -386,7 +385,7 @@ class Call:
         except ProviderError as error:
             self._post(AgentFailed(str(error)) if self._session is None else Ended(str(error)))
         finally:
-            self._session = None
+            self._session = self._voice.session = None
 
     def _on_session_event(self, event: object) -> None:
         """What the conversation machine has no use for: figures and logs."""
@@ -402,50 +401,3 @@ class Call:
     async def _say(self, text: str) -> None:
         if self._session is not None:
             await self._session.say(text)
-
-    # --- the agent's voice
-
-    async def _speak(self) -> None:
-        """Play the agent's utterances, one after the other."""
-        while True:
-            stream = await self.playout.next_utterance()
-            self._playing, self._quiet = stream.utterance, trio.Event()
-            listener = PlaybackListener(partial(self._utterance_began, stream.utterance), self._segment_began)
-            try:
-                heard = await self.playback.play(stream, listener)
-            except PlaybackError as error:
-                log.error("playback failed", error=str(error))
-                self._post(MediaFailed(str(error)))
-                return
-            finally:
-                self._playing = 0
-                self._quiet.set()
-            self._protect(False)
-            self.history.agent_heard(stream.utterance, heard.text, heard.generated)
-            if self._session is not None:
-                self._session.heard(stream.utterance, heard.milliseconds, heard.completed)
-            log.info(
-                "utterance heard",
-                utterance=stream.utterance,
-                heard_ms=heard.milliseconds,
-                completed=heard.completed,
-            )
-            if not heard.completed and self.settings.log_transcripts:
-                log.info("utterance was cut", utterance=stream.utterance, heard=heard.text, generated=heard.generated)
-            self._post(PlaybackFinished(stream.utterance, idle=self.playout.empty))
-
-    def _utterance_began(self, utterance: int) -> None:
-        self.history.agent_speaks(utterance)
-        if self._session is not None:
-            self._session.started(utterance)
-        self._figures.began(utterance)
-        aside = self._figures.is_aside(utterance)
-        self._post(AsideStarted(utterance) if aside else PlaybackStarted(utterance))
-
-    def _segment_began(self, text: str) -> None:
-        self._protect(any(protected in text for protected in self.settings.uninterruptible))
-
-    def _protect(self, protected: bool) -> None:
-        if protected != self._protected:
-            self._protected = protected
-            self._post(ProtectionBegan() if protected else ProtectionEnded())

@@ -1,8 +1,8 @@
-"""How long a caller's pause may last before the turn is over: the words so far, how they sounded, the caller's habit.
+"""How long a caller's pause may last before the turn is over: by the words so far, their sound, the caller's habit.
 Pure.
 
-Three cues, each wrong too often alone. `words_complete` reads how the words end; Smart Turn hears the melody; and who
-has paused within a turn before will do so again. A silence shorter than what they ask for belongs to the turn.
+Each cue alone is wrong too often. `words_complete` reads how the words end; Smart Turn hears their melody; a language
+model knows whether a sentence ends after them; and who has paused within a turn before will do so again.
 """
 
 import math
@@ -14,36 +14,52 @@ import attrs
 NEUTRAL = 0.5
 """What the words say when they say nothing."""
 
-_FILLERS = frozenset("uh um uhm erm er ah eh hm hmm mm well so like okay".split())
+_FILLERS = frozenset("uh um uhm erm er ah eh hm hmm mm well so like".split())  # noqa: SIM905
 _NEVER_LAST = frozenset(
-    # Articles, possessives, conjunctions, and the prepositions that do not end a question either.
-    """a an the my your our their its and or but because although unless whether if than
-    of at from into onto between among during per via toward towards without as
-    every each very quite rather extremely i we they he she
-    i'm you're we're they're he's she's it's that's there's what's who's where's
-    i'll you'll we'll they'll i've you've we've they've i'd you'd we'd they'd""".split()
+    """a an the my our your their its every each very quite rather extremely
+    and or but because although unless whether if than as of at from into onto between among during per via toward
+    towards without
+    i we they he she i'm you're we're they're he's she's it's that's there's what's who's where's i'll you'll we'll
+    they'll i've you've we've they've i'd you'd we'd they'd""".split()
 )
+"""Articles, possessives, intensifiers; conjunctions and prepositions that end no question; subjects."""
 _RARELY_LAST = frozenset(
     """to for with in on by about through until while when where which that this these those some any another other
-    is are was were am be been being has have had will would could should shall may might must do does did can cannot
-    not just only currently now also even still please want need would like let's want get tell say give make put
-    find take send bring try press enter no his more most""".split()
+    no his more most is are was were am be been being has have had will would could should shall may might must do does
+    did can cannot not just only currently even please want need like let's get tell say give make put find take
+    send bring try press enter called""".split()
 )
+"""Particles, determiners, auxiliaries, and verbs that want an object: they end a turn now and then."""
 _QUESTION = re.compile(r"^(?:\w+ )?(?:who|whom|whose|what|which|where|when|why|how)\b")
 _SHORT_ANSWER = re.compile(
     r"^(?:(?:yes|yeah|no|nope|sure|okay|well|i think|i hope|i guess|i'm sure) )*"
-    r"(?:i|you|we|they|he|she|it|that|this|there) (?:\w+ )?"
-    r"(?:is|are|was|were|am|has|have|had|will|would|could|should|do|does|did|can|cannot|might|must)$"
+    r"(?:i|you|we|they|he|she|it|that|this|there) (?:sure |really |certainly )?"
+    r"(?:is|are|was|were|am|has|have|had|will|would|could|should|do|does|did|can|cannot|might|must)(?: not)?$"
 )
-_NUMBERS = "zero oh one two three four five six seven eight nine double".split()
-_DIGITS = re.compile(rf"^(?:\d[\d-]*|{'|'.join(_NUMBERS)})$")
-_SPELT_OUT = 7
-"""Digits from which on a number may be complete: the shortest telephone numbers with a subscriber's own part."""
+_DIGIT = re.compile(r"^(?:\d[\d-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|double)$")
+_WHOLE_NUMBER = 7
+"""Digits from which on a number may be complete: a telephone number without its area code."""
+
+_SMART_WEIGHT, _SMART_AT = 0.68, -0.5
+_WORDS_WEIGHT, _WORDS_WEIGHT_ALONE = 0.55, 1.0
+_SENTENCE_WEIGHT, _SENTENCE_AT, _SENTENCE_FLOOR = 1.0, math.log(0.1), 0.003
+_BIAS = -0.2
+"""Of a logistic regression over recorded turns, complete and held up (`python -m tests.lab.bench_turns`). `_AT` is
+where a cue says nothing; the model's small probabilities carry its knowledge, so it counts by their logarithm."""
+_SMART_UNKNOWN = 0.8
+_SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 3.5, 1.2, 0.4, -6.0
+"""Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`."""
+_HABIT_LOG_ODDS, _HABIT_MOST = 0.4, 3
+_HABIT_MARGIN = 1.25
 
 
 @attrs.frozen
 class PatienceSettings:
-    """Silences in ms. `stop_ms` ends a turn that is surely complete, `max_silence_ms` any."""
+    """How long a silence may last within a turn, in ms, each at least as long as the one before.
+
+    `stop_ms` where the turn is surely complete, `unsure_ms` where it likely is, `hesitation_ms` where it likely is
+    not; `max_silence_ms` ends any turn.
+    """
 
     stop_ms: float = 200.0
     unsure_ms: float = 600.0
@@ -52,52 +68,84 @@ class PatienceSettings:
 
 
 def words_complete(text: str, language: str = "en") -> float:
-    """How complete the words of a turn look by how they end, 0 to 1; `NEUTRAL` where nothing can be said."""
+    """How complete the words of a turn look by how they end, 0 to 1; `NEUTRAL` where nothing can be said.
+
+    Punctuation is not read: speech engines put a full stop after anything.
+    """
     words = re.findall(r"[\w'-]+", text.lower())
     if not words or not language.lower().startswith("en"):
         return NEUTRAL
-    last = words[-1]
-    line = " ".join(words)
-    if last in _FILLERS and len(words) > 1:
-        return 0.03
+    last, line = words[-1], " ".join(words)
     if _SHORT_ANSWER.match(line):
         return 0.7
+    if last in _FILLERS:
+        return 0.03
     if last in _NEVER_LAST:
         return 0.05
-    digits = _digits_at_the_end(words)
-    if digits > 1:
-        return 0.2 if digits < _SPELT_OUT else 0.6
-    if last in _RARELY_LAST:
+    if (digits := _digits_at_the_end(words)) > 1:
+        return 0.2 if digits < _WHOLE_NUMBER else 0.6
+    if last in _RARELY_LAST and len(words) > 1:
         return NEUTRAL if _QUESTION.match(line) else 0.15
     return 0.7
 
 
 def silence_needed(
-    smart: float | None, words: float | None, pauses: Sequence[float], settings: PatienceSettings
+    smart: float | None,
+    words: float | None,
+    pauses: Sequence[float],
+    settings: PatienceSettings,
+    *,
+    sentence: float | None = None,
 ) -> float:
-    """The ms of silence after which the turn counts as over; less, the more complete it looks and sounds.
+    """The ms of silence after which the turn counts as over; never more when a cue says "complete" more clearly.
 
     Args:
-        smart: Smart Turn's probability that the turn is complete; None if it is not known (yet).
-        words: what `words_complete` says; None if they are not known (yet).
+        smart: Smart Turn's probability that the turn is complete, heard right at the pause (once silence has gone on
+            for some 200 ms it says "complete" of anything); None if not known.
+        words: what `words_complete` says; None if not known.
         pauses: this caller's earlier pauses within turns, in ms.
         settings: how patient to be.
+        sentence: a language model's probability that a sentence ends after the words; None if not known.
     """
-    complete = 0.6 * (NEUTRAL if smart is None else smart) + 0.4 * (NEUTRAL if words is None else words)
-    longest = max([settings.hesitation_ms, *(1.2 * pause for pause in pauses)])
-    needed = settings.stop_ms + (longest - settings.stop_ms) * (1 - complete)
-    return min(needed, settings.max_silence_ms)
+    long = sum(pause > settings.unsure_ms for pause in pauses)
+    complete = (
+        _BIAS
+        + _SMART_WEIGHT * (_log_odds(_SMART_UNKNOWN if smart is None else smart) - _SMART_AT)
+        + (_WORDS_WEIGHT_ALONE if sentence is None else _WORDS_WEIGHT) * _log_odds(NEUTRAL if words is None else words)
+        + (0.0 if sentence is None else _SENTENCE_WEIGHT * (math.log(sentence + _SENTENCE_FLOOR) - _SENTENCE_AT))
+        - _HABIT_LOG_ODDS * min(long, _HABIT_MOST)
+    )
+    hesitation_ms = max([settings.hesitation_ms, *(_HABIT_MARGIN * pause for pause in pauses)])
+    steps = (
+        (_SURE, settings.stop_ms),
+        (_UNSURE, settings.unsure_ms),
+        (_DOUBTFUL, hesitation_ms),
+        (_BROKEN_OFF, max(hesitation_ms, settings.max_silence_ms)),
+    )
+    return min(_between(complete, steps), settings.max_silence_ms)
+
+
+def _between(value: float, steps: Sequence[tuple[float, float]]) -> float:
+    """Straight lines through `steps`, which fall in the first and rise in the second number."""
+    upper, needed = steps[0]
+    if value >= upper:
+        return needed
+    for lower, more in steps[1:]:
+        if value >= lower:
+            return needed + (more - needed) * (upper - value) / (upper - lower)
+        upper, needed = lower, more
+    return needed
 
 
 def _digits_at_the_end(words: Sequence[str]) -> int:
     count = 0
     for word in reversed(words):
-        if not _DIGITS.match(word):
+        if not _DIGIT.match(word):
             break
         count += max(1, sum(letter.isdigit() for letter in word))
     return count
 
 
-def _logit(probability: float) -> float:
-    bounded = min(max(probability, 0.001), 0.999)
+def _log_odds(probability: float) -> float:
+    bounded = min(max(probability, 0.01), 0.99)
     return math.log(bounded / (1 - bounded))

@@ -1,13 +1,12 @@
 """Telling the agent's own words, as they come back over the line, from a caller who speaks.
 
-What the caller's side sends is compared with what was written to the caller: the normalised cross-correlation at every
-delay up to half a second (G. Clifford Carter, Coherence and Time Delay Estimation, 1987). Its square is the share of
-the caller's energy that a delayed and attenuated copy of the agent's voice explains: near 1 for an echo alone, a half
-where the caller speaks as loudly as the echo, little for anything else. Both signals are differentiated first, so
-that the low harmonics that all voices share do not decide.
+What comes from the caller is compared with what was written to the caller: the normalised cross-correlation at every
+delay up to half a second. Its square is the share of the caller's energy that a delayed and attenuated copy of the
+agent's voice explains: near 1 for an echo alone, a half where the caller speaks as loudly as the echo, little for
+anything else. Where some is explained, but not enough, the echo's path is taken to be a few milliseconds of delays and
+fitted (a hybrid, or a loudspeaker in a room). Both signals are differentiated first, so that the low harmonics that
+all voices share do not decide.
 """
-
-from collections import deque
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +24,11 @@ FLOOR_DBFS = -50.0
 EXPLAINED = 0.7
 """Share of the caller's energy that must be explained: a correlation of 0.84."""
 WORTH_FITTING = 0.1
+"""Share that the best single delay must explain before a path is fitted around it."""
 TAPS = 32
+"""Delays of a fitted path: 4 ms."""
 TAPS_BEFORE = 8
+"""How many of them are shorter than the best single delay."""
 _RATE = 8000
 _SLACK_MS = 2 * FRAME_MS  # the two directions are not counted in step
 
@@ -34,7 +36,7 @@ _SLACK_MS = 2 * FRAME_MS  # the two directions are not counted in step
 class EchoGuard:
     """One call's comparison of what is written to the caller with what comes back.
 
-    Both are frames of 20 ms of slin at `rate` Hz, 8000 or a multiple of it. Judging a frame costs about 0.3 ms where
+    Both are slin at `rate` Hz, 8000 or a multiple of it; what is written comes in frames of 20 ms. Judging a frame costs about 0.2 ms where
     the agent has been speaking and the caller's frame is not quiet, and nothing otherwise.
 
     Raises:
@@ -46,32 +48,40 @@ class EchoGuard:
             raise ValueError(f"expected a multiple of {_RATE} Hz, got {rate}: frames are judged at {_RATE} Hz")
         self._step = rate // _RATE
         self._silence = bytes(rate * FRAME_MS // 1000 * 2)
-        frames = WINDOW_MS // FRAME_MS
-        self._caller: deque[bytes] = deque([self._silence] * frames, maxlen=frames)
-        frames += (LONGEST_DELAY_MS + _SLACK_MS) // FRAME_MS
-        self._agent: deque[bytes] = deque([self._silence] * frames, maxlen=frames)
+        self._caller = bytearray(rate * WINDOW_MS // 1000 * 2)
+        self._agent = bytearray(rate * (WINDOW_MS + LONGEST_DELAY_MS + _SLACK_MS) // 1000 * 2)
         self._since_spoken = MEMORY_MS
         """ms since the agent's last word, and no more than `MEMORY_MS`."""
 
     def spoke(self, frame: bytes | None) -> None:
         """Take note of a frame that was written to the caller; None is silence."""
-        self._agent.append(self._silence if frame is None else frame)
+        _shift_in(self._agent, self._silence if frame is None else frame)
         if frame is None or frame == self._silence:
             self._since_spoken = min(self._since_spoken + FRAME_MS, MEMORY_MS)
         else:
             self._since_spoken = 0
 
     def is_echo(self, frame: bytes) -> bool:
-        """Take the caller's next frame; true when the last 200 ms up to it are the agent's own words."""
-        self._caller.append(frame)
+        """Take what came next from the caller; true when the last 200 ms up to it are the agent's own words.
+
+        Raises ValueError for an odd number of bytes.
+        """
+        _shift_in(self._caller, frame)
         if self._since_spoken >= MEMORY_MS or rms_dbfs(frame) < FLOOR_DBFS:
             return False
         return _explained(self._samples(self._caller), self._samples(self._agent)) >= EXPLAINED
 
-    def _samples(self, frames: deque[bytes]) -> npt.NDArray[np.float64]:
-        """What some frames hold, at 8 kHz and differentiated."""
-        samples = np.frombuffer(b"".join(frames), "<i2").astype(np.float64)
+    def _samples(self, pcm: bytearray) -> npt.NDArray[np.float64]:
+        """slin at 8 kHz and differentiated."""
+        samples = np.frombuffer(bytes(pcm), "<i2").astype(np.float64)
         return np.diff(samples.reshape(-1, self._step).mean(axis=1))
+
+
+def _shift_in(memory: bytearray, frame: bytes) -> None:
+    """Append a frame and forget as much."""
+    kept = len(memory)
+    memory += frame
+    del memory[:-kept]
 
 
 def _explained(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import trio
 
+from agentd.audio.level import FLOOR_DBFS, rms_dbfs
 from agentd.errors import ProviderUnavailable
 
 WINDOW_MS = 32
@@ -26,6 +27,11 @@ GATE_MODE = 1
 WARM_UP_WINDOWS = 3
 """Windows from before the gate opened that Silero hears first: it knows speech by what led to it."""
 HOLD_WINDOWS = 12
+FADED_DB = 30.0
+"""A window that is so much weaker than the caller's speech is silence: Silero goes on for 80 to 200 ms after the last
+sound (measured on recorded prompts), which the caller would have to wait longer for every answer."""
+REFERENCE_FALL_DB = 0.1
+"""What the level of the caller's speech is taken to sink by in a window of speech; a louder one raises it."""
 RATES = (8000, 16000)
 CONTEXT_MS = 4
 STATE_SHAPE = (2, 1, 128)
@@ -46,6 +52,7 @@ class VoiceActivity:
     _open_for: int = attrs.field(default=0, init=False)
     _state: npt.NDArray[np.float32] = attrs.field(init=False)
     _context: npt.NDArray[np.float32] = attrs.field(init=False)
+    _reference_dbfs: float = attrs.field(default=FLOOR_DBFS, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._state = np.zeros(STATE_SHAPE, dtype=np.float32)
@@ -74,7 +81,10 @@ class VoiceActivity:
         self._open_for -= 1
         while self._skipped:
             self._run(self._skipped.popleft())
-        return self._run(window)
+        probability, level = self._run(window), rms_dbfs(window)
+        if probability >= 0.5:
+            self._reference_dbfs = max(level, self._reference_dbfs - REFERENCE_FALL_DB)
+        return 0.0 if level < self._reference_dbfs - FADED_DB else probability
 
     def _run(self, window: bytes) -> float:
         """One step of the network: the window with the last 4 ms before it, and its own state."""

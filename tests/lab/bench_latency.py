@@ -37,6 +37,7 @@ from .speech import human_prompts, silence
 from .turn_set import TurnSample, complete_turns, hesitations
 from .turn_taking import Reaction, Spoken, react
 
+RATE = 8000
 TURNS_PER_CALL = 6
 # Nothing but answers may be heard: no filler, no check-in.
 AGENT = """[agents.default]
@@ -48,6 +49,9 @@ QUIET = 1.0
 QUIET_AFTER_CUT_OFF = 4.0
 """The same where a reply was heard already: the one to the whole turn may be still to come."""
 POLL = 0.25
+
+Turn = dict[str, Any]
+"""A turn as the report lists it."""
 
 
 @attrs.frozen
@@ -67,24 +71,31 @@ async def speak_turn(call: Call, sample: TurnSample) -> Spoken:
     return Spoken(Span(sent.start + sound.start, sent.start + sound.end), pause)
 
 
-async def answer_over(call: Call, spoken: Spoken) -> None:
-    """Wait until the turn's answer was heard to its end, at most ANSWER_SECONDS for its beginning."""
-    begun = spoken.span.end + ANSWER_SECONDS
+async def answer_over(call: Call, daemon: Daemon, spoken: Spoken) -> None:
+    """Wait until the turn's answer was heard to its end; for at most ANSWER_SECONDS if none begins."""
+    start, end = spoken.span.start, spoken.span.end
     while not call.ended.is_set():
         await trio.sleep(POLL)
-        start = spoken.span.start
-        heard = speech_spans(call.heard[int(start * 8000) * 2 :], join_seconds=QUIET)
-        interrupted = bool(heard) and start + heard[0].start < spoken.span.end
-        quiet = QUIET_AFTER_CUT_OFF if interrupted else QUIET
-        if heard and call.now - start - heard[-1].end >= quiet and start + heard[-1].end > spoken.span.end:
+        heard = speech_spans(call.heard[int(start * RATE) * 2 :], join_seconds=QUIET)
+        last_sound = start + heard[-1].end if heard else start
+        interrupted = bool(heard) and start + heard[0].start < end
+        quiet = call.now - last_sound >= (QUIET_AFTER_CUT_OFF if interrupted else QUIET)
+        if quiet and last_sound > end and not preparing(daemon):
             return
-        if call.now > begun and (not heard or call.now - start - heard[-1].end >= quiet):
+        if quiet and call.now > end + ANSWER_SECONDS:
             return
 
 
-async def one_call(pbx: PrivateAsterisk, daemon: Daemon, samples: Sequence[TurnSample], offset: float) -> list[Any]:
-    """A call with a few turns; gives the turns that it had as the report lists them."""
+def preparing(daemon: Daemon) -> bool:
+    """Whether the daemon's log says that more is about to be heard."""
+    state = next((line["state"] for line in reversed(daemon.lines) if line.get("event") == "state"), "")
+    return str(state).lower() in ("processing", "speaking")
+
+
+async def one_call(pbx: PrivateAsterisk, daemon: Daemon, samples: Sequence[TurnSample], offset: float) -> list[Turn]:
+    """A call with a few turns; gives them as the report lists them. One that ends the call is its last."""
     takes: list[Take] = []
+    failure = ""
     async with SipCaller().call(pbx.sip_uri("7000")) as call:
         try:
             await listen(call, 0.0, quiet=QUIET)
@@ -92,19 +103,23 @@ async def one_call(pbx: PrivateAsterisk, daemon: Daemon, samples: Sequence[TurnS
                 since = len(daemon.lines)
                 await call.play(silence(0.1))
                 spoken = await speak_turn(call, sample)
-                await answer_over(call, spoken)
+                await answer_over(call, daemon, spoken)
                 takes.append(Take(sample, spoken, daemon.lines[since:]))
+                if call.ended.is_set():
+                    break
         except (CallEnded, NothingHeard) as error:
-            print(f"  the call went no further after {len(takes)} turns: {error}", flush=True)
+            failure = str(error)
         await call.hangup()
     heard = speech_spans(call.heard)
-    ends = [take.spoken.span.start for take in takes[1:]] + [float("inf")]
-    return [
-        turn_of(take, react(take.spoken, heard, until, offset)) for take, until in zip(takes, ends, strict=bool(takes))
-    ]
+    untils = [*(take.spoken.span.start for take in takes[1:]), float("inf")][: len(takes)]
+    turns = [turn_of(take, react(take.spoken, heard, until, offset)) for take, until in zip(takes, untils, strict=True)]
+    if failure:
+        lost = Take(samples[len(takes)], Spoken(Span(0, 0)), [])
+        turns.append({**turn_of(lost, Reaction(None, None, cut_off=False, early=False)), "failure": failure})
+    return turns
 
 
-def turn_of(take: Take, reaction: Reaction) -> dict[str, Any]:
+def turn_of(take: Take, reaction: Reaction) -> Turn:
     """A turn as the report lists it; without an answer in the daemon's log, what was heard was none."""
     answers = [line for line in take.lines if line.get("event") == "answer"]
     answered = reaction.delay is not None and bool(answers)
@@ -121,11 +136,12 @@ def turn_of(take: Take, reaction: Reaction) -> dict[str, Any]:
     }
 
 
-def show(turn: dict[str, Any]) -> str:
+def show(turn: Turn) -> str:
     """A turn on one line."""
     delay = "no answer" if turn["delay_ms"] is None else f"{turn['delay_ms']:6d} ms"
     what = "cut off" if turn["cut_off"] else "early" if turn["early"] else "held up" if turn["hesitation"] else ""
     parts = " ".join(f"{name} {turn['parts_ms'][name]}" for name in PARTS if name in turn["parts_ms"])
+    parts = turn.get("failure", parts)
     return f"  {delay:>9}  {what:7}  {turn['said'][:44]:44}  {parts}"
 
 
@@ -135,7 +151,7 @@ def mixed(complete: Sequence[TurnSample], held_up: Sequence[TurnSample]) -> list
     return [sample for pair in pairs for sample in pair if sample is not None]
 
 
-def summary(turns: Sequence[dict[str, Any]], offset: float, metrics: str) -> dict[str, Any]:
+def summary(turns: Sequence[Turn], offset: float, metrics: str) -> dict[str, Any]:
     """The report on all turns."""
     clean = [turn for turn in turns if turn["delay_ms"] is not None and not turn["cut_off"] and not turn["early"]]
     apart = [turn for turn in turns if turn["delay_ms"] is not None and (turn["cut_off"] or turn["early"])]
@@ -172,16 +188,13 @@ async def run(complete: int, held_up: int) -> int:
     prompts = human_prompts(prefix)
     samples = mixed(complete_turns(prompts, complete), hesitations(prompts, held_up))
     conditions = Conditions.now()
-    turns: list[dict[str, Any]] = []
+    turns: list[Turn] = []
     async with PrivateAsterisk(prefix, extra_dialplan=ECHO_DIALPLAN) as pbx:
         async with run_daemon(write_config(OUT / "agent.toml", pbx, agents=AGENT), environment(pbx)) as daemon:
             offset = await echo_offset(pbx, samples[0].pcm)
-            print(f"Echo() offset {offset * 1000:.1f} ms; {len(samples)} turns, one call at a time")
+            print(f"Echo() offset {offset * 1000:.1f} ms; {len(samples)} turns, one call at a time", flush=True)
             while len(turns) < len(samples):
                 had = await one_call(pbx, daemon, samples[len(turns) : len(turns) + TURNS_PER_CALL], offset)
-                if not had:  # the turn that ended the call has no answer; the next call goes on after it
-                    sample = samples[len(turns)]
-                    had = [turn_of(Take(sample, Spoken(Span(0, 0)), []), Reaction(None, None, False, False))]
                 for number, turn in enumerate(had, len(turns) + 1):
                     print(f"{number:3d}/{len(samples)}{show(turn)}", flush=True)
                 turns += had
@@ -194,9 +207,8 @@ async def run(complete: int, held_up: int) -> int:
         print(f"{name[:-3].replace('_', ' '):28} {in_words(report[name])}")
     for name, values in report["parts_ms"].items():
         print(f"  {name.replace('_', ' '):26} {in_words(values)}")
-    print(
-        f"cut off: {report['cut_off']} of {report['hesitations']} hesitations; early: {report['answered_before_the_end']}"
-    )
+    print(f"cut off: {report['cut_off']} of {report['hesitations']} hesitations")
+    print(f"answered before the end of the sentence: {report['answered_before_the_end']}")
     print(f"answered: {report['answered']} of {len(turns)}; {conditions}\nwritten to {path} and latency.png")
     return 0 if report["answered"] >= 0.9 * len(turns) else 1
 

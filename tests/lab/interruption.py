@@ -145,7 +145,8 @@ def judge(utterance: bytes, heard: bytes, onset: float, until: float, offset: fl
     first = onset + offset
     stops = [
         span
-        for span in silences(heard[: round((until + offset) * RATE) * 2])
+        for silence in silences(heard[: round((until + offset) * RATE) * 2])
+        for span in _without_sound(track, silence)
         if span.end > first and not _own_pause(track, span)
     ]
     final = [span for span in stops if track.went_on_until <= span.end]
@@ -154,9 +155,9 @@ def judge(utterance: bytes, heard: bytes, onset: float, until: float, offset: fl
     resumed = not final if stops else track.went_on_until >= until + offset - 2 * STOP_SECONDS
     attenuated = track.attenuated_at(first, stop if stop is not None else until + offset)
     return Outcome(
-        None if stop is None else round((stop - first) * 1000, 1),
+        None if stop is None else round(float(stop - first) * 1000, 1),
         resumed,
-        None if attenuated is None else round((attenuated - first) * 1000, 1),
+        None if attenuated is None else round(float(attenuated - first) * 1000, 1),
         round(track.lost_ms(first, until + offset), 1),
     )
 
@@ -165,6 +166,18 @@ def sounds_at(utterance: bytes, second: float, ahead: float = 0.6) -> bool:
     """Whether the utterance has sound then, and goes on without a pause for `ahead` seconds."""
     piece = utterance[round(second * RATE) * 2 : round((second + ahead) * RATE) * 2]
     return not silences(piece, shortest=0.1) and len(piece) >= round(ahead * RATE) * 2
+
+
+def _without_sound(track: Track, silence: Span) -> Iterator[Span]:
+    """The parts of a silence in which not even very quiet speech of the utterance is left: that is attenuated."""
+    first, last = round(silence.start / FRAME_SECONDS), round(silence.end / FRAME_SECONDS)
+    for start, end in _runs(track.place[first:last] < 0):
+        span = Span(
+            silence.start if start == 0 else (first + start) * FRAME_SECONDS,
+            silence.end if first + end == last else (first + end) * FRAME_SECONDS,
+        )
+        if span.end - span.start >= STOP_SECONDS - FRAME_SECONDS:
+            yield span
 
 
 def _own_pause(track: Track, silence: Span) -> bool:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import matplotlib
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from .measure import RATE, STEP, STEP_SECONDS
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 PARTS = ("pause", "transcript", "first_token", "first_audio", "held", "line")
 """The parts of a turn's delay, in their order; together they are the whole."""
@@ -30,9 +30,8 @@ def waterfall(path: Path, turns: Sequence[Mapping[str, Any]], overall: Mapping[s
         ("hesitations (a pause of 0.9 to 1.2 s inside)", [turn for turn in turns if turn["hesitation"]]),
     ]
     rows = max(len(found) for _, found in kinds)
-    figure, panels = pyplot.subplots(
-        1, 2, figsize=(17, 2.2 + ROW_INCHES * max(rows, 6)), sharex=True, layout="constrained"
-    )
+    figure = Figure(figsize=(17, 2.2 + ROW_INCHES * max(rows, 6)), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True)
     delays = [turn["delay_ms"] or 0 for turn in turns]
     right = max(1000.0, 1.06 * max([*delays, *(sum(_parts(turn).values()) for turn in turns)], default=0.0))
     for axes, (title, found) in zip(panels, kinds, strict=True):
@@ -59,7 +58,6 @@ def waterfall(path: Path, turns: Sequence[Mapping[str, Any]], overall: Mapping[s
     )  # fmt: skip
     figure.supxlabel("milliseconds after the caller's last sound", fontsize=10)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
 
 
 def _parts(turn: Mapping[str, Any]) -> dict[str, float]:
@@ -113,9 +111,8 @@ COLUMNS = 3
 def envelopes(path: Path, scenes: Sequence[Scene]) -> None:
     """Draw a panel a scene: the agent's level upwards, the caller's downwards, and when the agent gave way."""
     rows = -(-len(scenes) // COLUMNS)
-    figure, panels = pyplot.subplots(
-        rows, COLUMNS, figsize=(17, 0.7 + 1.15 * rows), sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(17, 0.7 + 1.15 * rows), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
     for axes, scene in zip(panels.flat, scenes, strict=False):
         for pcm, sign, colour in ((scene.heard, 1, "#4c78a8"), (scene.said, -1, "#f2a541")):
             times, level = _envelope(pcm, scene.onset)
@@ -146,7 +143,6 @@ def envelopes(path: Path, scenes: Sequence[Scene]) -> None:
     )  # fmt: skip
     figure.supxlabel("seconds after the caller's onset; level from -60 to -10 dBFS", fontsize=9)
     figure.savefig(path, dpi=100)
-    pyplot.close(figure)
 
 
 def _envelope(pcm: bytes, onset: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -29,7 +29,7 @@ async def tell_stories() -> AsyncIterator[str]:
     """Serve on a free port of 127.0.0.1 for as long as the block is entered; gives the base URL."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, _serve, [listener])
+        await nursery.start(trio.serve_listeners, _serve, [listener])
         yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
         nursery.cancel_scope.cancel()
 

@@ -22,6 +22,7 @@ from agentd.playback import file as playback_module
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.file import FilePlayback, MediaDirectory
 from agentd.playback.heard import words_heard
+from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
 from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 
@@ -443,6 +444,41 @@ async def test_a_file_cannot_be_played_more_quietly(studio: Studio) -> None:
         await studio.playback.attenuate()
         assert studio.asterisk.asked() == requests
         studio.ended(0)
+
+
+# --- taking over from streaming
+
+
+async def test_what_streaming_left_is_played_by_files(studio: Studio) -> None:
+    streaming = StreamPlayback(8000, studio.playback.metrics)
+    await studio.utter("one two three four five", "six", seconds=1.0)
+    listener = PlaybackListener(lambda: None, studio.begun.append)
+    streamed: list[Heard] = []
+
+    async def stream() -> None:
+        streamed.append(await streaming.play(await studio.playout.next_utterance(), listener))
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream)
+            await studio.until(lambda: streaming.next_frame() or studio.begun)
+            for _ in range(24):
+                streaming.next_frame()
+            rest = streaming.hand_over()
+            assert rest is not None
+        async with trio.open_nursery() as nursery:
+
+            async def take_over() -> None:
+                studio.heard = await studio.playback.play(rest, listener)
+
+            nursery.start_soon(take_over)
+            await studio.until_asked(2)
+            sizes = [len(studio.file_of(number).read_bytes()) for number in range(2)]
+            studio.ended(0)
+            studio.ended(1)
+    assert sum(sizes) == 2 * 16000 - 320 * (streamed[0].milliseconds // 20)
+    assert studio.heard is not None
+    assert f"{streamed[0].text} {studio.heard.text}" == "one two three four five six"
 
 
 # --- cancellation and failures

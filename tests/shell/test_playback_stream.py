@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from agentd.agent import Audio, Chunk, SegmentEnd, SegmentStart, UtteranceEnd
@@ -331,6 +333,27 @@ async def test_a_pause_that_nothing_of_was_heard_changes_nothing() -> None:
         await line.playback.restore()
         await line.listen(5)
     assert b"".join(frame or b"" for frame in line.frames) == spoken
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(["listen", "listen", "attenuate", "pause", "restore"]), max_size=40))
+def test_whatever_the_caller_does_every_sample_is_popped_once_and_nothing_clicks(script: list[str]) -> None:
+    line = Line()
+
+    async def follow() -> None:
+        spoken = await line.utter("One.", "Two.", seconds=0.4)
+        async with playing(line):
+            for action in script:
+                await (line.listen() if action == "listen" else getattr(line.playback, action)())
+            await line.playback.restore()
+            while line.heard is None:
+                await line.listen()
+        heard = values(b"".join(frame or SILENCE for frame in line.frames))
+        steepest = np.max(np.abs(np.diff(values(spoken))))
+        assert np.max(np.abs(np.diff(heard[np.flatnonzero(heard)[0] :]))) <= steepest + 9000 / FRAME + 1
+
+    trio.run(follow)
+    assert line.heard == Heard(800, True, "One. Two.", "One. Two.")
 
 
 async def test_what_begins_during_a_pause_waits_for_its_end() -> None:

@@ -71,6 +71,12 @@ def test_attenuation_before_a_stop_is_found_too() -> None:
     assert outcome.attenuate_ms == pytest.approx(40, abs=21)
 
 
+def test_speech_that_is_attenuated_below_the_threshold_is_not_silence_yet() -> None:
+    heard = LEAD + part(SPEECH, 0, 3.04) + scaled(part(SPEECH, 3.04, 3.3), -35) + silence(3)
+    assert silences(heard)[1].start < 3.6
+    assert judge(SPEECH, heard, onset=3.5, until=6.0).stop_ms == pytest.approx(300, abs=21)
+
+
 @given(pause=st.floats(0.1, 0.45), at=st.floats(3.1, 5.0))
 @settings(max_examples=15, deadline=None)
 def test_a_short_pause_that_is_made_up_for_is_no_stop_and_loses_nothing(pause: float, at: float) -> None:

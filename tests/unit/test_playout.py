@@ -101,12 +101,12 @@ async def test_a_session_that_is_ahead_waits_until_some_of_it_is_heard(autojump_
     assert buffer.buffered == pytest.approx(0.9)
 
 
-async def test_what_is_no_audio_waits_its_turn_too(autojump_clock: MockClock) -> None:
+async def test_a_mark_needs_no_room(autojump_clock: MockClock) -> None:
     buffer = PlayoutBuffer(seconds=1.0)
     await buffer.put(audio(1.0))
-    with trio.move_on_after(3600) as patience:
+    with trio.fail_after(1):
         await buffer.put(UtteranceEnd(0, 1))
-    assert patience.cancelled_caught
+    assert await read(await buffer.next_utterance()) == [audio(1.0)]
 
 
 async def test_a_vendor_s_burst_never_exceeds_the_bound_by_more_than_one_chunk() -> None:
@@ -146,7 +146,46 @@ async def test_several_who_wait_for_room_do_not_overfill_it() -> None:
             assert buffer.buffered == pytest.approx(1.0)
 
 
+async def test_a_session_that_gets_too_far_ahead_is_counted_once_until_half_is_heard() -> None:
+    overruns: list[None] = []
+    buffer = PlayoutBuffer(seconds=1.0, overran=lambda: overruns.append(None))
+
+    async def speak() -> None:
+        for _ in range(20):
+            await buffer.put(audio(0.25))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak)
+        stream = await buffer.next_utterance()
+        for taken in range(16):
+            await wait_all_tasks_blocked()
+            assert len(overruns) == 1, f"it has waited all along, {taken} were heard"
+            await stream.next()
+    await stream.next()
+    await stream.next()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak)
+        await wait_all_tasks_blocked()
+        assert len(overruns) == 2
+        buffer.interrupt()
+
+
 # --- interruption
+
+
+async def test_an_interruption_can_be_waited_for() -> None:
+    buffer = PlayoutBuffer()
+    await put_all(buffer, audio(1.0))
+    stream = await buffer.next_utterance()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.until_interrupted)
+        await wait_all_tasks_blocked()
+        await put_all(buffer, audio(1.0))
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        buffer.interrupt()
+    with trio.fail_after(1):
+        await stream.until_interrupted()
 
 
 async def test_an_interruption_drops_everything_that_waits() -> None:
