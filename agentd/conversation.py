@@ -6,8 +6,9 @@ Theory first. A call has four regions, each in one state at a time:
   replaced), closing (an announcement may be heard, then the channel leaves), ended;
 * the *caller*: silent, speaking, or hesitating (silent, but the turn may go on);
 * the *agent*: idle; preparing an answer; withholding it (the caller may be going on); speaking; speaking attenuated
-  (the caller has made a sound); paused (the caller may be taking the turn); or speaking while it already owes the
-  next answer;
+  (the caller has made a sound); paused (the caller may be taking the turn); speaking words that are no answer, with the
+  answer to follow (a filler); or speaking while it already owes the next answer (the caller's turn was over before what
+  is protected);
 * *protection*: whether what is being heard may be interrupted.
 
 An event is looked up in the table of every region. A region whose table has no row for it stays as it is;
@@ -16,7 +17,8 @@ may end the call: when it leaves `live` or `lost`, the other regions hear nothin
 
 An interruption goes by degrees, since words come later than sounds: at the onset the agent is attenuated, when the
 sound goes on it pauses, and only when the caller takes the turn what it says is thrown away; a cough or a "mhm"
-brings it back where it stopped. While protected, the agent is deaf to all of this, and owes an answer afterwards.
+brings it back where it stopped. While protected, the agent is deaf to all of this, and owes an answer afterwards;
+what was attenuated or paused is itself again when protection begins.
 
 The five names that operators see (Connecting, Streaming, Processing, Speaking, Idle) are a projection of the
 regions: `Conversation.state`.
@@ -98,10 +100,11 @@ class Agent(StrEnum):
     SPEAKING = "speaking"
     ATTENUATED = "attenuated"
     PAUSED = "paused"
+    SPEAKING_ASIDE = "speaking, answer to follow"
     SPEAKING_OWING = "speaking, owing an answer"
 
 
-AUDIBLE = frozenset({Agent.SPEAKING, Agent.ATTENUATED, Agent.PAUSED, Agent.SPEAKING_OWING})
+AUDIBLE = frozenset({Agent.SPEAKING, Agent.ATTENUATED, Agent.PAUSED, Agent.SPEAKING_ASIDE, Agent.SPEAKING_OWING})
 """The states in which an utterance is on its way to the caller's ear."""
 
 
@@ -146,6 +149,8 @@ _digit = lambda event: (FeedDigit(event.digit),)  # noqa: E731 - a row of the ta
 _digit_interrupts = lambda event: (Interrupt(), FeedDigit(event.digit))  # noqa: E731 - the same
 _answer = _does(Answer())
 _give_way = _does(Interrupt(), Answer())
+_attenuated = (Agent.ATTENUATED, _does(Attenuate()))
+_restored = (Agent.SPEAKING, _does(Restore()))
 
 _gone = (Line.ENDED, _does(End(Result.CALLER_HUNG_UP)))
 _shutdown = (Line.CLOSING, _does(Leave(Result.SHUTDOWN, announce=True)))
@@ -201,7 +206,7 @@ AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.PREPARING, CallerSpeechStarted): (Agent.WITHHOLDING, _does(Withhold())),
     (Agent.PREPARING, CallerSpeechEnded): (Agent.PREPARING, _answer),
     (Agent.PREPARING, PlaybackStarted): (Agent.SPEAKING, _nothing),
-    (Agent.PREPARING, AsideStarted): (Agent.SPEAKING_OWING, _nothing),
+    (Agent.PREPARING, AsideStarted): (Agent.SPEAKING_ASIDE, _nothing),
     (Agent.PREPARING, NothingToSay): (Agent.IDLE, _nothing),
     (Agent.PREPARING, AnswerSlow): (Agent.PREPARING, _does(Say(Phrase.FILLER))),
     (Agent.PREPARING, DigitPressed): (Agent.PREPARING, _digit),
@@ -210,28 +215,30 @@ AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.WITHHOLDING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
     (Agent.WITHHOLDING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
     # It was on its way already.
-    (Agent.WITHHOLDING, PlaybackStarted): (Agent.ATTENUATED, _does(Attenuate())),
-    (Agent.WITHHOLDING, AsideStarted): (Agent.ATTENUATED, _does(Attenuate())),
+    (Agent.WITHHOLDING, PlaybackStarted): _attenuated,
+    (Agent.WITHHOLDING, AsideStarted): (Agent.SPEAKING_ASIDE, _nothing),
     (Agent.WITHHOLDING, NothingToSay): (Agent.IDLE, _nothing),
     (Agent.WITHHOLDING, DigitPressed): (Agent.WITHHOLDING, _digit),
-    (Agent.SPEAKING, CallerSpeechStarted): (Agent.ATTENUATED, _does(Attenuate())),
+    (Agent.SPEAKING, CallerSpeechStarted): _attenuated,
     (Agent.SPEAKING, CallerSpeechConfirmed): (Agent.PAUSED, _does(Pause())),
     (Agent.SPEAKING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
     (Agent.SPEAKING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
     (Agent.SPEAKING, DigitPressed): (Agent.IDLE, _digit_interrupts),
     (Agent.ATTENUATED, CallerSpeechConfirmed): (Agent.PAUSED, _does(Pause())),
-    (Agent.ATTENUATED, CallerSpeechDismissed): (Agent.SPEAKING, _does(Restore())),
+    (Agent.ATTENUATED, CallerSpeechDismissed): _restored,
     (Agent.ATTENUATED, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
     (Agent.ATTENUATED, CallerSpeechEnded): (Agent.PREPARING, _give_way),
     (Agent.ATTENUATED, DigitPressed): (Agent.IDLE, _digit_interrupts),
-    (Agent.PAUSED, CallerSpeechDismissed): (Agent.SPEAKING, _does(Restore())),
+    (Agent.ATTENUATED, ProtectionBegan): _restored,
+    (Agent.PAUSED, CallerSpeechDismissed): _restored,
     (Agent.PAUSED, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
     (Agent.PAUSED, CallerSpeechEnded): (Agent.PREPARING, _give_way),
     (Agent.PAUSED, DigitPressed): (Agent.IDLE, _digit_interrupts),
-    (Agent.SPEAKING_OWING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
-    (Agent.SPEAKING_OWING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
-    (Agent.SPEAKING_OWING, NothingToSay): (Agent.SPEAKING, _nothing),
-    (Agent.SPEAKING_OWING, DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.PAUSED, ProtectionBegan): _restored,
+    (Agent.SPEAKING_ASIDE, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
+    (Agent.SPEAKING_ASIDE, CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.SPEAKING_ASIDE, NothingToSay): (Agent.SPEAKING, _nothing),
+    (Agent.SPEAKING_ASIDE, DigitPressed): (Agent.IDLE, _digit_interrupts),
     (Agent.SPEAKING_OWING, ProtectionEnded): (Agent.PREPARING, _give_way),
 }
 
@@ -239,8 +246,21 @@ AGENT: Mapping[tuple[Agent, type], Row] = {
 PROTECTED_AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING, CallerSpeechEnded): (Agent.SPEAKING_OWING, _nothing),
     (Agent.SPEAKING, DigitPressed): (Agent.SPEAKING, _digit),
+    (Agent.SPEAKING_ASIDE, CallerSpeechEnded): (Agent.SPEAKING_OWING, _nothing),
+    (Agent.SPEAKING_ASIDE, NothingToSay): (Agent.SPEAKING, _nothing),
+    (Agent.SPEAKING_ASIDE, DigitPressed): (Agent.SPEAKING_ASIDE, _digit),
     (Agent.SPEAKING_OWING, NothingToSay): (Agent.SPEAKING, _nothing),
     (Agent.SPEAKING_OWING, DigitPressed): (Agent.SPEAKING_OWING, _digit),
+}
+
+# While the caller is not silent, these rows come first: what begins or ends meanwhile is no onset of the caller's.
+OVER_CALLER: Mapping[tuple[Agent, type], Row] = {
+    (Agent.IDLE, PlaybackStarted): _attenuated,
+    (Agent.IDLE, AsideStarted): _attenuated,
+    (Agent.SPEAKING, ProtectionEnded): (Agent.PAUSED, _does(Pause())),
+    (Agent.SPEAKING_ASIDE, PlaybackFinished): (Agent.WITHHOLDING, _does(Withhold())),
+    (Agent.SPEAKING_OWING, PlaybackFinished): (Agent.WITHHOLDING, _nothing),
+    (Agent.SPEAKING_OWING, ProtectionEnded): (Agent.WITHHOLDING, _does(Interrupt())),
 }
 
 PROTECTION: Mapping[tuple[Protection, type], Row] = {
@@ -248,14 +268,13 @@ PROTECTION: Mapping[tuple[Protection, type], Row] = {
     (Protection.PROTECTED, ProtectionEnded): (Protection.OPEN, _nothing),
 }
 
-# What follows the end of an utterance depends on whether another one waits: the only rows with two outcomes.
+# What follows the end of an utterance depends on whether another one waits: while one does, the agent is speaking.
 AFTER_PLAYBACK: Mapping[tuple[Agent, bool], Row] = {
     (Agent.SPEAKING, True): (Agent.IDLE, _nothing),
-    (Agent.SPEAKING, False): (Agent.PREPARING, _nothing),
     (Agent.ATTENUATED, True): (Agent.IDLE, _does(Restore())),
-    (Agent.ATTENUATED, False): (Agent.WITHHOLDING, _does(Restore())),
     (Agent.PAUSED, True): (Agent.IDLE, _does(Restore())),
-    (Agent.PAUSED, False): (Agent.WITHHOLDING, _does(Restore())),
+    (Agent.SPEAKING_ASIDE, True): (Agent.PREPARING, _answer),
+    (Agent.SPEAKING_ASIDE, False): (Agent.PREPARING, _answer),
     (Agent.SPEAKING_OWING, True): (Agent.PREPARING, _answer),
     (Agent.SPEAKING_OWING, False): (Agent.PREPARING, _answer),
 }
@@ -325,11 +344,12 @@ class Conversation:
         return Step(tuple(commands), tuple(transitions))
 
     def _agent_row(self, event: object) -> Row | None:
+        at = (self.agent, type(event))
+        if self.caller is not Caller.SILENT and at in OVER_CALLER:
+            return OVER_CALLER[at]
         if isinstance(event, PlaybackFinished):
             return AFTER_PLAYBACK.get((self.agent, event.idle))
-        if isinstance(event, ProtectionEnded) and self.agent is Agent.SPEAKING and self.caller is not Caller.SILENT:
-            return Agent.PAUSED, _does(Pause())  # the caller has been speaking all the while
         deaf = (
             self.protection is Protection.PROTECTED and self.agent in AUDIBLE and not isinstance(event, ProtectionEnded)
         )
-        return (PROTECTED_AGENT if deaf else AGENT).get((self.agent, type(event)))
+        return (PROTECTED_AGENT if deaf else AGENT).get(at)

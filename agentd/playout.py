@@ -38,10 +38,11 @@ class PlayoutBuffer:
         return not self._chunks
 
     async def put(self, chunk: Chunk) -> None:
-        """Append a chunk; audio waits while `seconds` of it are buffered. An older generation's is dropped."""
+        """Append a chunk; waits while `seconds` of audio are buffered, but for an utterance's end: there is always room
+        for that. An older generation's chunk is dropped."""
         await trio.lowlevel.checkpoint()
-        audio = isinstance(chunk, Audio)
-        while audio and chunk.generation == self.generation != CLOSED and self.buffered >= self.seconds:
+        waits = not isinstance(chunk, UtteranceEnd)
+        while waits and chunk.generation == self.generation != CLOSED and self.buffered >= self.seconds:
             self._note_overrun()
             await self._changed.park()
         if chunk.generation != self.generation or self.generation == CLOSED:

@@ -14,39 +14,55 @@ import attrs
 NEUTRAL = 0.5
 """What the words say when they say nothing."""
 
-_FILLERS = frozenset("uh um uhm erm er ah eh hm hmm mm well so like".split())  # noqa: SIM905
+_FILLERS = frozenset("uh um uhm erm er ah eh hm hmm mm".split())  # noqa: SIM905
 _NEVER_LAST = frozenset(
     """a an the my our your their its every each very quite rather extremely
     and or but because although unless whether if than as of at from into onto between among during per via toward
     towards without
     i we they he she i'm you're we're they're he's she's it's that's there's what's who's where's i'll you'll we'll
-    they'll i've you've we've they've i'd you'd we'd they'd""".split()
+    they'll i've you've we've they've i'd you'd we'd they'd""".split()  # noqa: SIM905
 )
 """Articles, possessives, intensifiers; conjunctions and prepositions that end no question; subjects."""
 _RARELY_LAST = frozenset(
-    """to for with in on by about through until while when where which that this these those some any another other
-    no his more most is are was were am be been being has have had will would could should shall may might must do does
-    did can cannot not just only currently even please want need like let's get tell say give make put find take
-    send bring try press enter called""".split()
+    """to for with in on by about through until while when where which some any another other his more most so like well
+    is are was were am be been being has have had will would could should shall may might must do does did can cannot
+    not just only currently even want need let's get tell say give make put find take send bring try press enter
+    called""".split()  # noqa: SIM905
 )
 """Particles, determiners, auxiliaries, and verbs that want an object: they end a turn now and then."""
+_POINTING = frozenset("this that these those".split())  # noqa: SIM905
+_WHOLE_PAIRS = frozenset(
+    """think so|hope so|guess so|suppose so|said so|hope not|guess not|why not|or not|as well|very well|hold on|go on|
+    come on|hang on|log in|log on|sign in|sign up|hang up|call in|the other|any more|once more""".replace(
+        "\n    ", ""
+    ).split("|")
+)
+"""Words at the end that the sets above would take for unfinished."""
 _QUESTION = re.compile(r"^(?:\w+ )?(?:who|whom|whose|what|which|where|when|why|how)\b")
-_SHORT_ANSWER = re.compile(
-    r"^(?:(?:yes|yeah|no|nope|sure|okay|well|i think|i hope|i guess|i'm sure) )*"
-    r"(?:i|you|we|they|he|she|it|that|this|there) (?:sure |really |certainly )?"
-    r"(?:is|are|was|were|am|has|have|had|will|would|could|should|do|does|did|can|cannot|might|must)(?: not)?$"
+_REQUEST_BEGUN = re.compile(r"\b(?:can|could|would|will) (?:you|i|we)(?: please)?$")
+_PRONOUN = "(?:i|you|we|they|he|she|it|that|this|there)"
+_AUXILIARY = "(?:is|are|was|were|am|has|have|had|will|would|could|should|do|does|did|can|cannot|might|must)(?: not)?"
+_CLAUSE = re.compile(
+    rf"^(?:(?:yes|yeah|no|nope|sure|okay|well|i think|i hope|i guess|i'm sure) )*{_PRONOUN} {_AUXILIARY}$"
+    rf"|\b(?:who|what|where|when|why|how) {_PRONOUN} {_AUXILIARY}$"
+)
+"""Clauses that end with an auxiliary: short answers ("yes, I do") and what a question asked for ("what it is")."""
+_WHOLE = frozenset(
+    """yes|yeah|yep|yes please|no|nope|no thank you|no thanks|thank you|thanks|hello|hi|goodbye|bye|okay|sure|
+    i don't know|i do not know|i don't think so|that's it|that's all|that is all|nothing|nothing else|never mind|
+    not really|of course|not yet|maybe|i'm not sure""".replace("\n    ", "").split("|")
 )
 _DIGIT = re.compile(r"^(?:\d[\d-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|double)$")
 _WHOLE_NUMBER = 7
 """Digits from which on a number may be complete: a telephone number without its area code."""
 
-_SMART_WEIGHT, _SMART_AT = 0.68, -0.5
-_WORDS_WEIGHT, _WORDS_WEIGHT_ALONE = 0.55, 1.0
-_SENTENCE_WEIGHT, _SENTENCE_AT, _SENTENCE_FLOOR = 1.0, math.log(0.1), 0.003
-_BIAS = -0.2
+_SMART_WEIGHT, _SMART_AT = 0.67, -0.5
+_WORDS_WEIGHT, _WORDS_WEIGHT_ALONE = 0.4, 1.0
+_SENTENCE_WEIGHT, _SENTENCE_AT, _SENTENCE_FLOOR = 1.1, math.log(0.1), 0.003
+_BIAS = -0.4
 """Of a logistic regression over recorded turns, complete and held up (`python -m tests.lab.bench_turns`). `_AT` is
 where a cue says nothing; the model's small probabilities carry its knowledge, so it counts by their logarithm."""
-_SMART_UNKNOWN = 0.8
+_SMART_UNKNOWN = 0.87
 _SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 3.5, 1.2, 0.4, -6.0
 """Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`."""
 _HABIT_LOG_ODDS, _HABIT_MOST = 0.4, 3
@@ -76,16 +92,22 @@ def words_complete(text: str, language: str = "en") -> float:
     if not words or not language.lower().startswith("en"):
         return NEUTRAL
     last, line = words[-1], " ".join(words)
-    if _SHORT_ANSWER.match(line):
+    if line in _WHOLE:
+        return 0.97
+    if _CLAUSE.search(line) or " ".join(words[-2:]) in _WHOLE_PAIRS:
         return 0.7
     if last in _FILLERS:
         return 0.03
-    if last in _NEVER_LAST:
+    if last in _NEVER_LAST or _REQUEST_BEGUN.search(line):
         return 0.05
     if (digits := _digits_at_the_end(words)) > 1:
         return 0.2 if digits < _WHOLE_NUMBER else 0.6
     if last in _RARELY_LAST and len(words) > 1:
         return NEUTRAL if _QUESTION.match(line) else 0.15
+    if last in _POINTING and len(words) > 1:
+        return 0.35
+    if last == "please":
+        return NEUTRAL
     return 0.7
 
 

@@ -25,6 +25,9 @@ EXPLAINED = 0.7
 """Share of the caller's energy that must be explained: a correlation of 0.84."""
 WORTH_FITTING = 0.1
 """Share that the best single delay must explain before a path is fitted around it."""
+END_MS = 40
+END_EXPLAINED = 0.5
+"""What came last must be explained by itself too: a caller who begins to speak over an echo is heard soon."""
 TAPS = 32
 """Delays of a fitted path: 4 ms."""
 TAPS_BEFORE = 8
@@ -36,8 +39,9 @@ _SLACK_MS = 2 * FRAME_MS  # the two directions are not counted in step
 class EchoGuard:
     """One call's comparison of what is written to the caller with what comes back.
 
-    Both are slin at `rate` Hz, 8000 or a multiple of it; what is written comes in frames of 20 ms. Judging a frame costs about 0.2 ms where
-    the agent has been speaking and the caller's frame is not quiet, and nothing otherwise.
+    Both are slin at `rate` Hz, 8000 or a multiple of it; what is written comes in frames of 20 ms.
+    Judging a frame costs about 0.2 ms where the agent has been speaking and the caller's frame is not quiet, and
+    nothing otherwise.
 
     Raises:
         ValueError: a rate that is no multiple of 8000.
@@ -64,12 +68,14 @@ class EchoGuard:
     def is_echo(self, frame: bytes) -> bool:
         """Take what came next from the caller; true when the last 200 ms up to it are the agent's own words.
 
-        Raises ValueError for an odd number of bytes.
+        Half a sample at its end is no audio.
         """
+        frame = frame[: len(frame) & ~1]
         _shift_in(self._caller, frame)
         if self._since_spoken >= MEMORY_MS or rms_dbfs(frame) < FLOOR_DBFS:
             return False
-        return _explained(self._samples(self._caller), self._samples(self._agent)) >= EXPLAINED
+        whole, end = _explained(self._samples(self._caller), self._samples(self._agent))
+        return whole >= EXPLAINED and end >= END_EXPLAINED
 
     def _samples(self, pcm: bytearray) -> npt.NDArray[np.float64]:
         """slin at 8 kHz and differentiated."""
@@ -84,11 +90,11 @@ def _shift_in(memory: bytearray, frame: bytes) -> None:
     del memory[:-kept]
 
 
-def _explained(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> float:
-    """The share of the energy of `part` that an echo of something within `whole` explains: 0 to 1."""
+def _explained(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The share of the energy of `part`, and that of its end, that an echo of something within `whole` explains."""
     energy = float(part @ part)
     if not energy:
-        return 0.0
+        return 0.0, 0.0
     size = _fft_size(whole.size)
     spectrum = np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size))
     products = np.fft.irfft(spectrum, size)[: whole.size - part.size + 1]
@@ -97,14 +103,17 @@ def _explained(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) ->
     # A stretch in which the agent hardly spoke explains nothing, and would be divided by rounding errors.
     shares = np.where(energies > sums[-1] * 1e-3, products**2 / np.maximum(energies, 1.0), 0.0) / energy
     best = int(np.argmax(shares))
-    if not WORTH_FITTING <= shares[best] < EXPLAINED:
-        return float(shares[best])
+    if shares[best] < WORTH_FITTING:
+        return float(shares[best]), 0.0
     first = min(max(best - TAPS_BEFORE, 0), products.size - TAPS)
-    return max(float(shares[best]), _fitted(part, whole[first : first + part.size + TAPS - 1], products[first:]))
+    near = whole[first : first + part.size + TAPS - 1]
+    rest = part - np.convolve(near, _path(near, products[first : first + TAPS]), "valid")
+    end = _RATE * END_MS // 1000
+    return _share(rest, part), _share(rest[-end:], part[-end:])
 
 
-def _fitted(part: npt.NDArray[np.float64], near: npt.NDArray[np.float64], products: npt.NDArray[np.float64]) -> float:
-    """The share of the energy of `part` that a path of `TAPS` delays within `near` explains.
+def _path(near: npt.NDArray[np.float64], products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The weights of `TAPS` delays within `near` that explain most, the longest delay's last, as a convolution's.
 
     Least squares by the autocorrelation method (J. Makhoul, Linear Prediction: A Tutorial Review, 1975).
     """
@@ -113,9 +122,12 @@ def _fitted(part: npt.NDArray[np.float64], near: npt.NDArray[np.float64], produc
     autocorrelation = np.fft.irfft(powers * np.conj(powers), size)[:TAPS]
     autocorrelation[0] *= 1.001  # keeps the equations solvable where the agent's voice is a pure tone
     delays = np.arange(TAPS)
-    path = np.linalg.solve(autocorrelation[np.abs(delays[:, np.newaxis] - delays)], products[:TAPS])
-    rest = part - np.convolve(near, path[::-1], "valid")
-    return 1.0 - float(rest @ rest) / float(part @ part)
+    return np.linalg.solve(autocorrelation[np.abs(delays[:, np.newaxis] - delays)], products)[::-1]
+
+
+def _share(rest: npt.NDArray[np.float64], part: npt.NDArray[np.float64]) -> float:
+    energy = float(part @ part)
+    return 1.0 - float(rest @ rest) / energy if energy else 0.0
 
 
 def _fft_size(least: int) -> int:

@@ -50,11 +50,20 @@ class Downstream:
 
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """See agentd.playback.contract.Playback.play."""
-        heard = await self._current.play(stream, listener)
+        begun = False
+
+        def started() -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                listener.started()
+
+        once = PlaybackListener(started, listener.segment)
+        heard = await self._current.play(stream, once)
         rest, self._rest = self._rest, None
         if rest is None or self.file is None:
             return heard
-        return _joined(heard, await self.file.play(rest, attrs.evolve(listener, started=_known)))
+        return _joined(heard, await self.file.play(rest, once))
 
     async def announce(self, announcement: Announcement) -> None:
         """See agentd.playback.contract.Playback.announce. Sounds of Asterisk's own are played by ARI."""
@@ -80,10 +89,6 @@ class Downstream:
     async def stop(self) -> None:
         """See agentd.playback.contract.Playback.stop."""
         await self._current.stop()
-
-
-def _known() -> None:
-    """The utterance was begun by streaming: that has been told."""
 
 
 def _joined(first: Heard, second: Heard) -> Heard:

@@ -6,6 +6,7 @@ normalised waveform, log10 power in 80 mel bands (M. Slaney's Auditory Toolbox, 
 more than 80 dB below the loudest.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ def load(model: str) -> None:
 
 
 def judge(model: str, pcm: bytes, rate: int) -> float:
-    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to now, silence included.
+    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to about 0.1 s after its end.
+
+    With more silence after it nearly anything is judged complete.
 
     Raises ProviderUnavailable when the model cannot be loaded, ValueError for a rate that cannot be resampled.
     """
@@ -78,15 +81,12 @@ def _load(model: str) -> Any:
         import onnxruntime
     except ImportError as error:
         raise ProviderUnavailable(f"Smart Turn is not installed: {error}; pip install 'agentd[local]'") from error
+    if not Path(model).is_file():
+        raise ProviderUnavailable(f"there is no Smart Turn model at {model}; agentd models fetch smart-turn-v3.2")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    try:
-        return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime has no base class for what its loader raises
-        raise ProviderUnavailable(
-            f"{model} is no Smart Turn model ({error}); agentd models fetch smart-turn-v3.2"
-        ) from error
+    return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def _mel_filters() -> Floats:

@@ -25,10 +25,39 @@ exten => 600,1,Answer()
 exten => 7100,1,Gosub(agentd-call,${EXTEN},1(nobody,external))
 exten => 7102,1,Gosub(agentd-call,${EXTEN},1(silent,external))
 exten => 7103,1,Gosub(agentd-call,${EXTEN},1(silent,fork))
+exten => 7104,1,Gosub(agentd-call,${EXTEN},1(file,external))
+exten => 7105,1,Gosub(agentd-call,${EXTEN},1(talker,external))
+exten => 7106,1,Gosub(agentd-call,${EXTEN},1(filetalker,external))
+exten => 7107,1,Gosub(agentd-call,${EXTEN},1(notice,external))
+exten => 7108,1,Gosub(agentd-call,${EXTEN},1(impatient,external))
+exten => 7200,1,Gosub(agentd-headless,s,1)
+ same => n,Playback(vm-goodbye)
+ same => n,Hangup()
 """
-AGENTS = """
+STORY = (
+    "Welcome to the long story of the telephone. Many years ago people talked over wires made of copper, and "
+    "operators sat in large rooms, connecting one caller to another by hand. Then machines took over, and the dial was "
+    "invented, so that everyone could call whomever they liked, at any time of the day or night."
+)
+NOTICE = "This call is recorded to improve our service."
+AGENTS = f"""
 [agents.default]
 prompt = "You are a friendly telephone assistant. Answer in one short sentence."
+[agents.file]
+downstream_mode = "file"
+[agents.talker]
+greeting = "{STORY}"
+[agents.filetalker]
+greeting = "{STORY}"
+downstream_mode = "file"
+[agents.notice]
+greeting = "{NOTICE}"
+uninterruptible = ["{NOTICE}"]
+[agents.impatient]
+greeting = ""
+[agents.impatient.liveness]
+check_in_after = 1.0
+check_ins = 1
 [agents.silent]
 greeting = ""
 [agents.silent.local]
@@ -107,7 +136,7 @@ def lab(pbx_prefix: Prefix, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 pbx,
                 ari_url=f"http://127.0.0.1:{events.port}",
                 socket_port=0,
-                audiosocket="reattach_tries = 3",
+                audiosocket='reattach_tries = 3\nheadless = "accept"\nheadless_agent = "silent"',
                 agents=AGENTS,
             )
             daemon = await stack.enter_async_context(run_daemon(config, environment(pbx), show))

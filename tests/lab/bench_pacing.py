@@ -31,12 +31,17 @@ from .rtp import LineStats
 from .scene import listen
 from .sip import Call, CallEnded, SipCaller
 
+RATE = 8000
 LATENESS = "agentd_line_lateness_seconds"
 UNDERRUNS, OVERRUNS = "agentd_playout_underruns_total", "agentd_playout_overruns_total"
 SKIPPED = "agentd_line_frames_skipped_total"
 QUESTIONS = ("What is the capital of France?", "Can you tell me something about the sea?", "Who are you, and where?")
-PATIENCE = 5.0
-"""Seconds from the end of a caller's question to the next one."""
+PATIENCE = 15.0
+"""Seconds that a caller waits for an answer before asking again."""
+LISTENS = 2.5
+"""Seconds that a caller listens to it."""
+LOOK = 1.5
+STAGGER = 0.5
 AGENT = """[agents.default]
 greeting = "Hello!"
 """
@@ -69,12 +74,22 @@ async def converse(pbx: PrivateAsterisk, questions: Sequence[bytes], begin: floa
                 for question in itertools.cycle(questions):
                     await call.play(question)
                     asked += 1
-                    await trio.sleep(PATIENCE)
+                    await answered(call)
         except CallEnded as error:
             print(f"  a call ended early: {error}", flush=True)
         end = call.now
         await call.hangup()
     return Held(asked, call.line_stats(1.0, end - 0.2))
+
+
+async def answered(call: Call) -> None:
+    """Wait until something was heard, and listen to it for a while; not longer than PATIENCE."""
+    with trio.move_on_after(PATIENCE):
+        while True:
+            await trio.sleep(LOOK)
+            if speech_spans(call.heard[round((call.now - LOOK + 0.1) * RATE) * 2 :]):
+                break
+        await trio.sleep(LISTENS)
 
 
 async def crowd(prefix: Prefix, calls: int, seconds: float) -> dict[str, Any]:
@@ -84,7 +99,7 @@ async def crowd(prefix: Prefix, calls: int, seconds: float) -> dict[str, Any]:
 
     async def one(number: int) -> None:
         turned = spoken[number % len(spoken) :] + spoken[: number % len(spoken)]
-        held.append(await converse(pbx, turned, number * PATIENCE / calls, seconds))
+        held.append(await converse(pbx, turned, number * STAGGER, seconds))
 
     async with PrivateAsterisk(prefix) as pbx:
         async with run_daemon(write_config(OUT / "agent.toml", pbx, agents=AGENT), environment(pbx)) as daemon:
@@ -143,7 +158,7 @@ async def steady(prefix: Prefix, minutes: float) -> dict[str, Any]:
                 after = await daemon.metrics()
                 await call.hangup()
             await daemon.until_idle()
-    heard = call.heard[round(started * 8000) * 2 :]
+    heard = call.heard[round(started * RATE) * 2 :]
     return {
         "minutes": minutes,
         "underruns": difference(before, after, UNDERRUNS),
@@ -159,7 +174,7 @@ async def listen_to_stories(call: Call, daemon: Daemon, request: bytes, seconds:
     """Ask for a story whenever there is none; gives how often that was."""
     asked, until = 0, call.now + seconds
     while call.now < until and not call.ended.is_set():
-        lately = call.heard[round((call.now - STORY_GAP) * 8000) * 2 :]
+        lately = call.heard[round((call.now - STORY_GAP) * RATE) * 2 :]
         if not speech_spans(lately):
             await call.play(request)
             asked += 1

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .measure import RATE, STEP, STEP_SECONDS, Span
 
-SILENCE_DBFS = -45.0
+SILENCE_DBFS, CLEAR_DBFS = -45.0, -38.0
 STOP_SECONDS = 0.5
 """Silence of this length is a stop."""
 FRAME = 80
@@ -47,6 +47,8 @@ class Track:
     """How loud it was against the utterance; NaN where `place` is -1."""
     sounding: npt.NDArray[np.bool_]
     """Which steps of the *utterance* have sound."""
+    clear: npt.NDArray[np.bool_]
+    """Which of them are loud enough to be recognised when they are attenuated."""
 
     @property
     def went_on_until(self) -> float:
@@ -68,9 +70,12 @@ class Track:
         begin = int(before.max()) + 1 if len(before) and before.max() >= 0 else int(within[within >= 0].min())
         missing = np.array(self.sounding)
         missing[self.place[:last][self.place[:last] >= 0]] = False
+        end_place = int(within.max()) + 1
         lost = 0
-        for run_start, run_end in _runs(missing[begin : int(within.max()) + 1]):
-            lost += run_end - run_start if run_end - run_start >= LOST_SHORTEST else 0
+        for run_start, run_end in _runs(missing[begin:end_place]):
+            # What is faint may only have become too faint to be recognised.
+            if np.count_nonzero(self.clear[begin + run_start : begin + run_end]) >= LOST_SHORTEST:
+                lost += run_end - run_start
         return lost * FRAME_SECONDS * 1000
 
     def attenuated_at(self, start: float, end: float) -> float | None:
@@ -105,7 +110,8 @@ def follow(utterance: bytes, heard: bytes) -> Track:
                 best = likeness
                 place[step] = (middle - lag) // FRAME
                 gain[step] = 20 * np.log10(max(factor, 1e-6))
-    return Track(place, gain, level > 32768 * 10 ** (SILENCE_DBFS / 20))
+    sounding, clear = (level > 32768 * 10 ** (decibels / 20) for decibels in (SILENCE_DBFS, CLEAR_DBFS))
+    return Track(place, gain, sounding, clear)
 
 
 def silences(pcm: bytes, *, shortest: float = STOP_SECONDS, threshold_dbfs: float = SILENCE_DBFS) -> list[Span]:
@@ -152,7 +158,7 @@ def judge(utterance: bytes, heard: bytes, onset: float, until: float, offset: fl
     final = [span for span in stops if track.went_on_until <= span.end]
     stop = max((final or stops)[0].start, first) if stops else None
     # An utterance that goes on is heard in the last moments, unless it pauses there of itself.
-    resumed = not final if stops else track.went_on_until >= until + offset - 2 * STOP_SECONDS
+    resumed = not final if stops else bool(track.went_on_until >= until + offset - 2 * STOP_SECONDS)
     attenuated = track.attenuated_at(first, stop if stop is not None else until + offset)
     return Outcome(
         None if stop is None else round(float(stop - first) * 1000, 1),
@@ -172,12 +178,11 @@ def _without_sound(track: Track, silence: Span) -> Iterator[Span]:
     """The parts of a silence in which not even very quiet speech of the utterance is left: that is attenuated."""
     first, last = round(silence.start / FRAME_SECONDS), round(silence.end / FRAME_SECONDS)
     for start, end in _runs(track.place[first:last] < 0):
-        span = Span(
-            silence.start if start == 0 else (first + start) * FRAME_SECONDS,
-            silence.end if first + end == last else (first + end) * FRAME_SECONDS,
-        )
-        if span.end - span.start >= STOP_SECONDS - FRAME_SECONDS:
-            yield span
+        # A step or two into the silence, what is compared around them is still half speech.
+        begins = silence.start if start <= 2 else (first + start) * FRAME_SECONDS
+        ends = silence.end if first + end >= last - 2 else (first + end) * FRAME_SECONDS
+        if ends - begins >= STOP_SECONDS - FRAME_SECONDS:
+            yield Span(begins, ends)
 
 
 def _own_pause(track: Track, silence: Span) -> bool:

@@ -128,6 +128,8 @@ def envelopes(path: Path, scenes: Sequence[Scene]) -> None:
         axes.tick_params(labelsize=7)
     for axes in panels.flat[len(scenes) :]:
         axes.set_visible(False)
+    for axes in panels.flat[max(len(scenes) - COLUMNS, 0) : len(scenes)]:
+        axes.tick_params(labelbottom=True)
     panels[0][0].set_xlim(-BEFORE, AFTER)
     panels[0][0].set_ylim(-1, 1)
     figure.legend(

@@ -102,6 +102,13 @@ def _paused(prompts: Sequence[Prompt], count: int, *, sentence_so_far: bool) -> 
     return sorted(first + _spread(second, count - len(first)), key=lambda sample: sample.name)
 
 
+def quiet(pcm: bytes, seconds: float, seed: int) -> bytes:
+    """8 kHz slin in which nobody speaks, at the noise floor of `pcm`."""
+    floor = 32768 * 10 ** (float(np.percentile(_levels(pcm), 5)) / 20)
+    noise = np.random.default_rng(seed).normal(0.0, floor, round(seconds * RATE))
+    return np.rint(noise).astype("<i2").tobytes()
+
+
 def _spread(samples: list[TurnSample], count: int) -> list[TurnSample]:
     if len(samples) <= count:
         return samples
@@ -137,10 +144,9 @@ def _cuts(prompt: Prompt, sentence_so_far: bool) -> list[int]:
 def _held_up(prompt: Prompt, at: int) -> TurnSample:
     """The prompt with a pause at sample `at`; its length and noise depend on the prompt and the place alone."""
     pcm = prompt.pcm()
-    chance = np.random.default_rng(crc32(f"{prompt.name} {at}".encode()))
-    seconds = chance.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)
-    floor = 32768 * 10 ** (float(np.percentile(_levels(pcm), 5)) / 20)
-    noise = np.rint(chance.normal(0.0, floor, round(seconds * RATE))).astype("<i2").tobytes()
+    seed = crc32(f"{prompt.name} {at}".encode())
+    seconds = np.random.default_rng(seed).uniform(SHORTEST_PAUSE, LONGEST_PAUSE)
+    noise = quiet(pcm, seconds, seed)
     held = _line(pcm[: 2 * at] + noise + pcm[2 * at :])
     return TurnSample(_name(prompt), prompt.text, held, Span(at / RATE, at / RATE + len(noise) / 2 / RATE))
 

@@ -90,7 +90,14 @@ class FakeAsterisk:
     playbacks: dict[str, str] = attrs.field(factory=dict)
     """Running playbacks: id -> media."""
     stopped: list[str] = attrs.field(factory=list)
+    paused: set[str] = attrs.field(factory=set)
+    """Playbacks that are paused."""
+    silent: set[str] = attrs.field(factory=set)
+    """Channels that silence is sent to."""
     variables: dict[str, dict[str, str]] = attrs.field(factory=dict)
+    native_format: str = "(ulaw)"
+    """CHANNEL(audionativeformat) of every channel."""
+    version: str = "22.10.1"
     continued: list[str] = attrs.field(factory=list)
     subscribed: list[str] = attrs.field(factory=list)
     requests: list[Request] = attrs.field(factory=list)
@@ -116,6 +123,10 @@ class FakeAsterisk:
     def gone(self, channel: str) -> None:
         """A channel ends."""
         self.channels.pop(channel, None)
+        self.silent.discard(channel)
+        self._leave_app(channel)
+
+    def _leave_app(self, channel: str) -> None:
         self.in_app.discard(channel)
         for members in self.bridges.values():
             members.discard(channel)
@@ -167,6 +178,8 @@ class FakeAsterisk:
                 if app != self.app:
                     return Answer.refusal(404, "Application not found")
                 return Answer.json({"name": app, "channel_ids": sorted(self.in_app)})
+            case ("GET", "asterisk", "info"):
+                return Answer.json({"system": {"version": self.version}})
             case ("POST", "applications", _, "subscription"):
                 self.subscribed.append(request.params["eventSource"])
                 return Answer.json({})
@@ -184,6 +197,8 @@ class FakeAsterisk:
                 self.bridges[bridge] = set()
                 return Answer.json({})
             case ("POST", "bridges", bridge, "addChannel"):
+                if request.params["channel"] not in self.channels:
+                    return Answer.refusal(400, "Channel not found")
                 self.bridges[bridge].add(request.params["channel"])
                 return Answer()
             case ("DELETE", "bridges", bridge) if bridge in self.bridges:
@@ -195,6 +210,15 @@ class FakeAsterisk:
                 del self.playbacks[playback]
                 self.stopped.append(playback)
                 return Answer()
+            case ("POST", "playbacks", playback, "control") if playback in self.playbacks:
+                change = self.paused.add if request.params["operation"] == "pause" else self.paused.discard
+                change(playback)
+                return Answer()
+            case ("GET", "channels", channel, "variable") if channel in self.channels:
+                return Answer.json({"value": self._variable(channel, request.params["variable"])})
+            case ("DELETE", "channels", channel, "silence") if channel in self.channels:
+                self.silent.discard(channel)
+                return Answer()
             case ("DELETE", "channels", channel) if channel in self.channels:
                 self.gone(channel)
                 self.gone(channel.replace("-media-", "-far-"))
@@ -203,15 +227,23 @@ class FakeAsterisk:
                 return self._act_on(channel, action, request)
         return Answer.refusal(404, f"{request.path} not found")
 
+    def _variable(self, channel: str, name: str) -> str:
+        if name == "CHANNEL(audionativeformat)":
+            return self.native_format
+        return self.variables.get(channel, {}).get(name, "")
+
     def _act_on(self, channel: str, action: list[str], request: Request) -> Answer:
         match action:
-            case ["answer" | "silence"]:
+            case ["answer"]:
+                return Answer()
+            case ["silence"]:
+                self.silent.add(channel)
                 return Answer()
             case ["variable"]:
                 self.variables.setdefault(channel, {})[request.params["variable"]] = request.params["value"]
                 return Answer()
             case ["continue"]:
-                self.in_app.discard(channel)
+                self._leave_app(channel)
                 self.continued.append(channel)
                 return Answer()
             case ["snoop", snoop]:
@@ -219,6 +251,7 @@ class FakeAsterisk:
                 return Answer.json({})
             case ["play", playback]:
                 self.playbacks[playback] = request.params["media"]
+                self.silent.discard(channel)
                 return Answer.json({}, 201)
         return Answer.refusal(404, f"{request.path} not found")
 

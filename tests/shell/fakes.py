@@ -1,10 +1,11 @@
-"""An agent, a playback and a pipeline's engines that are none, for tests of what is around them."""
+"""An agent and a playback that are none, for tests of what is around them."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
+import numpy as np
 import trio
 
 from agentd.agent import (
@@ -15,14 +16,25 @@ from agentd.agent import (
     Playout,
     Readiness,
     SayOutcome,
+    SegmentEnd,
     SegmentStart,
     SessionEvent,
     UtteranceEnd,
+    UtteranceStarted,
 )
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.errors import PlaybackError
-from agentd.playback.contract import Announcement, Heard
-from agentd.playout import UtteranceStream
+from agentd.playback.contract import Announcement, Heard, PlaybackListener
+from agentd.playback.heard import words_heard
+from agentd.playout import UtteranceSource
+
+RATE = 8000
+
+
+def voice(seconds: float, seed: int = 1) -> bytes:
+    """Slin at 8 kHz of an even level (-20 dBFS) of which no two frames are alike."""
+    samples = np.random.default_rng(seed).uniform(-5660, 5660, round(seconds * RATE))
+    return np.rint(samples).astype("<i2").tobytes()
 
 
 @attrs.define(eq=False)
@@ -37,14 +49,21 @@ class FakeSession:
     fed: list[bytes] = attrs.field(factory=list)
     digits: list[str] = attrs.field(factory=list)
     said: list[str] = attrs.field(factory=list)
+    told: list[str] = attrs.field(factory=list)
+    """What the call asked of the session: "answer", "withhold", "interrupt"."""
+    begun: list[int] = attrs.field(factory=list)
+    """Utterances of which it was told that they begin to be heard."""
     reports: list[tuple[int, int, bool]] = attrs.field(factory=list)
-    interruptions: int = 0
     utterances: int = 0
     _send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False)
     events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._send, self.events = trio.open_memory_channel[SessionEvent](256)
+        self._send, self.events = trio.open_memory_channel[SessionEvent](512)
+
+    @property
+    def interruptions(self) -> int:
+        return self.told.count("interrupt")
 
     def emit(self, *events: SessionEvent) -> None:
         for event in events:
@@ -64,20 +83,34 @@ class FakeSession:
 
     async def say(self, text: str) -> SayOutcome:
         self.said.append(text)
-        await self.utter(text)
+        await self.utter(text, aside=True)
         return SayOutcome.SPOKEN
 
-    async def utter(self, text: str) -> int:
-        """Put an utterance of one segment into the playout."""
+    async def utter(self, *segments: str, seconds: float = 1.0, aside: bool = False) -> bytes:
+        """Put an utterance of these segments into the playout, `seconds` of voice each; gives the voice."""
         self.utterances += 1
         number, generation = self.utterances, self.playout.generation
-        await self.playout.put(SegmentStart(generation, number, text))
-        await self.playout.put(Audio(generation, number, bytes(1600), 8000))
+        spoken = voice(seconds * len(segments), seed=number)
+        each = len(spoken) // len(segments)
+        self.emit(UtteranceStarted(number, aside))
+        for at, text in enumerate(segments):
+            await self.playout.put(SegmentStart(generation, number, text))
+            await self.playout.put(Audio(generation, number, spoken[at * each : (at + 1) * each], RATE))
+            await self.playout.put(SegmentEnd(generation, number))
         await self.playout.put(UtteranceEnd(generation, number))
-        return number
+        return spoken
+
+    def answer(self) -> None:
+        self.told.append("answer")
+
+    def withhold(self) -> None:
+        self.told.append("withhold")
 
     def interrupt(self) -> None:
-        self.interruptions += 1
+        self.told.append("interrupt")
+
+    def started(self, utterance: int) -> None:
+        self.begun.append(utterance)
 
     def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
         self.reports.append((utterance, milliseconds, completed))
@@ -92,7 +125,10 @@ class FakeAgent:
     """`opening` runs before a session is there: it may wait, raise, or stand still."""
 
     opening: Callable[[], Awaitable[None]] = _at_once
+    rates: Sequence[int] = (RATE,)
+    readiness: Readiness = attrs.field(factory=lambda: Readiness(True))
     sessions: list[FakeSession] = attrs.field(factory=list)
+    calls: list[CallInfo] = attrs.field(factory=list)
     opened: int = 0
     closed: int = 0
     ready: trio.Event = attrs.field(factory=trio.Event)
@@ -101,13 +137,10 @@ class FakeAgent:
     def session(self) -> FakeSession:
         return self.sessions[-1]
 
-    @property
-    def readiness(self) -> Readiness:
-        return Readiness(True)
-
     @asynccontextmanager
     async def open(self, call: CallInfo, history: History, playout: Playout) -> AsyncIterator[FakeSession]:
         self.opened += 1
+        self.calls.append(call)
         try:
             await self.opening()
             self.sessions.append(FakeSession(history, playout))
@@ -117,12 +150,12 @@ class FakeAgent:
             self.closed += 1
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
-        return (Audio(0, 0, bytes(1600), 8000),)
+        return (Audio(0, 0, voice(0.5), RATE),)
 
 
 @attrs.define(eq=False)
 class FakePlayback:
-    """Plays nothing, in the time that it would take: `seconds` an utterance. See agentd.playback.contract."""
+    """Plays nothing, in the time that it would take: `seconds` an utterance. For a FilePlayback."""
 
     seconds: float = 1.0
     failure: str = ""
@@ -131,30 +164,42 @@ class FakePlayback:
     stopping: float = 0.0
     """Seconds that a stop takes."""
     playing: int = 0
-    _stop: trio.Event = attrs.field(factory=trio.Event)
+    _stopped: bool = attrs.field(default=False, init=False)
+    _paused: bool = attrs.field(default=False, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    async def play(self, stream: UtteranceStream, on_started: Callable[[], None]) -> Heard:
-        words: list[str] = []
+    async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
+        segments: list[str] = []
         while (chunk := await stream.next()) is not None:
             if isinstance(chunk, SegmentStart):
-                words.append(chunk.text)
-        text = " ".join(words)
+                segments.append(chunk.text)
+        text = " ".join(segments)
         if self.failure:
             raise PlaybackError(self.failure)
         if stream.interrupted:
             return Heard(0, False, "", text)
         self.playing += 1
-        self._stop, started = trio.Event(), trio.current_time()
+        self._stopped, heard = False, 0.0
         try:
-            on_started()
+            listener.started()
             self.log.append(f"play {text}")
-            with trio.move_on_after(self.seconds) as time:
-                await self._stop.wait()
+            for segment in segments:
+                listener.segment(segment)
+                heard += await self._sound(self.seconds / len(segments))
         finally:
             self.playing -= 1
-        heard = round(1000 * (trio.current_time() - started))
-        done = time.cancelled_caught
-        return Heard(heard, done, text if done else text.split()[0], text)
+        words = text.split()[: words_heard(text, heard, self.seconds)]
+        return Heard(round(1000 * heard), not self._stopped, " ".join(words), text)
+
+    async def _sound(self, seconds: float) -> float:
+        """Let the time of a sound pass; gives how much of it was heard before a stop."""
+        heard = 0.0
+        while seconds - heard > 1e-6 and not self._stopped:
+            self._changed, began, paused = trio.Event(), trio.current_time(), self._paused
+            with trio.move_on_after(math.inf if paused else seconds - heard):
+                await self._changed.wait()
+            heard += 0.0 if paused else trio.current_time() - began
+        return heard
 
     async def announce(self, announcement: Announcement) -> None:
         if self.announcement_failure:
@@ -166,10 +211,26 @@ class FakePlayback:
         finally:
             self.playing -= 1
 
+    async def attenuate(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def pause(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._change("pause", paused=True)
+
+    async def restore(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._change("restore", paused=False)
+
     async def stop(self) -> None:
         await trio.sleep(self.stopping)
-        self.log.append("stop")
-        self._stop.set()
+        self._stopped = True
+        self._change("stop", paused=False)
+
+    def _change(self, what: str, *, paused: bool) -> None:
+        self.log.append(what)
+        self._paused = paused
+        self._changed.set()
 
     def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
         self.log.append(f"{type(event).__name__} {event.playback}")

@@ -4,10 +4,9 @@ from uuid import UUID
 
 import attrs
 import trio
-from trio.testing import memory_stream_pair
 
 from agentd.audiosocket.connection import AudioSocketConnection
-from agentd.audiosocket.frames import HEADER, CallId, Kind
+from agentd.audiosocket.frames import HANGUP_FRAME, HEADER, CallId, Kind
 from agentd.audiosocket.listener import Admission
 from agentd.metrics import Metrics
 
@@ -78,22 +77,46 @@ class ScriptedStream(trio.abc.Stream):
 
 @attrs.define(eq=False)
 class Line:
-    """One AudioSocket connection in memory: agentd's end, and Asterisk's to speak with."""
+    """One AudioSocket connection in memory: agentd's end, and Asterisk's to speak and hear with."""
 
     uuid: UUID
     connection: AudioSocketConnection
-    far: trio.abc.Stream
+    near: ScriptedStream
 
     @property
     def released(self) -> bool:
         return self.connection.released.is_set()
 
-    async def say(self, data: bytes) -> None:
-        await self.far.send_all(data)
+    @property
+    def frames(self) -> list[tuple[float, bytes]]:
+        """When each frame of audio was written, and its slin."""
+        return [(at, frame[HEADER.size :]) for at, frame in self.near.calls if frame[0] != Kind.HANGUP]
 
-    async def cut(self) -> None:
+    @property
+    def hung_up(self) -> bool:
+        """The last thing that agentd sent was a hangup frame."""
+        return bool(self.near.calls) and self.near.calls[-1][1] == HANGUP_FRAME
+
+    def since(self, at: float) -> list[bytes]:
+        """The slin of the frames that were written from then on."""
+        return [pcm for written, pcm in self.frames if written >= at]
+
+    def say(self, *data: bytes) -> None:
+        for piece in data:
+            self.near.say(piece)
+
+    def cut(self) -> None:
         """Asterisk's end goes away."""
-        await trio.aclose_forcefully(self.far)
+        self.near.broken = True
+        self.near.end()
+
+
+def make_line(uuid: UUID, metrics: Metrics) -> Line:
+    """A connection whose handshake is done."""
+    near = ScriptedStream()
+    connection = AudioSocketConnection(near, "127.0.0.1", metrics)
+    connection.call_uuid = CallId(uuid)
+    return Line(uuid, connection, near)
 
 
 @attrs.define(eq=False)
@@ -105,12 +128,9 @@ class Lines:
     all: list[Line] = attrs.field(factory=list)
 
     def connect(self, uuid: UUID) -> Line:
-        near, far = memory_stream_pair()
-        connection = AudioSocketConnection(near, "127.0.0.1", self.metrics)
-        connection.call_uuid = CallId(uuid)
-        line = Line(uuid, connection, far)
-        if self.admission.offer(uuid, connection):
+        line = make_line(uuid, self.metrics)
+        if self.admission.offer(uuid, line.connection):
             self.all.append(line)
         else:
-            connection.release()
+            line.connection.release()
         return line

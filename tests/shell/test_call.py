@@ -1,13 +1,7 @@
-"""ONE call from StasisStart to its last trace: a PBX in memory, an agent and a playback that are none.
+"""ONE call from StasisStart to its last trace, with files and streaming: how it goes, how it ends, what it leaves."""
 
-The channel handle, the media legs, the AudioSocket connections, the conversation and the wiring are the real ones.
-"""
-
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
-from typing import Any
-from uuid import UUID
 
 import attrs
 import pytest
@@ -16,129 +10,36 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from agentd.agent import CallerSpeechEnded, CallerSpeechStarted, CallInfo, Degraded, Ended, NothingToSay
-from agentd.ari.channel import CallerChannel, MediaSettings
-from agentd.ari.client import AriClient, Resync
-from agentd.ari.events import Channel, ChannelDestroyed, DtmfReceived, PlaybackFinished, StasisEnd
-from agentd.audiosocket.listener import Admission
-from agentd.call import ANNOUNCEMENT_DEADLINE, SESSION_DEADLINE, Call, CallSettings
-from agentd.conversation import Result
+from agentd.agent import (
+    AgentText,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    CallerText,
+    Degraded,
+    Ended,
+    NothingToSay,
+)
+from agentd.ari.client import Resync
+from agentd.ari.events import Channel, DtmfReceived, PlaybackFinished, StasisEnd
+from agentd.call import ANNOUNCEMENT_DEADLINE, SESSION_DEADLINE
+from agentd.commands import Phrase, Result
 from agentd.dialplan import MediaWay
 from agentd.errors import ProviderRejected, ProviderUnavailable
-from agentd.metrics import Metrics
-from agentd.playback.contract import Announcement
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
-from tests.shell.fakes import FakeAgent, FakePlayback, stand_still
-from tests.shell.lines import Line, Lines, audio_frame, dtmf_frame
+from agentd.liveness import LivenessTimes
+from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
+from tests.shell.fake_asterisk import Answer, Request
+from tests.shell.fakes import stand_still, voice
+from tests.shell.lines import audio_frame, dtmf_frame
 
-CALLER = "1700000000.1"
-SETTINGS = CallSettings(
-    greeting="Hello there",
-    media=MediaWay.EXTERNAL,
-    reattach_tries=3,
-    failure=Announcement(sound="sound:sorry"),
-    shutdown=Announcement(sound="sound:goodbye"),
-)
+MODES = list(Mode)
 
 
-@attrs.define(eq=False)
-class Scene:
-    """A call and everything around it."""
-
-    asterisk: FakeAsterisk
-    client: AriClient
-    lines: Lines
-    agent: FakeAgent
-    playback: FakePlayback
-    call: Call
-    line_moves: list[bool]
-    result: Result | None = None
-
-    @property
-    def line(self) -> Line:
-        return self.lines.all[-1]
-
-    @property
-    def said(self) -> list[str]:
-        return self.agent.session.said
-
-    def event(self, event: Any) -> None:
-        self.client.routes[CALLER].put(event)
-
-    def hang_up(self) -> None:
-        """The caller hangs up: Asterisk tells it in this order."""
-        self.asterisk.gone(CALLER)
-        if route := self.client.routes.get(CALLER):
-            route.put(StasisEnd(Channel(CALLER)))
-            route.put(ChannelDestroyed(Channel(CALLER), 16))
-
-    async def live(self) -> None:
-        """Until the caller has begun to hear the greeting."""
-        await self.until(lambda: "play Hello there" in self.playback.log)
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        with trio.fail_after(120):
-            while not condition():
-                await trio.sleep(0.005)
-
-    async def run(self) -> None:
-        self.result = await self.call.run()
-
-    def nothing_is_left(self) -> None:
-        assert set(self.asterisk.channels) <= {CALLER}
-        assert not self.asterisk.bridges
-        assert set(self.client.routes) <= {CALLER}
-        assert all(line.released for line in self.lines.all)
-        assert not self.lines.admission._expected
-        assert not self.lines.admission._unnamed
-        assert self.agent.closed == self.agent.opened
-        assert self.playback.playing == 0
-
-    @property
-    def left_with(self) -> str | None:
-        """AGENTD_RESULT of a channel that was handed back to the dialplan."""
-        if CALLER not in self.asterisk.continued:
-            return None
-        return self.asterisk.variables[CALLER]["AGENTD_RESULT"]
-
-
-def make_scene(**settings: Any) -> Scene:
-    metrics, asterisk, admission = Metrics(), FakeAsterisk(), Admission()
-    asterisk.enter(CALLER)
-    lines = Lines(admission, metrics)
-    asterisk.on_media = lambda uuid, request: lines.connect(UUID(uuid))
-    rest = asterisk.rest(metrics)
-    client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
-    route = client.route(CALLER)
-    channel = CallerChannel(CALLER, client, route, admission, MediaSettings("127.0.0.1:8090"))
-    agent, playback, line_moves = FakeAgent(), FakePlayback(), list[bool]()
-    call = Call(
-        CallInfo(CALLER, "100", "Alice", "600"),
-        channel,
-        agent,
-        playback,  # type: ignore[arg-type]
-        attrs.evolve(SETTINGS, **settings),
-        metrics,
-        line_moves.append,
-    )
-    return Scene(asterisk, client, lines, agent, playback, call, line_moves)
-
-
-@pytest.fixture
-def scene() -> Scene:
-    return make_scene()
-
-
-@asynccontextmanager
-async def running(scene: Scene) -> AsyncIterator[Scene]:
-    """The call runs beside the block; after the block it must come to its own end and leave nothing."""
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    with trio.fail_after(300):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(scene.run)
-            yield scene
-    scene.nothing_is_left()
-    assert trio.lowlevel.current_statistics().tasks_living == tasks
+@pytest.fixture(params=MODES)
+def scene(request: pytest.FixtureRequest) -> Scene:
+    return make_scene(request.param)
 
 
 # --- how a call goes
@@ -147,7 +48,7 @@ async def running(scene: Scene) -> AsyncIterator[Scene]:
 async def test_the_caller_is_greeted_once_line_and_agent_are_up(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
-        assert scene.said == ["Hello there"]
+        assert scene.said == [GREETING]
         scene.hang_up()
     assert scene.result is Result.CALLER_HUNG_UP
     assert scene.left_with is None, "there is nothing to hand back"
@@ -178,9 +79,9 @@ async def test_caller_audio_reaches_the_session_as_it_came(scene: Scene, autojum
     async with running(scene):
         await scene.live()
         for n in range(5):
-            await scene.line.say(audio_frame(bytes([n]) * 320))
+            scene.line.say(audio_frame(bytes([n]) * 320))
         await trio.sleep(0.1)
-        assert scene.agent.session.fed == [bytes([n]) * 320 for n in range(5)]
+        assert scene.session.fed == [bytes([n]) * 320 for n in range(5)]
         scene.hang_up()
 
 
@@ -188,9 +89,9 @@ async def test_audio_of_another_rate_is_resampled_for_the_session(scene: Scene, 
     async with running(scene):
         await scene.live()
         for _ in range(50):
-            await scene.line.say(b"\x12\x02\x80" + bytes(640))
+            scene.line.say(b"\x12\x02\x80" + bytes(640))
         await trio.sleep(0.1)
-        assert sum(map(len, scene.agent.session.fed)) == pytest.approx(50 * 320, abs=64)
+        assert sum(map(len, scene.session.fed)) == pytest.approx(50 * 320, abs=64)
         scene.hang_up()
 
 
@@ -210,8 +111,8 @@ async def test_what_was_heard_goes_to_the_history_and_to_the_session(scene: Scen
     async with running(scene):
         await scene.live()
         await trio.sleep(2.0)
-        assert scene.agent.session.reports == [(1, 1000, True)]
-        assert [turn.text for turn in scene.call.history.turns] == ["Hello there"]
+        assert scene.session.reports == [(1, 1000, True)]
+        assert [turn.text for turn in scene.call.history.turns] == [GREETING]
         scene.hang_up()
 
 
@@ -219,7 +120,7 @@ async def test_a_caller_who_goes_on_before_the_answer_discards_it(scene: Scene, 
     async with running(scene):
         await scene.live()
         await trio.sleep(2.0)
-        session = scene.agent.session
+        session = scene.session
         session.emit(CallerSpeechStarted(3.0), CallerSpeechEnded(4.0, 3.7), CallerSpeechStarted(4.1))
         await scene.until(lambda: session.interruptions == 1)
         generation = scene.call.playout.generation
@@ -227,7 +128,7 @@ async def test_a_caller_who_goes_on_before_the_answer_discards_it(scene: Scene, 
         session.emit(CallerSpeechEnded(5.0, 4.7))
         await trio.sleep(0.1)
         await session.utter("The answer")
-        await scene.until(lambda: "play The answer" in scene.playback.log)
+        await scene.until(lambda: "play The answer" in scene.file.log)
         scene.hang_up()
 
 
@@ -238,9 +139,9 @@ async def test_the_answer_s_delay_is_measured_from_the_caller_s_last_speech(
         await scene.live()
         await trio.sleep(2.0)
         now = trio.current_time()
-        scene.agent.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now - 0.3))
+        scene.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now - 0.3))
         await trio.sleep(0.7)
-        await scene.agent.session.utter("The answer")
+        await scene.session.utter("The answer")
         await trio.sleep(0.1)
         total = scene.call.metrics.registry.get_sample_value("agentd_response_seconds_sum")
         assert total == pytest.approx(1.0, abs=0.01)
@@ -254,15 +155,15 @@ async def test_a_digit_that_arrives_twice_counts_once(scene: Scene, autojump_clo
     async with running(scene):
         await scene.live()
         scene.event(DtmfReceived(Channel(CALLER), "5"))
-        await scene.line.say(dtmf_frame("5"))
+        scene.line.say(dtmf_frame("5"))
         await trio.sleep(0.5)
-        await scene.line.say(dtmf_frame("5"))
+        scene.line.say(dtmf_frame("5"))
         await trio.sleep(0.1)
         scene.event(DtmfReceived(Channel(CALLER), "5"))
         await trio.sleep(0.5)
         scene.event(DtmfReceived(Channel(CALLER), "#"))
         await trio.sleep(0.5)
-        assert scene.agent.session.digits == ["5", "5", "#"]
+        assert scene.session.digits == ["5", "5", "#"]
         scene.hang_up()
 
 
@@ -271,17 +172,17 @@ async def test_digits_of_another_channel_are_not_the_caller_s(scene: Scene, auto
         await scene.live()
         scene.event(DtmfReceived(Channel("agentd-leg-media-1"), "5"))
         await trio.sleep(0.5)
-        assert scene.agent.session.digits == []
+        assert scene.session.digits == []
         scene.hang_up()
 
 
 async def test_a_session_without_digits_is_not_given_any(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
-        scene.agent.session.capabilities = attrs.evolve(scene.agent.session.capabilities, takes_digits=False)
+        scene.session.capabilities = attrs.evolve(scene.session.capabilities, takes_digits=False)
         scene.event(DtmfReceived(Channel(CALLER), "5"))
         await trio.sleep(0.5)
-        assert scene.agent.session.digits == []
+        assert scene.session.digits == []
         scene.hang_up()
 
 
@@ -292,11 +193,11 @@ async def test_the_agent_hangs_up_after_its_last_words_were_heard(scene: Scene, 
     async with running(scene):
         await scene.live()
         await trio.sleep(2.0)
-        await scene.agent.session.utter("Goodbye then")
-        scene.agent.session.emit(Ended())
+        await scene.session.utter("Goodbye then")
+        scene.session.emit(Ended())
     assert (scene.result, scene.left_with) == (Result.COMPLETED, "completed")
-    assert scene.playback.log == ["play Hello there", "play Goodbye then"]
-    assert scene.agent.session.reports[-1] == (2, 1000, True)
+    assert scene.file.log == [f"play {GREETING}", "play Goodbye then"]
+    assert scene.session.reports[-1] == (2, 1000, True)
 
 
 async def test_a_caller_who_hangs_up_during_the_last_words_ends_the_call_at_once(
@@ -304,7 +205,7 @@ async def test_a_caller_who_hangs_up_during_the_last_words_ends_the_call_at_once
 ) -> None:
     async with running(scene):
         await scene.live()
-        scene.agent.session.emit(Ended())
+        scene.session.emit(Ended())
         await trio.sleep(0.5)
         scene.hang_up()
     assert trio.current_time() < 1.0
@@ -322,7 +223,7 @@ async def test_an_agent_that_cannot_be_opened_is_announced_and_told(
     async with running(scene):
         pass
     assert (scene.result, scene.left_with) == (Result.FAILED_AGENT, "failed:agent")
-    assert scene.playback.log[-1] == "announce sound:sorry"
+    assert scene.file.log[-1] == "announce sound:sorry"
 
 
 async def test_an_agent_that_never_opens_is_given_up_at_its_deadline(scene: Scene, autojump_clock: MockClock) -> None:
@@ -330,7 +231,7 @@ async def test_an_agent_that_never_opens_is_given_up_at_its_deadline(scene: Scen
     async with running(scene):
         pass
     assert scene.left_with == "failed:agent"
-    assert trio.current_time() == pytest.approx(SESSION_DEADLINE + scene.playback.seconds, abs=0.2)
+    assert trio.current_time() == pytest.approx(SESSION_DEADLINE + scene.file.seconds, abs=0.2)
 
 
 async def test_a_session_may_last_longer_than_its_opening_may(scene: Scene, autojump_clock: MockClock) -> None:
@@ -344,9 +245,9 @@ async def test_a_session_may_last_longer_than_its_opening_may(scene: Scene, auto
 async def test_an_agent_that_fails_in_the_call_is_announced_at_once(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
-        scene.agent.session.emit(Degraded("slow"), Ended("the model is gone"))
+        scene.session.emit(Degraded("slow"), Ended("the model is gone"))
     assert scene.left_with == "failed:agent"
-    assert scene.playback.log == ["play Hello there", "stop", "announce sound:sorry"]
+    assert scene.file.log == [f"play {GREETING}", "stop", "announce sound:sorry"]
     assert trio.current_time() < 1.5
 
 
@@ -355,7 +256,7 @@ async def test_the_end_of_the_daemon_is_announced(scene: Scene, autojump_clock: 
         await scene.live()
         scene.call.shut_down()
     assert (scene.result, scene.left_with) == (Result.SHUTDOWN, "shutdown")
-    assert scene.playback.log[-1] == "announce sound:goodbye"
+    assert scene.file.log[-1] == "announce sound:goodbye"
 
 
 async def test_the_end_of_the_daemon_comes_also_to_a_call_that_is_being_connected(
@@ -369,25 +270,25 @@ async def test_the_end_of_the_daemon_comes_also_to_a_call_that_is_being_connecte
 
 
 async def test_a_playback_that_fails_ends_the_call_with_its_reason(scene: Scene, autojump_clock: MockClock) -> None:
-    scene.playback.failure = "Asterisk cannot read the directory"
+    scene.file.failure = "Asterisk cannot read the directory"
     async with running(scene):
         pass
     assert scene.left_with == "failed:media"
 
 
 async def test_an_announcement_that_fails_does_not_keep_the_caller(scene: Scene, autojump_clock: MockClock) -> None:
-    scene.playback.announcement_failure = "no such sound"
+    scene.file.announcement_failure = "no such sound"
     async with running(scene):
         await scene.live()
-        scene.agent.session.emit(Ended("gone"))
+        scene.session.emit(Ended("gone"))
     assert scene.left_with == "failed:agent"
 
 
 async def test_an_announcement_without_end_is_bounded(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
-        scene.playback.seconds = 10_000.0
-        scene.agent.session.emit(Ended("gone"))
+        scene.file.seconds = 10_000.0
+        scene.session.emit(Ended("gone"))
     assert scene.left_with == "failed:agent"
     assert trio.current_time() == pytest.approx(ANNOUNCEMENT_DEADLINE, abs=2.0)
 
@@ -414,7 +315,7 @@ async def test_playback_events_reach_the_playback(scene: Scene, autojump_clock: 
         await scene.live()
         scene.event(PlaybackFinished("p-1", Channel(CALLER), "done"))
         await trio.sleep(0.1)
-        assert scene.playback.log[-1] == "PlaybackFinished p-1"
+        assert scene.file.log[-1] == "PlaybackFinished p-1"
         scene.hang_up()
 
 
@@ -446,8 +347,8 @@ async def test_a_hang_up_that_finds_the_inbox_full_ends_the_call_all_the_same(
     async with running(scene):
         await scene.live()
         await trio.sleep(2.0)
-        scene.playback.stopping = 8.0  # Asterisk does not answer
-        session = scene.agent.session
+        scene.file.stopping = 8.0  # Asterisk does not answer
+        session = scene.session
         session.emit(CallerSpeechStarted(1.0), CallerSpeechEnded(2.0, 1.7), CallerSpeechStarted(3.0))
         session.emit(*[Degraded("a chatty vendor")] * 200)
         await trio.sleep(1.0)
@@ -461,7 +362,7 @@ async def test_a_hang_up_that_finds_the_inbox_full_ends_the_call_all_the_same(
 async def test_a_session_that_ends_without_a_word_ends_the_call(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
-        scene.agent.session.close_events()
+        scene.session.close_events()
         await trio.sleep(30.0)
         ended = scene.result is not None
         scene.hang_up()
@@ -478,13 +379,13 @@ async def test_a_lost_media_leg_is_replaced_and_the_conversation_goes_on(
     scene = make_scene(media=way)
     async with running(scene):
         await scene.live()
-        await scene.line.cut()
+        scene.line.cut()
         await scene.until(lambda: len(scene.lines.all) == 2)
         await trio.sleep(0.1)
-        await scene.line.say(audio_frame(b"\x07" * 320))
+        scene.line.say(audio_frame(b"\x07" * 320))
         await trio.sleep(0.1)
-        assert scene.agent.session.fed == [b"\x07" * 320]
-        assert scene.said == ["Hello there"], "nobody is greeted twice"
+        assert scene.session.fed == [b"\x07" * 320]
+        assert scene.said == [GREETING], "nobody is greeted twice"
         assert scene.agent.opened == 1
         assert scene.call.metrics.registry.get_sample_value("agentd_media_reattached_total") == 1
         assert False in scene.line_moves
@@ -504,9 +405,9 @@ async def test_a_leg_that_cannot_be_replaced_is_given_up_after_its_tries_with_ba
             return Answer.refusal(500, "no")
 
         scene.asterisk.rule("POST /bridges/*", refuse)
-        await scene.line.cut()
+        scene.line.cut()
     assert (scene.result, scene.left_with) == (Result.FAILED_MEDIA, "failed:media")
-    assert scene.playback.log[-1] == "announce sound:sorry"
+    assert scene.file.log[-1] == "announce sound:sorry"
     assert len(attempts) == 3
     assert attempts[2] - attempts[1] == pytest.approx(2 * (attempts[1] - attempts[0]), rel=0.2)
 
@@ -515,7 +416,7 @@ async def test_with_no_tries_configured_a_lost_leg_ends_the_call(autojump_clock:
     scene = make_scene(reattach_tries=0)
     async with running(scene):
         await scene.live()
-        await scene.line.cut()
+        scene.line.cut()
     assert scene.left_with == "failed:media"
     assert len(scene.lines.all) == 1
 
@@ -525,7 +426,7 @@ async def test_a_first_leg_that_fails_ends_the_call_at_once(scene: Scene, autoju
     async with running(scene):
         pass
     assert scene.left_with == "failed:media"
-    assert scene.playback.log == ["stop", "announce sound:sorry"]
+    assert scene.file.log == ["stop", "announce sound:sorry"]
 
 
 async def test_a_first_leg_whose_connection_never_comes_ends_the_call_at_the_bind_timeout(
@@ -535,7 +436,7 @@ async def test_a_first_leg_whose_connection_never_comes_ends_the_call_at_the_bin
     async with running(scene):
         pass
     assert scene.left_with == "failed:media"
-    assert trio.current_time() == pytest.approx(5.0 + scene.playback.seconds, abs=0.1)
+    assert trio.current_time() == pytest.approx(5.0 + scene.file.seconds, abs=0.1)
 
 
 async def test_attempts_that_only_run_into_their_deadline_are_counted_however_long_they_take(
@@ -545,10 +446,10 @@ async def test_attempts_that_only_run_into_their_deadline_are_counted_however_lo
         await scene.live()
         await trio.sleep(2.0)
         scene.asterisk.on_media = lambda uuid, request: None
-        await scene.line.cut()
+        scene.line.cut()
         lost_at = trio.current_time()
     assert scene.left_with == "failed:media"
-    assert trio.current_time() - lost_at < 3 * 5.0 + 1.75 + scene.playback.seconds + 1.0
+    assert trio.current_time() - lost_at < 3 * 5.0 + 1.75 + scene.file.seconds + 1.0
 
 
 async def test_a_leg_that_comes_up_and_is_lost_at_once_again_and_again_is_given_up_too(
@@ -559,7 +460,7 @@ async def test_a_leg_that_comes_up_and_is_lost_at_once_again_and_again_is_given_
         deadline = trio.current_time() + 20.0
         while scene.result is None and trio.current_time() < deadline:
             if not scene.line.released:
-                await scene.line.cut()
+                scene.line.cut()
             await trio.sleep(0.01)
         gave_up = scene.result is not None
         scene.hang_up()
@@ -571,7 +472,7 @@ async def test_a_call_s_log_tells_each_transition_once(scene: Scene, autojump_cl
         async with running(scene):
             await scene.live()
             await trio.sleep(2.0)
-            scene.agent.session.emit(CallerSpeechStarted(3.0), CallerSpeechEnded(4.0, 3.7), NothingToSay("noise"))
+            scene.session.emit(CallerSpeechStarted(3.0), CallerSpeechEnded(4.0, 3.7), NothingToSay("noise"))
             await trio.sleep(0.5)
             scene.hang_up()
     states = [(log["region"], log["before"], log["after"]) for log in logs if log["event"] == "state"]
@@ -595,7 +496,7 @@ async def test_words_are_logged_only_where_the_configuration_says_so(autojump_cl
         with structlog.testing.capture_logs() as logs:
             async with running(scene):
                 await scene.live()
-                scene.agent.session.emit(CallerText("my secret number"), AgentText(1, "your secret answer"))
+                scene.session.emit(CallerText("my secret number"), AgentText(1, "your secret answer"))
                 await trio.sleep(0.5)
                 scene.hang_up()
         assert ("secret" in repr(logs)) is wanted
@@ -607,15 +508,15 @@ async def test_words_are_logged_only_where_the_configuration_says_so(autojump_cl
 async def story(scene: Scene) -> None:
     """A call with a bit of everything: greeting, digits, speech, a discarded answer, a lost leg, the agent's end."""
     await scene.live()
-    session = scene.agent.session
-    await scene.line.say(audio_frame())
+    session = scene.session
+    scene.line.say(audio_frame())
     scene.event(DtmfReceived(Channel(CALLER), "1"))
     session.emit(CallerSpeechStarted(1.0), CallerSpeechEnded(2.0, 1.7))
     await trio.sleep(1.5)
     session.emit(CallerSpeechStarted(3.0), CallerSpeechEnded(3.5, 3.2))
     await session.utter("An answer")
     await trio.sleep(0.2)
-    await scene.line.cut()
+    scene.line.cut()
     await trio.sleep(1.5)
     await session.utter("Goodbye")
     session.emit(Ended())
@@ -667,7 +568,7 @@ async def test_the_story_itself_comes_to_its_end(way: MediaWay, autojump_clock: 
     scene, steps = await play_story(way, lambda scene, scope: None, float("inf"))
     assert scene.left_with == "completed"
     assert len(scene.lines.all) == 2
-    assert scene.agent.session.interruptions == 1
+    assert scene.session.interruptions == 1
     assert steps > 500
 
 

@@ -86,6 +86,13 @@ def test_a_short_pause_that_is_made_up_for_is_no_stop_and_loses_nothing(pause: f
     assert outcome.lost_ms <= 20
 
 
+def test_what_is_too_faint_to_be_recognised_for_a_while_is_not_lost() -> None:
+    faint = scaled(part(SPEECH, 4, 4.5), -22)
+    utterance = part(SPEECH, 0, 4) + faint + part(SPEECH, 4.5, 10)
+    heard = LEAD + part(SPEECH, 0, 4) + silence(0.4) + part(SPEECH, 4.4, 10)
+    assert judge(utterance, heard, onset=3.5, until=9.0).lost_ms == 0
+
+
 @given(lost=st.floats(0.2, 1.0))
 @settings(max_examples=15, deadline=None)
 def test_what_was_left_out_is_lost(lost: float) -> None:
