@@ -302,6 +302,7 @@ class Call:
         log.info("leaving", result=str(command.result), detail=command.detail)
         if command.finish:
             with trio.move_on_after(FINISH_DEADLINE):
+                await self.playback.restore()  # nobody listens any more to whether a sound that paused it was nothing
                 await self._voice.finish()
         else:
             self.playout.close()

@@ -47,7 +47,8 @@ class Liveness:
         quiet = live and conversation.caller is Caller.SILENT and conversation.agent is Agent.IDLE
         self._quiet_since = min(self._quiet_since, now) if quiet else math.inf
         preparing = live and conversation.agent is Agent.PREPARING and conversation.caller is Caller.SILENT
-        if not preparing:
+        filling = self._preparing_since == -math.inf and conversation.agent is Agent.SPEAKING_ASIDE
+        if not preparing and not filling:
             self._preparing_since = math.inf
         elif self._preparing_since == math.inf:
             self._preparing_since = now

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import attrs
 import structlog
@@ -11,7 +10,7 @@ import trio
 from agentd.audio.diagnostics import InboundDiagnostics, InboundReport
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audio.resample import Resampler
-from agentd.audiosocket.connection import LineFormat
+from agentd.audiosocket.connection import FRAME_SECONDS, LineFormat
 from agentd.audiosocket.frames import AudioFrame, DtmfFrame
 from agentd.call_events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
 from agentd.dialplan import MediaWay
@@ -25,6 +24,8 @@ FIRST_DELAY = 0.25
 """Seconds before the first fresh leg is tried; doubled with every further try."""
 PROVEN_AFTER = 5.0
 """Seconds after which a leg has proven itself: when it is lost then, the tries are counted anew."""
+GAP_SECONDS = 0.1
+"""Time without a frame from which on silence stands in: jitter is shorter, silence suppression longer."""
 STALLED_AFTER = 3.0
 """Seconds without a frame from the caller's side, which sends one every 20 ms, that are worth a line in the log."""
 
@@ -57,6 +58,7 @@ class CallerMedia:
     up: bool = attrs.field(default=False, init=False)
     _up_since: float = attrs.field(default=math.inf, init=False)
     _heard_at: float = attrs.field(default=math.inf, init=False)
+    _in_gap: bool = attrs.field(default=False, init=False)
     _lost: bool = attrs.field(default=False, init=False)
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
@@ -113,7 +115,7 @@ class CallerMedia:
                 nursery.start_soon(self._watch_for_stalls)
                 streaming = self.kind is LegKind.STREAMING
                 next_frame = self.next_frame if streaming else _silence
-                reason = await connection.serve(self.line, self._receive, next_frame, partial(self.line_moves, True))
+                reason = await connection.serve(self.line, self._receive, next_frame, self._beat)
                 nursery.cancel_scope.cancel()
             return reason
         except (AriError, MediaTimeout) as error:
@@ -134,6 +136,19 @@ class CallerMedia:
             self.metrics.media_reattached.inc()
             self.tell(MediaRestored())
 
+    def _beat(self) -> None:
+        """Once a frame written. A telephone that suppresses silence, or a channel that waits, sends nothing at all:
+        the session's time is that of the audio it hears, so it is given the silence that did not come."""
+        self.line_moves(True)
+        now = trio.current_time()
+        if now - self._heard_at < GAP_SECONDS:
+            return
+        missing = 1 if self._in_gap else round(GAP_SECONDS / FRAME_SECONDS)
+        self._in_gap = True
+        self.metrics.caller_gap_seconds.inc(missing * FRAME_SECONDS)
+        for _ in range(missing):
+            self.hear(bytes(self.line.frame_bytes), now)
+
     async def _watch_for_stalls(self) -> None:
         """Tell when the caller's side falls silent altogether: not even silence comes. (A telephone on hold may.)"""
         stalled = False
@@ -151,7 +166,7 @@ class CallerMedia:
         if isinstance(frame, DtmfFrame):
             self.press(frame.digit)
             return
-        self._heard_at = at
+        self._heard_at, self._in_gap = at, False
         self._diagnostics.feed(frame.payload, at)
         self._report(self._diagnostics.report())
         pcm = frame.payload

@@ -63,7 +63,6 @@ class AgentVoice:
             finally:
                 self._playing = False
                 self._quiet.set()
-            self._protect(False)
             self.history.agent_heard(utterance, heard.text, heard.generated)
             if self.session is not None:
                 self.session.heard(utterance, heard.milliseconds, heard.completed)
@@ -71,6 +70,7 @@ class AgentVoice:
             if not heard.completed and self.log_transcripts:
                 log.info("utterance cut short", utterance=utterance, heard=heard.text, generated=heard.generated)
             self.tell(PlaybackFinished(utterance, idle=self.playout.empty))
+            self._protect(False)  # after it: what was heard to its end is not interrupted
 
     async def finish(self) -> None:
         """Wait until nothing is heard or waits to be. The caller sets the deadline."""

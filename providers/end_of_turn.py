@@ -14,28 +14,32 @@ import attrs
 NEUTRAL = 0.5
 """What the words say when they say nothing."""
 
-_FILLERS = frozenset("uh um uhm erm er ah eh hm hmm mm".split())  # noqa: SIM905
-_NEVER_LAST = frozenset(
+
+def _set_of(text: str, separator: str | None = None) -> frozenset[str]:
+    return frozenset(" ".join(item.split()) for item in text.split(separator))
+
+
+_FILLERS = _set_of("uh um uhm erm er ah eh hm hmm mm")
+_NEVER_LAST = _set_of(
     """a an the my our your their its every each very quite rather extremely
     and or but because although unless whether if than as of at from into onto between among during per via toward
     towards without
     i we they he she i'm you're we're they're he's she's it's that's there's what's who's where's i'll you'll we'll
-    they'll i've you've we've they've i'd you'd we'd they'd""".split()  # noqa: SIM905
+    they'll i've you've we've they've i'd you'd we'd they'd"""
 )
 """Articles, possessives, intensifiers; conjunctions and prepositions that end no question; subjects."""
-_RARELY_LAST = frozenset(
+_RARELY_LAST = _set_of(
     """to for with in on by about through until while when where which some any another other his more most so like well
     is are was were am be been being has have had will would could should shall may might must do does did can cannot
     not just only currently even want need let's get tell say give make put find take send bring try press enter
-    called""".split()  # noqa: SIM905
+    called"""
 )
 """Particles, determiners, auxiliaries, and verbs that want an object: they end a turn now and then."""
-_POINTING = frozenset("this that these those".split())  # noqa: SIM905
-_WHOLE_PAIRS = frozenset(
+_POINTING = _set_of("this that these those")
+_WHOLE_PAIRS = _set_of(
     """think so|hope so|guess so|suppose so|said so|hope not|guess not|why not|or not|as well|very well|hold on|go on|
-    come on|hang on|log in|log on|sign in|sign up|hang up|call in|the other|any more|once more""".replace(
-        "\n    ", ""
-    ).split("|")
+    come on|hang on|log in|log on|sign in|sign up|hang up|call in|the other|any more|once more""",
+    "|",
 )
 """Words at the end that the sets above would take for unfinished."""
 _QUESTION = re.compile(r"^(?:\w+ )?(?:who|whom|whose|what|which|where|when|why|how)\b")
@@ -47,11 +51,13 @@ _CLAUSE = re.compile(
     rf"|\b(?:who|what|where|when|why|how) {_PRONOUN} {_AUXILIARY}$"
 )
 """Clauses that end with an auxiliary: short answers ("yes, I do") and what a question asked for ("what it is")."""
-_WHOLE = frozenset(
+_WHOLE = _set_of(
     """yes|yeah|yep|yes please|no|nope|no thank you|no thanks|thank you|thanks|hello|hi|goodbye|bye|okay|sure|
     i don't know|i do not know|i don't think so|that's it|that's all|that is all|nothing|nothing else|never mind|
-    not really|of course|not yet|maybe|i'm not sure""".replace("\n    ", "").split("|")
+    not really|of course|not yet|maybe|i'm not sure""",
+    "|",
 )
+"""What is a whole turn, often."""
 _DIGIT = re.compile(r"^(?:\d[\d-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|double)$")
 _WHOLE_NUMBER = 7
 """Digits from which on a number may be complete: a telephone number without its area code."""
@@ -60,13 +66,16 @@ _SMART_WEIGHT, _SMART_AT = 0.67, -0.5
 _WORDS_WEIGHT, _WORDS_WEIGHT_ALONE = 0.4, 1.0
 _SENTENCE_WEIGHT, _SENTENCE_AT, _SENTENCE_FLOOR = 1.1, math.log(0.1), 0.003
 _BIAS = -0.4
-"""Of a logistic regression over recorded turns, complete and held up (`python -m tests.lab.bench_turns`). `_AT` is
-where a cue says nothing; the model's small probabilities carry its knowledge, so it counts by their logarithm."""
+"""Log-odds, of a logistic regression over recorded turns, complete and held up (tests/lab/bench_turns.py --fit). `_AT`
+is where a cue says nothing. The model's knowledge is in its small probabilities, so it counts by their logarithm."""
 _SMART_UNKNOWN = 0.87
+"""What is assumed without Smart Turn: `unsure_ms` if nothing else is known either."""
 _SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 3.5, 1.2, 0.4, -6.0
 """Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`."""
 _HABIT_LOG_ODDS, _HABIT_MOST = 0.4, 3
+"""What each of the caller's long pauses takes off, and how many of them count."""
 _HABIT_MARGIN = 1.25
+"""A hesitating caller is waited for this many times his longest pause."""
 
 
 @attrs.frozen
@@ -122,8 +131,8 @@ def silence_needed(
     """The ms of silence after which the turn counts as over; never more when a cue says "complete" more clearly.
 
     Args:
-        smart: Smart Turn's probability that the turn is complete, heard right at the pause (once silence has gone on
-            for some 200 ms it says "complete" of anything); None if not known.
+        smart: Smart Turn's probability that the turn is complete, asked once 150 to 250 ms are silent: earlier it
+            misses ends, later it calls anything complete. None if not known.
         words: what `words_complete` says; None if not known.
         pauses: this caller's earlier pauses within turns, in ms.
         settings: how patient to be.

@@ -21,6 +21,9 @@ import attrs
 
 from providers.end_of_turn import PatienceSettings, silence_needed, words_complete
 
+OVER_AGENT_PAUSE_MS = 64.0
+"""Silence that is a pause while the agent is audible: it has fallen silent by then, and a "mhm" should not keep it so
+for longer than need be."""
 RESUME_MS = 64.0
 """Speech that ends a pause: shorter is a click or a breath."""
 HABIT = 8
@@ -167,7 +170,8 @@ class TurnTaker:
         self.silence_ms += window_ms
         self._again_ms = max(0.0, self._again_ms - window_ms)
         if not self._paused:
-            if self.silence_ms < self.settings.pause_ms:
+            pause_ms = self.settings.pause_ms
+            if self.silence_ms < (min(pause_ms, OVER_AGENT_PAUSE_MS) if self._over_agent else pause_ms):
                 return []
             self._paused, self.pause, self._looks = True, self.pause + 1, 0
             self._words = self._finished = None

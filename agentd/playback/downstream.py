@@ -68,7 +68,10 @@ class Downstream:
     async def announce(self, announcement: Announcement) -> None:
         """See agentd.playback.contract.Playback.announce. Sounds of Asterisk's own are played by ARI."""
         if not announcement.sound:
-            await self._current.announce(announcement)
+            current = self._current
+            await current.announce(announcement)
+            if current is not self._current:  # it was cut off by the change
+                await self._current.announce(announcement)
         elif self.file is not None:
             await self.file.announce(announcement)
         else:

@@ -193,8 +193,10 @@ class StreamPlayback:
     def hand_over(self) -> Remainder | None:
         """Stop for another playback to go on: `play` returns what was heard so far, the rest of the utterance is here.
 
-        None when no utterance is being played, or nothing is left of it.
+        None when no utterance is being played, or nothing is left of it. An announcement is cut off.
         """
+        if self._announcing is not None:
+            self._end_announcement(self._announcing)
         if (speaking := self._speaking) is None or speaking.source.interrupted:
             return None
         self._end(speaking)

@@ -24,7 +24,7 @@ _ANSWERED = "\nAssistant:"
 _PUNCTUATION = " \t\n.,!?;:…-"
 
 
-async def ask(client: openai.AsyncOpenAI, model: str, transcript: str) -> float:
+async def ask(client: openai.AsyncOpenAI, model: str, transcript: str, *, deadline: float = DEADLINE) -> float:
     """The probability that the sentence ends where the caller's last line in `transcript` does.
 
     Args:
@@ -33,14 +33,14 @@ async def ask(client: openai.AsyncOpenAI, model: str, transcript: str) -> float:
         transcript: the prompt of the reply (`providers.local.responder.transcript`).
 
     Raises:
-        ProviderUnavailable: no connection, or no answer within `DEADLINE`.
+        ProviderUnavailable: no connection, or no answer within `deadline` seconds.
         ProviderRejected: the server refused.
         ProviderProtocolError: the answer has no probabilities.
 
     Cancelling closes the request's connection.
     """
     try:
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(deadline):
             answer = await client.completions.create(
                 model=model,
                 prompt=broken_off(transcript),

@@ -32,9 +32,9 @@ def load(model: str) -> None:
 
 
 def judge(model: str, pcm: bytes, rate: int) -> float:
-    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to about 0.1 s after its end.
+    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to about 0.2 s of silence.
 
-    With more silence after it nearly anything is judged complete.
+    After more silence nearly anything is judged complete.
 
     Raises ProviderUnavailable when the model cannot be loaded, ValueError for a rate that cannot be resampled.
     """

@@ -1,5 +1,6 @@
 """Conversations on the real PBX: the caller interrupts, agrees, hesitates, falls silent, or has no ARI at all."""
 
+import httpx
 import pytest
 import trio
 
@@ -130,3 +131,26 @@ async def test_the_dialplan_goes_on_when_the_agent_ends_a_call_without_ari(lab: 
     heard = words(await words_heard(call, 0.0, call.now))
     assert "thank" in heard, "the agent's farewell"
     await lab.nothing_is_left()
+
+
+async def test_a_wideband_telephone_is_heard_and_answered_at_16_khz(lab: Lab) -> None:
+    since = len(lab.daemon.lines)
+    async with httpx.AsyncClient(auth=(lab.pbx.ari_user, lab.pbx.ari_password), trust_env=False) as ari:
+        telephone = {
+            "endpoint": "Local/7102@from-lab/n",
+            "extension": "7300",
+            "context": "from-lab",
+            "priority": 1,
+            "formats": "slin16",
+        }
+        (await ari.post(f"{lab.pbx.ari_url}/channels", params=telephone)).raise_for_status()
+        call = await lab.daemon.wait_for("call", start=since)
+        said = await lab.daemon.wait_for("caller said", start=since, timeout=30)
+        answer = await lab.daemon.wait_for("utterance heard", start=since, timeout=30)
+        (await ari.delete(f"{lab.pbx.ari_url}/channels/{call['call_id']}")).raise_for_status()
+    await lab.nothing_is_left()
+    assert call["rate"] == 16000
+    assert likeness("You are currently the only person in this conference.", said["text"]) > 0.6
+    assert answer["completed"] is True
+    inbound = await lab.daemon.wait_for("inbound audio", start=since)
+    assert inbound["inbound_expected"] == "slin16"

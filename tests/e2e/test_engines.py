@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
+import openai
 import pytest
 import trio
 
@@ -15,15 +16,20 @@ from agentd.audio.g711 import slin_to_ulaw, ulaw_to_slin
 from agentd.audio.level import rms_dbfs
 from agentd.config import AgentConfig
 from agentd.playout import PlayoutBuffer
-from providers.local import catalogue
+from providers.local import catalogue, sentence_end, smart_turn
 from providers.local.agent import LocalAgent, open_local_agent
 from providers.local.catalogue import ModelMissing
+from providers.local.llm_server import LlmServerSettings, open_llm_server
 from providers.local.models import cli_fetch
+from providers.local.responder import transcript
 from providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
 from providers.shared import SharedServices
+from providers.stages import Message, Role
 from tests.lab.hearing import likeness, speak
+from tests.lab.measure import speech_spans
 from tests.lab.prefix import Prefix
 from tests.lab.speech import human_prompts
+from tests.lab.turn_set import TurnSample, complete_turns, hesitations, quiet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines]
 
@@ -132,3 +138,32 @@ async def pids_of(part: str) -> list[str]:
     """Processes below this one whose command line has `part`."""
     found = await trio.run_process(["pgrep", "-f", "-P", str(os.getpid()), part], capture_stdout=True, check=False)
     return found.stdout.decode().split()
+
+
+def test_a_finished_sentence_sounds_more_complete_than_one_held_up(pbx_prefix: Prefix) -> None:
+    prompts = human_prompts(pbx_prefix)
+    model = str(catalogue.locate("smart-turn-v3.2"))
+
+    def judged(sample: TurnSample) -> float:
+        spoken = speech_spans(sample.pcm)
+        end = spoken[-1].end if sample.pause is None else sample.pause.start
+        heard = sample.pcm[: 2 * round(end * 8000)] + quiet(sample.pcm, 0.16, seed=0)
+        return smart_turn.judge(model, heard, 8000)
+
+    complete = [judged(sample) for sample in complete_turns(prompts, 20)]
+    held_up = [judged(sample) for sample in hesitations(prompts, 20)]
+    assert sum(complete) / len(complete) > 0.7
+    assert sum(held_up) / len(held_up) < 0.4
+
+
+async def test_the_language_model_tells_a_whole_sentence_from_one_broken_off() -> None:
+    settings = LlmServerSettings(str(catalogue.locate("smollm2-135m")), threads=2, context=1024, slots=1)
+    async with open_llm_server(settings, lambda name: None) as server:
+        async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, max_retries=0) as client:
+
+            async def ends(words: str) -> float:
+                prompt = transcript([Message(Role.SYSTEM, "Be brief."), Message(Role.USER, words)])
+                return await sentence_end.ask(client, "", prompt, deadline=20)
+
+            assert await ends("What is the capital of France.") > 0.5
+            assert await ends("I have a problem with my.") < 0.05

@@ -28,7 +28,7 @@ from providers.local.models import cli_fetch
 
 from . import distractors
 from .asterisk import PrivateAsterisk
-from .calibration import ECHO_DIALPLAN, echo_offset
+from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent
 from .daemon import environment, run_daemon, write_config
 from .debian import find_or_unpack
 from .distractors import echo_of
@@ -51,10 +51,6 @@ TEXT = (
     "On Saturday the book market opens at nine in the morning, and every book costs no more than two dollars. "
     "And on Sunday the reading rooms stay open until late at night for all who have an examination next month."
 )
-# The text is an ordinary utterance: not protected from interruption, and nothing else is said by itself.
-AGENT = f"""[agents.default]
-greeting = "{TEXT}"
-"""
 LEAD = 0.05
 """Seconds of what is heard before the text's first sound that are kept with it."""
 EARLIEST, LATEST = 2.0, 5.0
@@ -230,7 +226,8 @@ async def run(real: int, other: int) -> int:
     events: list[tuple[Cue, Outcome]] = []
     scenes: list[Scene] = []
     async with PrivateAsterisk(prefix, extra_dialplan=ECHO_DIALPLAN) as pbx:
-        async with run_daemon(write_config(OUT / "agent.toml", pbx, agents=AGENT), environment(pbx)) as daemon:
+        config = write_config(OUT / "agent.toml", pbx, agents=reticent_agent(TEXT))
+        async with run_daemon(config, environment(pbx)) as daemon:
             offset = await echo_offset(pbx, cues[0].pcm)
             text = await record_text(pbx)
             print(f"Echo() offset {offset * 1000:.1f} ms; a text of {len(text) / 2 / RATE:.0f} s; {len(cues)} events")

@@ -25,7 +25,7 @@ import trio
 from providers.local.models import cli_fetch
 
 from .asterisk import PrivateAsterisk
-from .calibration import ECHO_DIALPLAN, echo_offset
+from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent
 from .daemon import Daemon, Line, environment, run_daemon, write_config
 from .debian import find_or_unpack
 from .figures import OUT, Conditions, buckets, histogram_quantile, in_words, spread, write_report
@@ -39,10 +39,6 @@ from .turn_taking import Reaction, Spoken, react
 
 RATE = 8000
 TURNS_PER_CALL = 6
-# Nothing but answers may be heard: no filler, no check-in.
-AGENT = """[agents.default]
-greeting = "Hello!"
-"""
 ANSWER_SECONDS = 20.0
 QUIET = 1.0
 """Seconds without a sound after which an answer is over."""
@@ -190,7 +186,8 @@ async def run(complete: int, held_up: int) -> int:
     conditions = Conditions.now()
     turns: list[Turn] = []
     async with PrivateAsterisk(prefix, extra_dialplan=ECHO_DIALPLAN) as pbx:
-        async with run_daemon(write_config(OUT / "agent.toml", pbx, agents=AGENT), environment(pbx)) as daemon:
+        config = write_config(OUT / "agent.toml", pbx, agents=reticent_agent())
+        async with run_daemon(config, environment(pbx)) as daemon:
             offset = await echo_offset(pbx, samples[0].pcm)
             print(f"Echo() offset {offset * 1000:.1f} ms; {len(samples)} turns, one call at a time", flush=True)
             while len(turns) < len(samples):

@@ -21,6 +21,7 @@ import trio
 from providers.local.models import cli_fetch
 
 from .asterisk import PrivateAsterisk
+from .calibration import reticent_agent
 from .daemon import Daemon, environment, run_daemon, write_config
 from .debian import find_or_unpack
 from .figures import OUT, Conditions, buckets, histogram_quantile, since, total, write_report
@@ -42,12 +43,7 @@ LISTENS = 2.5
 """Seconds that a caller listens to it."""
 LOOK = 1.5
 STAGGER = 0.5
-AGENT = """[agents.default]
-greeting = "Hello!"
-"""
-STORY_AGENT = """[agents.default]
-greeting = "Hello!"
-[agents.default.local.llm]
+STORY_SETTINGS = """[agents.default.local.llm]
 base_url = "{url}"
 """
 STORY_GAP = 1.5
@@ -102,7 +98,8 @@ async def crowd(prefix: Prefix, calls: int, seconds: float) -> dict[str, Any]:
         held.append(await converse(pbx, turned, number * STAGGER, seconds))
 
     async with PrivateAsterisk(prefix) as pbx:
-        async with run_daemon(write_config(OUT / "agent.toml", pbx, agents=AGENT), environment(pbx)) as daemon:
+        config = write_config(OUT / "agent.toml", pbx, agents=reticent_agent())
+        async with run_daemon(config, environment(pbx)) as daemon:
             print(f"{calls} calls at once for {seconds:g} s", flush=True)
             before = await daemon.metrics()
             async with trio.open_nursery() as nursery:
@@ -147,7 +144,7 @@ async def steady(prefix: Prefix, minutes: float) -> dict[str, Any]:
 
     request = await speak("Please tell me a long story.")
     async with PrivateAsterisk(prefix) as pbx, tell_stories() as url:
-        config = write_config(OUT / "agent.toml", pbx, agents=STORY_AGENT.format(url=url))
+        config = write_config(OUT / "agent.toml", pbx, agents=reticent_agent(settings=STORY_SETTINGS.format(url=url)))
         async with run_daemon(config, environment(pbx)) as daemon:
             print(f"one call with {minutes:g} minutes of stories", flush=True)
             async with SipCaller().call(pbx.sip_uri("7000")) as call:

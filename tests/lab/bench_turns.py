@@ -18,12 +18,13 @@ from zlib import crc32
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 import openai
 import trio
 from scipy.optimize import minimize
 
 from agentd.errors import ProviderError
-from providers.end_of_turn import NEUTRAL, PatienceSettings, silence_needed, words_complete
+from providers.end_of_turn import PatienceSettings, silence_needed, words_complete
 from providers.local import catalogue, moonshine, sentence_end, smart_turn
 from providers.local.llm_server import LlmServerSettings, open_llm_server
 from providers.local.models import cli_fetch
@@ -31,14 +32,15 @@ from providers.local.responder import transcript
 from providers.stages import Message, Role
 
 from .debian import find_or_unpack
-from .figures import OUT, Conditions, quantile, spread
+from .figures import Conditions, quantile, spread, write_report
 from .measure import speech_spans
 from .speech import human_prompts
 from .turn_set import RATE, TurnSample, complete_turns, hesitations, pauses_after_a_sentence, quiet
 
 PRE_ROLL = 0.3
-LOOKS_MS = (100, 200, 400, 800)
-"""Silences at which Smart Turn is asked."""
+LOOK_MS = 160
+"""The silence at which Smart Turn is asked: what voice activity that reports 96 ms has let pass."""
+LOOKS_MS = (100, LOOK_MS, 200, 250, 400, 800)
 PATIENCE = PatienceSettings()
 SYSTEM = Message(Role.SYSTEM, "You are a friendly assistant on the telephone. Answer in one or two short sentences.")
 AIM_CUT_OFF, AIM_P95_MS = 0.05, 1100
@@ -86,17 +88,19 @@ def waiting(*, smart: int | None = None, words: bool = False, sentence: bool = F
     )
 
 
-FUSED = waiting(smart=100, words=True, sentence=True)
+FUSED = waiting(smart=LOOK_MS, words=True, sentence=True)
 CUES: dict[str, Waiting] = {
-    "smart turn": waiting(smart=100),
+    "smart turn": waiting(smart=LOOK_MS),
     "words": waiting(words=True),
     "sentence end": waiting(sentence=True),
-    "smart turn, words": waiting(smart=100, words=True),
-    "smart turn, sentence end": waiting(smart=100, sentence=True),
+    "smart turn, words": waiting(smart=LOOK_MS, words=True),
+    "smart turn, sentence end": waiting(smart=LOOK_MS, sentence=True),
     "all three": FUSED,
-    "all, asked at 200 ms": waiting(smart=200, words=True, sentence=True),
-    "all, asked at 400 ms": waiting(smart=400, words=True, sentence=True),
-    "all, asked at 800 ms": waiting(smart=800, words=True, sentence=True),
+    **{
+        f"all, asked at {look} ms": waiting(smart=look, words=True, sentence=True)
+        for look in LOOKS_MS
+        if look != LOOK_MS
+    },
 }
 
 
@@ -111,7 +115,7 @@ def hear(sample: TurnSample, timings: Timings) -> Heard:
         return spoken + silent[: _at(ms / 1000)]
 
     start = time.perf_counter()
-    words = moonshine.transcribe(str(catalogue.locate("moonshine-tiny-en")), until(100), RATE)
+    words = moonshine.transcribe(str(catalogue.locate("moonshine-tiny-en")), until(LOOK_MS), RATE)
     timings.transcriber.append(1000 * (time.perf_counter() - start))
     smart = {}
     for look in LOOKS_MS:
@@ -132,7 +136,7 @@ async def ask_for_sentence_ends(turns: Sequence[Heard], timings: Timings) -> Non
                 start = time.perf_counter()
                 try:
                     prompt = transcript([SYSTEM, Message(Role.USER, turn.words)])
-                    turn.sentence = await sentence_end.ask(client, "", prompt)
+                    turn.sentence = await sentence_end.ask(client, "", prompt, deadline=10)
                 except ProviderError as error:
                     print(f"{turn.words!r}: {error}", file=sys.stderr)
                 timings.sentence_end.append(1000 * (time.perf_counter() - start))
@@ -165,7 +169,7 @@ def fit(complete: Sequence[Heard], held_up: Sequence[Heard]) -> dict[str, float]
     """The weights of the cues by logistic regression (L2 0.02), both kinds counting the same."""
 
     def cues(turn: Heard) -> Iterator[float]:
-        for probability in (turn.smart[100], words_complete(turn.words)):
+        for probability in (turn.smart[LOOK_MS], words_complete(turn.words)):
             bounded = min(max(probability, 0.01), 0.99)
             yield math.log(bounded / (1 - bounded))
         yield math.log((turn.sentence or 0.0) + 0.003)
@@ -173,7 +177,7 @@ def fit(complete: Sequence[Heard], held_up: Sequence[Heard]) -> dict[str, float]
 
     yes, no = (np.array([list(cues(turn)) for turn in turns]) for turns in (complete, held_up))
 
-    def loss(weights: np.ndarray) -> float:
+    def loss(weights: npt.NDArray[np.float64]) -> float:
         misses = np.logaddexp(0, -yes @ weights).mean() + np.logaddexp(0, no @ weights).mean()
         return float(misses + 0.02 * np.square(weights[:-1]).sum())
 
@@ -205,7 +209,6 @@ async def run(show_fit: bool) -> int:
     print("\nms:", json.dumps(times))
     if show_fit:
         print("fit on the tuning's half:", fit(seen[0], seen[1]), " on all:", fit(complete, held_up))
-        print(f"(words that say nothing: {NEUTRAL})")
     missed = [
         {"words": turn.words, "text": turn.sample.text, "needed_ms": round(FUSED(turn)), "pause_ms": turn.pause_ms}
         for turn in held_up
@@ -213,9 +216,7 @@ async def run(show_fit: bool) -> int:
     ]
     for turn in missed:
         print(f"cut off after {turn['needed_ms']} ms: {turn['words']} | {turn['text']}")
-    OUT.mkdir(parents=True, exist_ok=True)
-    written = {**report, "engines_ms": times, "cut_off": missed, "machine": conditions.describe()}
-    (OUT / "turns.json").write_text(json.dumps(written, indent=2) + "\n")
+    print(write_report("turns", {**report, "engines_ms": times, "cut_off": missed}, conditions))
     reached = report["held_out"]["all three"]
     return int(reached["cut_off"] >= AIM_CUT_OFF or reached["p95_ms"] > AIM_P95_MS)
 

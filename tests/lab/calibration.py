@@ -1,4 +1,4 @@
-"""What the lab itself adds to every delay, measured by a call to Asterisk's Echo()."""
+"""A benchmark's two fixed points: what the lab itself adds to a delay, and an agent that says nothing by itself."""
 
 import trio
 
@@ -9,6 +9,19 @@ from .sip import SipCaller
 ECHO_EXTENSION = "600"
 ECHO_DIALPLAN = f"exten => {ECHO_EXTENSION},1,Answer()\n same => n,Echo()\n"
 """For PrivateAsterisk's extra_dialplan."""
+
+
+def reticent_agent(greeting: str = "Hello!", settings: str = "") -> str:
+    """A table for the configuration: an agent without filler and check-in, so that what is heard was asked for.
+
+    `settings` are lines for its provider's tables.
+    """
+    return f"""[agents.default]
+greeting = "{greeting}"
+[agents.default.liveness]
+check_in_after = 0
+filler = ""
+{settings}"""
 
 
 async def echo_offset(pbx: PrivateAsterisk, pcm: bytes) -> float:
