@@ -10,7 +10,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import CallerSpeechEnded, CallerSpeechStarted, StageTiming, UtteranceStarted
+from agentd.agent import CallerSpeechDismissed, CallerSpeechEnded, CallerSpeechStarted, StageTiming, UtteranceStarted
 from agentd.commands import Command, Interrupt, Pause, Restore
 from agentd.metrics import Metrics
 
@@ -39,6 +39,8 @@ class CallFigures:
         match event:
             case CallerSpeechStarted(at):
                 self._onset_at, self._silent_after = at, math.nan
+            case CallerSpeechDismissed():
+                self._onset_at = math.nan
             case CallerSpeechEnded(_, last_speech_at):
                 self._last_speech_at = last_speech_at
                 self._stages = {}
@@ -73,6 +75,7 @@ class CallFigures:
 
     def began(self, utterance: int) -> None:
         """The caller begins to hear an utterance: if it is an answer, this is when the wait was over."""
+        self._onset_at = math.nan  # a sound from before it is no interruption of it
         if math.isnan(self._last_speech_at) or utterance in self._asides:
             return
         delay, self._last_speech_at = trio.current_time() - self._last_speech_at, math.nan

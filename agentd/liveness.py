@@ -42,8 +42,8 @@ class Liveness:
         live = conversation.line is Line.LIVE
         if live:
             self._began = min(self._began, now)
-        if conversation.caller is not Caller.SILENT:
-            self._checked = 0  # somebody is there
+        if conversation.caller is not Caller.SILENT or conversation.agent is Agent.PREPARING:
+            self._checked = 0  # somebody is there, or has pressed digits
         quiet = live and conversation.caller is Caller.SILENT and conversation.agent is Agent.IDLE
         self._quiet_since = min(self._quiet_since, now) if quiet else math.inf
         preparing = live and conversation.agent is Agent.PREPARING and conversation.caller is Caller.SILENT

@@ -51,7 +51,7 @@ class Reception:
     watch: ProgressWatch
     config: Config
     draining: bool = attrs.field(default=False, init=False)
-    _calls: dict[str, Call] = attrs.field(factory=dict, init=False)
+    _calls: set[Call] = attrs.field(factory=set, init=False)
     _active: int = attrs.field(default=0, init=False)
     _idle: trio.Event = attrs.field(factory=trio.Event, init=False)
     _asterisk_version: str = attrs.field(default="", init=False)
@@ -81,7 +81,7 @@ class Reception:
         self.draining = True
         with trio.move_on_after(patience):
             await self._until_idle()
-        for call in tuple(self._calls.values()):
+        for call in tuple(self._calls):
             call.shut_down()
         with trio.move_on_after(announcement_time):
             await self._until_idle()
@@ -223,6 +223,9 @@ class Reception:
         name = self.config.headless_agent
         entry = self.roster.find(name)
         structlog.contextvars.bind_contextvars(agent=name)
+        if self._active > self.config.calls.max_calls:  # several were taken at one moment
+            log.warning("headless call refused", detail=f"{self._active - 1} calls already")
+            return Result.REFUSED_BUSY
         if entry is None or entry.agent is None:
             return Result.REFUSED_AGENT
         line = HeadlessLine(uuid, connection)
@@ -237,11 +240,11 @@ class Reception:
     @contextmanager
     def _running(self, call: Call) -> Iterator[None]:
         """A call that `drain` knows of."""
-        self._calls[call.info.call_id] = call
+        self._calls.add(call)
         try:
             yield
         finally:
-            del self._calls[call.info.call_id]
+            self._calls.remove(call)
 
     def _line_moves(self, moving: bool) -> None:
         if moving:

@@ -131,7 +131,7 @@ def silence_needed(
     """The ms of silence after which the turn counts as over; never more when a cue says "complete" more clearly.
 
     Args:
-        smart: Smart Turn's probability that the turn is complete, asked once 150 to 250 ms are silent: earlier it
+        smart: Smart Turn's probability that the turn is complete, asked once 150 to 200 ms are silent: earlier it
             misses ends, later it calls anything complete. None if not known.
         words: what `words_complete` says; None if not known.
         pauses: this caller's earlier pauses within turns, in ms.

@@ -60,7 +60,7 @@ FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
 JUDGED_SECONDS = 8
 """How much of a turn's end a TurnJudge is given."""
-JUDGE_DEADLINE = 1.0
+CUE_DEADLINE = 0.5
 FALLING_SILENT = 0.25
 """Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
 
@@ -96,7 +96,11 @@ class PipelineSession:
     _ended: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._taker = TurnTaker(self.settings.turns)
+        self._taker = TurnTaker(
+            self.settings.turns,
+            by_sound=self.judge is not None,
+            by_sentence=self.responder.tells_sentence_ends,
+        )
         self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
         self.output.emit = self._emit
 
@@ -239,7 +243,6 @@ class PipelineSession:
         draft = Answer(self._taker.pause, at - self._taker.silence_ms / 1000, transcript=self._transcript)
         draft.mark("pause")
         self._draft = draft
-        self._nursery.start_soon(self._look, draft)
         self._start(draft, self._transcribe_and_compose)
 
     def _drop_draft(self) -> None:
@@ -320,16 +323,20 @@ class PipelineSession:
             self._end(str(error))
 
     async def _look(self, draft: Answer) -> None:
-        """Have the sound of the turn judged; without a judge, or if it fails, words and silence decide alone."""
+        """Have the sound of the turn judged; without that, words and silence decide alone."""
         if self.judge is None:
             return
-        with trio.move_on_after(JUDGE_DEADLINE):
+        complete = await self._cue(self.judge.judge, bytes(self._turn_pcm), self.call.rate)
+        self._obey(self._taker.know_sound(draft.pause, complete), trio.current_time())
+
+    async def _cue(self, ask: Callable[..., Awaitable[float]], *args: object) -> float | None:
+        """What a cue for the end of turns says; None where it fails or comes too late to be of use."""
+        with trio.move_on_after(CUE_DEADLINE):
             try:
-                probability = await self.judge.judge(bytes(self._turn_pcm), self.call.rate)
+                return await ask(*args)
             except ProviderError as error:
-                self._emit(Degraded(f"turns are ended by words and silence only: {error}"))
-            else:
-                self._obey(self._taker.know_finished(draft.pause, probability), trio.current_time())
+                self._emit(Degraded(f"a cue for the end of turns is missing: {error}"))
+        return None
 
     async def _transcribe_and_compose(self, answer: Answer) -> None:
         assert answer.transcript is not None
@@ -341,6 +348,9 @@ class PipelineSession:
             self._emit(CallerText(answer.text, final=False))
             self._obey(self._taker.know_words(answer.pause, answer.text), trio.current_time())
             await trio.lowlevel.checkpoint()  # it may have been dismissed
+            if answer.text and self.responder.tells_sentence_ends:
+                ends = await self._cue(self.responder.sentence_end, self.messages(answer))
+                self._obey(self._taker.know_sentence(answer.pause, ends), trio.current_time())
         await self._compose(answer)
 
     async def _compose(self, answer: Answer) -> None:

@@ -76,6 +76,18 @@ class Responder(Protocol):
         """Stream a reply, piece by piece. Raises ProviderError; leaving the block stops the model."""
         ...
 
+    @property
+    def tells_sentence_ends(self) -> bool:
+        """Whether `sentence_end` can be asked."""
+        ...
+
+    async def sentence_end(self, messages: Sequence[Message]) -> float:
+        """Probability, 0 to 1, that a sentence ends where the last message does, whatever punctuation it has.
+
+        Asked before the reply to the same messages, never beside it. Raises ProviderError.
+        """
+        ...
+
 
 class Voice(Protocol):
     """Text to speech."""

@@ -41,6 +41,9 @@ BACKCHANNELS = (
 )  # fmt: skip
 PAUSE_MS = 96
 """Silence at which the words are looked at; shorter gaps lie within words."""
+LOOK_MS = 160
+"""Silence at which the sound is judged: earlier Smart Turn misses ends, later it calls anything complete (measured,
+tests/lab/bench_turns.py)."""
 
 
 def _not_negative(value: float) -> str | None:
@@ -97,6 +100,7 @@ class TurnSettings:
             takeover_ms=self.takeover_ms or preset.takeover_ms,
             min_words=self.min_words or preset.min_words,
             pause_ms=min(PAUSE_MS, stop_ms),
+            look_ms=LOOK_MS,
             patience=PatienceSettings(
                 stop_ms=stop_ms,
                 unsure_ms=min(max(preset.unsure_ms, stop_ms), max_silence_ms),

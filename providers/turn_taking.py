@@ -14,7 +14,6 @@ that goes on for longer than any backchannel does.
 """
 
 import string
-from collections.abc import Sequence
 from enum import Enum, auto
 
 import attrs
@@ -26,6 +25,8 @@ OVER_AGENT_PAUSE_MS = 64.0
 for longer than need be."""
 RESUME_MS = 64.0
 """Speech that ends a pause: shorter is a click or a breath."""
+CUE_PATIENCE_MS = 600.0
+"""Silence after which a cue that was promised is not waited for any more."""
 HABIT = 8
 """Pauses of the caller that are remembered."""
 
@@ -38,7 +39,7 @@ class Signal(Enum):
     TAKEN = auto()
     PAUSED = auto()
     LOOK = auto()
-    """The pause lasts: how finished it sounds may be judged once more, with more of the silence."""
+    """The pause has lasted for long enough that its sound tells whether the turn is complete."""
     RESUMED = auto()
     ENDED = auto()
     DISMISSED = auto()
@@ -50,7 +51,7 @@ class TurnTaking:
 
     `start_ms` of speech are an onset; `interrupt_ms` pause an agent that speaks; `takeover_ms` take the turn from
     it whatever is said, `min_words` that are no `backchannels` at once. `pause_ms` of silence are a pause, at which
-    the words are looked at. `patience` decides how long a pause may last.
+    the words are looked at, `look_ms` is when the sound is. `patience` decides how long a pause may last.
     """
 
     start_ms: float
@@ -58,19 +59,24 @@ class TurnTaking:
     takeover_ms: float
     min_words: int
     pause_ms: float
+    look_ms: float
     patience: PatienceSettings
     max_turn_ms: float
     threshold: float
-    looks_ms: Sequence[float] = (400.0, 800.0)
     backchannels: frozenset[str] = frozenset()
     language: str = "en"
 
 
 @attrs.define
 class TurnTaker:
-    """One caller's turns. Feed it every window's probability of speech, in order."""
+    """One caller's turns. Feed it every window's probability of speech, in order.
+
+    `by_sound` and `by_sentence` promise that at every pause `know_sound` and `know_sentence` will be told.
+    """
 
     settings: TurnTaking
+    by_sound: bool = False
+    by_sentence: bool = False
     in_turn: bool = attrs.field(default=False, init=False)
     taken: bool = attrs.field(default=False, init=False)
     pause: int = attrs.field(default=0, init=False)
@@ -85,9 +91,12 @@ class TurnTaker:
     _speech_ms: float = attrs.field(default=0.0, init=False)
     _again_ms: float = attrs.field(default=0.0, init=False)
     _turn_ms: float = attrs.field(default=0.0, init=False)
-    _looks: int = attrs.field(default=0, init=False)
+    _looked: bool = attrs.field(default=False, init=False)
     _words: str | None = attrs.field(default=None, init=False)
-    _finished: float | None = attrs.field(default=None, init=False)
+    _sound: float | None = attrs.field(default=None, init=False)
+    _sentence: float | None = attrs.field(default=None, init=False)
+    _promised: set[str] = attrs.field(factory=set, init=False)
+    """Cues of this pause that are still to be told."""
     _habit: list[float] = attrs.field(factory=list, init=False)
 
     @property
@@ -114,11 +123,20 @@ class TurnTaker:
         self._words = words
         return self._judge_pause()
 
-    def know_finished(self, pause: int, probability: float) -> list[Signal]:
-        """How finished the turn sounds at pause number `pause`, 0 to 1."""
+    def know_sound(self, pause: int, complete: float | None) -> list[Signal]:
+        """How complete the turn sounds at pause number `pause`, 0 to 1; None: it could not be told."""
         if not self._is_now(pause):
             return []
-        self._finished = probability
+        self._sound = complete
+        self._promised.discard("sound")
+        return self._judge_pause()
+
+    def know_sentence(self, pause: int, ends: float | None) -> list[Signal]:
+        """How likely a sentence ends after the words of pause number `pause`, 0 to 1; None: it could not be told."""
+        if not self._is_now(pause):
+            return []
+        self._sentence = ends
+        self._promised.discard("sentence")
         return self._judge_pause()
 
     def _is_now(self, pause: int) -> bool:
@@ -139,7 +157,6 @@ class TurnTaker:
         self.in_turn, self._turn_ms, self._over_agent = True, self._speech_ms, agent_audible
         self.taken = self._confirmed = self._paused = False
         self.silence_ms = self._again_ms = 0.0
-        self._words = self._finished = None
         return [Signal.STARTED, *self._rise()]
 
     def _speech(self, window_ms: float) -> list[Signal]:
@@ -173,13 +190,14 @@ class TurnTaker:
             pause_ms = self.settings.pause_ms
             if self.silence_ms < (min(pause_ms, OVER_AGENT_PAUSE_MS) if self._over_agent else pause_ms):
                 return []
-            self._paused, self.pause, self._looks = True, self.pause + 1, 0
-            self._words = self._finished = None
+            self._paused, self.pause, self._looked = True, self.pause + 1, False
+            self._words = self._sound = self._sentence = None
+            cues = {"sound": self.by_sound, "sentence": self.by_sentence}
+            self._promised = {cue for cue, promised in cues.items() if promised}
             return [Signal.PAUSED]
         signals = self._judge_pause()
-        looks = self.settings.looks_ms
-        if self.in_turn and self._looks < len(looks) and self.silence_ms >= looks[self._looks]:
-            self._looks += 1
+        if self.in_turn and not self._looked and self.silence_ms >= self.settings.look_ms:
+            self._looked = True
             signals.append(Signal.LOOK)
         return signals
 
@@ -208,9 +226,10 @@ class TurnTaker:
         patience = self.settings.patience
         if nothing:
             return self._over_agent or self.silence_ms >= patience.stop_ms
-        needed = silence_needed(
-            self._finished, words_complete(self._words or "", self.settings.language), tuple(self._habit), patience
-        )
+        if self._promised and self.silence_ms < CUE_PATIENCE_MS:
+            return False
+        complete = words_complete(self._words or "", self.settings.language)
+        needed = silence_needed(self._sound, complete, tuple(self._habit), patience, sentence=self._sentence)
         return self.silence_ms >= needed
 
     def _end(self) -> list[Signal]:

@@ -170,7 +170,8 @@ class AudioSocketConnection:
                     missed = floor(late / FRAME_SECONDS)
                     self.metrics.line_frames_skipped.inc(missed)
                     tick += missed
-                if self._hanging_up:
+                hanging_up = self._hanging_up  # it may be asked for while a frame is being sent
+                if hanging_up:
                     frame = HANGUP_FRAME
                 else:
                     pcm = next_frame()
@@ -179,7 +180,7 @@ class AudioSocketConnection:
                     await self.stream.send_all(frame)
                 if deadline.cancelled_caught:
                     return f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
-                if self._hanging_up:
+                if hanging_up:
                     return "hung up by agentd"
                 beat()
                 tick += 1

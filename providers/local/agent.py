@@ -159,7 +159,9 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
         _open_judge(settings, shared, opener) as judge,
         _open_llm(settings.llm, shared) as (llm, endpoint),
     ):
-        responder = OpenAiResponder(settings.llm, _is_transcript(settings.llm), endpoint)
+        responder = OpenAiResponder(
+            settings.llm, _is_transcript(settings.llm), endpoint, config.language.lower().startswith("en")
+        )
         voice = PiperVoice(tts, voice_path, settings.tts.threads, settings.tts.length_scale)
         agent = LocalAgent(name, config, settings, stt, stt_model, voice, responder, llm, voice_activity, judge, shared)
         try:

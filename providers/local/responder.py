@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from providers.local import sentence_end
 from providers.local.settings import LlmSettings
 from providers.stages import Message, Role
 
@@ -35,6 +36,8 @@ class OpenAiResponder:
     settings: LlmSettings
     transcript_style: bool
     endpoint: Callable[[], tuple[str, str]]
+    english: bool = True
+    """What is spoken is what the embedded model knows."""
     patience: float = attrs.field(init=False)
     """Seconds that the server may be silent; longer while it warms up."""
     _client: openai.AsyncOpenAI | None = attrs.field(default=None, init=False, repr=False)
@@ -49,7 +52,11 @@ class OpenAiResponder:
         client = await self._connected()
         try:
             with trio.fail_after(self.patience):
-                stream = await self._request(client, messages)
+                try:
+                    stream = await self._request(client, messages)
+                except openai.APIConnectionError:
+                    # A connection that was kept open is found closed by the server only when it is used again.
+                    stream = await self._request(client, messages)
             async with stream, aclosing(self._deltas(stream)) as deltas:
                 yield deltas
         except trio.TooSlowError as error:
@@ -60,6 +67,15 @@ class OpenAiResponder:
             raise ProviderRejected(f"the language model's server refused: HTTP {error.status_code}") from error
         except openai.OpenAIError as error:
             raise ProviderProtocolError(f"the language model's server: {error}") from error
+
+    @property
+    def tells_sentence_ends(self) -> bool:
+        """Only the embedded model: other servers do not tell its tokens' probabilities in this form."""
+        return self.transcript_style and not self.settings.base_url and self.english
+
+    async def sentence_end(self, messages: Sequence[Message]) -> float:
+        """See providers.stages.Responder.sentence_end."""
+        return await sentence_end.ask(await self._connected(), self.settings.model, transcript(messages))
 
     async def warm_up(self, messages: Sequence[Message]) -> None:
         """Have the model read a prompt once, with more patience than a caller has. Raises ProviderError."""

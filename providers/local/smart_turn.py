@@ -32,7 +32,7 @@ def load(model: str) -> None:
 
 
 def judge(model: str, pcm: bytes, rate: int) -> float:
-    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to about 0.2 s of silence.
+    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to 0.15 to 0.2 s after its end.
 
     After more silence nearly anything is judged complete.
 

@@ -38,8 +38,8 @@ from .speech import human_prompts
 from .turn_set import RATE, TurnSample, complete_turns, hesitations, pauses_after_a_sentence, quiet
 
 PRE_ROLL = 0.3
-LOOK_MS = 160
-"""The silence at which Smart Turn is asked: what voice activity that reports 96 ms has let pass."""
+WORDS_MS, LOOK_MS = 100, 160
+"""The silences at which the transcriber and Smart Turn are asked."""
 LOOKS_MS = (100, LOOK_MS, 200, 250, 400, 800)
 PATIENCE = PatienceSettings()
 SYSTEM = Message(Role.SYSTEM, "You are a friendly assistant on the telephone. Answer in one or two short sentences.")
@@ -115,7 +115,7 @@ def hear(sample: TurnSample, timings: Timings) -> Heard:
         return spoken + silent[: _at(ms / 1000)]
 
     start = time.perf_counter()
-    words = moonshine.transcribe(str(catalogue.locate("moonshine-tiny-en")), until(LOOK_MS), RATE)
+    words = moonshine.transcribe(str(catalogue.locate("moonshine-tiny-en")), until(WORDS_MS), RATE)
     timings.transcriber.append(1000 * (time.perf_counter() - start))
     smart = {}
     for look in LOOKS_MS:

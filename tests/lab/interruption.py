@@ -186,15 +186,19 @@ def _without_sound(track: Track, silence: Span) -> Iterator[Span]:
 
 
 def _own_pause(track: Track, silence: Span) -> bool:
-    """Whether the utterance, where it is when the silence begins, has as long a pause itself."""
-    before = track.place[: round(silence.start / FRAME_SECONDS) + 1]
-    known = np.flatnonzero(before >= 0)
-    if not len(known):
+    """Whether the silence is the utterance's own pause, or that and less than a stop besides."""
+    before = np.flatnonzero(track.place[: round(silence.start / FRAME_SECONDS) + 1] >= 0)
+    if not len(before):
         return True  # it had not begun
-    at = int(before[known[-1]])
-    needed = round((silence.end - silence.start) / FRAME_SECONDS)
-    ahead = ~track.sounding[at : at + UNSURE + needed]
-    return any(start <= UNSURE and end - start >= needed - UNSURE for start, end in _runs(ahead))
+    at, needed = int(track.place[before[-1]]), round((silence.end - silence.start) / FRAME_SECONDS)
+    end = max(round(silence.end / FRAME_SECONDS) - 1, int(before[-1]) + 1)
+    after = np.flatnonzero(track.place[end : end + UNSURE] >= 0)
+    if len(after):
+        own = int(np.count_nonzero(~track.sounding[at : max(int(track.place[end + after[0]]), at)]))
+    else:
+        ahead = ~track.sounding[at : at + UNSURE + needed]
+        own = next((last - first for first, last in _runs(ahead) if first <= UNSURE and last - first >= UNSURE), 0)
+    return (needed - own + 2) * FRAME_SECONDS < STOP_SECONDS
 
 
 def _lags(known: Samples, sound: Samples) -> list[int]:

@@ -84,6 +84,11 @@ class Scene:
         return [turn.text for turn in self.call.history.turns if turn.speaker is Speaker.AGENT]
 
     @property
+    def fed(self) -> list[bytes]:
+        """The sounds of the caller that the session was fed; the silence around them is left out."""
+        return [pcm for pcm in self.session.fed if any(pcm)]
+
+    @property
     def announced(self) -> list[str]:
         return [entry.removeprefix("announce ") for entry in self.file.log if entry.startswith("announce ")]
 

@@ -15,12 +15,15 @@ from agentd.ari.events import Channel, VarSet
 from agentd.audiosocket.listener import Admission
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriRejected, AriUnavailable, MediaTimeout
+from agentd.leg import LegKind
 from agentd.metrics import Metrics
 from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 from tests.shell.lines import Lines
 
 CALLER = "1700000000.1"
-WAYS = [MediaWay.EXTERNAL, MediaWay.FORK]
+LEGS = [(way, kind) for way in MediaWay for kind in LegKind]
+legs = pytest.mark.parametrize(("way", "kind"), LEGS, ids=[f"{way}-{kind}" for way, kind in LEGS])
+STREAMING, LISTENING = LegKind.STREAMING, LegKind.LISTENING
 BIND_TIMEOUT = 5.0
 
 
@@ -88,8 +91,8 @@ def parts(requests: list[str]) -> list[str]:
 # --- the way up
 
 
-async def test_an_external_leg_is_made_in_the_order_that_loses_nothing(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL) as connection:
+async def test_a_listening_leg_is_made_in_the_order_that_loses_nothing(pbx: Pbx) -> None:
+    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING) as connection:
         assert connection is pbx.lines.all[0].connection
         assert parts(pbx.asterisk.asked()) == [
             "POST bridges bridge",
@@ -110,8 +113,29 @@ async def test_an_external_leg_is_made_in_the_order_that_loses_nothing(pbx: Pbx)
     pbx.nothing_is_left()
 
 
+async def test_a_streaming_leg_takes_the_caller_into_its_bridge_last(pbx: Pbx) -> None:
+    """Until the leg is there, the caller's line carries silence; a channel in a bridge needs none."""
+    await pbx.channel.answer()
+    assert pbx.asterisk.silent == {CALLER}
+    pbx.asterisk.requests.clear()
+    async with pbx.channel.media_leg(MediaWay.EXTERNAL, STREAMING) as connection:
+        assert connection is pbx.lines.all[0].connection
+        assert parts(pbx.asterisk.asked()) == [
+            "POST bridges bridge",
+            "POST channels externalMedia",
+            "POST bridges bridge addChannel",
+            f"DELETE channels {CALLER} silence",
+            "POST bridges bridge addChannel",
+        ]
+        (members,) = pbx.asterisk.bridges.values()
+        assert {name.rpartition("-")[0] for name in members - {CALLER}} == {"agentd-leg-media"}
+        assert CALLER in members
+        assert not pbx.asterisk.silent
+    pbx.nothing_is_left()
+
+
 async def test_a_fork_runs_the_dialplan_with_the_uuid_as_its_extension(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.FORK):
+    async with pbx.channel.media_leg(MediaWay.FORK, LISTENING):
         request = next(r for r in pbx.asterisk.requests if str(r) == "POST /channels")
         assert request.params["endpoint"] == f"Local/{pbx.lines.all[0].uuid.hex}@ai-agent-media-fork/n"
         assert request.params["formats"] == "slin"
@@ -125,28 +149,58 @@ async def test_a_fork_runs_the_dialplan_with_the_uuid_as_its_extension(pbx: Pbx)
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_the_caller_s_own_channel_stays_out_of_the_bridge(pbx: Pbx, way: MediaWay) -> None:
-    async with pbx.channel.media_leg(way):
+@pytest.mark.parametrize("kind", LegKind)
+async def test_an_external_leg_carries_the_format_that_was_chosen(pbx: Pbx, kind: LegKind) -> None:
+    for audio_format in ("slin", "slin16"):
+        pbx.channel.audio_format = audio_format
+        async with pbx.channel.media_leg(MediaWay.EXTERNAL, kind):
+            request = next(r for r in reversed(pbx.asterisk.requests) if str(r) == "POST /channels/externalMedia")
+            assert request.params["format"] == audio_format
+
+
+@pytest.mark.parametrize("way", MediaWay)
+async def test_while_a_leg_only_listens_the_caller_s_channel_stays_out_of_its_bridge(pbx: Pbx, way: MediaWay) -> None:
+    """So that a file that is played to the caller does not reach the agent, who hears the caller meanwhile."""
+    async with pbx.channel.media_leg(way, LISTENING):
         assert all(CALLER not in members for members in pbx.asterisk.bridges.values())
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_each_leg_has_a_uuid_of_its_own(pbx: Pbx, way: MediaWay) -> None:
+@pytest.mark.parametrize("way", MediaWay)
+async def test_a_streaming_leg_has_no_snoop(pbx: Pbx, way: MediaWay) -> None:
+    async with pbx.channel.media_leg(way, STREAMING):
+        assert not pbx.asterisk.asked("POST /channels/*/snoop/*")
+
+
+async def test_between_streaming_legs_the_line_carries_silence(pbx: Pbx) -> None:
+    async with pbx.channel.media_leg(MediaWay.EXTERNAL, STREAMING):
+        pass
+    await pbx.channel.carry_silence()
+    assert pbx.asterisk.silent == {CALLER}
+
+
+@pytest.mark.parametrize("answer", [Answer.refusal(404, "gone"), Answer.refusal(500, "no"), Answer(drop=True)])
+async def test_a_line_that_takes_no_silence_is_no_error(pbx: Pbx, answer: Answer) -> None:
+    pbx.asterisk.rule("POST /channels/*/silence", answer)
+    await pbx.channel.carry_silence()
+    assert not pbx.asterisk.silent
+
+
+@legs
+async def test_each_leg_has_a_uuid_of_its_own(pbx: Pbx, way: MediaWay, kind: LegKind) -> None:
     for _ in range(3):
-        async with pbx.channel.media_leg(way):
+        async with pbx.channel.media_leg(way, kind):
             pass
     assert len({line.uuid for line in pbx.lines.all}) == 3
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@legs
 @pytest.mark.parametrize("status", [400, 409, 422])
 async def test_a_channel_that_is_still_on_its_way_is_added_a_moment_later(
-    pbx: Pbx, way: MediaWay, status: int, autojump_clock: MockClock
+    pbx: Pbx, way: MediaWay, kind: LegKind, status: int, autojump_clock: MockClock
 ) -> None:
     pbx.asterisk.rule("POST /bridges/*/addChannel", Answer.refusal(status, "Channel not in Stasis"), times=7)
-    async with pbx.channel.media_leg(way):
+    async with pbx.channel.media_leg(way, kind):
         assert len(pbx.asterisk.asked("POST /bridges/*/addChannel")) == 9
     assert trio.current_time() < 1.0
     pbx.nothing_is_left()
@@ -157,28 +211,28 @@ async def test_a_channel_that_never_arrives_is_waited_for_no_longer_than_the_bin
 ) -> None:
     pbx.asterisk.rule("POST /bridges/*/addChannel", Answer.refusal(422, "Channel not in Stasis"))
     with pytest.raises(MediaTimeout, match=r"no audio leg \(external\) within 5 s"):
-        async with pbx.channel.media_leg(MediaWay.EXTERNAL):
+        async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
             pytest.fail("there is no leg")  # pragma: no cover
     assert trio.current_time() == pytest.approx(BIND_TIMEOUT, abs=0.01)
     assert len(pbx.asterisk.requests) < 60, "and not by asking without a pause"
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@legs
 async def test_a_connection_that_never_comes_ends_the_attempt_with_advice(
-    pbx: Pbx, way: MediaWay, autojump_clock: MockClock
+    pbx: Pbx, way: MediaWay, kind: LegKind, autojump_clock: MockClock
 ) -> None:
     pbx.asterisk.on_media = lambda uuid, request: None
     with pytest.raises(MediaTimeout, match=r"Asterisk connects to 127\.0\.0\.1:8090; `agentd doctor`"):
-        async with pbx.channel.media_leg(way):
+        async with pbx.channel.media_leg(way, kind):
             pytest.fail("there is no leg")  # pragma: no cover
     assert trio.current_time() == pytest.approx(BIND_TIMEOUT)
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@legs
 async def test_a_connection_may_come_after_the_request_was_answered(
-    pbx: Pbx, way: MediaWay, autojump_clock: MockClock
+    pbx: Pbx, way: MediaWay, kind: LegKind, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
 
@@ -187,7 +241,7 @@ async def test_a_connection_may_come_after_the_request_was_answered(
             pbx.lines.connect(UUID(uuid))
 
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(connect_later, uuid)
-        async with pbx.channel.media_leg(way) as connection:
+        async with pbx.channel.media_leg(way, kind) as connection:
             assert connection is pbx.lines.all[0].connection
     pbx.nothing_is_left()
 
@@ -233,7 +287,7 @@ async def test_a_fork_may_announce_its_own_uuid_before_or_after_its_connection(
 
     async with trio.open_nursery() as nursery:
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(run_dialplan)
-        async with pbx.channel.media_leg(MediaWay.FORK) as connection:
+        async with pbx.channel.media_leg(MediaWay.FORK, LISTENING) as connection:
             assert connection is pbx.lines.all[0].connection
             assert not connection.released.is_set()
     assert trio.current_time() < 1.0
@@ -251,7 +305,7 @@ async def test_an_announcement_while_the_originate_is_still_being_answered_count
             nursery.start_soon(dialplan.connect)
 
         pbx.asterisk.on_media = run_dialplan
-        async with pbx.channel.media_leg(MediaWay.FORK) as connection:
+        async with pbx.channel.media_leg(MediaWay.FORK, LISTENING) as connection:
             assert connection is pbx.lines.all[0].connection
     pbx.nothing_is_left()
 
@@ -277,7 +331,7 @@ async def test_announcements_that_are_none_leave_the_extension_s_uuid_in_force(
             pbx.lines.connect(UUID(uuid))
 
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(run_dialplan, uuid)
-        async with pbx.channel.media_leg(MediaWay.FORK) as connection:
+        async with pbx.channel.media_leg(MediaWay.FORK, LISTENING) as connection:
             assert connection is pbx.lines.all[0].connection
     pbx.nothing_is_left()
 
@@ -285,11 +339,11 @@ async def test_announcements_that_are_none_leave_the_extension_s_uuid_in_force(
 # --- nothing is left
 
 
-@pytest.mark.parametrize("way", WAYS)
+@legs
 @pytest.mark.parametrize("number", range(1, 6))
 @pytest.mark.parametrize("moment", ["while it waits", "as it is answered"])
 async def test_a_hang_up_at_any_request_removes_everything(
-    pbx: Pbx, way: MediaWay, number: int, moment: str, autojump_clock: MockClock
+    pbx: Pbx, way: MediaWay, kind: LegKind, number: int, moment: str, autojump_clock: MockClock
 ) -> None:
     scope = trio.CancelScope()
 
@@ -301,46 +355,50 @@ async def test_a_hang_up_at_any_request_removes_everything(
 
     pbx.asterisk.rule("*", hang_up)
     with scope:
-        async with pbx.channel.media_leg(way):
+        async with pbx.channel.media_leg(way, kind):
             await trio.sleep_forever()
     assert scope.cancelled_caught
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize(
+    ("way", "kind", "number"),
+    [(*leg, number) for leg in LEGS for number in range(1, 6 if leg[1] is LISTENING else 5)],
+)
 @pytest.mark.parametrize(
     "answer", [Answer.refusal(404, "gone"), Answer.refusal(500, "no"), Answer(drop=True)], ids=["404", "500", "drop"]
 )
 async def test_a_failure_of_any_request_removes_everything(
-    pbx: Pbx, way: MediaWay, number: int, answer: Answer
+    pbx: Pbx, way: MediaWay, kind: LegKind, number: int, answer: Answer
 ) -> None:
     async def fail(_request: Request) -> Answer | None:
-        return answer if len(pbx.asterisk.requests) == number else None
+        return answer if len(pbx.asterisk.asked("POST *")) == number else None
 
-    pbx.asterisk.rule("*", fail)
+    pbx.asterisk.rule("POST *", fail)
     with pytest.raises(AriUnavailable if answer.drop else AriRejected):
-        async with pbx.channel.media_leg(way):
+        async with pbx.channel.media_leg(way, kind):
             pytest.fail("there is no leg")  # pragma: no cover
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_request_that_was_carried_out_but_not_answered_leaves_nothing(pbx: Pbx, way: MediaWay) -> None:
+@legs
+async def test_a_request_that_was_carried_out_but_not_answered_leaves_nothing(
+    pbx: Pbx, way: MediaWay, kind: LegKind
+) -> None:
     async def obey_and_drop(request: Request) -> Answer:
         pbx.asterisk._obey(request)
         return Answer(drop=True)
 
     pbx.asterisk.rule("POST /channels*", obey_and_drop)
     with pytest.raises(AriUnavailable):
-        async with pbx.channel.media_leg(way):
+        async with pbx.channel.media_leg(way, kind):
             pytest.fail("there is no leg")  # pragma: no cover
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@legs
 async def test_a_connection_that_comes_at_the_moment_of_the_hang_up_is_given_back(
-    pbx: Pbx, way: MediaWay, autojump_clock: MockClock
+    pbx: Pbx, way: MediaWay, kind: LegKind, autojump_clock: MockClock
 ) -> None:
     scope = trio.CancelScope()
     async with trio.open_nursery() as nursery:
@@ -352,30 +410,33 @@ async def test_a_connection_that_comes_at_the_moment_of_the_hang_up_is_given_bac
 
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(connect_and_hang_up, uuid)
         with scope:
-            async with pbx.channel.media_leg(way):
+            async with pbx.channel.media_leg(way, kind):
                 await trio.sleep_forever()
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_an_error_in_the_call_removes_the_leg_too(pbx: Pbx, way: MediaWay) -> None:
+@legs
+async def test_an_error_in_the_call_removes_the_leg_too(pbx: Pbx, way: MediaWay, kind: LegKind) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with pbx.channel.media_leg(way):
+        async with pbx.channel.media_leg(way, kind):
             raise ZeroDivisionError
     pbx.nothing_is_left()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@legs
 @pytest.mark.parametrize("answer", [Answer.refusal(404, "gone"), Answer.refusal(409, "busy")])
-async def test_a_leg_that_asterisk_has_removed_itself_is_no_error(pbx: Pbx, way: MediaWay, answer: Answer) -> None:
-    async with pbx.channel.media_leg(way):
+async def test_a_leg_that_asterisk_has_removed_itself_is_no_error(
+    pbx: Pbx, way: MediaWay, kind: LegKind, answer: Answer
+) -> None:
+    async with pbx.channel.media_leg(way, kind):
+        pbx.asterisk.requests.clear()
         pbx.asterisk.rule("DELETE *", answer)
     assert len(pbx.asterisk.asked("DELETE *")) == 3
     assert set(pbx.client.routes) == {CALLER}
 
 
 async def test_a_part_that_cannot_be_removed_does_not_keep_the_others(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL):
+    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
         pbx.asterisk.rule("DELETE /channels/agentd-leg-media-*", Answer.refusal(500, "no"))
     assert [name for name in pbx.asterisk.channels if "snoop" in name] == []
     assert not pbx.asterisk.bridges
@@ -383,7 +444,7 @@ async def test_a_part_that_cannot_be_removed_does_not_keep_the_others(pbx: Pbx) 
 
 
 async def test_a_removal_that_asterisk_never_answers_is_bounded(pbx: Pbx, autojump_clock: MockClock) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL):
+    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
         pbx.asterisk.slow("DELETE *", 1000.0)
     assert trio.current_time() <= 30.0
     assert set(pbx.client.routes) == {CALLER}

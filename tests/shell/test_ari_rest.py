@@ -15,7 +15,7 @@ from agentd.ari.client import AriClient, try_leave
 from agentd.ari.rest import LAST_RESORT, AriRest, open_rest
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.metrics import Metrics
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, basic_authorization
+from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
 
 CALLER = "1700000000.1"
 
@@ -162,6 +162,55 @@ async def test_a_playback_exists_until_asterisk_knows_it_no_more(asterisk: FakeA
     asterisk.rule("*", Answer.refusal(500, "no"))
     with pytest.raises(AriRejected):
         await rest.playback_exists("p")
+
+
+async def test_a_playback_is_paused_and_goes_on(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    asterisk.playbacks["p"] = "sound:x"
+    assert await rest.control_playback("p", "pause")
+    assert asterisk.requests[-1] == Request("POST", "/playbacks/p/control", {"operation": "pause"})
+    assert asterisk.paused == {"p"}
+    assert await rest.control_playback("p", "unpause")
+    assert not asterisk.paused
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_playback_that_has_not_begun_or_has_ended_takes_no_control(
+    asterisk: FakeAsterisk, rest: AriRest, status: int
+) -> None:
+    asterisk.rule("POST *", Answer.refusal(status, "not now"))
+    assert not await rest.control_playback("p", "pause")
+    asterisk.rule("POST *", Answer.refusal(500, "no"))
+    with pytest.raises(AriRejected):
+        await rest.control_playback("p", "pause")
+
+
+async def test_a_channel_s_variables_and_functions_are_read(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    asterisk.native_format = "(g722)"
+    assert await rest.variable(CALLER, "CHANNEL(audionativeformat)") == "(g722)"
+    assert await rest.variable(CALLER, "NOTHING") == ""
+    with pytest.raises(AriRejected):
+        await rest.variable("nobody", "CHANNEL(audionativeformat)")
+
+
+async def test_asterisk_tells_its_version(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    asterisk.version = "certified-22.8-cert1"
+    assert await rest.version() == "certified-22.8-cert1"
+    assert asterisk.requests[-1] == Request("GET", "/asterisk/info", {"only": "system"})
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"7", b"[]", b"{}", b'{"system": 7}', b'{"value": null}'])
+async def test_facts_of_another_shape_are_unknown(asterisk: FakeAsterisk, rest: AriRest, body: bytes) -> None:
+    asterisk.rule("*", Answer(200, body))
+    assert await rest.version() == ""
+    assert await rest.variable(CALLER, "X") in ("", "None")
+
+
+async def test_silence_is_ended_also_where_none_was_begun(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    await rest.start_silence(CALLER)
+    assert asterisk.silent == {CALLER}
+    await rest.stop_silence(CALLER)
+    assert not asterisk.silent
+    await rest.stop_silence("nobody")
 
 
 # --- deadlines and cancellation

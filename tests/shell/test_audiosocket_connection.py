@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from agentd.audiosocket.connection import SEND_DEADLINE, AudioSocketConnection, LineFormat
-from agentd.audiosocket.frames import AudioFrame, DtmfFrame
+from agentd.audiosocket.frames import HANGUP_FRAME, AudioFrame, DtmfFrame
 from agentd.errors import MediaProtocolError
 from agentd.metrics import Metrics
 from tests.shell.lines import SILENCE, ScriptedStream, audio_frame, dtmf_frame, uuid_frame
@@ -317,3 +317,53 @@ async def test_no_task_is_left_when_the_peer_ends_the_connection(
         await far.send_eof()  # EOF of their half: ours may still be written to
         await trio.sleep(0.1)
         assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+# --- hanging up
+
+
+async def test_a_hang_up_is_the_last_thing_that_is_sent_and_ends_the_connection(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    reasons: list[str] = []
+
+    async def run() -> None:
+        reasons.append(await serve(connection, session))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await trio.sleep(0.1 - 0.001)
+        connection.hang_up()
+        await trio.sleep(0.02)
+        assert reasons == ["hung up by agentd"]
+        await trio.sleep(1.0)
+    assert [frame for _, frame in stream.calls] == [SILENCE] * 5 + [HANGUP_FRAME]
+    assert session.beats == 5
+
+
+async def test_a_hang_up_before_the_line_is_served_is_sent_at_once(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    connection.hang_up()
+    assert await serve(connection, session) == "hung up by agentd"
+    assert stream.calls == [(0.0, HANGUP_FRAME)]
+
+
+async def test_a_hang_up_that_asterisk_does_not_take_ends_at_the_deadline(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.stall = math.inf
+    connection.hang_up()
+    assert "accepted no audio" in await serve(connection, session)
+    assert trio.current_time() == pytest.approx(SEND_DEADLINE)
+
+
+async def test_a_hang_up_that_is_asked_for_while_a_frame_is_being_sent_comes_after_it(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.stall = 0.01
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, connection, session)
+        await trio.sleep(0.045)
+        connection.hang_up()
+    assert [frame for _, frame in stream.calls] == [SILENCE] * 3 + [HANGUP_FRAME]

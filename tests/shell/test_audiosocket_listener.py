@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import attrs
 import pytest
@@ -114,6 +114,58 @@ async def test_an_unexpected_uuid_is_closed_at_once_and_counted() -> None:
         assert await closed(stream)
         assert agentd.refused("unexpected_uuid") == 1
         await agentd.until(lambda: agentd.open == 0)
+
+
+# --- connections that no call expects
+
+
+async def test_a_stranger_that_is_taken_stays_until_whoever_took_it_releases_it() -> None:
+    taken: list[tuple[UUID, AudioSocketConnection]] = []
+
+    def take(uuid: UUID, connection: AudioSocketConnection) -> bool:
+        taken.append((uuid, connection))
+        return True
+
+    async with listening(on_stranger=take) as agentd:
+        uuid = uuid4()
+        stream = await agentd.connect()
+        await stream.send_all(uuid_frame(uuid))
+        await agentd.until(lambda: taken)
+        assert taken[0][0] == uuid
+        assert await stream.receive_some(4096) == SILENCE
+        assert agentd.open == 1
+        taken[0][1].release()
+        assert await closed(stream)
+        assert agentd.refused("unexpected_uuid") == 0
+        await agentd.until(lambda: agentd.open == 0)
+
+
+async def test_a_connection_that_a_call_expects_is_no_stranger() -> None:
+    asked: list[UUID] = []
+    async with listening(on_stranger=lambda uuid, connection: bool(asked.append(uuid))) as agentd:
+        uuid = uuid4()
+        with agentd.admission.expect(uuid) as expectation:
+            async with await agentd.connect() as stream:
+                await stream.send_all(uuid_frame(uuid))
+                (await expectation.connection(PATIENCE)).release()
+        assert not asked
+
+
+async def test_a_connection_that_a_call_may_yet_name_is_no_stranger_until_nobody_did() -> None:
+    asked: list[UUID] = []
+    async with listening(on_stranger=lambda uuid, connection: bool(asked.append(uuid)), bind_grace=0.1) as agentd:
+        uuid = uuid4()
+        with agentd.admission.expecting_unnamed():
+            stream = await agentd.connect()
+            await stream.send_all(uuid_frame(uuid))
+            await agentd.until(lambda: agentd.admission._parked)
+            assert not asked
+            assert await closed(stream)
+        assert asked == [uuid]
+        assert agentd.refused("unexpected_uuid") == 1
+
+
+# --- who gets no further
 
 
 async def test_a_peer_that_says_nothing_is_closed_at_the_deadline() -> None:

@@ -413,7 +413,7 @@ async def test_a_lost_media_leg_is_replaced_and_the_conversation_goes_on(
         await trio.sleep(0.1)
         scene.line.say(audio_frame(b"\x07" * 320))
         await trio.sleep(0.1)
-        assert scene.session.fed == [b"\x07" * 320]
+        assert scene.fed == [b"\x07" * 320]
         assert scene.said == [GREETING], "nobody is greeted twice"
         assert scene.agent.opened == 1
         assert scene.sample("media_reattached_total") == 1

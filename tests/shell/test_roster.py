@@ -11,13 +11,14 @@ import trio
 from trio.testing import MockClock
 
 from agentd.agent import Agent, Audio, Readiness
-from agentd.config import AgentConfig
+from agentd.config import AgentConfig, Liveness
 from agentd.errors import ConfigError, ProviderRejected, ProviderUnavailable
 from agentd.metrics import Metrics
 from agentd.roster import FIRST_DELAY, LONGEST_DELAY, Roster
 from tests.shell.fakes import FakeAgent
 
-PLAIN = AgentConfig(failure_announcement="", shutdown_announcement="")
+MUTE = Liveness(silence_farewell="", duration_farewell="")
+PLAIN = AgentConfig(failure_announcement="", shutdown_announcement="", liveness=MUTE)
 
 
 @attrs.define(eq=False)
@@ -128,13 +129,23 @@ async def test_one_agent_that_fails_keeps_no_other_from_serving(autojump_clock: 
 
 
 async def test_announcements_are_spoken_beforehand(autojump_clock: MockClock) -> None:
-    config = AgentConfig(failure_announcement="Sorry.", shutdown_announcement="Goodbye.")
+    farewells = Liveness(silence_farewell="Nobody there.", duration_farewell="Time is over.")
+    config = AgentConfig(failure_announcement="Sorry.", shutdown_announcement="Goodbye.", liveness=farewells)
     provider = Provider()
     async with kept(provider, default=config) as roster:
         entry = roster.find("default")
         assert entry is not None
-        assert set(entry.announcements) == {"failure", "shutdown"}
-        assert provider.open_now[0].spoken == ["Sorry.", "Goodbye."]
+        assert set(entry.announcements) == {"failure", "shutdown", "silence", "duration"}
+        assert provider.open_now[0].spoken == ["Sorry.", "Goodbye.", "Nobody there.", "Time is over."]
+
+
+async def test_an_announcement_that_is_configured_away_is_not_spoken(autojump_clock: MockClock) -> None:
+    provider = Provider()
+    async with kept(provider, default=PLAIN) as roster:
+        entry = roster.find("default")
+        assert entry is not None
+        assert entry.announcements == {}
+        assert provider.open_now[0].spoken == []
 
 
 async def test_an_agent_without_a_voice_serves_without_announcements(autojump_clock: MockClock) -> None:

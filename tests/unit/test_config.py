@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.config import Config, DownstreamMode, load_config, parse_config
+from agentd.config import Config, DownstreamMode, Headless, Liveness, load_config, parse_config
 from agentd.dialplan import MediaWay
 from agentd.errors import ConfigError
 from providers.local.settings import Engine, LocalSettings
@@ -42,7 +42,9 @@ def test_one_table_of_an_agent_is_a_whole_configuration() -> None:
     assert (config.health.host, config.health.port) == ("0.0.0.0", 15000)
     assert (config.audiosocket.host, config.audiosocket.port) == ("127.0.0.1", 8090)
     assert config.calls.default_media is MediaWay.EXTERNAL
-    assert config.agents["reception"].downstream_mode is DownstreamMode.FILE
+    assert config.agents["reception"].downstream_mode is DownstreamMode.STREAM
+    assert config.audiosocket.headless is Headless.REFUSE
+    assert config.agents["reception"].liveness == Liveness()
 
 
 def test_several_agents_each_have_settings_of_their_own() -> None:
@@ -137,14 +139,23 @@ def test_the_allow_list_becomes_networks() -> None:
         ("[agents.x]\nprovider = 5", "agents.x.provider: must be a string, not 5"),
         ("[agents.x.locl]", "agents.x.locl: unknown; did you mean 'local'?"),
         ("[agents.x]\nlocal = 5", "agents.x.local: must be a table: [agents.x.local]"),
-        ("[agents.x.local.turn]\nstop_ms = 0", "agents.x.local.turn.stop_ms: must be greater than 0, not 0"),
+        ("[agents.x.local.turn]\nstop_ms = -1", "agents.x.local.turn.stop_ms: must not be negative, not -1"),
+        ("[agents.x.local.turn]\nstart_ms = 0", "agents.x.local.turn.start_ms: must be greater than 0, not 0"),
+        ("[agents.x.local.turn]\npreset = 'hasty'", "agents.x.local.turn.preset: must be one of eager, balanced"),
+        ("[agents.x.local.turn]\nbackchannels = 'mhm'", "agents.x.local.turn.backchannels: must be a list"),
         ("[agents.x.local.turn]\nthreshold = 1", "agents.x.local.turn.threshold: must be between 0 and 1, not 1.0"),
         ("[agents.x.local.tss]\n", "agents.x.local.tss: unknown; did you mean 'tts'?"),
         ("[agents.x.local.stt]\nengine = 'moonshin'", "agents.x.local.stt.engine: must be one of moonshine, vosk"),
         ("[agents.x.local.llm]\nbase_url = 'pbx'", "agents.x.local.llm.base_url: must begin with http://"),
         ("[agents.x.local.llm]\nbase_url = 'http://[::1'", "agents.x.local.llm.base_url: must be a URL like http://host"),
         ("[agents.x]\nsettings = 5", "agents.x.settings: unknown"),
-        ("[agents.x]\ndownstream_mode = 'stream'", "agents.x.downstream_mode: must be one of file"),
+        ("[agents.x]\ndownstream_mode = 'steam'", "agents.x.downstream_mode: must be one of stream, file"),
+        ("[agents.x]\nuninterruptible = 'This call'", "agents.x.uninterruptible: must be a list, not \"This call\""),
+        ("[agents.x.liveness]\ncheck_ins = -1", "agents.x.liveness.check_ins: must not be negative, not -1"),
+        ("[agents.x.liveness]\nslow_after = inf", "agents.x.liveness.slow_after: must be a finite number"),
+        ("[agents.x.liveness]\nwarn_befor = 5", "agents.x.liveness.warn_befor: unknown; did you mean 'warn_before'?"),
+        ("[audiosocket]\nheadless = 'yes'", "audiosocket.headless: must be one of refuse, accept"),
+        ("[audiosocket]\nwideband = 1", "audiosocket.wideband: must be true or false"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_path_and_what_was_expected(toml: str, told: str) -> None:
@@ -214,6 +225,60 @@ def test_a_stranger_s_connection_is_not_kept_longer_than_a_call_waits_for_its_ow
     assert problems(f"[audiosocket]\nbind_grace = 5.0\n{ONE_AGENT}") == [
         "audiosocket.bind_grace: must be shorter than audiosocket.bind_timeout"
     ]
+
+
+def test_the_agent_of_headless_calls_must_be_one_that_there_is() -> None:
+    assert problems(f'[audiosocket]\nheadless_agent = "c"\n{ONE_AGENT}') == [
+        "audiosocket.headless_agent: there is no agent 'c'; there are: reception"
+    ]
+
+
+def test_headless_calls_need_an_agent_to_go_to() -> None:
+    accept = '[audiosocket]\nheadless = "accept"'
+    assert problems(f"{accept}\n[agents.a]\n[agents.b]") == [
+        "audiosocket.headless_agent: must name the agent of headless calls"
+    ]
+
+
+@pytest.mark.parametrize(
+    "toml, agent",
+    [
+        ("[agents.a]", "a"),
+        ("[agents.a]\n[agents.default]", "default"),
+        ('headless_agent = "b"\n[agents.a]\n[agents.b]', "b"),
+        ('headless_agent = "b"\n[calls]\ndefault_agent = "a"\n[agents.a]\n[agents.b]', "b"),
+        ('[calls]\ndefault_agent = "a"\n[agents.a]\n[agents.b]', "a"),
+    ],
+)
+def test_headless_calls_go_to_their_agent_or_the_default_one(toml: str, agent: str) -> None:
+    assert parsed(f'[audiosocket]\nheadless = "accept"\n{toml}').headless_agent == agent
+
+
+@pytest.mark.parametrize(
+    "turn, told",
+    [
+        ("stop_ms = 3000", "max_silence_ms: must not be less than stop_ms (3000)"),
+        ("start_ms = 200", "interrupt_ms: must not be less than start_ms (200)"),
+        ("takeover_ms = 100", "takeover_ms: must not be less than interrupt_ms (160)"),
+        ("max_seconds = 1\ntakeover_ms = 1500", "max_seconds: must not be shorter than takeover_ms (1500 ms)"),
+    ],
+)
+def test_thresholds_of_turns_that_contradict_each_other_are_told_with_their_path(turn: str, told: str) -> None:
+    assert problems(f"[agents.a.local.turn]\n{turn}") == [f"agents.a.local.turn.{told}"]
+
+
+def test_every_phrase_that_is_not_empty_is_told_to_be_spoken() -> None:
+    agent = parsed(
+        """
+        [agents.a]
+        greeting = "Hi."
+        [agents.a.liveness]
+        check_in = "Are you there?"
+        filler = ""
+        duration_warning = "One minute left."
+        """
+    ).agents["a"]
+    assert agent.phrases == ("Hi.", "Are you there?", "One minute left.")
 
 
 # --- the environment

@@ -357,6 +357,7 @@ def test_a_question_during_a_protected_greeting_is_answered_after_it() -> None:
     play(f"""{PROTECTED}
         the caller has spoken             |                                     | Speaking
         all has been heard                | answer                              | Processing
+        the notice is over                |                                     | Processing
     """)
 
 

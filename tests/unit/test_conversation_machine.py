@@ -458,10 +458,10 @@ class OneCall(RuleBasedStateMachine):
     @precondition(lambda self: self.playing)
     @rule()
     def the_utterance_ends(self) -> None:
-        if self.protected:
-            self.the_notice_is_over()
         self.playing = False
         self.take(PlaybackFinished(1, idle=not self.playout))
+        if self.protected:
+            self.the_notice_is_over()
 
     # time
 

@@ -121,6 +121,21 @@ def test_the_utterances_own_pause_is_no_stop() -> None:
     assert outcome.stop_ms is None and outcome.resumed
 
 
+def test_its_own_pause_does_not_make_a_stop_of_a_short_one() -> None:
+    utterance = part(SPEECH, 0, 4) + silence(0.3) + part(SPEECH, 4, 10)
+    held = LEAD + part(SPEECH, 0, 4) + silence(0.3 + 0.35) + part(SPEECH, 4, 10)
+    assert judge(utterance, held, onset=3.5, until=9.0).stop_ms is None
+    stopped = LEAD + part(SPEECH, 0, 4) + silence(0.3 + 0.7) + part(SPEECH, 4, 10)
+    assert judge(utterance, stopped, onset=3.5, until=9.0).stop_ms == pytest.approx(1000, abs=11)
+
+
+def test_a_stop_in_its_own_pause_is_one() -> None:
+    utterance = part(SPEECH, 0, 4) + silence(0.3) + part(SPEECH, 4, 10)
+    outcome = judge(utterance, LEAD + part(SPEECH, 0, 4) + silence(3), onset=3.5, until=7.0)
+    assert outcome.gave_way
+    assert outcome.stop_ms == pytest.approx(1000, abs=11)
+
+
 def test_a_stop_is_half_a_second_of_silence() -> None:
     (span,) = silences(voice(1) + silence(0.49) + voice(1) + silence(0.6) + voice(1))
     assert (span.start, span.end) == (pytest.approx(2.49, abs=0.006), pytest.approx(3.09, abs=0.006))
