@@ -51,8 +51,6 @@ class Answer:
     transcript: Transcript | None = None
     """Where they come from; None where the turn came as text."""
     committed: bool = False
-    let_go: bool = False
-    """The call has said that it may be heard: an interruption ends it."""
     utterance: int = 0
     """Its number, once some of it is in the playout."""
     failure: str = ""

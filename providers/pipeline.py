@@ -87,6 +87,8 @@ class PipelineSession:
     _transcript: Transcript | None = attrs.field(default=None, init=False)
     _draft: Answer | None = attrs.field(default=None, init=False)
     _committed: Answer | None = attrs.field(default=None, init=False)
+    _let_go: set[Answer] = attrs.field(factory=set, init=False)
+    """Answers that may be heard and are not yet complete."""
     _asides: set[trio.CancelScope] = attrs.field(factory=set, init=False)
     _audible: int = attrs.field(default=0, init=False)
     _silent: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -169,7 +171,7 @@ class PipelineSession:
     def answer(self) -> None:
         """Let the committed answer be heard."""
         if self._committed is not None:
-            self._committed.let_go = True
+            self._let_go.add(self._committed)
             self._committed.gate.open()
 
     def withhold(self) -> None:
@@ -181,9 +183,11 @@ class PipelineSession:
         """Stop what was let go; a draft for the turn that interrupts stays. What was transcribed stays said."""
         for scope in self._asides:
             scope.cancel()
-        if self._committed is not None and self._committed.let_go:
-            self._committed.scope.cancel()
+        for answer in self._let_go:
+            answer.scope.cancel()
+        if self._committed is not None and (self._committed in self._let_go or self._committed.gate.is_open):
             self._committed = None
+        self._let_go.clear()
 
     def started(self, utterance: int) -> None:
         """The caller hears the agent: what the caller says now may be an interruption, or a "mhm"."""
@@ -315,6 +319,8 @@ class PipelineSession:
                 self._fail(error)
                 if answer.committed:
                     self._emit(NothingToSay(answer.failure))
+            finally:
+                self._let_go.discard(answer)
 
     def _fail(self, error: ProviderError) -> None:
         self._failures += 1

@@ -226,7 +226,7 @@ class TurnTaker:
         patience = self.settings.patience
         if nothing:
             return self._over_agent or self.silence_ms >= patience.stop_ms
-        if self._promised and self.silence_ms < CUE_PATIENCE_MS:
+        if self._promised and self.silence_ms < min(CUE_PATIENCE_MS, patience.max_silence_ms):
             return False
         complete = words_complete(self._words or "", self.settings.language)
         needed = silence_needed(self._sound, complete, tuple(self._habit), patience, sentence=self._sentence)

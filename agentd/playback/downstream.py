@@ -50,7 +50,7 @@ class Downstream:
 
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """See agentd.playback.contract.Playback.play."""
-        begun = False
+        begun, amid = False, ""
 
         def started() -> None:
             nonlocal begun
@@ -58,12 +58,22 @@ class Downstream:
                 begun = True
                 listener.started()
 
-        once = PlaybackListener(started, listener.segment)
-        heard = await self._current.play(stream, once)
+        def segment(text: str) -> None:
+            nonlocal amid
+            amid = " ".join(text.split())
+            listener.segment(text)
+
+        def segment_of_rest(text: str) -> None:
+            nonlocal amid
+            goes_on, amid = amid.endswith(text) and amid != "", ""
+            if not goes_on:  # else it was told when it began
+                listener.segment(text)
+
+        heard = await self._current.play(stream, PlaybackListener(started, segment))
         rest, self._rest = self._rest, None
         if rest is None or self.file is None:
             return heard
-        return _joined(heard, await self.file.play(rest, once))
+        return _joined(heard, await self.file.play(rest, PlaybackListener(started, segment_of_rest)))
 
     async def announce(self, announcement: Announcement) -> None:
         """See agentd.playback.contract.Playback.announce. Sounds of Asterisk's own are played by ARI."""

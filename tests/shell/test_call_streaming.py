@@ -375,6 +375,21 @@ async def test_an_answer_that_waits_for_a_lost_line_is_heard_from_a_file(autojum
         scene.hang_up()
 
 
+async def test_what_must_be_heard_is_protected_also_when_its_rest_comes_from_a_file(autojump_clock: MockClock) -> None:
+    scene = make_scene(Mode.STREAM, uninterruptible=("This call is recorded for training.",), reattach_tries=0)
+    async with running(scene):
+        await scene.greeted()
+        await scene.speaking("This call is recorded for training.", seconds=2.0)
+        await trio.sleep(1.0)
+        scene.line.cut()
+        await trio.sleep(0.3)
+        scene.session.emit(CallerSpeechStarted(4.0), CallerSpeechConfirmed(4.2), CallerTakesTurn(4.4))
+        await trio.sleep(2.0)
+        assert scene.file.log == ["play for training."]
+        assert scene.agent_turns[-1] == "This call is recorded for training."
+        scene.hang_up()
+
+
 async def test_a_first_streaming_leg_that_cannot_be_had_makes_a_call_with_files(autojump_clock: MockClock) -> None:
     scene = make_scene(Mode.STREAM)
     scene.asterisk.rule("POST /channels/externalMedia", Answer.refusal(500, "no"), times=1)
