@@ -361,6 +361,15 @@ def _impossible(config: Config) -> list[Problem]:
                 f"there is no agent {config.calls.default_agent!r}; there are: {', '.join(config.agents)}",
             )
         )
+    for name, agent in config.agents.items():
+        times = agent.liveness
+        if times.max_duration and times.warn_before >= times.max_duration:
+            problems.append(
+                Problem(
+                    f"agents.{name}.liveness.warn_before",
+                    f"must be less than max_duration ({times.max_duration:g}), not {times.warn_before:g}",
+                )
+            )
     headless = config.audiosocket
     if config.agents and headless.headless_agent and headless.headless_agent not in config.agents:
         problems.append(

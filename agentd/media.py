@@ -79,8 +79,6 @@ class CallerMedia:
                     log.info("the connection that was the call has ended", reason=reason)
                     self.tell(CallerHungUp())
                     return
-                if self.kind is LegKind.STREAMING:
-                    await self.source.carry_silence()
                 if trio.current_time() - self._up_since > PROVEN_AFTER:
                     tried = 0
                 if not self.ever_up or tried >= self.tries:
@@ -88,12 +86,15 @@ class CallerMedia:
                         log.warning("media leg failed", error=reason)
                         self.tell(MediaFailed(reason))
                         return
-                    tried = 0
+                    tried = self.tries  # the caller has waited for long enough: files are tried once
+                    await self.source.carry_silence()
                     continue
                 log.warning("media leg lost", reason=reason, tries_left=self.tries - tried)
                 if not self._lost:
                     self._lost = True
                     self.tell(MediaLost(reason))
+                if self.kind is LegKind.STREAMING:
+                    await self.source.carry_silence()
                 await trio.sleep(FIRST_DELAY * 2**tried)
                 tried += 1
         finally:
@@ -127,6 +128,7 @@ class CallerMedia:
     def _is_up(self) -> None:
         self.up = True
         self._up_since = self._heard_at = trio.current_time()
+        self._in_gap = False
         if not self.ever_up:
             self.ever_up = True
             self.on_up()

@@ -54,7 +54,6 @@ class Reception:
     _calls: set[Call] = attrs.field(factory=set, init=False)
     _active: int = attrs.field(default=0, init=False)
     _idle: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _asterisk_version: str = attrs.field(default="", init=False)
 
     @property
     def active(self) -> int:
@@ -195,9 +194,7 @@ class Reception:
         if not self.config.audiosocket.wideband or way is not MediaWay.EXTERNAL or WIDE not in rates:
             return NARROW
         try:
-            if not self._asterisk_version:
-                self._asterisk_version = await self.client.rest.version()
-            if not carries_wideband(self._asterisk_version):
+            if not carries_wideband(await self.client.rest.version()):
                 return NARROW
             native = await self.client.rest.variable(channel, "CHANNEL(audionativeformat)")
         except AriError as error:

@@ -30,7 +30,8 @@ FINISH_POLL = 0.01
 class AgentVoice:
     """Between playout and playback. `tell(event)` gets what the conversation wants to know; it must not block.
 
-    Segments that contain a text of `uninterruptible` are told to be protected while they are heard.
+    Segments that contain a text of `uninterruptible`, or are a part of one, are told to be protected while they are
+    heard.
     """
 
     playout: PlayoutBuffer
@@ -87,7 +88,8 @@ class AgentVoice:
         self.tell(AsideStarted(utterance) if self.figures.is_aside(utterance) else PlaybackStarted(utterance))
 
     def _segment_began(self, text: str) -> None:
-        self._protect(any(protected in text for protected in self.uninterruptible))
+        # A long sentence may come in clauses: each of them is protected.
+        self._protect(any(whole in text or (" " in text and text in whole) for whole in self.uninterruptible))
 
     def _protect(self, protected: bool) -> None:
         if protected != self._protected:

@@ -235,9 +235,11 @@ class PipelineSession:
                     if self._draft is not None:
                         self._nursery.start_soon(self._look, self._draft)
                 case Signal.RESUMED:
+                    log.debug("the caller goes on", **self._taker.evidence)
                     self._drop_draft()
                     self._emit(CallerSpeechResumed(at))
                 case Signal.ENDED:
+                    log.debug("the turn is over", **self._taker.evidence)
                     self._end_turn(at)
                 case Signal.DISMISSED:
                     self._dismiss()

@@ -14,6 +14,7 @@ that goes on for longer than any backchannel does.
 """
 
 import string
+from collections.abc import Mapping
 from enum import Enum, auto
 
 import attrs
@@ -103,6 +104,19 @@ class TurnTaker:
     def paused(self) -> bool:
         """True while the caller is silent within a turn, for as long as a pause takes to be one."""
         return self._paused
+
+    @property
+    def evidence(self) -> Mapping[str, float | None]:
+        """What the pause that lasts, or was last, is judged by: for the log. Probabilities, and ms."""
+        words = words_complete(self._words or "", self.settings.language)
+        return {
+            "silence_ms": self.silence_ms,
+            "needed_ms": round(self._needed(words)),
+            "sound": self._sound,
+            "words": words,
+            "sentence": self._sentence,
+            "long_pauses": sum(pause > self.settings.patience.unsure_ms for pause in self._habit),
+        }
 
     def hear(self, probability: float, window_ms: float, *, agent_audible: bool) -> list[Signal]:
         """Take the probability of speech in the next `window_ms` of audio."""
@@ -228,9 +242,11 @@ class TurnTaker:
             return self._over_agent or self.silence_ms >= patience.stop_ms
         if self._promised and self.silence_ms < min(CUE_PATIENCE_MS, patience.max_silence_ms):
             return False
-        complete = words_complete(self._words or "", self.settings.language)
-        needed = silence_needed(self._sound, complete, tuple(self._habit), patience, sentence=self._sentence)
-        return self.silence_ms >= needed
+        return self.silence_ms >= self._needed(words_complete(self._words or "", self.settings.language))
+
+    def _needed(self, words: float) -> float:
+        patience = self.settings.patience
+        return silence_needed(self._sound, words, tuple(self._habit), patience, sentence=self._sentence)
 
     def _end(self) -> list[Signal]:
         first = [] if self.taken else [Signal.TAKEN]

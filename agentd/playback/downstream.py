@@ -20,6 +20,7 @@ class Downstream:
     stream: StreamPlayback | None = None
     file: FilePlayback | None = None
     _rest: UtteranceSource | None = attrs.field(default=None, init=False)
+    _paused: bool = attrs.field(default=False, init=False)
 
     @property
     def streaming(self) -> bool:
@@ -73,6 +74,8 @@ class Downstream:
         rest, self._rest = self._rest, None
         if rest is None or self.file is None:
             return heard
+        if self._paused:
+            await self.file.pause()
         return _joined(heard, await self.file.play(rest, PlaybackListener(started, segment_of_rest)))
 
     async def announce(self, announcement: Announcement) -> None:
@@ -93,14 +96,17 @@ class Downstream:
 
     async def pause(self) -> None:
         """See agentd.playback.contract.Playback.pause."""
+        self._paused = True
         await self._current.pause()
 
     async def restore(self) -> None:
         """See agentd.playback.contract.Playback.restore."""
+        self._paused = False
         await self._current.restore()
 
     async def stop(self) -> None:
         """See agentd.playback.contract.Playback.stop."""
+        self._paused = False
         await self._current.stop()
 
 

@@ -11,8 +11,11 @@ ECHO_DIALPLAN = f"exten => {ECHO_EXTENSION},1,Answer()\n same => n,Echo()\n"
 """For PrivateAsterisk's extra_dialplan."""
 
 
-def reticent_agent(greeting: str = "Hello!", settings: str = "") -> str:
+def reticent_agent(greeting: str = "The line is open, please go ahead.", settings: str = "") -> str:
     """A table for the configuration: an agent without filler and check-in, so that what is heard was asked for.
+
+    The greeting is of words that a model has no reason to answer with: what was spoken before is kept, and would be
+    heard at once.
 
     `settings` are lines for its provider's tables.
     """

@@ -259,14 +259,6 @@ async def test_8_khz_where_it_cannot_be_told(question: str, tmp_path: Path, auto
         assert await rate_of(desk) == (8000, "slin")
 
 
-async def test_asterisk_s_version_is_asked_for_once(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with open_for_callers(tmp_path) as desk:
-        for _ in range(3):
-            desk.agent.sessions.clear()
-            await rate_of(desk)
-        assert len(desk.asterisk.asked("GET /asterisk/info")) == 1
-
-
 # --- settings
 
 

@@ -179,9 +179,20 @@ async def test_protection_ends_with_its_utterance_also_when_that_is_stopped(auto
     assert stage.told.index(ProtectionEnded()) < stage.told.index(PlaybackStarted(2))
 
 
+async def test_the_clauses_of_a_protected_sentence_are_protected_too(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    await stage.utter("This call is", "and nobody minds.")
+    async with speaking(stage):
+        await trio.sleep(2.0)
+    assert [event for event in stage.told if isinstance(event, ProtectionBegan | ProtectionEnded)] == [
+        ProtectionBegan(),
+        ProtectionEnded(),
+    ]
+
+
 async def test_a_text_that_only_resembles_is_not_protected(autojump_clock: MockClock) -> None:
     stage = Stage()
-    await stage.utter("This call is", "recorded.", "this call is recorded.")
+    await stage.utter("This call was", "recorded.", "this call is recorded.")
     async with speaking(stage):
         await trio.sleep(2.0)
     assert ProtectionBegan() not in stage.told
