@@ -49,14 +49,28 @@ class Answer:
     text: str | None = None
     """The caller's words, once they are known."""
     transcript: Transcript | None = None
-    """Where they come from; None where the turn came as text."""
+    """Where they come from; None where the turn came as text, and once all is known."""
     committed: bool = False
     utterance: int = 0
     """Its number, once some of it is in the playout."""
     failure: str = ""
+    given_up: bool = False
+    """It will not be heard: all that is wanted of it are the caller's words."""
     gate: Gate = attrs.field(factory=Gate)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _marks: dict[str, float] = attrs.field(factory=dict)
+
+    def give_up(self) -> None:
+        """Answer it no more. What the caller said stays said, also where the words are still to come."""
+        self.given_up = True
+        if self.text is not None:
+            self.scope.cancel()
+
+    def close_transcript(self) -> None:
+        """Free what the engine keeps of the caller's turn."""
+        if self.transcript is not None:
+            self.transcript.close()
+            self.transcript = None
 
     def mark(self, stage: str) -> None:
         """Note that a stage has ended, the first time that it does."""

@@ -112,7 +112,8 @@ class PipelineSession:
         nursery.start_soon(self._collect_digits)
 
     def close(self) -> None:
-        """Free what the engines keep of a turn in progress."""
+        """Free what the engines keep of a turn in progress; whatever is fed from now on is of no interest."""
+        self._ended = True
         self._drop_draft()
         if self._transcript is not None:
             self._transcript.close()
@@ -130,6 +131,8 @@ class PipelineSession:
     def feed(self, pcm: bytes, at: float) -> None:
         """Take caller audio: judge it, and keep it if it belongs to a turn."""
         self.observe_delay(trio.current_time() - at)
+        if self._ended:
+            return
         probabilities = self.detector.feed(pcm, keep_open=self._taker.in_turn)
         if self._transcript is not None:
             self._listen(pcm)
@@ -141,6 +144,8 @@ class PipelineSession:
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
+        if self._ended:
+            return
         now = trio.current_time()
         answer = Answer(0, now, text)
         self._commit(answer, now)
@@ -184,7 +189,7 @@ class PipelineSession:
         for scope in self._asides:
             scope.cancel()
         for answer in self._let_go:
-            answer.scope.cancel()
+            answer.give_up()
         if self._committed is not None and (self._committed in self._let_go or self._committed.gate.is_open):
             self._committed = None
         self._let_go.clear()
@@ -276,7 +281,7 @@ class PipelineSession:
     def _commit(self, answer: Answer, at: float) -> None:
         """The turn is over: what was a draft is its answer, in place of one that nothing was heard of."""
         if self._committed is not None and not self._committed.utterance:
-            self._committed.scope.cancel()
+            self._committed.give_up()
         self._committed = answer
         answer.committed = True
         answer.mark("endpoint")
@@ -284,6 +289,7 @@ class PipelineSession:
             self._caller_said(answer)
         self._emit(CallerSpeechEnded(at, answer.last_speech_at))
         if answer.failure:
+            answer.close_transcript()
             self._emit(NothingToSay(answer.failure))
 
     def _caller_said(self, answer: Answer) -> None:
@@ -291,8 +297,7 @@ class PipelineSession:
         if answer.text:
             self._emit(CallerText(answer.text))
             self.history.caller_said(answer.text)
-        if answer.transcript is not None:
-            answer.transcript.close()
+        answer.close_transcript()
 
     async def _collect_digits(self) -> None:
         """Make turns of the digits that were pressed, until cancelled."""
@@ -308,8 +313,7 @@ class PipelineSession:
     # --- answers
 
     def _start(self, answer: Answer, work: Callable[[Answer], Awaitable[None]]) -> None:
-        if not self._ended:
-            self._nursery.start_soon(self._attempt, answer, work)
+        self._nursery.start_soon(self._attempt, answer, work)
 
     async def _attempt(self, answer: Answer, work: Callable[[Answer], Awaitable[None]]) -> None:
         """One answer; a provider's failure in it is told, and ends the session if it goes on failing."""
@@ -319,10 +323,12 @@ class PipelineSession:
             except ProviderError as error:
                 answer.failure = "the answer failed"
                 self._fail(error)
-                if answer.committed:
+                if answer is self._committed:
                     self._emit(NothingToSay(answer.failure))
             finally:
                 self._let_go.discard(answer)
+                if answer.committed:
+                    answer.close_transcript()
 
     def _fail(self, error: ProviderError) -> None:
         self._failures += 1
@@ -352,6 +358,8 @@ class PipelineSession:
         answer.mark("transcript")
         if answer.committed:
             self._caller_said(answer)
+            if answer.given_up:
+                return
         else:
             self._emit(CallerText(answer.text, final=False))
             self._obey(self._taker.know_words(answer.pause, answer.text), trio.current_time())
@@ -363,10 +371,11 @@ class PipelineSession:
 
     async def _compose(self, answer: Answer) -> None:
         """Answer the words: the reply's clauses are spoken while the rest is still being written."""
-        if not answer.text and not (answer.committed and self._owed()):
-            if answer.committed:
+        if not answer.text:
+            await answer.gate.passed()  # a draft of nothing is committed where the turn has become too long
+            if not self._owed():
                 self._emit(NothingToSay("no words were recognised"))
-            return
+                return
         if answer.text and self._ends_the_call(answer.text):
             await self._say_farewell(answer)
             return
@@ -408,15 +417,17 @@ class PipelineSession:
             await speak(clause)
 
     async def _say_farewell(self, answer: Answer) -> None:
-        await answer.gate.passed()
+        pcm = b""
         if self.settings.farewell:
             try:
                 pcm = await self.output.synthesise(self.settings.farewell)
-                async with self.output.utterance(aside=False) as utterance:
-                    answer.utterance = utterance.number
-                    await utterance.put(self.settings.farewell, pcm)
             except ProviderError as error:
                 self._emit(Degraded(str(error)))  # who has said goodbye is let go all the same
+        await answer.gate.passed()
+        if pcm:
+            async with self.output.utterance(aside=False) as utterance:
+                answer.utterance = utterance.number
+                await utterance.put(self.settings.farewell, pcm)
         self._end()
 
     def _owed(self) -> bool:

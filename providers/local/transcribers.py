@@ -83,27 +83,34 @@ class _VoskTranscript:
             self._send_block()
 
     async def words(self) -> str:
-        engine = self._engine
-        self._send_block()
+        if not self._pcm:
+            return ""
+        worker = self._engine.worker
         if self._in_step:
-            words = await engine.worker.run(vosk.words, self._key)
+            self._send_block()
+        if self._in_step:
+            words = await worker.run(vosk.words, self._key)
             if words is not None:
                 return words
-        # The worker was started again, or was too busy for a block: it hears the whole turn once more.
-        await engine.worker.run(vosk.discard, self._key)
-        self._fed, self._in_step = len(self._pcm), True
-        await engine.worker.run(vosk.feed, engine.model, self._key, bytes(self._pcm[: self._fed]), engine.rate)
-        return await engine.worker.run(vosk.words, self._key) or ""
+        # The worker was started again, or was too busy for a block: it hears the whole turn once more. Its jobs are
+        # posted, so that they are done also where this is cancelled.
+        worker.post(vosk.discard, self._key)
+        self._fed, self._in_step = 0, True
+        self._send_block()
+        words = await worker.run(vosk.words, self._key)
+        if words is None:
+            raise ProviderUnavailable("Vosk lost a turn of the caller twice")
+        return words
 
     def close(self) -> None:
         with suppress(ProviderUnavailable):  # then the engine forgets it as the oldest, or with its process
             self._engine.worker.post(vosk.discard, self._key)
 
     def _send_block(self) -> None:
-        block = bytes(self._pcm[self._fed :])
+        block, engine = bytes(self._pcm[self._fed :]), self._engine
         try:
             if block:
-                self._engine.worker.post(vosk.feed, self._engine.model, self._key, block, self._engine.rate)
+                engine.worker.post(vosk.feed, engine.model, self._key, block, engine.rate, self._fed)
         except ProviderUnavailable:
             self._in_step = False
         else:

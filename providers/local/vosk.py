@@ -54,11 +54,16 @@ def load(model: str) -> None:
     _models[model] = vosk.Model(model_path=model)
 
 
-def feed(model: str, key: str, pcm: bytes, rate: int) -> str:
-    """Take more of the utterance `key` (slin at `rate` Hz); gives the words so far."""
+def feed(model: str, key: str, pcm: bytes, rate: int, start: int) -> None:
+    """Take more of the utterance `key`: slin at `rate` Hz, from its byte `start` on.
+
+    Without what came before it (this process was started again) it is not taken: `words` then knows nothing.
+    """
     import vosk
 
     if key not in _utterances:
+        if start:
+            return
         load(model)
         recogniser = vosk.KaldiRecognizer(_models[model], ENGINE_RATE)
         _utterances[key] = _Utterance(recogniser, Resampler(rate, ENGINE_RATE))
@@ -66,7 +71,6 @@ def feed(model: str, key: str, pcm: bytes, rate: int) -> str:
             _utterances.popitem(last=False)
     utterance = _utterances[key]
     utterance.hear(utterance.resampler.feed(pcm))
-    return utterance.text(str(json.loads(utterance.recogniser.PartialResult()).get("partial", "")))
 
 
 def words(key: str) -> str | None:

@@ -39,6 +39,8 @@ from .turn_taking import Reaction, Spoken, react
 
 RATE = 8000
 TURNS_PER_CALL = 6
+JUDGEMENTS = ("the turn is over", "the caller goes on")
+EVIDENCE = ("silence_ms", "needed_ms", "sound", "words", "sentence", "long_pauses")
 ANSWER_SECONDS = 20.0
 QUIET = 1.0
 """Seconds without a sound after which an answer is over."""
@@ -129,6 +131,12 @@ def turn_of(take: Take, reaction: Reaction) -> Turn:
         "cut_off": reaction.cut_off,
         "early": reaction.early,
         "parts_ms": parts,
+        "judged": [
+            {key: line.get(key) for key in EVIDENCE} | {"as": line["event"]}
+            for line in take.lines
+            if line.get("event") in JUDGEMENTS
+        ],
+        "answer": " ".join(line["text"] for line in take.lines if line.get("event") == "agent says"),
     }
 
 
@@ -186,7 +194,7 @@ async def run(complete: int, held_up: int) -> int:
     conditions = Conditions.now()
     turns: list[Turn] = []
     async with PrivateAsterisk(prefix, extra_dialplan=ECHO_DIALPLAN) as pbx:
-        config = write_config(OUT / "agent.toml", pbx, agents=reticent_agent())
+        config = write_config(OUT / "agent.toml", pbx, extra='level = "debug"', agents=reticent_agent())
         async with run_daemon(config, environment(pbx)) as daemon:
             offset = await echo_offset(pbx, samples[0].pcm)
             print(f"Echo() offset {offset * 1000:.1f} ms; {len(samples)} turns, one call at a time", flush=True)

@@ -1,10 +1,5 @@
-"""The pipeline's turn taking with engines that are none: what is said, heard, thought and spoken is the test's."""
+"""The pipeline: a turn's way from sound to sound, words that are given, the prompt, failures, the end."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
-
-import attrs
 import pytest
 import trio
 import trio.testing
@@ -13,310 +8,137 @@ from trio.testing import MockClock
 from agentd.agent import (
     AgentText,
     Audio,
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
     CallerSpeechEnded,
     CallerSpeechStarted,
+    CallerTakesTurn,
     CallerText,
     CallInfo,
-    Chunk,
     Degraded,
     Ended,
-    History,
     NothingToSay,
+    SayOutcome,
     SegmentEnd,
     SegmentStart,
-    SessionEvent,
     StageTiming,
-    Turn,
     UtteranceEnd,
     UtteranceEnded,
     UtteranceStarted,
 )
-from agentd.agent import Speaker as Who
-from agentd.errors import ProviderUnavailable
-from agentd.playout import PlayoutBuffer
-from providers.pipeline import (
-    TURN_QUEUE,
-    Message,
-    PipelineSession,
-    PipelineSettings,
-    Role,
-    Transcript,
-    fill_in,
-    open_pipeline,
-)
-
-FRAME = 0.02
-SPEECH, SILENCE = b"\x01\x10" * 160, bytes(320)
-SETTINGS = PipelineSettings(
-    prompt="You serve {caller_name} ({caller_number}) at {extension}.",
-    start_ms=60,
-    stop_ms=300,
-    max_seconds=30,
-    pre_roll_ms=200,
-    threshold=0.5,
-    window_ms=20,
-    end_phrases=("goodbye", "hang up"),
-    farewell="Bye bye.",
-)
-
-
-@attrs.define
-class FakeDetector:
-    """Speech is what is not silence."""
-
-    keep_open: list[bool] = attrs.field(factory=list)
-
-    def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
-        self.keep_open.append(keep_open)
-        return [0.9 if any(pcm) else 0.1]
-
-
-@attrs.define
-class FakeTranscript:
-    script: "FakeTranscriber"
-    heard: list[bytes] = attrs.field(factory=list)
-
-    def feed(self, pcm: bytes) -> None:
-        self.heard.append(pcm)
-
-    async def finish(self) -> str:
-        await trio.sleep(self.script.seconds)
-        words = self.script.words.pop(0)
-        if isinstance(words, Exception):
-            raise words
-        return words
-
-
-@attrs.define
-class FakeTranscriber:
-    words: list[str | Exception] = attrs.field(factory=list)
-    seconds: float = 0.1
-    begun: list[FakeTranscript] = attrs.field(factory=list)
-
-    def begin(self) -> Transcript:
-        self.begun.append(FakeTranscript(self))
-        return self.begun[-1]
-
-
-@attrs.define
-class FakeResponder:
-    """Writes the replies piece by piece, `seconds` apart."""
-
-    replies: list[list[str | Exception]] = attrs.field(factory=list)
-    seconds: float = 0.1
-    asked: list[list[Message]] = attrs.field(factory=list)
-    writing: int = 0
-
-    @asynccontextmanager
-    async def respond(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[str]]:
-        self.asked.append(list(messages))
-        self.writing += 1
-        try:
-            async with aclosing(self._write(self.replies.pop(0))) as pieces:
-                yield pieces
-        finally:
-            self.writing -= 1
-
-    async def _write(self, pieces: list[str | Exception]) -> AsyncGenerator[str, None]:
-        for piece in pieces:
-            await trio.sleep(self.seconds)
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-
-
-@attrs.define
-class FakeVoice:
-    """100 ms of audio a word, made in `seconds`."""
-
-    seconds: float = 0.05
-    spoken: list[tuple[float, str]] = attrs.field(factory=list)
-    failures: list[Exception] = attrs.field(factory=list)
-
-    async def synthesise(self, text: str, rate: int) -> bytes:
-        await trio.sleep(self.seconds)
-        if self.failures:
-            raise self.failures.pop(0)
-        self.spoken.append((trio.current_time(), text))
-        return bytes(len(text.split()) * rate // 10 * 2)
-
-
-@attrs.define(eq=False)
-class Talk:
-    """A session, its engines, and a caller's mouth and ears."""
-
-    session: PipelineSession
-    transcriber: FakeTranscriber
-    responder: FakeResponder
-    voice: FakeVoice
-    playout: PlayoutBuffer
-    delays: list[float]
-    events: list[SessionEvent] = attrs.field(factory=list)
-
-    async def hear(self, seconds: float, pcm: bytes) -> None:
-        for _ in range(round(seconds / FRAME)):
-            self.session.feed(pcm, trio.current_time())
-            await trio.sleep(FRAME)
-
-    async def say(self, seconds: float = 0.5) -> None:
-        """The caller speaks, and falls silent for long enough to end the turn."""
-        await self.hear(seconds, SPEECH)
-        await self.hear(0.32, SILENCE)
-
-    async def collect(self) -> None:
-        async for event in self.session.events:
-            self.events.append(event)
-
-    def of(self, *kinds: type) -> list[SessionEvent]:
-        return [event for event in self.events if isinstance(event, kinds)]
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        with trio.fail_after(60):
-            while not condition():
-                await trio.sleep(0.005)
-
-    @property
-    def chunks(self) -> list[Chunk]:
-        return list(self.playout._chunks)
-
-    def take(self) -> list[str]:
-        """What the caller gets to hear now; it is heard."""
-        texts = []
-        while self.playout._chunks:
-            chunk = self.playout._chunks.popleft()
-            if isinstance(chunk, SegmentStart):
-                texts.append(chunk.text)
-            elif isinstance(chunk, UtteranceEnd):
-                self.session.history.agent_speaks(chunk.utterance)
-                self.session.history.agent_heard(chunk.utterance, " ".join(texts), " ".join(texts))
-                self.session.heard(chunk.utterance, 1000, True)
-        self.playout.buffered = 0.0
-        return texts
-
-
-@asynccontextmanager
-async def talking(**settings: Any) -> AsyncIterator[Talk]:
-    playout, history, delays = PlayoutBuffer(), History(), list[float]()
-    transcriber, responder, voice = FakeTranscriber(), FakeResponder(), FakeVoice()
-    session = PipelineSession(
-        CallInfo("1.1", "100", "Alice", "600"),
-        history,
-        playout,
-        attrs.evolve(SETTINGS, **settings),
-        FakeDetector(),
-        transcriber,
-        responder,
-        voice,
-        delays.append,
-    )
-    talk = Talk(session, transcriber, responder, voice, playout, delays)
-    async with trio.open_nursery() as nursery:
-        async with open_pipeline(session):
-            nursery.start_soon(talk.collect)
-            yield talk
-        nursery.cancel_scope.cancel()
-    assert responder.writing == 0, "a model that nobody listens to is stopped"
-
+from providers.answer import Answer
+from providers.stages import Message, Role, fill_in
+from tests.shell.pipeline_fakes import BROKEN, SETTINGS, TURN_END, TURNS, FakeJudge, talking
 
 # --- one turn
 
 
 async def test_a_turn_is_heard_transcribed_answered_and_spoken(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words = ["what is the time"]
-        talk.responder.replies = [["It is ", "five o'clock."]]
-        await talk.say()
+        talk.responder.replies["what is the time"] = ["It is ", "five o'clock."]
+        await talk.say("what is the time")
         await talk.until(lambda: talk.of(UtteranceEnded))
-        told = [type(event) for event in talk.events if not isinstance(event, StageTiming)]
-        assert told == [
+        assert [type(event) for event in talk.events if not isinstance(event, StageTiming)] == [
             CallerSpeechStarted,
-            CallerSpeechEnded,
+            CallerSpeechConfirmed,
+            CallerTakesTurn,
+            CallerPaused,
             CallerText,
+            CallerText,
+            CallerSpeechEnded,
             UtteranceStarted,
             AgentText,
             UtteranceEnded,
         ]
+        assert talk.of(CallerText) == [CallerText("what is the time", final=False), CallerText("what is the time")]
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd, UtteranceEnd]
         assert talk.take() == ["It is five o'clock."]
-        assert [event.stage for event in talk.of(StageTiming) if isinstance(event, StageTiming)] == [
-            "transcript",
-            "first_token",
-            "first_audio",
-        ]
-        assert talk.session.history.turns[0] == Turn(Who.CALLER, "what is the time")
+        assert talk.history == [("caller", "what is the time"), ("agent", "It is five o'clock.")]
 
 
-async def test_a_turn_ends_after_the_configured_silence(autojump_clock: MockClock) -> None:
+async def test_a_turn_ends_after_its_silence(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words = [""]
-        await talk.hear(0.5, SPEECH)
-        await talk.hear(0.2, SILENCE)
-        await talk.hear(0.3, SPEECH)
-        await talk.hear(0.28, SILENCE)
+        began = trio.current_time()
+        await talk.speak("what is the time")
+        await talk.be_silent(TURN_END - 0.02)
         assert not talk.of(CallerSpeechEnded)
-        await talk.hear(0.04, SILENCE)
+        await talk.be_silent(0.04)
         (ended,) = talk.of(CallerSpeechEnded)
-        assert isinstance(ended, CallerSpeechEnded)
-        assert ended.at - ended.last_speech_at == pytest.approx(0.3)
-        assert ended.last_speech_at == pytest.approx(1.0, abs=0.03)
-        await trio.sleep(1.0)
+        assert ended.at - ended.last_speech_at == pytest.approx(TURN_END, abs=0.03)
+        assert ended.last_speech_at - began == pytest.approx(0.5, abs=0.03)
 
 
 async def test_the_first_syllable_is_not_lost(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words = [""]
-        await talk.hear(2.0, SILENCE)
-        await talk.say()
-        heard = talk.transcriber.begun[0].heard
-        assert SPEECH in heard
-        assert heard.index(SPEECH) == pytest.approx(SETTINGS.pre_roll_ms / 20, abs=2)
-        assert heard.count(SPEECH) == 25
-        await trio.sleep(1.0)
+        await talk.be_silent(2.0)
+        await talk.say("hello")
+        heard = [any(frame) for frame in talk.transcriber.begun[0].heard]
+        assert heard.count(True) == 25  # half a second, whole
+        assert heard.index(True) == pytest.approx(SETTINGS.pre_roll_ms / 20, abs=2)
+
+
+async def test_a_turn_that_follows_at_once_does_not_hear_the_end_of_the_one_before(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        await talk.say("one")
+        await talk.say("two")
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert talk.history[0] == ("caller", "one two")
 
 
 async def test_a_click_is_no_turn(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         for _ in range(10):
-            await talk.hear(0.02, SPEECH)
-            await talk.hear(0.2, SILENCE)
+            await talk.speak("click", 0.02)
+            await talk.be_silent(0.2)
         assert not talk.events
+        assert not talk.transcriber.begun
+
+
+async def test_the_detector_is_kept_open_for_as_long_as_a_turn_lasts(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        await talk.be_silent(0.2)
+        await talk.say("hello")
+        await talk.be_silent(0.2)
+        detector = talk.session.detector
+        opened = detector.keep_open  # type: ignore[attr-defined]
+        assert not opened[0] and not opened[-1]
+        assert opened.count(True) == pytest.approx((0.5 + TURN_END) / 0.02, abs=5)
 
 
 async def test_the_delay_of_caller_audio_is_observed_for_every_frame(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.session.feed(SILENCE, trio.current_time() - 0.1)
+        talk.session.feed(bytes(320), trio.current_time() - 0.1)
         assert talk.delays == pytest.approx([0.1])
 
 
-async def test_noise_that_is_no_words_is_not_answered(autojump_clock: MockClock) -> None:
+async def test_a_sound_without_words_was_no_turn(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words = ["  "]
-        await talk.say()
-        await talk.until(lambda: talk.of(NothingToSay))
+        await talk.say("")
+        assert talk.of(CallerSpeechDismissed) == [CallerSpeechDismissed("no words were recognised")]
+        assert not talk.of(CallerSpeechEnded)
+        await trio.sleep(2)
         assert not talk.responder.asked
-        assert not talk.session.history.turns
+        assert not talk.history
 
 
 @pytest.mark.parametrize("reply", [[], [""], ["  ", "\n"], ["*", "**"]])
 async def test_a_model_without_words_is_told_as_such(reply: list[str | Exception], autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words, talk.responder.replies = ["hello"], [reply]
-        await talk.say()
+        talk.responder.replies["hello"] = reply
+        await talk.say("hello")
         await talk.until(lambda: talk.of(NothingToSay))
         assert not talk.chunks
-
-
-# --- streaming
 
 
 async def test_the_first_clause_is_spoken_while_the_rest_is_still_being_written(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         talk.responder.seconds = 1.0
-        talk.transcriber.words = ["tell me"]
-        talk.responder.replies = [["Certainly my friend. ", "The second ", "sentence comes ", "a good deal later."]]
-        await talk.say()
-        await talk.until(lambda: talk.voice.spoken)
-        assert talk.voice.spoken[0][1] == "Certainly my friend."
+        talk.responder.replies["tell me"] = [
+            "Certainly my friend. ", "The second ", "sentence comes ", "a good deal later."
+        ]  # fmt: skip
+        await talk.say("tell me")
+        await talk.until(lambda: talk.audio_waiting)
         assert talk.responder.writing == 1
         assert not talk.of(UtteranceEnded)
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd]
@@ -325,89 +147,178 @@ async def test_the_first_clause_is_spoken_while_the_rest_is_still_being_written(
         assert len(talk.of(UtteranceStarted)) == 1
 
 
-# --- the caller goes on
+# --- words that are given
 
 
-async def test_a_caller_who_goes_on_has_said_one_thing(autojump_clock: MockClock) -> None:
+async def test_say_speaks_exactly_the_words_as_an_aside(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words = ["I would like", "to book a table"]
-        talk.responder.replies = [["What would you like?"], ["With pleasure."]]
-        talk.responder.seconds = 5.0
-        await talk.say()
-        await talk.until(lambda: talk.responder.writing)
-        speaking = talk.say()
-        talk.session.interrupt()
-        talk.playout.interrupt()
-        await speaking
+        assert await talk.session.say("Hello, how can I help you?") is SayOutcome.SPOKEN
+        assert talk.of(UtteranceStarted) == [UtteranceStarted(1, aside=True)]
+        assert talk.take() == ["Hello, how can I help you?"]
+        assert not talk.responder.asked
+        await talk.say("who are you")
+        assert talk.prompts == [["Hello, how can I help you?", "who are you"]]
+
+
+async def test_asides_and_an_answer_are_never_interleaved(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.responder.replies["hello"] = ["A first clause. ", "A second clause that is a good deal longer. ", "End."]
+        talk.responder.seconds = 0.3
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.say, "hello")
+            for moment in range(8):
+                await trio.sleep(0.2)
+                nursery.start_soon(talk.session.say, f"Aside number {moment}.")
+        await talk.until(lambda: len(talk.of(UtteranceEnded)) == 9)
+        numbers = [chunk.utterance for chunk in talk.chunks]
+        assert numbers == sorted(numbers)
+        answers = [event.utterance for event in talk.of(UtteranceStarted) if not event.aside]
+        assert len(answers) == 1
+        assert len([chunk for chunk in talk.chunks if chunk.utterance == answers[0]]) == 10
+
+
+async def test_what_cannot_be_said_is_told(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.voice.failures = [BROKEN]
+        assert await talk.session.say("Hello.") is SayOutcome.REFUSED
+        await trio.testing.wait_all_tasks_blocked()
+        assert talk.of(Degraded) == [Degraded("the engine died")]
+        assert not talk.of(Ended)
+
+
+@pytest.mark.parametrize("words", ["Goodbye!", "ok, GOODBYE then", "please hang up."])
+async def test_an_end_phrase_says_the_farewell_and_ends_the_session(words: str, autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        await talk.say(words)
+        await talk.until(lambda: talk.of(Ended))
+        assert talk.of(Ended) == [Ended()]
+        assert talk.take() == ["Bye bye."]
+        assert not talk.responder.asked
+        assert await talk.session.say("One more thing.") is SayOutcome.REFUSED
+
+
+@pytest.mark.parametrize("words", ["goodbyes are hard", "hang upwards", "do not hang the picture up"])
+async def test_words_that_only_look_like_an_end_phrase_are_answered(words: str, autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        await talk.say(words)
         await talk.until(lambda: talk.of(UtteranceEnded))
-        assert talk.take() == ["With pleasure."]
-        assert talk.responder.asked[-1][1:] == [Message(Role.USER, "I would like to book a table")]
+        assert not talk.of(Ended)
 
 
-async def test_a_turn_that_another_followed_before_its_words_were_known_is_not_answered_alone(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_farewell_is_prepared_at_a_pause_and_waits_for_the_end_of_the_turn(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words = ["one", "two"]
-        talk.transcriber.seconds = 2.0
-        talk.responder.replies = [["Three and four."]]
-        await talk.say()
-        await talk.say()
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        assert len(talk.responder.asked) == 1
-        assert talk.responder.asked[0][1:] == [Message(Role.USER, "one two")]
+        await talk.speak("goodbye")
+        await talk.be_silent(0.24)
+        assert talk.voice.spoken == ["Bye bye."]
+        assert not talk.chunks
+        await talk.speak("and thank you")
+        assert not talk.of(Ended)
+        await talk.be_silent(TURN_END + 0.02)
+        await talk.until(lambda: talk.of(Ended))
+        assert talk.take() == ["Bye bye."]
+        assert talk.history[0] == ("caller", "goodbye and thank you")
 
 
-async def test_an_interruption_stops_the_model_and_the_voice(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        talk.responder.seconds = 1.0
-        talk.transcriber.words = ["tell me"]
-        talk.responder.replies = [["First of all, this. ", *["And then some more of it, and more. "] * 20]]
-        await talk.say()
-        await talk.until(lambda: talk.voice.spoken)
-        talk.session.interrupt()
-        talk.playout.interrupt()
-        await trio.sleep(0.5)
-        assert talk.responder.writing == 0
-        await trio.sleep(10.0)
-        assert len(talk.voice.spoken) == 1
+@pytest.mark.parametrize("failing", [False, True])
+async def test_without_a_farewell_the_session_just_ends(failing: bool, autojump_clock: MockClock) -> None:
+    async with talking(farewell="Bye bye." if failing else "") as talk:
+        talk.voice.failures = [BROKEN] if failing else []
+        await talk.say("goodbye")
+        await talk.until(lambda: talk.of(Ended))
+        assert talk.of(Ended) == [Ended()]
         assert not talk.chunks
 
 
-async def test_an_interruption_while_nothing_is_answered_is_harmless(autojump_clock: MockClock) -> None:
+async def test_digits_that_follow_each_other_quickly_are_one_turn(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.session.interrupt()
-        talk.transcriber.words, talk.responder.replies = ["hello"], [["Hello yourself."]]
-        await talk.say()
+        for digit in "12#":
+            talk.session.feed_digits(digit)
+            await trio.sleep(1.0)
+        await trio.sleep(2.0)
+        talk.session.feed_digits("9")
+        await talk.until(lambda: len(talk.of(UtteranceEnded)) == 2)
+        assert [event.text for event in talk.of(CallerText)] == ["(pressed 1 2 #)", "(pressed 9)"]
+        assert talk.prompts[0] == ["(pressed 1 2 #)"]
+
+
+async def test_text_is_a_turn_like_any_other(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.session.feed_text("hello")
         await talk.until(lambda: talk.of(UtteranceEnded))
+        assert [type(event) for event in talk.events[:2]] == [CallerText, CallerSpeechEnded]
+        assert talk.take() == ["I heard hello."]
 
 
-async def test_turns_beyond_the_queue_are_told_and_dropped(autojump_clock: MockClock) -> None:
+# --- the prompt
+
+
+async def test_the_prompt_knows_the_call(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.seconds = 1000.0
-        talk.transcriber.words = ["never"] * 100
-        for _ in range(TURN_QUEUE + 3):
-            await talk.say(0.2)
-        assert 1 <= len(talk.of(Degraded)) <= 3
-        assert len(talk.of(CallerSpeechEnded)) == len(talk.of(CallerSpeechStarted))
+        assert talk.session.messages(Answer(0, 0.0)) == [Message(Role.SYSTEM, "You serve Alice (100) at 600.")]
+
+
+def test_unknown_callers_and_unknown_braces_leave_the_prompt_readable() -> None:
+    prompt = 'Answer {caller_name} as {"json": {}} or {other}.'
+    assert fill_in(prompt, CallInfo("1.1")) == 'Answer unknown as {"json": {}} or {other}.'
+
+
+async def test_a_session_goes_on_where_the_history_stopped(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.session.history.caller_said("my name is Bob")
+        talk.session.history.agent_heard(7, "Hello Bob.", "Hello Bob.")
+        await talk.say("what is my name")
+        assert talk.prompts == [["my name is Bob", "Hello Bob.", "what is my name"]]
+
+
+# --- cues for the end of turns
+
+
+async def test_the_sound_of_a_pause_is_judged_with_the_end_of_the_turn(autojump_clock: MockClock) -> None:
+    judge = FakeJudge()
+    async with talking(judge=judge) as talk:
+        await talk.say("a very long story", 12.0)
+        (judged,) = judge.judged
+        assert len(judged) == 8 * 8000 * 2
+        silent = len(judged) - len(judged.rstrip(b"\0"))
+        assert silent / 16 == pytest.approx(TURNS.look_ms, abs=21)
+
+
+async def test_the_model_is_asked_whether_a_sentence_ends_before_it_answers(autojump_clock: MockClock) -> None:
+    async with talking(sentence_ends=True) as talk:
+        await talk.say("what is the time")
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert talk.responder.asked_for_ends == talk.responder.asked
+
+
+@pytest.mark.parametrize("seconds", [0.02, 30.0])
+async def test_a_cue_that_fails_or_hangs_delays_a_turn_but_does_not_lose_it(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    judge = FakeJudge(seconds=seconds, failures=[BROKEN])
+    async with talking(judge=judge, sentence_ends=True) as talk:
+        talk.responder.failures = [BROKEN]
+        await talk.speak("what is the time")
+        await talk.be_silent(0.7)
+        assert talk.of(CallerSpeechEnded)
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        missing = Degraded("a cue for the end of turns is missing: the engine died")
+        assert talk.of(Degraded) == [missing] * (2 if seconds < 1 else 1)
+        assert not talk.of(Ended)
 
 
 # --- failures
 
 
-BROKEN = ProviderUnavailable("the engine died")
-
-
 async def test_one_failed_answer_is_an_accident(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        talk.transcriber.words = ["one", "two", "three"]
-        talk.responder.replies = [[BROKEN], ["It is working again."], [BROKEN]]
-        await talk.say()
+        talk.responder.replies = {"one": [BROKEN], "one two": ["It is working again."], "three": [BROKEN]}
+        await talk.say("one")
         await talk.until(lambda: talk.of(NothingToSay))
         assert talk.of(Degraded) == [Degraded("the engine died")]
-        await talk.say()
+        await talk.say("two")
         await talk.until(lambda: talk.of(UtteranceEnded))
-        await talk.say()
+        assert talk.take() == ["It is working again."]
+        await talk.say("three")
         await talk.until(lambda: len(talk.of(NothingToSay)) == 2)
         assert not talk.of(Ended)
 
@@ -417,12 +328,12 @@ async def test_two_failed_answers_in_a_row_end_the_session_with_the_reason(
     stage: str, autojump_clock: MockClock
 ) -> None:
     async with talking() as talk:
-        talk.transcriber.words = [BROKEN, BROKEN] if stage == "transcriber" else ["one", "two"]
-        talk.responder.replies = [[BROKEN] if stage == "responder" else ["An answer."]] * 2
-        talk.voice.failures = [BROKEN, BROKEN]
-        for _ in range(2):
-            await talk.say()
-            await trio.sleep(2.0)
+        talk.transcriber.failures = [BROKEN, BROKEN] if stage == "transcriber" else []
+        talk.responder.replies = {"one": [BROKEN], "one two": [BROKEN]} if stage == "responder" else {}
+        talk.voice.failures = [BROKEN, BROKEN] if stage == "voice" else []
+        for phrase in ("one", "two"):
+            await talk.speak(phrase)
+            await talk.be_silent(2.0)
         told = [event for event in talk.events if isinstance(event, Degraded | NothingToSay | Ended)]
         assert told == [
             Degraded("the engine died"),
@@ -432,142 +343,69 @@ async def test_two_failed_answers_in_a_row_end_the_session_with_the_reason(
         ]
 
 
+async def test_a_transcriber_that_hangs_does_not_hold_the_caller(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.transcriber.seconds = 5.0
+        await talk.speak("are you there")
+        await talk.be_silent(2.5 * TURN_END)
+        assert talk.of(CallerSpeechEnded)
+        assert not talk.history
+        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert talk.take() == ["I heard are you there."]
+
+
 async def test_a_reply_that_breaks_off_ends_its_utterance_so_that_the_caller_is_not_left_waiting(
     autojump_clock: MockClock,
 ) -> None:
     async with talking() as talk:
-        talk.transcriber.words = ["tell me"]
-        talk.responder.replies = [["Certainly my friend. ", "And then ", BROKEN]]
-        await talk.say()
+        talk.responder.replies["tell me"] = ["Certainly my friend. ", "And then ", BROKEN]
+        await talk.say("tell me")
         await talk.until(lambda: talk.of(Degraded))
         await trio.sleep(0.1)
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd, UtteranceEnd]
         assert talk.of(UtteranceEnded) == [UtteranceEnded(1)]
 
 
-# --- words that are given
-
-
-async def test_say_speaks_exactly_the_words_and_returns_when_they_are_on_their_way(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        await talk.session.say("Hello, how can I help you?")
-        assert talk.take() == ["Hello, how can I help you?"]
-        assert not talk.responder.asked
-        talk.transcriber.words, talk.responder.replies = ["who are you"], [["I am a machine."]]
-        await talk.say()
-        await talk.until(lambda: talk.responder.asked)
-        assert talk.responder.asked[0][1:] == [
-            Message(Role.ASSISTANT, "Hello, how can I help you?"),
-            Message(Role.USER, "who are you"),
-        ]
-
-
-async def test_say_waits_for_the_answer_before_it(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        talk.transcriber.words, talk.responder.replies = ["hello"], [["A first answer."]]
-        await talk.say()
-        await talk.session.say("And an afterthought.")
-        assert talk.take() == ["A first answer.", "And an afterthought."]
-
-
-@pytest.mark.parametrize("words", ["Goodbye!", "ok, GOODBYE then", "please hang up."])
-async def test_an_end_phrase_says_the_farewell_and_ends_the_session(words: str, autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        talk.transcriber.words = [words]
-        await talk.say()
-        await talk.until(lambda: talk.of(Ended))
-        assert talk.of(Ended) == [Ended()]
-        assert talk.take() == ["Bye bye."]
-        assert not talk.responder.asked
-
-
-@pytest.mark.parametrize("words", ["goodbyes are hard", "hang upwards", "do not hang the picture up"])
-async def test_words_that_only_look_like_an_end_phrase_are_answered(words: str, autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        talk.transcriber.words, talk.responder.replies = [words], [["I understand."]]
-        await talk.say()
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        assert not talk.of(Ended)
-
-
-async def test_without_a_farewell_the_session_just_ends(autojump_clock: MockClock) -> None:
-    async with talking(farewell="") as talk:
-        talk.transcriber.words = ["goodbye"]
-        await talk.say()
-        await talk.until(lambda: talk.of(Ended))
-        assert not talk.chunks
-
-
-async def test_digits_that_follow_each_other_quickly_are_one_turn(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        talk.responder.replies = [["One two three it is."]]
-        for digit in "12#":
-            talk.session.feed_digits(digit)
-            await trio.sleep(0.1)
-        await talk.until(lambda: talk.responder.asked)
-        assert talk.responder.asked[0][1:] == [Message(Role.USER, "(pressed 1 2 #)")]
-        await talk.until(lambda: talk.of(UtteranceEnded))
-
-
-async def test_text_is_a_turn_like_any_other(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        talk.responder.replies = [["Hello to you."]]
-        talk.session.feed_text("hello")
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        assert [type(event) for event in talk.events[:3]] == [CallerSpeechEnded, StageTiming, CallerText]
-
-
-# --- the prompt
-
-
-async def test_the_prompt_knows_the_call(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        assert talk.session.messages() == [Message(Role.SYSTEM, "You serve Alice (100) at 600.")]
-
-
-def test_unknown_callers_and_unknown_braces_leave_the_prompt_readable() -> None:
-    prompt = 'Answer {caller_name} as {"json": {}} or {other}.'
-    assert fill_in(prompt, CallInfo("1.1")) == 'Answer unknown as {"json": {}} or {other}.'
-
-
-async def test_the_model_is_told_what_the_caller_heard_and_not_what_was_written(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        history = talk.session.history
-        history.caller_said("tell me a story")
-        history.agent_speaks(1)
-        history.agent_heard(1, "Once upon a", "Once upon a time there was a king.")
-        history.caller_said("stop")
-        assert talk.session.messages()[1:] == [
-            Message(Role.USER, "tell me a story"),
-            Message(Role.ASSISTANT, "Once upon a"),
-            Message(Role.USER, "stop"),
-        ]
-
-
-async def test_a_session_goes_on_where_the_history_stopped(autojump_clock: MockClock) -> None:
-    async with talking() as talk:
-        talk.session.history.caller_said("my name is Bob")
-        talk.session.history.agent_heard(7, "Hello Bob.", "Hello Bob.")
-        talk.transcriber.words, talk.responder.replies = ["what is my name"], [["Bob it is."]]
-        await talk.say()
-        await talk.until(lambda: talk.responder.asked)
-        assert [message.text for message in talk.responder.asked[0][1:]] == [
-            "my name is Bob",
-            "Hello Bob.",
-            "what is my name",
-        ]
-        await talk.until(lambda: talk.of(UtteranceEnded))
-
-
 # --- the end
 
 
-@pytest.mark.parametrize("moment", [0.1, 0.5, 0.85, 0.95, 1.05, 1.15, 1.3])
-async def test_a_hang_up_at_any_moment_stops_every_engine(moment: float, autojump_clock: MockClock) -> None:
+async def test_a_session_that_has_ended_hears_nothing_more(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        await talk.say("goodbye")
+        await talk.until(lambda: talk.of(Ended))
+        before = list(talk.events)
+        await talk.say("are you still there")
+        talk.session.feed_text("hello?")
+        talk.session.feed_digits("1")
+        await trio.sleep(5)
+        assert talk.events == before
+        assert len(talk.transcriber.begun) == 1
+
+
+async def test_audio_that_comes_after_the_session_was_left_is_of_no_interest(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        await talk.speak("hello")
+    await talk.be_silent(1.0)
+    await talk.say("hello?")
+    talk.session.feed_text("hello?")
+    assert len(talk.transcriber.begun) == 1
+
+
+@pytest.mark.parametrize("moment", [index / 25 for index in range(1, 50)])
+async def test_a_hang_up_at_any_moment_leaves_nothing(moment: float, autojump_clock: MockClock) -> None:
+    """Through a hesitation, a draft, its commitment, an aside, an answer being heard, and its interruption; that
+    nothing is left is for `talking` to see."""
+    judge = FakeJudge()
     with trio.move_on_after(moment):
-        async with talking() as talk:
-            talk.transcriber.words = ["tell me"]
-            talk.responder.replies = [["Certainly my friend. ", "And the rest of it."]]
-            await talk.say()
-            await trio.sleep_forever()
+        async with talking(judge=judge, sentence_ends=True) as talk:
+            talk.responder.replies["tell me please"] = ["Certainly my friend. ", *["And a lot more of all that. "] * 9]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(talk.session.say, "A greeting.")
+                await talk.speak("tell me", 0.2)
+                await talk.be_silent(0.2)
+                await talk.say("please", 0.2)
+                await talk.until(lambda: talk.audio_waiting)
+                talk.begin_to_hear("Certainly")
+                await talk.say("wait", 0.3)
+                await trio.sleep_forever()
     assert trio.current_time() == pytest.approx(moment)
