@@ -55,7 +55,6 @@ class Metrics:
         self.line_frames_skipped = counter(
             "line_frames_skipped", "Frames left out because the daemon woke up too late for them."
         )
-        self.caller_audio_dropped = counter("caller_audio_dropped_seconds", "Caller audio that no engine took in time.")
         self.caller_audio_delay_seconds = histogram(
             "caller_audio_delay_seconds",
             "From the arrival of caller audio on the line to the voice-activity engine's call.",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import attrs
 import structlog
@@ -19,6 +19,19 @@ log = structlog.get_logger("agentd.audiosocket")
 PARKED_LIMIT = 16
 """Connections that may wait at a time for a call to name their UUID."""
 BACKLOG = 128
+
+
+_TRIAL = 0xA9E47D0C
+
+
+def trial_uuid() -> UUID:
+    """A UUID that no call ever has: `agentd doctor` has Asterisk connect with one, to see that it can."""
+    return UUID(int=_TRIAL << 96 | uuid4().int & (1 << 96) - 1)
+
+
+def is_trial(uuid: UUID) -> bool:
+    """Whether a UUID is of `trial_uuid`'s making: it is refused also where strangers are calls."""
+    return uuid.int >> 96 == _TRIAL
 
 
 @attrs.define(eq=False)
@@ -162,7 +175,7 @@ class AudioSocketListener:
             return
         # An Expectation that appears while we are parked gets the connection from `expect` itself.
         known = self.admission.offer(uuid, connection) or await self.admission.park(uuid, connection, self.bind_grace)
-        if not known and not self.on_stranger(uuid, connection):
+        if not known and (is_trial(uuid) or not self.on_stranger(uuid, connection)):
             self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
             return
         await connection.released.wait()

@@ -9,10 +9,11 @@ import errno
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import trio
 
+from agentd.audiosocket.listener import trial_uuid
 from agentd.config import Config
 from agentd.dialplan import MediaWay
 from agentd.doctor.arrivals import Arrival, Reach, StandIn, Trial, reach_daemon, reach_somebody, reach_stand_in
@@ -135,7 +136,7 @@ async def _attempt_both(
 async def _attempt(
     config: Config, probe: Probe, way: MediaWay, port: int, reach: Reach, listener: str, needed: bool
 ) -> Finding:
-    check, uuid = CHECKS[way], uuid4()
+    check, uuid = CHECKS[way], trial_uuid()
     told = config.advertised_socket(port)
     try:
         if way is MediaWay.FORK:

@@ -96,7 +96,8 @@ class OpenAiResponder:
         while True:
             with trio.move_on_after(self.patience):
                 try:
-                    await (await self._connected()).models.list()
+                    client = await self._connected()
+                    await client.models.with_raw_response.list()  # raw: what it answers does not matter
                 except (ProviderUnavailable, openai.OpenAIError) as error:
                     log.debug("the language model's server could not be greeted", error=str(error))
             await trio.sleep(KEEP_WARM_INTERVAL)
@@ -104,23 +105,22 @@ class OpenAiResponder:
     async def aclose(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
-        if client is not None:
-            with trio.move_on_after(2, shield=True):
-                await client.close()
+        await _close(client)
 
     async def _connected(self) -> openai.AsyncOpenAI:
         endpoint = self.endpoint()
         if not endpoint[0]:
             raise ProviderUnavailable("the language model's server is being started again")
         if self._client is None or endpoint != self._client_for:
-            await self.aclose()
-            self._client = openai.AsyncOpenAI(
+            before, self._client_for = self._client, endpoint
+            self._client = client = openai.AsyncOpenAI(
                 base_url=endpoint[0],
                 api_key=endpoint[1] or "none",
                 max_retries=0,
                 timeout=WARM_UP_PATIENCE,  # the real deadline is `patience`
             )
-            self._client_for = endpoint
+            await _close(before)  # last: whoever comes meanwhile uses the new one
+            return client
         return self._client
 
     async def _request(self, client: openai.AsyncOpenAI, messages: Sequence[Message]) -> Any:
@@ -172,6 +172,12 @@ class OpenAiResponder:
         if not isinstance(words, str):
             raise TypeError(f"expected words, not {type(words).__name__}")
         return words
+
+
+async def _close(client: openai.AsyncOpenAI | None) -> None:
+    if client is not None:
+        with trio.move_on_after(2, shield=True):
+            await client.close()
 
 
 def transcript(messages: Sequence[Message]) -> str:

@@ -125,11 +125,12 @@ async def test_the_dialplan_goes_on_when_the_agent_ends_a_call_without_ari(lab: 
         await trio.sleep(0.5)
         await call.play(await speak("Thank you, goodbye."))
         ended = await lab.daemon.wait_for("call ended", start=since, timeout=30)
+        left_at = call.now
         with trio.fail_after(15):
             await call.ended.wait()
     assert ended["result"] == "completed"
-    heard = words(await words_heard(call, 0.0, call.now))
-    assert "thank" in heard, "the agent's farewell"
+    assert "thank" in words(await words_heard(call, 0.0, left_at)), "the agent's farewell"
+    assert await words_heard(call, left_at, call.now), "what the dialplan plays after AudioSocket()"
     await lab.nothing_is_left()
 
 

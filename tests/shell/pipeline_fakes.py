@@ -130,12 +130,13 @@ class FakeJudge:
 
 @attrs.define(eq=False)
 class FakeResponder:
-    """Writes a reply piece by piece, `seconds` apart: the one for what the caller said last, or "I heard ...". """
+    """Writes a reply piece by piece, `seconds` apart: the one for what the caller said last, or "I heard ...\"."""
 
     replies: dict[str, list[str | Exception]] = attrs.field(factory=dict)
     seconds: float = 0.05
     asked: list[list[Message]] = attrs.field(factory=list)
-    writing: int = 0
+    writing: list[list[Message]] = attrs.field(factory=list)
+    """What it is writing replies to right now."""
     tells_sentence_ends: bool = False
     ends: float = 1.0
     asked_for_ends: list[list[Message]] = attrs.field(factory=list)
@@ -143,14 +144,15 @@ class FakeResponder:
 
     @asynccontextmanager
     async def respond(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[str]]:
-        self.asked.append(list(messages))
-        self.writing += 1
+        asked = list(messages)
+        self.asked.append(asked)
+        self.writing.append(asked)
         said = next(message.text for message in reversed(messages) if message.role is Role.USER)
         try:
             async with aclosing(self._write(self.replies.get(said, [f"I heard {said}."]))) as pieces:
                 yield pieces
         finally:
-            self.writing -= 1
+            self.writing.remove(asked)
 
     async def _write(self, pieces: list[str | Exception]) -> AsyncGenerator[str, None]:
         for piece in pieces:
@@ -160,7 +162,7 @@ class FakeResponder:
             yield piece
 
     async def sentence_end(self, messages: Sequence[Message]) -> float:
-        assert not self.writing, "asked before the reply, never beside it"
+        assert list(messages) not in self.writing, "asked before the reply, never beside it"
         self.asked_for_ends.append(list(messages))
         await trio.sleep(self.seconds)
         if self.failures:
@@ -331,6 +333,6 @@ async def talking(
                 yield talk
             nursery.cancel_scope.cancel()
     finally:
-        assert responder.writing == 0, "a model that nobody listens to is stopped"
+        assert not responder.writing, "a model that nobody listens to is stopped"
         assert all(transcript.closed for transcript in transcriber.begun), "what the engine keeps of a turn is freed"
     assert trio.lowlevel.current_statistics().tasks_living == tasks, "no task is left"

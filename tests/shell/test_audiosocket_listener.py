@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from agentd.audiosocket.connection import AudioSocketConnection
-from agentd.audiosocket.listener import PARKED_LIMIT, Admission, AudioSocketListener
+from agentd.audiosocket.listener import PARKED_LIMIT, Admission, AudioSocketListener, trial_uuid
 from agentd.errors import MediaTimeout
 from agentd.metrics import Metrics
 from tests.shell.lines import SILENCE, Lines, audio_frame, uuid_frame
@@ -162,6 +162,14 @@ async def test_a_connection_that_a_call_may_yet_name_is_no_stranger_until_nobody
             assert not asked
             assert await closed(stream)
         assert asked == [uuid]
+        assert agentd.refused("unexpected_uuid") == 1
+
+
+async def test_a_trial_of_the_doctor_is_refused_even_where_strangers_are_calls() -> None:
+    async with listening(on_stranger=lambda uuid, connection: True) as agentd:
+        stream = await agentd.connect()
+        await stream.send_all(uuid_frame(trial_uuid()))
+        assert await closed(stream)
         assert agentd.refused("unexpected_uuid") == 1
 
 

@@ -139,7 +139,7 @@ async def test_the_first_clause_is_spoken_while_the_rest_is_still_being_written(
         ]  # fmt: skip
         await talk.say("tell me")
         await talk.until(lambda: talk.audio_waiting)
-        assert talk.responder.writing == 1
+        assert talk.responder.writing
         assert not talk.of(UtteranceEnded)
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd]
         await talk.until(lambda: talk.of(UtteranceEnded))

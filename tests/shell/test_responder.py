@@ -1,6 +1,7 @@
 """The language model's side, against a server on a real socket that streams as OpenAI-compatible servers do."""
 
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,11 +11,13 @@ import attrs
 import h11
 import pytest
 import trio
+import trio.testing
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from providers.local import responder as module
 from providers.local.responder import MAX_REPLY, TRANSCRIPT_EXAMPLES, OpenAiResponder, transcript
 from providers.local.settings import LlmSettings
-from providers.pipeline import Message, Role
+from providers.stages import Message, Role
 
 KEY = "sk-very-secret"
 MESSAGES = [
@@ -54,6 +57,12 @@ class Exchange:
         await self.data("[DONE]")
         await self._send(h11.EndOfMessage())
 
+    async def json(self, raw: str) -> None:
+        """A whole answer that is no stream."""
+        await self.begin(content_type="application/json")
+        await self._send(h11.Data(raw.encode()))
+        await self._send(h11.EndOfMessage())
+
     async def error(self, status: int, message: str = "no") -> None:
         await self.begin(status, "application/json")
         await self._send(h11.Data(json.dumps({"error": {"message": message}}).encode()))
@@ -82,8 +91,8 @@ class Server:
         self.accepted += 1
         try:
             await self._serve(stream)
-        except (trio.BrokenResourceError, h11.RemoteProtocolError):
-            pass  # the client left in the middle: the test asks open_now
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
+            pass  # one of us left in the middle: the test asks open_now
         finally:
             self.open_now -= 1
 
@@ -101,7 +110,7 @@ class Server:
             elif isinstance(event, h11.EndOfMessage):
                 assert request is not None
                 headers = {name.decode(): value.decode() for name, value in request.headers}
-                exchange = Exchange(request.target.decode(), headers, json.loads(body), stream, connection)
+                exchange = Exchange(request.target.decode(), headers, json.loads(body or b"{}"), stream, connection)
                 self.requests.append(exchange)
                 await self.answer(exchange)
                 if connection.our_state is not h11.DONE:
@@ -149,6 +158,9 @@ async def scene(
 
 
 async def noon(exchange: Exchange) -> None:
+    if exchange.path.endswith("/models"):
+        await exchange.json('{"object": "list", "data": []}')
+        return
     await exchange.begin()
     for piece in ("It is ", "", "noon."):
         await exchange.text(piece)
@@ -482,6 +494,37 @@ async def test_what_the_listener_raises_is_its_own() -> None:
                     raise ZeroDivisionError
 
 
+async def test_a_kept_connection_that_the_server_has_closed_costs_nobody_an_answer() -> None:
+    async def close_after(exchange: Exchange) -> None:
+        await noon(exchange)
+        if len(talk.server.requests) == 1:
+            await exchange._stream.aclose()
+
+    async with scene(close_after) as talk:
+        for _ in range(2):
+            assert await talk.reply() == ["It is ", "noon."]
+
+
+async def test_whoever_asks_while_the_old_connection_is_being_closed_uses_the_same_new_one() -> None:
+    """Each of them made a client, and only the last was ever closed."""
+    async with scene(noon) as new, scene(noon) as old:
+        where = [old.url]
+        responder = OpenAiResponder(LlmSettings(), False, lambda: (where[0], KEY))
+
+        async def ask() -> None:
+            async with responder.respond(MESSAGES) as deltas:
+                assert [delta async for delta in deltas] == ["It is ", "noon."]
+
+        await ask()
+        where[0] = new.url
+        async with trio.open_nursery() as callers:
+            for _ in range(3):
+                callers.start_soon(ask)
+        assert len(new.server.requests) == 3
+        await responder.aclose()
+        await new.server.until_left_alone()
+
+
 # --- warming up
 
 
@@ -504,3 +547,119 @@ async def test_a_warm_up_that_fails_gives_the_patience_back_too() -> None:
         with pytest.raises(ProviderUnavailable):
             await talk.responder.warm_up(MESSAGES)
         assert talk.responder.patience == 0.1
+
+
+# --- keeping warm
+
+
+@asynccontextmanager
+async def kept_warm(talk: Scene, monkeypatch: pytest.MonkeyPatch, interval: float = 0.02) -> AsyncIterator[None]:
+    """As during a call, only that the server is greeted more often."""
+    monkeypatch.setattr(module, "KEEP_WARM_INTERVAL", interval)
+    async with trio.open_nursery() as call:
+        call.start_soon(talk.responder.keep_warm)
+        yield
+        call.cancel_scope.cancel()
+
+
+async def test_the_first_turn_finds_an_open_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene(noon) as talk, kept_warm(talk, monkeypatch, interval=60):
+        while not talk.server.requests:
+            await trio.sleep(0.005)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert await talk.reply() == ["It is ", "noon."]
+        assert [request.path for request in talk.server.requests] == ["/v1/models", "/v1/chat/completions"]
+        assert talk.server.accepted == 1
+        assert talk.server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_the_connection_is_kept_by_greeting_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene(noon) as talk, kept_warm(talk, monkeypatch):
+        while len(talk.server.requests) < 4:
+            await trio.sleep(0.005)
+        assert talk.server.accepted == 1
+
+
+def test_a_connection_is_greeted_before_the_client_gives_it_up() -> None:
+    assert module.KEEP_WARM_INTERVAL < 5
+
+
+@pytest.mark.parametrize("greeting", ["refused", "silence", "death", "no JSON", "null", "7", "<html>"])
+async def test_a_server_that_cannot_be_greeted_is_asked_all_the_same_and_greeted_again(
+    greeting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(exchange: Exchange) -> None:
+        if not exchange.path.endswith("/models"):
+            await noon(exchange)
+        elif greeting == "refused":
+            await exchange.error(404)
+        elif greeting == "silence":
+            await exchange.gone()
+        elif greeting == "death":
+            await exchange._stream.aclose()
+        else:
+            await exchange.json(greeting)
+
+    async with scene(answer, timeout=0.2) as talk, kept_warm(talk, monkeypatch):
+        while sum(request.path.endswith("/models") for request in talk.server.requests) < 3:
+            await trio.sleep(0.005)
+        assert await talk.reply() == ["It is ", "noon."]
+
+
+async def test_a_server_that_is_being_started_again_is_greeted_when_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(noon) as talk:
+        url = [""]
+        talk.responder.endpoint = lambda: (url[0], KEY)
+        async with kept_warm(talk, monkeypatch):
+            await trio.sleep(0.05)
+            assert not talk.server.requests
+            url[0] = talk.url
+            while not talk.server.requests:
+                await trio.sleep(0.005)
+
+
+async def test_a_call_that_ends_while_the_server_is_greeted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene(Exchange.gone) as talk:
+        async with kept_warm(talk, monkeypatch):
+            while not talk.server.requests:
+                await trio.sleep(0.005)
+        await talk.server.until_left_alone()
+
+
+# --- whether a sentence ends
+
+
+@pytest.mark.parametrize(
+    ("transcript_style", "english", "settings", "tells"),
+    [
+        (True, True, {}, True),
+        (False, True, {}, False),
+        (True, False, {}, False),
+        (True, True, {"base_url": "http://elsewhere/v1"}, False),
+    ],
+)
+def test_only_the_embedded_model_in_its_own_language_tells_whether_a_sentence_ends(
+    transcript_style: bool, english: bool, settings: dict[str, str], tells: bool
+) -> None:
+    responder = OpenAiResponder(LlmSettings(**settings), transcript_style, lambda: ("", ""), english)
+    assert responder.tells_sentence_ends is tells
+
+
+async def test_the_model_says_how_likely_a_sentence_ends_after_the_caller_s_words() -> None:
+    async def half(exchange: Exchange) -> None:
+        tokens = [{"token": "?", "logprob": math.log(0.5)}, {"token": " in", "logprob": math.log(0.5)}]
+        choice = {"index": 0, "text": "?", "logprobs": {"content": [{"top_logprobs": tokens}]}}
+        await exchange.json(json.dumps({"id": "1", "object": "o", "created": 1, "model": "m", "choices": [choice]}))
+
+    async with scene(half, transcript_style=True) as talk:
+        assert await talk.responder.sentence_end(MESSAGES) == pytest.approx(0.5)
+        (request,) = talk.server.requests
+        assert request.body["prompt"].endswith("\nCaller: What time is it")
+
+
+async def test_a_model_that_does_not_say_it_is_a_provider_s_error() -> None:
+    async with scene(noon, transcript_style=True) as talk:
+        with pytest.raises(ProviderError):
+            await talk.responder.sentence_end(MESSAGES)
