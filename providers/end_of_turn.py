@@ -68,13 +68,13 @@ _SENTENCE_WEIGHT, _SENTENCE_AT, _SENTENCE_FLOOR = 1.1, math.log(0.1), 0.003
 _BIAS = -0.4
 """Log-odds, of a logistic regression over recorded turns, complete and held up (tests/lab/bench_turns.py --fit). `_AT`
 is where a cue says nothing. The model's knowledge is in its small probabilities, so it counts by their logarithm."""
-_SMART_UNKNOWN = 0.87
+_SMART_UNKNOWN = 0.81
 """What is assumed without Smart Turn: `unsure_ms` if nothing else is known either."""
-_SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 3.5, 1.2, 0.4, -6.0
+_SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 3.5, 0.9, 0.4, -6.0
 """Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`."""
-_HABIT_LOG_ODDS, _HABIT_MOST = 0.4, 3
+_HABIT_LOG_ODDS, _HABIT_MOST = 0.05, 3
 """What each of the caller's long pauses takes off, and how many of them count."""
-_HABIT_MARGIN = 1.25
+_HABIT_MARGIN = 1.1
 """A hesitating caller is waited for this many times his longest pause."""
 
 

@@ -49,7 +49,8 @@ from providers.stages import (
     VoiceDetector,
     fill_in,
 )
-from providers.turn_taking import Signal, TurnTaker, plain_words
+from providers.turn_audio import TurnAudio
+from providers.turn_taking import RESUME_MS, Signal, TurnTaker, plain_words
 
 log = structlog.get_logger("providers.pipeline")
 
@@ -58,8 +59,8 @@ DIGITS_TOGETHER = 1.2
 """Seconds that may lie between two digits of one entry."""
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
-JUDGED_SECONDS = 8
-"""How much of a turn's end a TurnJudge is given."""
+REPLIES_TRIED = 2
+"""How often a model that gives no words is asked: a small one does so by chance, and silence is no answer."""
 CUE_DEADLINE = 0.5
 FALLING_SILENT = 0.25
 """Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
@@ -83,7 +84,7 @@ class PipelineSession:
     _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
     _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
     _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
-    _turn_pcm: bytearray = attrs.field(factory=bytearray, init=False)
+    _turn_audio: TurnAudio = attrs.field(init=False)
     _transcript: Transcript | None = attrs.field(default=None, init=False)
     _draft: Answer | None = attrs.field(default=None, init=False)
     _committed: Answer | None = attrs.field(default=None, init=False)
@@ -98,6 +99,7 @@ class PipelineSession:
     _ended: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._turn_audio = TurnAudio(self.call.rate)
         self._taker = TurnTaker(
             self.settings.turns,
             by_sound=self.judge is not None,
@@ -167,7 +169,7 @@ class PipelineSession:
                 async with self.output.utterance(aside=True) as utterance:
                     await utterance.put(text, pcm)
             except ProviderError as error:
-                self._fail(error)
+                self._count_failure(str(error))
                 return SayOutcome.REFUSED
             finally:
                 self._asides.discard(scope)
@@ -216,8 +218,7 @@ class PipelineSession:
     def _listen(self, pcm: bytes) -> None:
         assert self._transcript is not None
         self._transcript.feed(pcm)
-        self._turn_pcm += pcm
-        del self._turn_pcm[: -JUDGED_SECONDS * self.call.rate * 2]
+        self._turn_audio.feed(pcm)
 
     def _obey(self, signals: list[Signal], at: float) -> None:
         """Do what turn taking has decided, and tell the call."""
@@ -225,7 +226,7 @@ class PipelineSession:
             match signal:
                 case Signal.STARTED:
                     self._transcript = self.transcriber.begin()
-                    self._turn_pcm.clear()
+                    self._turn_audio.clear()
                     while self._pre_roll:
                         self._listen(self._pre_roll.popleft())
                     self._emit(CallerSpeechStarted(at))
@@ -234,6 +235,7 @@ class PipelineSession:
                 case Signal.TAKEN:
                     self._emit(CallerTakesTurn(at))
                 case Signal.PAUSED:
+                    self._turn_audio.pause()
                     self._emit(CallerPaused(at))
                     self._begin_draft(at)
                 case Signal.LOOK:
@@ -241,6 +243,7 @@ class PipelineSession:
                         self._nursery.start_soon(self._look, self._draft)
                 case Signal.RESUMED:
                     log.debug("the caller goes on", **self._taker.evidence)
+                    self._turn_audio.resume(RESUME_MS)
                     self._drop_draft()
                     self._emit(CallerSpeechResumed(at))
                 case Signal.ENDED:
@@ -290,7 +293,7 @@ class PipelineSession:
         self._emit(CallerSpeechEnded(at, answer.last_speech_at))
         if answer.failure:
             answer.close_transcript()
-            self._emit(NothingToSay(answer.failure))
+            self._answer_failed(answer)
 
     def _caller_said(self, answer: Answer) -> None:
         """The words of a turn that is over are known."""
@@ -321,26 +324,33 @@ class PipelineSession:
             try:
                 await work(answer)
             except ProviderError as error:
-                answer.failure = "the answer failed"
-                self._fail(error)
-                if answer is self._committed:
-                    self._emit(NothingToSay(answer.failure))
+                answer.failure = str(error)
+                if answer.committed:
+                    self._answer_failed(answer)
+                elif answer.text is None:
+                    self._obey(self._taker.know_no_words(answer.pause), trio.current_time())
             finally:
                 self._let_go.discard(answer)
                 if answer.committed:
                     answer.close_transcript()
 
-    def _fail(self, error: ProviderError) -> None:
+    def _answer_failed(self, answer: Answer) -> None:
+        """A turn is left without its answer. (A draft that failed and was thrown away is no failure.)"""
+        self._count_failure(answer.failure)
+        if answer is self._committed:
+            self._emit(NothingToSay("the answer failed"))
+
+    def _count_failure(self, failure: str) -> None:
         self._failures += 1
-        self._emit(Degraded(str(error)))
+        self._emit(Degraded(failure))
         if self._failures >= FAILURES_IN_A_ROW:
-            self._end(str(error))
+            self._end(failure)
 
     async def _look(self, draft: Answer) -> None:
         """Have the sound of the turn judged; without that, words and silence decide alone."""
         if self.judge is None:
             return
-        complete = await self._cue(self.judge.judge, bytes(self._turn_pcm), self.call.rate)
+        complete = await self._cue(self.judge.judge, self._turn_audio.pcm, self.call.rate)
         self._obey(self._taker.know_sound(draft.pause, complete), trio.current_time())
 
     async def _cue(self, ask: Callable[..., Awaitable[float]], *args: object) -> float | None:
@@ -382,13 +392,14 @@ class PipelineSession:
         if self._audible:
             with trio.move_on_after(FALLING_SILENT):  # the history is told then what was heard
                 await self._silent.wait()
-        async with AsyncExitStack() as utterance:
-            await self._reply(answer, utterance)
-        if answer.utterance:
-            self._failures = 0
-        else:
-            await answer.gate.passed()
-            self._emit(NothingToSay("the language model gave no words"))
+        for _try in range(REPLIES_TRIED):
+            async with AsyncExitStack() as utterance:
+                await self._reply(answer, utterance)
+            if answer.utterance:
+                self._failures = 0
+                return
+        await answer.gate.passed()
+        self._emit(NothingToSay("the language model gave no words"))
 
     async def _reply(self, answer: Answer, stack: AsyncExitStack) -> None:
         """Speak the model's reply in an utterance on `stack`, begun once the first clause is ready and let go."""

@@ -94,6 +94,7 @@ class TurnTaker:
     _turn_ms: float = attrs.field(default=0.0, init=False)
     _looked: bool = attrs.field(default=False, init=False)
     _words: str | None = attrs.field(default=None, init=False)
+    _wordless: bool = attrs.field(default=False, init=False)
     _sound: float | None = attrs.field(default=None, init=False)
     _sentence: float | None = attrs.field(default=None, init=False)
     _promised: set[str] = attrs.field(factory=set, init=False)
@@ -135,6 +136,13 @@ class TurnTaker:
         if not self._is_now(pause):
             return []
         self._words = words
+        return self._judge_pause()
+
+    def know_no_words(self, pause: int) -> list[Signal]:
+        """The words up to pause number `pause` cannot be had: silence alone decides."""
+        if not self._is_now(pause):
+            return []
+        self._wordless = True
         return self._judge_pause()
 
     def know_sound(self, pause: int, complete: float | None) -> list[Signal]:
@@ -206,6 +214,7 @@ class TurnTaker:
                 return []
             self._paused, self.pause, self._looked = True, self.pause + 1, False
             self._words = self._sound = self._sentence = None
+            self._wordless = False
             cues = {"sound": self.by_sound, "sentence": self.by_sentence}
             self._promised = {cue for cue, promised in cues.items() if promised}
             return [Signal.PAUSED]
@@ -219,8 +228,9 @@ class TurnTaker:
         """Whether the pause is the end, as far as is known."""
         if self._words is None:
             # A transcriber that hangs must not hold the caller for ever.
-            late = self.silence_ms >= 2 * self.settings.patience.max_silence_ms
-            return self._end() if late else []
+            patience = self.settings.patience
+            late = patience.unsure_ms if self._wordless else 2 * patience.max_silence_ms
+            return self._end() if self.silence_ms >= late else []
         plain = plain_words(self._words)
         if not plain:
             return self._dismiss("no words were recognised") if self._settled(nothing=True) else []
