@@ -190,7 +190,9 @@ async def _open_llm(
             key = need_secret(settings.api_key_name, "the key of the language model's server").reveal()
         yield None, lambda: (settings.base_url, key)
         return
-    wanted = LlmServerSettings(await _locate(settings.model), settings.threads, settings.context, settings.slots)
+    wanted = LlmServerSettings(
+        await _locate(settings.model), settings.threads, settings.threads_batch, settings.context, settings.slots
+    )
     async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart)) as server:
         yield server, lambda: (server.base_url, server.key)
 

@@ -29,6 +29,7 @@ class LlmServerSettings:
 
     model: str
     threads: int
+    threads_batch: int
     context: int
     slots: int
 

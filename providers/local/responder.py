@@ -23,6 +23,9 @@ TRANSCRIPT_EXAMPLES = (
     "Assistant: You are welcome!\n"
 )
 """What a small model needs in order to answer as one side of a call, and to stop after it."""
+ONCE = {"Connection": "close"}
+"""The embedded server closes the connection of a stream without saying so: the next request on it would find it broken.
+A new one costs nothing on loopback."""
 MAX_REPLY = 8000
 WARM_UP_PATIENCE = 90.0
 KEEP_WARM_INTERVAL = 4.0
@@ -125,6 +128,7 @@ class OpenAiResponder:
 
     async def _request(self, client: openai.AsyncOpenAI, messages: Sequence[Message]) -> Any:
         settings = self.settings
+        headers = None if settings.base_url else ONCE
         if self.transcript_style:
             return await client.completions.create(
                 model=settings.model,
@@ -134,6 +138,7 @@ class OpenAiResponder:
                 temperature=settings.temperature,
                 max_tokens=settings.max_tokens,
                 extra_body={"cache_prompt": True},
+                extra_headers=headers,
             )
         return await client.chat.completions.create(
             model=settings.model,
@@ -141,6 +146,7 @@ class OpenAiResponder:
             stream=True,
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
+            extra_headers=headers,
         )
 
     async def _deltas(self, stream: Any) -> AsyncGenerator[str, None]:

@@ -70,7 +70,11 @@ class LlmSettings:
     temperature: Annotated[float, text("Randomness of the words.", _not_negative)] = 0.3
     max_tokens: Annotated[int, text("Longest reply in tokens.", _positive)] = 80
     timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", _positive)] = 8.0
-    threads: Annotated[int, text("Threads of the embedded model.", _positive)] = 2
+    threads: Annotated[
+        int,
+        text("Threads that write in the embedded model; on a host with idle cores and a large model, more.", _positive),
+    ] = 1
+    threads_batch: Annotated[int, text("Threads that read the prompt in the embedded model.", _positive)] = 2
     context: Annotated[int, text("Tokens of context a call has in the embedded model.", _positive)] = 2048
     slots: Annotated[int, text("Calls that the embedded model serves at once.", _positive)] = 4
 

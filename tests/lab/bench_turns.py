@@ -127,7 +127,9 @@ def hear(sample: TurnSample, timings: Timings) -> Heard:
 
 async def ask_for_sentence_ends(turns: Sequence[Heard], timings: Timings) -> None:
     """Put every turn's words to the language model."""
-    settings = LlmServerSettings(str(catalogue.locate("smollm2-135m")), threads=2, context=2048, slots=4)
+    settings = LlmServerSettings(
+        str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=2048, slots=4
+    )
     async with open_llm_server(settings, lambda name: None) as server:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, max_retries=0) as client:
             opening = transcript([SYSTEM, Message(Role.USER, "Hello.")])
