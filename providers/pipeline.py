@@ -8,7 +8,7 @@ committed, and heard as soon as the call lets it go. One nursery holds all of it
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import attrs
 import structlog
@@ -31,26 +31,21 @@ from agentd.agent import (
     NothingToSay,
     SayOutcome,
     SessionEvent,
-    Speaker,
-    StageTiming,
 )
 from agentd.errors import ProviderError
 from providers.answer import Answer
-from providers.clauses import ClauseCutter
-from providers.speech_output import SpeechOutput, Utterance
+from providers.replies import Replies
+from providers.speech_output import SpeechOutput
 from providers.stages import (
-    Message,
     PipelineSettings,
     Responder,
-    Role,
     Transcriber,
     Transcript,
     TurnJudge,
     VoiceDetector,
-    fill_in,
 )
 from providers.turn_audio import TurnAudio
-from providers.turn_taking import RESUME_MS, Signal, TurnTaker, plain_words
+from providers.turn_taking import RESUME_MS, Signal, TurnTaker
 
 log = structlog.get_logger("providers.pipeline")
 
@@ -59,8 +54,6 @@ DIGITS_TOGETHER = 1.2
 """Seconds that may lie between two digits of one entry."""
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
-REPLIES_TRIED = 2
-"""How often a model that gives no words is asked: a small one does so by chance, and silence is no answer."""
 CUE_DEADLINE = 0.5
 FALLING_SILENT = 0.25
 """Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
@@ -80,6 +73,7 @@ class PipelineSession:
     responder: Responder
     observe_delay: Callable[[float], None]
     _taker: TurnTaker = attrs.field(init=False)
+    _replies: Replies = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
     _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
     _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
@@ -105,6 +99,7 @@ class PipelineSession:
             by_sound=self.judge is not None,
             by_sentence=self.responder.tells_sentence_ends,
         )
+        self._replies = Replies(self.call, self.history, self.output, self.settings, self.responder, self._emit)
         self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
         self.output.emit = self._emit
 
@@ -278,7 +273,7 @@ class PipelineSession:
             self._transcript.close()
             self._transcript = None
         self._emit(CallerSpeechDismissed(self._taker.dismissal))
-        if self._owed() and self._committed is None:
+        if self._replies.owed and self._committed is None:
             self.feed_text("")  # for this sound an answer was thrown away, which is still owed
 
     def _commit(self, answer: Answer, at: float) -> None:
@@ -375,97 +370,26 @@ class PipelineSession:
             self._obey(self._taker.know_words(answer.pause, answer.text), trio.current_time())
             await trio.lowlevel.checkpoint()  # it may have been dismissed
             if answer.text and self.responder.tells_sentence_ends:
-                ends = await self._cue(self.responder.sentence_end, self.messages(answer))
+                ends = await self._cue(self.responder.sentence_end, self._replies.messages(answer))
                 self._obey(self._taker.know_sentence(answer.pause, ends), trio.current_time())
         await self._compose(answer)
 
     async def _compose(self, answer: Answer) -> None:
-        """Answer the words: the reply's clauses are spoken while the rest is still being written."""
+        """Answer the words of a turn, or of what may be one."""
         if not answer.text:
             await answer.gate.passed()  # a draft of nothing is committed where the turn has become too long
-            if not self._owed():
+            if not self._replies.owed:
                 self._emit(NothingToSay("no words were recognised"))
                 return
-        if answer.text and self._ends_the_call(answer.text):
-            await self._say_farewell(answer)
+        if answer.text and self._replies.ends_the_call(answer.text):
+            await self._replies.farewell(answer)
+            self._end()
             return
         if self._audible:
             with trio.move_on_after(FALLING_SILENT):  # the history is told then what was heard
                 await self._silent.wait()
-        for _try in range(REPLIES_TRIED):
-            async with AsyncExitStack() as utterance:
-                await self._reply(answer, utterance)
-            if answer.utterance:
-                self._failures = 0
-                return
-        await answer.gate.passed()
-        self._emit(NothingToSay("the language model gave no words"))
-
-    async def _reply(self, answer: Answer, stack: AsyncExitStack) -> None:
-        """Speak the model's reply in an utterance on `stack`, begun once the first clause is ready and let go."""
-        utterance: Utterance | None = None
-
-        async def speak(clause: str) -> None:
-            nonlocal utterance
-            pcm = await self.output.synthesise(clause)
-            if utterance is None:
-                answer.mark("first_audio")
-                await answer.gate.passed()
-                utterance = await stack.enter_async_context(self.output.utterance(aside=False))
-                answer.mark("held")
-                answer.utterance = utterance.number
-                for stage, seconds in answer.stages().items():
-                    self._emit(StageTiming(stage, seconds))
-            await utterance.put(clause, pcm)
-
-        cutter = ClauseCutter()
-        async with self.responder.respond(self.messages(answer)) as deltas:
-            async for delta in deltas:
-                answer.mark("first_token")
-                for clause in cutter.feed(delta):
-                    await speak(clause)
-        for clause in cutter.flush():
-            await speak(clause)
-
-    async def _say_farewell(self, answer: Answer) -> None:
-        pcm = b""
-        if self.settings.farewell:
-            try:
-                pcm = await self.output.synthesise(self.settings.farewell)
-            except ProviderError as error:
-                self._emit(Degraded(str(error)))  # who has said goodbye is let go all the same
-        await answer.gate.passed()
-        if pcm:
-            async with self.output.utterance(aside=False) as utterance:
-                answer.utterance = utterance.number
-                await utterance.put(self.settings.farewell, pcm)
-        self._end()
-
-    def _owed(self) -> bool:
-        """Whether the caller has said something that was not answered."""
-        return bool(self.history.turns) and self.history.turns[-1].speaker is Speaker.CALLER
-
-    def _ends_the_call(self, text: str) -> bool:
-        plain = f" {' '.join(plain_words(text))} "
-        return any(f" {phrase.lower()} " in plain for phrase in self.settings.end_phrases)
-
-    def messages(self, answer: Answer) -> list[Message]:
-        """The prompt: system, then the history, then the words to answer where the history has them not yet.
-
-        What is being heard right now counts as said so far.
-        """
-        messages = [Message(Role.SYSTEM, fill_in(self.settings.prompt, self.call))]
-        for turn in self.history.turns:
-            if turn.speaker is Speaker.CALLER:
-                messages.append(Message(Role.USER, turn.text))
-            elif text := turn.text or self.output.unheard.get(turn.utterance, ""):
-                messages.append(Message(Role.ASSISTANT, text))
-        if not answer.committed and answer.text:
-            if messages[-1].role is Role.USER:
-                messages[-1] = Message(Role.USER, f"{messages[-1].text} {answer.text}")
-            else:
-                messages.append(Message(Role.USER, answer.text))
-        return messages
+        if await self._replies.reply(answer):
+            self._failures = 0
 
     # --- events
 

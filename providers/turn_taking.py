@@ -28,6 +28,12 @@ RESUME_MS = 64.0
 """Speech that ends a pause: shorter is a click or a breath."""
 CUE_PATIENCE_MS = 600.0
 """Silence after which a cue that was promised is not waited for any more."""
+TAKE_PAUSE_MS = 160.0
+"""Silence after which few words take the turn from the agent, which is silent by then: of one who goes on more is known
+in a moment, and half of a cough is easily heard as a word."""
+HUM_MS = 600.0
+HUMS = frozenset(["um", "uh", "mm", "mmm", "hm", "hmm", "ah", "oh", "huh"])
+"""A sound no longer than that which ends in one of these is a hum, whatever else a speech engine hears in it."""
 HABIT = 8
 """Pauses of the caller that are remembered."""
 
@@ -235,15 +241,20 @@ class TurnTaker:
         if not plain:
             return self._dismiss("no words were recognised") if self._settled(nothing=True) else []
         if self._over_agent and not self.taken:
-            if all(word in self.settings.backchannels for word in plain) or (
-                " ".join(plain) in self.settings.backchannels
-            ):
+            if self._is_backchannel(plain):
                 return self._dismiss("a backchannel while the agent spoke")
             if len(plain) >= self.settings.min_words:
+                if self.silence_ms < TAKE_PAUSE_MS:
+                    return []
                 self.taken = True
                 return [Signal.TAKEN, *self._judge_pause()]
             return self._dismiss("too few words while the agent spoke") if self._settled(nothing=True) else []
         return self._end() if self._settled(nothing=False) else []
+
+    def _is_backchannel(self, words: list[str]) -> bool:
+        known = self.settings.backchannels
+        hum = self._speech_ms <= HUM_MS and words[-1] in HUMS
+        return hum or " ".join(words) in known or all(word in known for word in words)
 
     def _settled(self, *, nothing: bool) -> bool:
         """Whether the silence has lasted for long enough: to decide that it was nothing, or that all is said."""

@@ -6,7 +6,12 @@ agent's voice explains: near 1 for an echo alone, a half where the caller speaks
 anything else. Where some is explained, but not enough, the echo's path is taken to be a few milliseconds of delays and
 fitted (a hybrid, or a loudspeaker in a room). Both signals are differentiated first, so that the low harmonics that
 all voices share do not decide.
+
+A weak echo is not always explained: jitter and companding change it. Once a line has proven that it gives the agent
+back much weaker than it spoke, what comes no louder than that is taken for the same.
 """
+
+from collections import deque
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +37,11 @@ TAPS = 32
 """Delays of a fitted path: 4 ms."""
 TAPS_BEFORE = 8
 """How many of them are shorter than the best single delay."""
+PROVEN_MS, PROVEN_WITHIN_MS = 200, 2000
+"""So much echo within so long proves that the line has one."""
+WEAK_DB = -12.0
+"""How much weaker than the agent an echo must be for its level alone to tell: a caller is louder than that."""
+MARGIN_DB = 6.0
 _RATE = 8000
 _SLACK_MS = 2 * FRAME_MS  # the two directions are not counted in step
 
@@ -56,10 +66,15 @@ class EchoGuard:
         self._agent = bytearray(rate * (WINDOW_MS + LONGEST_DELAY_MS + _SLACK_MS) // 1000 * 2)
         self._since_spoken = MEMORY_MS
         """ms since the agent's last word, and no more than `MEMORY_MS`."""
+        self._spoken_dbfs: deque[float] = deque(maxlen=MEMORY_MS // FRAME_MS)
+        self._proofs: deque[bool] = deque(maxlen=PROVEN_WITHIN_MS // FRAME_MS)
+        self._return_db = 0.0
+        """By how much what came back differed in level from the loudest that was spoken before."""
 
     def spoke(self, frame: bytes | None) -> None:
         """Take note of a frame that was written to the caller; None is silence."""
         _shift_in(self._agent, self._silence if frame is None else frame)
+        self._spoken_dbfs.append(FLOOR_DBFS if frame is None else rms_dbfs(frame))
         if frame is None or frame == self._silence:
             self._since_spoken = min(self._since_spoken + FRAME_MS, MEMORY_MS)
         else:
@@ -72,10 +87,17 @@ class EchoGuard:
         """
         frame = frame[: len(frame) & ~1]
         _shift_in(self._caller, frame)
-        if self._since_spoken >= MEMORY_MS or rms_dbfs(frame) < FLOOR_DBFS:
+        if self._since_spoken >= MEMORY_MS or (level := rms_dbfs(frame)) < FLOOR_DBFS:
             return False
         whole, end = _explained(self._samples(self._caller), self._samples(self._agent))
-        return whole >= EXPLAINED and end >= END_EXPLAINED
+        explained = whole >= EXPLAINED and end >= END_EXPLAINED
+        self._proofs.append(explained)
+        loudest = max(self._spoken_dbfs)
+        if explained:
+            self._return_db += 0.1 * (level - loudest - self._return_db)
+            return True
+        proven = sum(self._proofs) * FRAME_MS >= PROVEN_MS and self._return_db < WEAK_DB
+        return proven and level <= loudest + self._return_db + MARGIN_DB
 
     def _samples(self, pcm: bytearray) -> npt.NDArray[np.float64]:
         """slin at 8 kHz and differentiated."""

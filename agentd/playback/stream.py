@@ -24,7 +24,7 @@ from agentd.playback.handover import Remainder
 from agentd.playback.jitter import Frame, JitterBuffer, StartDepth
 from agentd.playout import UtteranceSource
 
-ATTENUATED = gain(-18.0)
+ATTENUATED = gain(-12.0)
 AHEAD = 2.0
 """Seconds of audio that are read from the playout before they are heard; the rest waits there, and its session."""
 DEPTH_EVERY = 5

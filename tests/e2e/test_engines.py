@@ -157,7 +157,9 @@ def test_a_finished_sentence_sounds_more_complete_than_one_held_up(pbx_prefix: P
 
 
 async def test_the_language_model_tells_a_whole_sentence_from_one_broken_off() -> None:
-    settings = LlmServerSettings(str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=1024, slots=1)
+    settings = LlmServerSettings(
+        str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=1024, slots=1
+    )
     async with open_llm_server(settings, lambda name: None) as server:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, max_retries=0) as client:
 

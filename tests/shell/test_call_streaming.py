@@ -100,7 +100,7 @@ async def test_an_interruption_goes_by_degrees_and_each_is_heard_within_two_fram
         scene.session.emit(CallerSpeechConfirmed(onset))
         await trio.sleep(0.2)
         quieter = [level(frame) for at, frame in scene.line.frames if onset + TWO_FRAMES <= at < confirmed]
-        assert quieter == pytest.approx([FULL - 18.0] * len(quieter), abs=1.0)
+        assert quieter == pytest.approx([FULL - 12.0] * len(quieter), abs=1.0)
         assert len(quieter) > 5
         assert silent(scene.line.since(confirmed + TWO_FRAMES))
         assert scene.session.interruptions == 0, "nothing is lost yet"
@@ -195,7 +195,7 @@ async def test_a_change_of_level_does_not_click(scene: Scene, autojump_clock: Mo
         await trio.sleep(0.1)
         changing = scene.line.since(onset)[0]
         assert any(changing == ramp(frame, 1.0, ATTENUATED) for frame in spoken)
-        assert pytest.approx(gain(-18.0)) == ATTENUATED
+        assert pytest.approx(gain(-12.0)) == ATTENUATED
         scene.hang_up()
 
 

@@ -142,7 +142,14 @@ async def test_the_process_is_told_its_settings_and_its_key_by_its_stdin_and_not
         (process,) = host.processes
         assert process.command == [sys.executable, "-m", "providers.local.llm_process"]
         assert process.requests == [
-            {"model": "/models/tiny.gguf", "threads": 3, "threads_batch": 4, "context": 512, "slots": 2, "key": server.key}
+            {
+                "model": "/models/tiny.gguf",
+                "threads": 3,
+                "threads_batch": 4,
+                "context": 512,
+                "slots": 2,
+                "key": server.key,
+            }
         ]
         assert len(server.key) >= 32
         assert server.key not in repr(server)

@@ -254,7 +254,7 @@ async def test_text_is_a_turn_like_any_other(autojump_clock: MockClock) -> None:
 
 async def test_the_prompt_knows_the_call(autojump_clock: MockClock) -> None:
     async with talking() as talk:
-        assert talk.session.messages(Answer(0, 0.0)) == [Message(Role.SYSTEM, "You serve Alice (100) at 600.")]
+        assert talk.session._replies.messages(Answer(0, 0.0)) == [Message(Role.SYSTEM, "You serve Alice (100) at 600.")]
 
 
 def test_unknown_callers_and_unknown_braces_leave_the_prompt_readable() -> None:

@@ -219,8 +219,18 @@ async def test_the_key_travels_in_a_header_and_shows_nowhere() -> None:
     assert KEY not in str(caught.value)
 
 
-async def test_a_connection_is_used_again_for_the_next_question() -> None:
+async def test_the_embedded_server_s_connections_are_used_for_one_stream_each() -> None:
+    """It closes them without saying so."""
     async with scene(noon) as talk:
+        talk.responder.settings = attrs.evolve(talk.responder.settings, base_url="")
+        for _ in range(3):
+            await talk.reply()
+        assert (talk.server.accepted, len(talk.server.requests)) == (3, 3)
+
+
+async def test_another_server_s_connection_is_used_again_for_the_next_question() -> None:
+    async with scene(noon) as talk:
+        talk.responder.settings = attrs.evolve(talk.responder.settings, base_url="http://llm.test/v1")
         for _ in range(3):
             await talk.reply()
         assert (talk.server.accepted, len(talk.server.requests)) == (1, 3)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from providers.end_of_turn import PatienceSettings, silence_needed, words_complete
-from providers.turn_taking import CUE_PATIENCE_MS, Signal, TurnTaker, TurnTaking, plain_words
+from providers.turn_taking import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking, plain_words
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -330,15 +330,32 @@ def test_a_backchannel_over_the_agent_is_dismissed_at_once(words: str) -> None:
     assert ear.taker.dismissal == "a backchannel while the agent spoke"
 
 
-def test_words_over_the_agent_take_the_turn_at_once_and_end_it_in_their_time() -> None:
+def test_words_over_the_agent_take_the_turn_once_no_more_follow_and_end_it_in_their_time() -> None:
     ear = paused(listening(agent_audible=True), speech=256)
-    assert ear.words("Wait, stop.") == [TAKEN]
+    assert ear.words("Wait, stop.") == [], "the agent is silent by now: half of a cough is easily heard as a word"
+    assert ear.silence_until_something() == [TAKEN]
+    assert ear.taker.silence_ms >= TAKE_PAUSE_MS
     assert ear.silence_until_something() == [ENDED]
 
 
 def test_a_backchannel_that_words_follow_takes_the_turn() -> None:
     ear = paused(listening(agent_audible=True), speech=256)
-    assert ear.words("Okay, thanks.") == [TAKEN]
+    assert ear.words("Okay, thanks.") == []
+    assert ear.silence_until_something() == [TAKEN]
+
+
+@pytest.mark.parametrize("heard_as", ["In them, um.", "Uh-uh.", "A hmm"])
+def test_a_short_sound_that_ends_in_a_hum_is_one_whatever_else_is_heard_in_it(heard_as: str) -> None:
+    ear = paused(listening(agent_audible=True), speech=448)
+    assert ear.words(heard_as) == [DISMISSED]
+
+
+def test_the_first_half_of_a_cough_that_sounds_like_a_word_takes_no_turn() -> None:
+    ear = paused(listening(agent_audible=True, min_words=1), speech=192)
+    assert ear.words("But.") == []
+    ear.speech(256)
+    ear.silence(96)
+    assert ear.words("Uh, uh.") == [DISMISSED]
 
 
 def test_fewer_words_than_it_takes_are_dismissed() -> None:
@@ -346,7 +363,8 @@ def test_fewer_words_than_it_takes_are_dismissed() -> None:
     assert ear.words("Stop.") == [DISMISSED]
     assert ear.taker.dismissal == "too few words while the agent spoke"
     ear = paused(listening(agent_audible=True, min_words=1), speech=256)
-    assert ear.words("Stop.") == [TAKEN]
+    ear.words("Stop.")
+    assert ear.silence_until_something() == [TAKEN]
 
 
 def test_speech_that_is_longer_than_any_backchannel_takes_the_turn_whatever_is_said() -> None:
