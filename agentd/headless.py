@@ -4,7 +4,6 @@ The connection is the call: who speaks on it is the caller, its end is the hang-
 frame, after which the dialplan goes on. Nothing is known of the caller but the UUID that the dialplan chose.
 """
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -47,7 +46,7 @@ class HeadlessLine:
 
     async def next_event(self) -> object:
         """Nothing is ever told of such a call but by its connection."""
-        await trio.sleep(math.inf)
+        await trio.sleep_forever()
         raise AssertionError("unreachable")
 
     def on_varset(self, event: VarSet) -> None:
