@@ -116,7 +116,7 @@ async def test_the_agent_says_farewell_and_hangs_up_when_the_caller_says_goodbye
     since = len(lab.daemon.lines)
     async with SipCaller().call(lab.pbx.sip_uri("7102")) as call:
         await lab.daemon.wait_for("state", start=since, after="live")
-        call.play_nowait(await speak("Thank you, goodbye."))
+        call.play_nowait(await speak("Thank you and goodbye."))
         with trio.fail_after(20):
             await call.ended.wait()
         assert call.ended_by == "remote"

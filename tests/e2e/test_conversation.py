@@ -123,7 +123,7 @@ async def test_the_dialplan_goes_on_when_the_agent_ends_a_call_without_ari(lab: 
     async with SipCaller().call(lab.pbx.sip_uri("7200")) as call:
         await lab.daemon.wait_for("headless call", start=since)
         await trio.sleep(0.5)
-        await call.play(await speak("Thank you, goodbye."))
+        await call.play(await speak("Thank you and goodbye."))
         ended = await lab.daemon.wait_for("call ended", start=since, timeout=30)
         left_at = call.now
         with trio.fail_after(15):
