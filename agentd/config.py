@@ -16,7 +16,7 @@ import attrs
 
 from agentd.dialplan import MediaWay
 from agentd.errors import ConfigError
-from agentd.schema import Problem, Text, build, http_url, json_schema, sample, text
+from agentd.schema import Problem, Text, build, http_url, json_schema, not_negative, positive, sample, text
 
 
 class LogFormat(StrEnum):
@@ -45,14 +45,6 @@ class Headless(StrEnum):
 
 def _port(value: int) -> str | None:
     return None if 0 <= value <= 65535 else "a port is a number from 0 to 65535"
-
-
-def _positive(value: float) -> str | None:
-    return None if value > 0 else "must be greater than 0"
-
-
-def _not_negative(value: float) -> str | None:
-    return None if value >= 0 else "must not be negative"
 
 
 def _address(value: str) -> str | None:
@@ -102,7 +94,7 @@ class Asterisk:
     url: Annotated[str, text("Asterisk's HTTP server (http.conf).", _url)] = "http://127.0.0.1:8088"
     username: Annotated[str, text("The user in ari.conf.")] = "agentd"
     app: Annotated[str, text("The Stasis application: Stasis(agentd,...) in the dialplan.")] = "agentd"
-    request_timeout: Annotated[float, text("Seconds that an ARI request may take.", _positive)] = 5.0
+    request_timeout: Annotated[float, text("Seconds that an ARI request may take.", positive)] = 5.0
     require_at_start: Annotated[
         bool, text("Report readiness to systemd only once ARI is up; false: also while it is being retried.")
     ] = False
@@ -120,16 +112,14 @@ class AudioSocket:
     allow: Annotated[
         list[str], text("Networks that may connect; empty: any that reaches the address above.", _networks)
     ] = attrs.field(factory=list)
-    max_connections: Annotated[int, text("Connections at a time.", _positive)] = 500
-    uuid_timeout: Annotated[float, text("Seconds until the UUID frame must have come.", _positive)] = 2.0
-    bind_timeout: Annotated[float, text("Seconds until a call's connection must have come.", _positive)] = 5.0
+    max_connections: Annotated[int, text("Connections at a time.", positive)] = 500
+    uuid_timeout: Annotated[float, text("Seconds until the UUID frame must have come.", positive)] = 2.0
+    bind_timeout: Annotated[float, text("Seconds until a call's connection must have come.", positive)] = 5.0
     bind_grace: Annotated[
-        float, text("Seconds that a connection waits for the event that names its UUID.", _not_negative)
+        float, text("Seconds that a connection waits for the event that names its UUID.", not_negative)
     ] = 1.0
     fork_context: Annotated[str, text("The dialplan context of the Local media fork.")] = "ai-agent-media-fork"
-    reattach_tries: Annotated[
-        int, text("Fresh media legs that are tried when a connection is lost.", _not_negative)
-    ] = 3
+    reattach_tries: Annotated[int, text("Fresh media legs that are tried when a connection is lost.", not_negative)] = 3
 
     wideband: Annotated[
         bool, text("Carry 16 kHz where the caller's telephone, Asterisk (20.17, 21.12, 22.7) and the agent have it.")
@@ -158,7 +148,7 @@ class Media:
 class Calls:
     """How calls are taken and ended."""
 
-    max_calls: Annotated[int, text("Calls at a time; further ones go on in the dialplan.", _positive)] = 100
+    max_calls: Annotated[int, text("Calls at a time; further ones go on in the dialplan.", positive)] = 100
     default_agent: Annotated[
         str, text("The agent of extensions that name none; empty: the only one, or the one named default.")
     ] = ""
@@ -166,7 +156,7 @@ class Calls:
         MediaWay, text("How media legs are made where the dialplan does not say: external or fork.")
     ] = MediaWay.EXTERNAL
     drain_timeout: Annotated[
-        float, text("Seconds that running calls may take to finish at shutdown.", _not_negative)
+        float, text("Seconds that running calls may take to finish at shutdown.", not_negative)
     ] = 30.0
     failure_sound: Annotated[
         str, text("What a failed call hears where nothing else is configured: a sound that Asterisk has.")
@@ -197,17 +187,17 @@ class Liveness:
     """What happens when nothing does, or for too long. Times in seconds; 0 or an empty text switches off."""
 
     check_in_after: Annotated[
-        float, text("Silence of both after which the caller is asked whether anybody is there.", _not_negative)
+        float, text("Silence of both after which the caller is asked whether anybody is there.", not_negative)
     ] = 12.0
     check_in: Annotated[str, text("What is asked then.")] = "Are you still there?"
-    check_ins: Annotated[int, text("How often it is asked before the call ends.", _not_negative)] = 2
+    check_ins: Annotated[int, text("How often it is asked before the call ends.", not_negative)] = 2
     silence_farewell: Annotated[str, text("What a silent caller hears at the end.")] = (
         "I cannot hear you, so I will end the call now. Goodbye!"
     )
-    slow_after: Annotated[float, text("Seconds that an answer may take before the filler.", _not_negative)] = 2.0
+    slow_after: Annotated[float, text("Seconds that an answer may take before the filler.", not_negative)] = 2.0
     filler: Annotated[str, text("What is said while an answer takes its time.")] = "One moment, please."
-    max_duration: Annotated[float, text("The longest that a call may last.", _not_negative)] = 3600.0
-    warn_before: Annotated[float, text("How long before its end the caller is warned.", _not_negative)] = 60.0
+    max_duration: Annotated[float, text("The longest that a call may last.", not_negative)] = 3600.0
+    warn_before: Annotated[float, text("How long before its end the caller is warned.", not_negative)] = 60.0
     duration_warning: Annotated[str, text("The warning.")] = "Please note that our call has to end in a minute."
     duration_farewell: Annotated[str, text("What is said when the time is over.")] = (
         "Our time is over. Thank you for your call, goodbye!"

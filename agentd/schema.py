@@ -41,6 +41,16 @@ def text(doc: str, *checks: Check) -> Text:
     return Text(doc, checks)
 
 
+def positive(value: float) -> str | None:
+    """A check: more than nothing."""
+    return None if value > 0 else "must be greater than 0"
+
+
+def not_negative(value: float) -> str | None:
+    """A check: nothing or more."""
+    return None if value >= 0 else "must not be negative"
+
+
 def http_url(value: str) -> str | None:
     """A check: an http or https URL with a host, and nothing secret in it."""
     if not value.startswith(("http://", "https://")):

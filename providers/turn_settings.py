@@ -6,7 +6,7 @@ from typing import Annotated
 
 import attrs
 
-from agentd.schema import text
+from agentd.schema import not_negative, positive, text
 from providers.end_of_turn import PatienceSettings
 from providers.turn_taking import TurnTaking
 
@@ -46,14 +46,6 @@ LOOK_MS = 160
 tests/lab/bench_turns.py)."""
 
 
-def _not_negative(value: float) -> str | None:
-    return None if value >= 0 else "must not be negative"
-
-
-def _positive(value: float) -> str | None:
-    return None if value > 0 else "must be greater than 0"
-
-
 def _share(value: float) -> str | None:
     return None if 0 < value < 1 else "must be between 0 and 1"
 
@@ -65,19 +57,19 @@ class TurnSettings:
     preset: Annotated[
         Preset, text("eager (answers fast, may cut in), balanced, or patient (for callers who think aloud).")
     ] = Preset.BALANCED
-    start_ms: Annotated[int, text("Speech of this length is an onset: the agent is attenuated.", _positive)] = 64
-    stop_ms: Annotated[int, text("Silence that ends a turn which is surely complete; 0: preset.", _not_negative)] = 0
+    start_ms: Annotated[int, text("Speech of this length is an onset: the agent is attenuated.", positive)] = 64
+    stop_ms: Annotated[int, text("Silence that ends a turn which is surely complete; 0: preset.", not_negative)] = 0
     max_silence_ms: Annotated[
-        int, text("Silence that ends any turn, however unfinished it sounds; 0: preset.", _not_negative)
+        int, text("Silence that ends any turn, however unfinished it sounds; 0: preset.", not_negative)
     ] = 0
     interrupt_ms: Annotated[
-        int, text("Speech of this length pauses an agent that speaks; 0: preset.", _not_negative)
+        int, text("Speech of this length pauses an agent that speaks; 0: preset.", not_negative)
     ] = 0
     takeover_ms: Annotated[
-        int, text("Speech of this length takes the turn whatever is said; 0: preset.", _not_negative)
+        int, text("Speech of this length takes the turn whatever is said; 0: preset.", not_negative)
     ] = 0
     min_words: Annotated[
-        int, text("Words that take the turn at once if they are no backchannel; 0: preset.", _not_negative)
+        int, text("Words that take the turn at once if they are no backchannel; 0: preset.", not_negative)
     ] = 0
     backchannels: Annotated[
         list[str], text("What a caller says while listening, without wanting the turn (lower case, no punctuation).")
@@ -85,8 +77,8 @@ class TurnSettings:
     smart_turn: Annotated[
         bool, text("Judge by the sound, too, whether a turn is complete (Smart Turn; 50 ms of one core a pause).")
     ] = True
-    max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", _positive)] = 30
-    pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", _not_negative)] = 300
+    max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", positive)] = 30
+    pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", not_negative)] = 300
     threshold: Annotated[float, text("Speech probability above which there is speech.", _share)] = 0.5
 
     def turn_taking(self, language: str) -> TurnTaking:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import attrs
 
-from agentd.schema import Unshown, http_url, text
+from agentd.schema import Unshown, http_url, not_negative, positive, text
 from providers.turn_settings import TurnSettings
 
 
@@ -20,14 +20,6 @@ class PromptStyle(StrEnum):
     AUTO = "auto"
     CHAT = "chat"
     TRANSCRIPT = "transcript"
-
-
-def _positive(value: float) -> str | None:
-    return None if value > 0 else "must be greater than 0"
-
-
-def _not_negative(value: float) -> str | None:
-    return None if value >= 0 else "must not be negative"
 
 
 def _url(value: str) -> str | None:
@@ -67,16 +59,16 @@ class LlmSettings:
     style: Annotated[PromptStyle, text("chat, or transcript (for small models); auto: transcript when embedded.")] = (
         PromptStyle.AUTO
     )
-    temperature: Annotated[float, text("Randomness of the words.", _not_negative)] = 0.3
-    max_tokens: Annotated[int, text("Longest reply in tokens.", _positive)] = 80
-    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", _positive)] = 8.0
+    temperature: Annotated[float, text("Randomness of the words.", not_negative)] = 0.3
+    max_tokens: Annotated[int, text("Longest reply in tokens.", positive)] = 80
+    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", positive)] = 8.0
     threads: Annotated[
         int,
-        text("Threads that write in the embedded model; on a host with idle cores and a large model, more.", _positive),
+        text("Threads that write in the embedded model; on a host with idle cores and a large model, more.", positive),
     ] = 1
-    threads_batch: Annotated[int, text("Threads that read the prompt in the embedded model.", _positive)] = 2
-    context: Annotated[int, text("Tokens of context a call has in the embedded model.", _positive)] = 2048
-    slots: Annotated[int, text("Calls that the embedded model serves at once.", _positive)] = 4
+    threads_batch: Annotated[int, text("Threads that read the prompt in the embedded model.", positive)] = 2
+    context: Annotated[int, text("Tokens of context a call has in the embedded model.", positive)] = 2048
+    slots: Annotated[int, text("Calls that the embedded model serves at once.", positive)] = 4
 
 
 @attrs.frozen
@@ -84,8 +76,8 @@ class TtsSettings:
     """Text to speech by Piper."""
 
     voice: Annotated[str, text("Name (`agentd models list`) or path of a Piper voice (.onnx).")] = "en_US-joe-medium"
-    length_scale: Annotated[float, text("Pace: below 1 faster, above 1 slower.", _positive)] = 1.0
-    threads: Annotated[int, text("Threads of the engine.", _positive)] = 2
+    length_scale: Annotated[float, text("Pace: below 1 faster, above 1 slower.", positive)] = 1.0
+    threads: Annotated[int, text("Threads of the engine.", positive)] = 2
 
 
 @attrs.frozen
