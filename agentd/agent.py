@@ -8,12 +8,15 @@ voice goes into the `Playout` that the call hands over, each piece stamped with 
 An interruption moves the generation on, and audio of an older generation is dropped wherever it surfaces.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
+
+from agentd.history import History
+from agentd.session_events import SessionEvent
 
 
 @attrs.frozen
@@ -31,66 +34,13 @@ class CallInfo:
     rate: int = 8000
 
 
-class Speaker(StrEnum):
-    """Who said a turn of the conversation."""
+@attrs.frozen
+class ToolDeclaration:
+    """A tool that the model may ask for (`ToolRequested`). `parameters` is the JSON Schema of its arguments object."""
 
-    CALLER = "caller"
-    AGENT = "agent"
-
-
-@attrs.define
-class Turn:
-    """One turn as it went over the line: what the caller said, or what the caller heard.
-
-    An agent's turn that is being heard has no text yet. `generated` keeps the agent's whole text, of which the
-    caller may have heard only a part.
-    """
-
-    speaker: Speaker
-    text: str
-    generated: str = ""
-    utterance: int = 0
-    """Utterances are numbered from 1 within a call; 0 in the caller's turns."""
-
-
-@attrs.define
-class History:
-    """The canonical history of one call: agentd's own, whatever a vendor keeps.
-
-    Consecutive turns of the caller are one turn: a caller who pauses and goes on has said one thing.
-    """
-
-    turns: list[Turn] = attrs.field(factory=list)
-
-    def caller_said(self, text: str) -> None:
-        """Record what the caller said."""
-        if self.turns and self.turns[-1].speaker is Speaker.CALLER:
-            self.turns[-1].text += " " + text
-        else:
-            self.turns.append(Turn(Speaker.CALLER, text))
-
-    def agent_speaks(self, utterance: int) -> None:
-        """Record that the caller begins to hear an utterance."""
-        self.turns.append(Turn(Speaker.AGENT, "", "", utterance))
-
-    def agent_heard(self, utterance: int, text: str, generated: str) -> None:
-        """Record what the caller heard of an utterance; one of which nothing was heard leaves no trace."""
-        turn = next((turn for turn in reversed(self.turns) if turn.utterance == utterance), None)
-        if turn is None and text:
-            self.turns.append(Turn(Speaker.AGENT, text, generated, utterance))
-        elif turn is not None and text:
-            turn.text, turn.generated = text, generated
-        elif turn is not None:
-            self._forget(turn)
-
-    def _forget(self, turn: Turn) -> None:
-        """Take a turn out; the caller's turns on either side of it become one."""
-        at = next(index for index, known in enumerate(self.turns) if known is turn)
-        del self.turns[at]
-        around = self.turns[max(at - 1, 0) : at + 1]
-        if [neighbour.speaker for neighbour in around] == [Speaker.CALLER, Speaker.CALLER]:
-            around[0].text += " " + around[1].text
-            del self.turns[at]
+    name: str
+    description: str
+    parameters: Mapping[str, Any] = attrs.field(factory=lambda: {"type": "object", "properties": {}})
 
 
 class SayOutcome(StrEnum):
@@ -106,166 +56,14 @@ class Capabilities:
     """What a session can do; the call asks these, never the vendor's name."""
 
     takes_turns: bool
-    """The session itself decides when the caller has finished (true for vendors that hear and answer)."""
+    """The session itself decides when the caller has finished, and lets its answers be heard without `answer()`
+    (true for vendors that hear and answer)."""
     truncates: bool = False
     """`heard()` reaches the model: its own record of the conversation is cut to what the caller heard."""
     speaks_verbatim: bool = False
     """`say()` speaks exactly the words given."""
     takes_text: bool = False
     takes_digits: bool = False
-
-
-# --- events: session -> call -------------------------------------------------------------------------
-
-
-@attrs.frozen
-class CallerSpeechStarted:
-    """The caller made a sound that may be speech (`at`: seconds of the daemon's monotonic clock)."""
-
-    at: float
-
-
-@attrs.frozen
-class CallerSpeechConfirmed:
-    """The sound goes on for longer than a click or a knock does."""
-
-    at: float
-
-
-@attrs.frozen
-class CallerTakesTurn:
-    """It is clear that the caller speaks to be heard: an agent that speaks has to stop."""
-
-    at: float
-
-
-@attrs.frozen
-class CallerSpeechDismissed:
-    """The sound was nothing to act on: noise, a cough, a "mhm" while the agent speaks. Nothing was said."""
-
-    reason: str
-
-
-@attrs.frozen
-class CallerPaused:
-    """The caller fell silent; whether the turn is over or this is a hesitation is not known yet."""
-
-    at: float
-
-
-@attrs.frozen
-class CallerSpeechResumed:
-    """The caller goes on after a pause: it was a hesitation."""
-
-    at: float
-
-
-@attrs.frozen
-class CallerSpeechEnded:
-    """The caller's turn is over.
-
-    `at` is when this was decided, `last_speech_at` when the caller was last heard speaking.
-    """
-
-    at: float
-    last_speech_at: float
-
-
-@attrs.frozen
-class CallerText:
-    """What the caller says, as heard so far (`final` false) or for good."""
-
-    text: str
-    final: bool = True
-
-
-@attrs.frozen
-class UtteranceStarted:
-    """The agent begins an utterance; its audio follows in the playout.
-
-    An `aside` is no answer to the caller: a greeting, a filler, whatever `say` asked for.
-    """
-
-    utterance: int
-    aside: bool = False
-
-
-@attrs.frozen
-class AgentText:
-    """Words of an utterance, in order."""
-
-    utterance: int
-    text: str
-
-
-@attrs.frozen
-class UtteranceEnded:
-    """All of an utterance's audio is in the playout."""
-
-    utterance: int
-
-
-@attrs.frozen
-class NothingToSay:
-    """The caller's turn needs no answer (nothing intelligible was said, or the model gave no words)."""
-
-    reason: str
-
-
-@attrs.frozen
-class ToolRequested:
-    """The model asks for a tool; `arguments` is its JSON text, not to be trusted."""
-
-    name: str
-    arguments: str
-    call: str
-
-
-@attrs.frozen
-class StageTiming:
-    """How long one stage of the answer that is about to be heard took, in seconds.
-
-    Stages that follow one another: "pause" (from the caller's last speech until the silence was noticed),
-    "transcript", "first_token", "first_audio", "held" (ready, but the turn not yet over). Beside them "endpoint",
-    from the last speech to the decision that the turn is over. A vendor tells what it knows.
-    """
-
-    stage: str
-    seconds: float
-
-
-@attrs.frozen
-class Degraded:
-    """The session goes on, but worse than it should; `reason` is for the log."""
-
-    reason: str
-
-
-@attrs.frozen
-class Ended:
-    """The session is over. `failure` says why where it ended on an error; empty: the agent hung up."""
-
-    failure: str = ""
-
-
-SessionEvent = (
-    CallerSpeechStarted
-    | CallerSpeechConfirmed
-    | CallerTakesTurn
-    | CallerSpeechDismissed
-    | CallerPaused
-    | CallerSpeechResumed
-    | CallerSpeechEnded
-    | CallerText
-    | UtteranceStarted
-    | AgentText
-    | UtteranceEnded
-    | NothingToSay
-    | ToolRequested
-    | StageTiming
-    | Degraded
-    | Ended
-)
 
 
 # --- audio: session -> playout ------------------------------------------------------------------------
@@ -328,6 +126,10 @@ class Playout(Protocol):
         """The generation that is being listened to now; an interruption moves it on."""
         ...
 
+    def number(self) -> int:
+        """The number of a new utterance: from 1 on, each given once a call, whoever speaks."""
+        ...
+
 
 # --- sessions and agents ---------------------------------------------------------------------------------
 
@@ -378,11 +180,28 @@ class AgentSession(Protocol):
         ...
 
     def started(self, utterance: int) -> None:
-        """Tell that the caller begins to hear an utterance: from now on a caller's sound may be an interruption."""
+        """Tell that the caller begins to hear an utterance: from now on a caller's sound may be an interruption.
+
+        It may be one that somebody else put into the playout (agentd's own words).
+        """
         ...
 
     def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
         """Tell how much of an utterance reached the caller, who hears nothing of it any more."""
+        ...
+
+    def resume(self) -> None:
+        """Answer now what `history` leaves open: another session did not answer it, or broke off in its answer.
+
+        Asked once, right after a session was opened in place of one that failed. `answer` need not follow.
+        """
+        ...
+
+    def tool_result(self, call: str, result: str) -> None:
+        """Hand over what the tool of `ToolRequested(call=...)` gave (or why it could not): the model goes on with it.
+
+        A result that comes after an interruption is kept for the model, which is not asked to speak because of it.
+        """
         ...
 
 
@@ -405,8 +224,10 @@ class Agent(Protocol):
         """The rates in Hz that caller audio may come at, the agent's own choice first. 8000 is always among them."""
         ...
 
-    def open(self, call: CallInfo, history: History, playout: Playout) -> AbstractAsyncContextManager[AgentSession]:
-        """Open a session that goes on where `history` stopped.
+    def open(
+        self, call: CallInfo, history: History, playout: Playout, tools: Sequence[ToolDeclaration] = ()
+    ) -> AbstractAsyncContextManager[AgentSession]:
+        """Open a session that goes on where `history` stopped; its model may ask for `tools`.
 
         Raises:
             ProviderUnavailable: the provider did not become ready within its deadline.

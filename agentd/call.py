@@ -21,24 +21,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import (
-    Agent,
-    AgentSession,
-    AgentText,
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    CallInfo,
-    Degraded,
-    Ended,
-    History,
-    NothingToSay,
-)
+from agentd.agent import Agent, AgentSession, CallInfo
 from agentd.ari.client import Resync
 from agentd.ari.events import ChannelDestroyed, DtmfReceived, StasisEnd, VarSet
 from agentd.ari.events import PlaybackFinished as AriPlaybackFinished
@@ -73,6 +56,7 @@ from agentd.dialplan import MediaWay
 from agentd.dtmf import DigitFilter, DigitSource
 from agentd.errors import AriError, PlaybackError, ProviderError
 from agentd.figures import CallFigures
+from agentd.history import History
 from agentd.leg import LegKind, MediaSource
 from agentd.liveness import Liveness, LivenessTimes
 from agentd.media import CallerMedia
@@ -80,6 +64,20 @@ from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
 from agentd.playout import PlayoutBuffer
+from agentd.session_events import (
+    AgentText,
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechResumed,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    CallerText,
+    Degraded,
+    Ended,
+    NothingToSay,
+)
 from agentd.voice import AgentVoice
 
 log = structlog.get_logger("agentd.call")

@@ -10,7 +10,8 @@ from pathlib import Path
 import trio
 
 from agentd import __version__
-from agentd.config import Config, config_schema, load_config, sample_toml
+from agentd.config import Config
+from agentd.config_file import config_schema, load_config, sample_toml
 from agentd.errors import AgentdError, ConfigError, first_of
 from agentd.logs import set_up_logging
 from agentd.notify import Notifier

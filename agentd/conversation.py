@@ -30,17 +30,6 @@ from typing import Any
 
 import attrs
 
-from agentd.agent import (
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    NothingToSay,
-)
-from agentd.agent import Ended as AgentEnded
 from agentd.call_events import (
     AgentFailed,
     AnswerSlow,
@@ -77,6 +66,17 @@ from agentd.commands import (
     Say,
     Withhold,
 )
+from agentd.session_events import (
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechResumed,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    NothingToSay,
+)
+from agentd.session_events import Ended as AgentEnded
 
 
 class Line(StrEnum):

@@ -46,7 +46,14 @@ class AriRejected(AriError):
 
 
 class WebSocketError(AgentdError):
-    """A WebSocket connection could not be opened, broke, or missed its heartbeat."""
+    """A WebSocket connection could not be opened, broke, or missed its heartbeat.
+
+    `status` is the HTTP status of a server that refused to open one, else 0.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class PlaybackError(AgentdError):

@@ -10,9 +10,15 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import CallerSpeechDismissed, CallerSpeechEnded, CallerSpeechStarted, StageTiming, UtteranceStarted
 from agentd.commands import Command, Interrupt, Pause, Restore
 from agentd.metrics import Metrics
+from agentd.session_events import (
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechStarted,
+    StageTiming,
+    UtteranceStarted,
+)
 
 log = structlog.get_logger("agentd.call")
 

@@ -82,7 +82,7 @@ def init(
     host = HostTree(root, out, dry_run)
     flavour = asterisk or ("freepbx" if host.exists("/etc/freepbx.conf") else "plain")
     if sample is None:
-        from agentd.config import sample_toml  # init is the only command here that needs the schema
+        from agentd.config_file import sample_toml  # init is the only command here that needs the schema
 
         sample = sample_toml()
     try:

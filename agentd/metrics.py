@@ -92,4 +92,7 @@ class Metrics:
             "media_files_swept", "Audio files of an earlier run that were removed at start."
         )
         self.provider_restarts = counter("provider_restarts", "Engine processes started again.", "engine")
+        self.provider_unknown_messages = counter(
+            "provider_unknown_messages", "Messages of a vendor that agentd does not know or could not read.", "vendor"
+        )
         self.agent_ready = gauge("agent_ready", "1 while an agent can take calls.", "agent")

@@ -31,11 +31,17 @@ class PlayoutBuffer:
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _interruption: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _overrun: bool = attrs.field(default=False, init=False)
+    _numbered: int = attrs.field(default=0, init=False)
 
     @property
     def empty(self) -> bool:
         """True when nothing waits to be heard."""
         return not self._chunks
+
+    def number(self) -> int:
+        """See agentd.agent.Playout.number."""
+        self._numbered += 1
+        return self._numbered
 
     async def put(self, chunk: Chunk) -> None:
         """Append a chunk; waits while `seconds` of audio are buffered, but for an utterance's end: there is always room

@@ -51,6 +51,11 @@ def not_negative(value: float) -> str | None:
     return None if value >= 0 else "must not be negative"
 
 
+def is_number(value: str) -> bool:
+    """Whether a text is a number of at most nine digits."""
+    return value.isascii() and value.isdigit() and len(value) < 10
+
+
 def http_url(value: str) -> str | None:
     """A check: an http or https URL with a host, and nothing secret in it."""
     if not value.startswith(("http://", "https://")):

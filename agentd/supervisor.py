@@ -61,7 +61,7 @@ class Supervisor:
         rest_block = open_rest(ari.url, ari.username, self.ari_password.reveal(), self.metrics, ari.request_timeout)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with rest_block as rest, trio.open_nursery() as nursery:
-                shared = SharedServices(nursery, self._engine_restarted, self._audio_delay)
+                shared = SharedServices(nursery, self._engine_restarted, self._audio_delay, self._unknown_message)
                 roster = Roster(partial(_open_agent, shared), self.metrics)
                 listener = AudioSocketListener(
                     config.audiosocket.host,
@@ -168,6 +168,9 @@ class Supervisor:
 
     def _engine_restarted(self, engine: str) -> None:
         self.metrics.provider_restarts.labels(engine=engine).inc()
+
+    def _unknown_message(self, vendor: str) -> None:
+        self.metrics.provider_unknown_messages.labels(vendor=vendor).inc()
 
     def _audio_delay(self, seconds: float) -> None:
         self.metrics.caller_audio_delay_seconds.observe(seconds)

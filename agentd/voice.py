@@ -7,7 +7,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import AgentSession, History
+from agentd.agent import AgentSession
 from agentd.call_events import (
     AsideStarted,
     MediaFailed,
@@ -18,6 +18,7 @@ from agentd.call_events import (
 )
 from agentd.errors import PlaybackError
 from agentd.figures import CallFigures
+from agentd.history import History
 from agentd.playback.contract import Playback, PlaybackListener
 from agentd.playout import PlayoutBuffer
 

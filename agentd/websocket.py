@@ -50,6 +50,7 @@ class WebSocket:
     _connection: trio_websocket.WebSocketConnection | None = attrs.field(default=None, init=False)
     _stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] | None = attrs.field(default=None, init=False)
     _failure: str = attrs.field(default="", init=False)
+    _status: int = attrs.field(default=0, init=False)
     _inbox: trio.MemoryReceiveChannel[str | bytes] | None = attrs.field(default=None, init=False, repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -83,12 +84,16 @@ class WebSocket:
                 trio.ClosedResourceError,
                 OSError,
             ) as group:
-                self._fail(_describe(first_of(group)))
+                error = first_of(group)
+                if isinstance(error, trio_websocket.ConnectionRejected):
+                    self._status = error.status_code
+                self._fail(_describe(error))
             finally:
                 if self._stream is not None:  # trio-websocket closes it on some ways out only
                     await trio.aclose_forcefully(self._stream)
         if not opened:
-            raise WebSocketError(f"{self.url}: {self._failure or 'the connection attempt was given up'}")
+            why = self._failure or "the connection attempt was given up"
+            raise WebSocketError(f"{self.url}: {why}", self._status)
         self._fail("the connection ended without saying why")
 
     async def receive(self) -> str | bytes:

@@ -14,7 +14,10 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import (
+from agentd.agent import CallInfo, Capabilities, SayOutcome
+from agentd.errors import ProviderError
+from agentd.history import History
+from agentd.session_events import (
     CallerPaused,
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
@@ -23,16 +26,11 @@ from agentd.agent import (
     CallerSpeechStarted,
     CallerTakesTurn,
     CallerText,
-    CallInfo,
-    Capabilities,
     Degraded,
     Ended,
-    History,
     NothingToSay,
-    SayOutcome,
     SessionEvent,
 )
-from agentd.errors import ProviderError
 from providers.answer import Answer
 from providers.replies import Replies
 from providers.speech_output import SpeechOutput
@@ -273,7 +271,7 @@ class PipelineSession:
             self._transcript.close()
             self._transcript = None
         self._emit(CallerSpeechDismissed(self._taker.dismissal))
-        if self._replies.owed and self._committed is None:
+        if self.history.owed and self._committed is None:
             self.feed_text("")  # for this sound an answer was thrown away, which is still owed
 
     def _commit(self, answer: Answer, at: float) -> None:
@@ -378,7 +376,7 @@ class PipelineSession:
         """Answer the words of a turn, or of what may be one."""
         if not answer.text:
             await answer.gate.passed()  # a draft of nothing is committed where the turn has become too long
-            if not self._replies.owed:
+            if not self.history.owed:
                 self._emit(NothingToSay("no words were recognised"))
                 return
         if answer.text and self._replies.ends_the_call(answer.text):

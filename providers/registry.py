@@ -4,7 +4,7 @@ A third-party package joins through the entry point group `agentd.providers`: th
 provider's, its value a `Provider`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 from functools import cache
@@ -16,6 +16,7 @@ import attrs
 from agentd.agent import Agent
 from agentd.config import AgentConfig
 from agentd.errors import ConfigError
+from providers.credentials import Credential
 from providers.local.settings import LocalSettings
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ Opener = Callable[[str, AgentConfig, "SharedServices"], AbstractAsyncContextMana
 @attrs.frozen
 class Provider:
     """`settings` is an attrs class as agentd.schema describes; `open(name, config, shared)` gives the agent,
-    with its engines running, for as long as its block is entered."""
+    with its engines running, for as long as its block is entered. `credentials(settings)` is what it needs to be let
+    in."""
 
     settings: type
     open: Opener
+    credentials: Callable[[Any], Sequence[Credential]] = lambda _settings: ()
 
 
 def _open_local(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:

@@ -6,8 +6,10 @@ from contextlib import AsyncExitStack
 
 import attrs
 
-from agentd.agent import CallInfo, Degraded, History, NothingToSay, SessionEvent, Speaker, StageTiming
+from agentd.agent import CallInfo
 from agentd.errors import ProviderError
+from agentd.history import History, Speaker
+from agentd.session_events import Degraded, NothingToSay, SessionEvent, StageTiming
 from providers.answer import Answer
 from providers.clauses import ClauseCutter
 from providers.speech_output import SpeechOutput, Utterance
@@ -28,11 +30,6 @@ class Replies:
     settings: PipelineSettings
     responder: Responder
     emit: Callable[[SessionEvent], None]
-
-    @property
-    def owed(self) -> bool:
-        """Whether the caller has said something that was not answered."""
-        return bool(self.history.turns) and self.history.turns[-1].speaker is Speaker.CALLER
 
     def ends_the_call(self, text: str) -> bool:
         """Whether the caller's words say goodbye."""

@@ -24,12 +24,14 @@ class SharedServices:
     """Services by key. Each runs in a task of `nursery`, which must outlive every user.
 
     What providers have to report goes to the callbacks: `on_restart(engine)` when an engine's process was started
-    again, `observe_audio_delay(seconds)` from the arrival of caller audio to an engine's call.
+    again, `observe_audio_delay(seconds)` from the arrival of caller audio to an engine's call, `on_unknown(vendor)`
+    when a vendor sent a message that we do not know, or could not read.
     """
 
     nursery: trio.Nursery
     on_restart: Callable[[str], None] = lambda _engine: None
     observe_audio_delay: Callable[[float], None] = lambda _seconds: None
+    on_unknown: Callable[[str], None] = lambda _vendor: None
     _services: dict[Hashable, _Service] = attrs.field(factory=dict, init=False)
 
     @asynccontextmanager

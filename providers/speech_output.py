@@ -6,17 +6,8 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from agentd.agent import (
-    AgentText,
-    Audio,
-    Playout,
-    SegmentEnd,
-    SegmentStart,
-    SessionEvent,
-    UtteranceEnd,
-    UtteranceEnded,
-    UtteranceStarted,
-)
+from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
+from agentd.session_events import AgentText, SessionEvent, UtteranceEnded, UtteranceStarted
 from providers.stages import Voice
 
 
@@ -48,7 +39,6 @@ class SpeechOutput:
     emit: Callable[[SessionEvent], None] = lambda _event: None
     unheard: dict[int, str] = attrs.field(factory=dict, init=False)
     """The words of utterances that the history does not have yet."""
-    _numbered: int = attrs.field(default=0, init=False)
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @property
@@ -67,8 +57,7 @@ class SpeechOutput:
         `aside`: it is no answer to the caller. However the block is left, the playback need not wait for more.
         """
         async with self._turn:
-            self._numbered += 1
-            utterance = Utterance(self._numbered, self.playout.generation, self)
+            utterance = Utterance(self.playout.number(), self.playout.generation, self)
             self.unheard[utterance.number] = ""
             self.emit(UtteranceStarted(utterance.number, aside))
             try:

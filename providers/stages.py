@@ -1,4 +1,8 @@
-"""The stages that a pipeline is made of: transcriber, responder, voice. Implement these to bring one of them."""
+"""The stages that a pipeline is made of. Implement these to bring one of them.
+
+Each stage comes twice: an engine for as long as its agent is open (SpeechToText, LanguageModel, TextToSpeech), and what
+one call has of it (Transcriber, Responder, Voice), from the engine's `open`.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -7,7 +11,7 @@ from typing import Protocol
 
 import attrs
 
-from agentd.agent import CallInfo
+from agentd.agent import CallInfo, Readiness, ToolDeclaration
 from providers.turn_taking import TurnTaking
 
 
@@ -15,14 +19,26 @@ class Role(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@attrs.frozen
+class ToolCall:
+    """The model asks for a tool. `call` names the request, `arguments` is JSON text as the model wrote it."""
+
+    call: str
+    name: str
+    arguments: str
 
 
 @attrs.frozen
 class Message:
-    """One message of the prompt."""
+    """One message of the prompt. The assistant's may ask for tools (`calls`); a tool's answers the request `call`."""
 
     role: Role
     text: str
+    calls: tuple[ToolCall, ...] = ()
+    call: str = ""
 
 
 class VoiceDetector(Protocol):
@@ -72,8 +88,11 @@ class TurnJudge(Protocol):
 class Responder(Protocol):
     """The language model."""
 
-    def respond(self, messages: Sequence[Message]) -> AbstractAsyncContextManager[AsyncIterator[str]]:
-        """Stream a reply, piece by piece. Raises ProviderError; leaving the block stops the model."""
+    def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
+    ) -> AbstractAsyncContextManager[AsyncIterator[str | ToolCall]]:
+        """Stream a reply, piece by piece: its words, then the tools it asks for, each whole. Raises ProviderError;
+        leaving the block stops the model."""
         ...
 
     @property
@@ -92,9 +111,51 @@ class Responder(Protocol):
 class Voice(Protocol):
     """Text to speech."""
 
-    async def synthesise(self, text: str, rate: int) -> bytes:
-        """Speak a clause: slin at `rate` Hz. Raises ProviderError."""
+    def speak(self, text: str, rate: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Speak a clause: slin at `rate` Hz in pieces of whole samples, as soon as they are there.
+
+        Raises ProviderError, in the iteration too. Leaving the block stops the engine.
+        """
         ...
+
+
+class SpeechToText(Protocol):
+    """An engine of speech to text."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
+    def open(self, rate: int) -> AbstractAsyncContextManager[Transcriber]:
+        """One call's, for caller audio at `rate` Hz. Raises ProviderError; leaving the block frees everything."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """An engine that writes the answers."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
+    def open(self) -> AbstractAsyncContextManager[Responder]:
+        """One call's. Raises ProviderError; leaving the block frees everything."""
+        ...
+
+
+class TextToSpeech(Protocol):
+    """An engine of text to speech."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
+    def open(self) -> AbstractAsyncContextManager[Voice]:
+        """One call's. Raises ProviderError; leaving the block frees everything."""
+        ...
+
+
+async def speak_whole(voice: Voice, text: str, rate: int) -> bytes:
+    """All of a clause's sound: slin at `rate` Hz. Raises ProviderError."""
+    async with voice.speak(text, rate) as pieces:
+        return b"".join([piece async for piece in pieces])
 
 
 @attrs.frozen

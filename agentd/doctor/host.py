@@ -8,7 +8,8 @@ from typing import Any, Final
 import attrs
 import trio
 
-from agentd.config import Config, load_config
+from agentd.config import Config
+from agentd.config_file import load_config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import ConfigError
 from agentd.secrets import Secret, credential_name, find_secret

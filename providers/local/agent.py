@@ -8,9 +8,10 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import AgentSession, Audio, CallInfo, History, Playout, Readiness
+from agentd.agent import AgentSession, Audio, CallInfo, Playout, Readiness
 from agentd.config import AgentConfig
 from agentd.errors import ProviderError, first_of
+from agentd.history import History
 from agentd.secrets import need_secret
 from providers.local import catalogue, moonshine, piper, smart_turn, vosk
 from providers.local.llm_server import LlmServer, LlmServerSettings, open_llm_server

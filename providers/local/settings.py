@@ -1,13 +1,13 @@
 """The settings of the local agent. Imports no engine, so that a configuration is checked without loading any."""
 
-import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
 import attrs
 
-from agentd.schema import Unshown, http_url, not_negative, positive, text
+from agentd.schema import http_url, not_negative, positive, text
+from providers.secret_names import secret_name
 from providers.turn_settings import TurnSettings
 
 
@@ -24,12 +24,6 @@ class PromptStyle(StrEnum):
 
 def _url(value: str) -> str | None:
     return http_url(value) if value else None
-
-
-def _secret_name(value: str) -> str | None:
-    if value and not re.fullmatch("[A-Z][A-Z0-9_]{0,63}", value):
-        return Unshown("must be the name of an environment variable, such as LLM_API_KEY, never the key itself")
-    return None
 
 
 @attrs.frozen
@@ -54,7 +48,7 @@ class LlmSettings:
         "smollm2-135m"
     )
     api_key_name: Annotated[
-        str, text("Environment variable or credential that holds the server's key; empty: no key.", _secret_name)
+        str, text("Environment variable or credential that holds the server's key; empty: no key.", secret_name)
     ] = ""
     style: Annotated[PromptStyle, text("chat, or transcript (for small models); auto: transcript when embedded.")] = (
         PromptStyle.AUTO

@@ -11,10 +11,11 @@ import openai
 import pytest
 import trio
 
-from agentd.agent import CallInfo, History
+from agentd.agent import CallInfo
 from agentd.audio.g711 import slin_to_ulaw, ulaw_to_slin
 from agentd.audio.level import rms_dbfs
 from agentd.config import AgentConfig
+from agentd.history import History
 from agentd.playout import PlayoutBuffer
 from providers.local import catalogue, sentence_end, smart_turn
 from providers.local.agent import LocalAgent, open_local_agent

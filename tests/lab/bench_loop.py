@@ -17,8 +17,9 @@ import attrs
 import trio
 import trio.lowlevel
 
-from agentd.agent import CallInfo, History
+from agentd.agent import CallInfo
 from agentd.config import AgentConfig
+from agentd.history import History
 from agentd.playout import PlayoutBuffer
 from providers.local.agent import LocalAgent, open_local_agent
 from providers.local.models import cli_fetch

@@ -2,7 +2,8 @@
 
 import trio
 
-from agentd.agent import AgentSession, CallerSpeechEnded, CallerText, NothingToSay, UtteranceEnded
+from agentd.agent import AgentSession
+from agentd.session_events import CallerSpeechEnded, CallerText, NothingToSay, UtteranceEnded
 
 FRAME = 320
 FRAME_SECONDS = 0.02

@@ -13,7 +13,7 @@ from uuid import UUID
 import attrs
 import trio
 
-from agentd.agent import CallInfo, Speaker
+from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
@@ -21,6 +21,7 @@ from agentd.audiosocket.listener import Admission
 from agentd.call import Call, CallSettings
 from agentd.commands import Phrase, Result
 from agentd.dialplan import MediaWay
+from agentd.history import Speaker
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream

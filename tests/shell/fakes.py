@@ -12,21 +12,20 @@ from agentd.agent import (
     Audio,
     CallInfo,
     Capabilities,
-    History,
     Playout,
     Readiness,
     SayOutcome,
     SegmentEnd,
     SegmentStart,
-    SessionEvent,
     UtteranceEnd,
-    UtteranceStarted,
 )
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.errors import PlaybackError
+from agentd.history import History
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.heard import words_heard
 from agentd.playout import UtteranceSource
+from agentd.session_events import SessionEvent, UtteranceStarted
 
 RATE = 8000
 

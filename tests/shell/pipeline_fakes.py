@@ -10,21 +10,17 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from agentd.agent import (
-    Audio,
+from agentd.agent import Audio, CallInfo, Chunk, SegmentStart, UtteranceEnd
+from agentd.errors import ProviderUnavailable
+from agentd.history import History
+from agentd.playout import PlayoutBuffer
+from agentd.session_events import (
     CallerSpeechDismissed,
     CallerSpeechEnded,
     CallerSpeechStarted,
     CallerTakesTurn,
-    CallInfo,
-    Chunk,
-    History,
-    SegmentStart,
     SessionEvent,
-    UtteranceEnd,
 )
-from agentd.errors import ProviderUnavailable
-from agentd.playout import PlayoutBuffer
 from providers.end_of_turn import PatienceSettings
 from providers.pipeline import PipelineSession, open_pipeline
 from providers.speech_output import SpeechOutput

@@ -10,7 +10,14 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from agentd.agent import (
+from agentd.ari.client import Resync
+from agentd.ari.events import Channel, DtmfReceived, PlaybackFinished, StasisEnd
+from agentd.call import ANNOUNCEMENT_DEADLINE, INBOX, SESSION_DEADLINE
+from agentd.commands import Phrase, Result
+from agentd.dialplan import MediaWay
+from agentd.errors import ProviderRejected, ProviderUnavailable
+from agentd.liveness import LivenessTimes
+from agentd.session_events import (
     AgentText,
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
@@ -22,13 +29,6 @@ from agentd.agent import (
     Ended,
     NothingToSay,
 )
-from agentd.ari.client import Resync
-from agentd.ari.events import Channel, DtmfReceived, PlaybackFinished, StasisEnd
-from agentd.call import ANNOUNCEMENT_DEADLINE, INBOX, SESSION_DEADLINE
-from agentd.commands import Phrase, Result
-from agentd.dialplan import MediaWay
-from agentd.errors import ProviderRejected, ProviderUnavailable
-from agentd.liveness import LivenessTimes
 from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
 from tests.shell.fake_asterisk import Answer, Request
 from tests.shell.fakes import stand_still, voice

@@ -7,8 +7,14 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.agent import (
-    Audio,
+from agentd.agent import Audio
+from agentd.ari.events import Channel, DtmfReceived
+from agentd.audio.level import gain, ramp, rms_dbfs
+from agentd.commands import Phrase, Result
+from agentd.dialplan import MediaWay
+from agentd.playback.contract import Announcement
+from agentd.playback.stream import ATTENUATED
+from agentd.session_events import (
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
     CallerSpeechEnded,
@@ -16,12 +22,6 @@ from agentd.agent import (
     CallerTakesTurn,
     Ended,
 )
-from agentd.ari.events import Channel, DtmfReceived
-from agentd.audio.level import gain, ramp, rms_dbfs
-from agentd.commands import Phrase, Result
-from agentd.dialplan import MediaWay
-from agentd.playback.contract import Announcement
-from agentd.playback.stream import ATTENUATED
 from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
 from tests.shell.fake_asterisk import Answer
 from tests.shell.fakes import RATE, voice

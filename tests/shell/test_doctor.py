@@ -13,8 +13,9 @@ import attrs
 import pytest
 
 from agentd import __version__
-from agentd.config import AgentConfig, Calls, Config, Health, parse_config
+from agentd.config import AgentConfig, Calls, Config, Health
 from agentd.config import Asterisk as AsteriskTable
+from agentd.config_file import parse_config
 from agentd.dialplan import MediaWay
 from agentd.doctor import Finding, State, examine, render
 from agentd.doctor.access import ENTER, READ, WRITE, Account, described

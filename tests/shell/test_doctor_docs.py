@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import agentd.doctor
-from agentd.config import parse_config
+from agentd.config_file import parse_config
 from agentd.conversation import Result
 from agentd.metrics import Metrics
 

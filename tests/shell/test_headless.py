@@ -13,13 +13,14 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agentd.agent import CallerSpeechStarted, CallerTakesTurn, Ended, Readiness
+from agentd.agent import Readiness
 from agentd.config import AudioSocket, Calls, Headless
 from agentd.dialplan import MediaWay
 from agentd.errors import MediaTimeout
 from agentd.headless import HeadlessLine
 from agentd.leg import LegKind
 from agentd.metrics import Metrics
+from agentd.session_events import CallerSpeechStarted, CallerTakesTurn, Ended
 from tests.shell.fakes import stand_still, voice
 from tests.shell.front_desk import QUIET, FrontDesk, open_for_callers
 from tests.shell.lines import audio_frame, dtmf_frame, make_line

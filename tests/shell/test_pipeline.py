@@ -5,9 +5,9 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from agentd.agent import (
+from agentd.agent import Audio, CallInfo, SayOutcome, SegmentEnd, SegmentStart, UtteranceEnd
+from agentd.session_events import (
     AgentText,
-    Audio,
     CallerPaused,
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
@@ -15,15 +15,10 @@ from agentd.agent import (
     CallerSpeechStarted,
     CallerTakesTurn,
     CallerText,
-    CallInfo,
     Degraded,
     Ended,
     NothingToSay,
-    SayOutcome,
-    SegmentEnd,
-    SegmentStart,
     StageTiming,
-    UtteranceEnd,
     UtteranceEnded,
     UtteranceStarted,
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from agentd.agent import (
+from agentd.session_events import (
     CallerPaused,
     CallerSpeechEnded,
     CallerSpeechResumed,

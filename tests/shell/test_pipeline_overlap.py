@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from agentd.agent import (
+from agentd.session_events import (
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
     CallerSpeechEnded,

@@ -8,8 +8,9 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.agent import CallerSpeechDismissed, CallerSpeechStarted, CallerTakesTurn, Ended, Readiness
+from agentd.agent import Readiness
 from agentd.config import AgentConfig, AudioSocket, Calls, DownstreamMode
+from agentd.session_events import CallerSpeechDismissed, CallerSpeechStarted, CallerTakesTurn, Ended
 from tests.shell.fake_asterisk import Answer
 from tests.shell.fakes import stand_still, voice
 from tests.shell.front_desk import CALLER, QUIET, FrontDesk, open_for_callers

@@ -9,7 +9,6 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.agent import CallerSpeechEnded, History
 from agentd.call_events import (
     AsideStarted,
     MediaFailed,
@@ -19,8 +18,10 @@ from agentd.call_events import (
     ProtectionEnded,
 )
 from agentd.figures import CallFigures
+from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.playout import PlayoutBuffer
+from agentd.session_events import CallerSpeechEnded
 from agentd.voice import AgentVoice
 from tests.shell.fakes import FakePlayback, FakeSession
 

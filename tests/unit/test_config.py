@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.config import Config, DownstreamMode, Headless, Liveness, load_config, parse_config
+from agentd.config import Config, DownstreamMode, Headless, Liveness
+from agentd.config_file import load_config, parse_config
 from agentd.dialplan import MediaWay
 from agentd.errors import ConfigError
 from providers.local.settings import Engine, LocalSettings

@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 
 from agentd.cli import _parser
-from agentd.config import AgentConfig, Config, config_schema, parse_config, sample_toml
+from agentd.config import AgentConfig, Config
+from agentd.config_file import config_schema, parse_config, sample_toml
 from agentd.schema import settings_of
 from providers.local.settings import LocalSettings
 

@@ -6,17 +6,6 @@ Each line of a playbook is one event, the commands that answer it, and the state
 import attrs
 import pytest
 
-from agentd.agent import (
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    NothingToSay,
-)
-from agentd.agent import Ended as AgentEnded
 from agentd.call_events import (
     AgentFailed,
     AnswerSlow,
@@ -54,6 +43,17 @@ from agentd.commands import (
     Withhold,
 )
 from agentd.conversation import Conversation, Line, Transition
+from agentd.session_events import (
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechResumed,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    NothingToSay,
+)
+from agentd.session_events import Ended as AgentEnded
 
 EVENTS: dict[str, object] = {
     "media and agent are up": Connected(),

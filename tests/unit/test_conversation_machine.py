@@ -9,17 +9,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agentd.agent import (
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    NothingToSay,
-)
-from agentd.agent import Ended as AgentEnded
 from agentd.call_events import (
     AgentFailed,
     AnswerSlow,
@@ -72,6 +61,17 @@ from agentd.conversation import (
     State,
     Step,
 )
+from agentd.session_events import (
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechResumed,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    NothingToSay,
+)
+from agentd.session_events import Ended as AgentEnded
 
 EVERY_EVENT = (
     Connected(),

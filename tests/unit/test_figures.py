@@ -7,16 +7,16 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from agentd.agent import (
+from agentd.commands import Answer, Attenuate, Command, Interrupt, Pause, Restore, Withhold
+from agentd.figures import CallFigures
+from agentd.metrics import Metrics
+from agentd.session_events import (
     CallerSpeechDismissed,
     CallerSpeechEnded,
     CallerSpeechStarted,
     StageTiming,
     UtteranceStarted,
 )
-from agentd.commands import Answer, Attenuate, Command, Interrupt, Pause, Restore, Withhold
-from agentd.figures import CallFigures
-from agentd.metrics import Metrics
 
 
 @pytest.fixture

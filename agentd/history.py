@@ -1,0 +1,94 @@
+"""The canonical history of one call: what the caller said, and what the caller heard. Pure."""
+
+from enum import StrEnum
+
+import attrs
+
+
+class Speaker(StrEnum):
+    """Whose a turn of the conversation is."""
+
+    CALLER = "caller"
+    AGENT = "agent"
+    TOOL = "tool"
+
+
+@attrs.frozen
+class ToolUse:
+    """A tool that the agent used; `arguments` and `result` as the model wrote and read them."""
+
+    name: str
+    arguments: str
+    result: str
+
+
+@attrs.define
+class Turn:
+    """One turn as it went over the line: what the caller said, or what the caller heard; or what a tool gave.
+
+    An agent's turn that is being heard has no text yet. `generated` keeps the agent's whole text, of which the
+    caller may have heard only a part. A tool's turn has no text, and its `tool`.
+    """
+
+    speaker: Speaker
+    text: str
+    generated: str = ""
+    utterance: int = 0
+    """Utterances are numbered from 1 within a call; 0 in the caller's turns."""
+    tool: ToolUse | None = None
+
+
+@attrs.define
+class History:
+    """The canonical history of one call: agentd's own, whatever a vendor keeps.
+
+    Consecutive turns of the caller are one turn: a caller who pauses and goes on has said one thing.
+    """
+
+    turns: list[Turn] = attrs.field(factory=list)
+
+    def caller_said(self, text: str) -> None:
+        """Record what the caller said."""
+        if self.turns and self.turns[-1].speaker is Speaker.CALLER:
+            self.turns[-1].text += " " + text
+        else:
+            self.turns.append(Turn(Speaker.CALLER, text))
+
+    @property
+    def owed(self) -> bool:
+        """Whether the caller has said something that was not answered."""
+        spoken = [turn.speaker for turn in self.turns if turn.speaker is not Speaker.TOOL]
+        return bool(spoken) and spoken[-1] is Speaker.CALLER
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether the agent's last turn was not heard to its end."""
+        spoken = [turn for turn in self.turns if turn.speaker is not Speaker.TOOL]
+        return bool(spoken) and spoken[-1].speaker is Speaker.AGENT and spoken[-1].text != spoken[-1].generated
+
+    def tool_used(self, use: ToolUse) -> None:
+        """Record what a tool gave."""
+        self.turns.append(Turn(Speaker.TOOL, "", tool=use))
+
+    def agent_speaks(self, utterance: int) -> None:
+        """Record that the caller begins to hear an utterance."""
+        self.turns.append(Turn(Speaker.AGENT, "", "", utterance))
+
+    def agent_heard(self, utterance: int, text: str, generated: str) -> None:
+        """Record what the caller heard of an utterance; one of which nothing was heard leaves no trace."""
+        turn = next((turn for turn in reversed(self.turns) if turn.utterance == utterance), None)
+        if turn is None and text:
+            self.turns.append(Turn(Speaker.AGENT, text, generated, utterance))
+        elif turn is not None and text:
+            turn.text, turn.generated = text, generated
+        elif turn is not None:
+            self._forget(turn)
+
+    def _forget(self, turn: Turn) -> None:
+        """Take a turn out; the caller's turns on either side of it become one."""
+        at = next(index for index, known in enumerate(self.turns) if known is turn)
+        del self.turns[at]
+        around = self.turns[max(at - 1, 0) : at + 1]
+        if [neighbour.speaker for neighbour in around] == [Speaker.CALLER, Speaker.CALLER]:
+            around[0].text += " " + around[1].text
+            del self.turns[at]

@@ -1,0 +1,171 @@
+"""What an agent's session tells the call (agentd.agent.AgentSession.events). Pure data."""
+
+import attrs
+
+
+@attrs.frozen
+class CallerSpeechStarted:
+    """The caller made a sound that may be speech (`at`: seconds of the daemon's monotonic clock)."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerSpeechConfirmed:
+    """The sound goes on for longer than a click or a knock does."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerTakesTurn:
+    """It is clear that the caller speaks to be heard: an agent that speaks has to stop."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerSpeechDismissed:
+    """The sound was nothing to act on: noise, a cough, a "mhm" while the agent speaks. Nothing was said."""
+
+    reason: str
+
+
+@attrs.frozen
+class CallerPaused:
+    """The caller fell silent; whether the turn is over or this is a hesitation is not known yet."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerSpeechResumed:
+    """The caller goes on after a pause: it was a hesitation."""
+
+    at: float
+
+
+@attrs.frozen
+class CallerSpeechEnded:
+    """The caller's turn is over.
+
+    `at` is when this was decided, `last_speech_at` when the caller was last heard speaking.
+    """
+
+    at: float
+    last_speech_at: float
+
+
+@attrs.frozen
+class CallerText:
+    """What the caller says, as heard so far (`final` false) or for good."""
+
+    text: str
+    final: bool = True
+
+
+@attrs.frozen
+class UtteranceStarted:
+    """The agent begins an utterance; its audio follows in the playout.
+
+    An `aside` is no answer to the caller: a greeting, a filler, whatever `say` asked for.
+    """
+
+    utterance: int
+    aside: bool = False
+
+
+@attrs.frozen
+class AgentText:
+    """Words of an utterance, in order."""
+
+    utterance: int
+    text: str
+
+
+@attrs.frozen
+class UtteranceEnded:
+    """All of an utterance's audio is in the playout."""
+
+    utterance: int
+
+
+@attrs.frozen
+class NothingToSay:
+    """The caller's turn needs no answer (nothing intelligible was said, or the model gave no words)."""
+
+    reason: str
+
+
+@attrs.frozen
+class ToolRequested:
+    """The model asks for a tool; `arguments` is its JSON text, not to be trusted.
+
+    `call` is the session's own name of the request, for `tool_result`. What the model said before it comes first: the
+    utterance's end, or at least all of its audio that there is by now.
+    """
+
+    name: str
+    arguments: str
+    call: str
+
+
+@attrs.frozen
+class Thinking:
+    """An answer is on its way: a sign of life, for whoever waits for it."""
+
+
+@attrs.frozen
+class StageTiming:
+    """How long one stage of the answer that is about to be heard took, in seconds.
+
+    Stages that follow one another: "pause" (from the caller's last speech until the silence was noticed),
+    "transcript", "first_token", "first_audio", "held" (ready, but the turn not yet over). Beside them "endpoint",
+    from the last speech to the decision that the turn is over. A vendor tells what it knows.
+    """
+
+    stage: str
+    seconds: float
+
+
+@attrs.frozen
+class Degraded:
+    """The session goes on, but worse than it should; `reason` is for the log."""
+
+    reason: str
+
+
+@attrs.frozen
+class RenewalDue:
+    """The session has to end within `seconds` (the provider's limit): another one should take its place before."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Ended:
+    """The session is over. `failure` says why where it ended on an error; empty: the agent hung up."""
+
+    failure: str = ""
+
+
+SessionEvent = (
+    CallerSpeechStarted
+    | CallerSpeechConfirmed
+    | CallerTakesTurn
+    | CallerSpeechDismissed
+    | CallerPaused
+    | CallerSpeechResumed
+    | CallerSpeechEnded
+    | CallerText
+    | UtteranceStarted
+    | AgentText
+    | UtteranceEnded
+    | NothingToSay
+    | ToolRequested
+    | Thinking
+    | StageTiming
+    | Degraded
+    | RenewalDue
+    | Ended
+)

@@ -1,0 +1,1 @@
+"""OpenAI and whoever speaks its protocols: Realtime, chat, and speech for pipelines."""

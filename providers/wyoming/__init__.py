@@ -1,0 +1,1 @@
+"""Wyoming, the protocol of Home Assistant's speech servers: client, and agentd's own speech server."""
