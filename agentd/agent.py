@@ -64,6 +64,10 @@ class Capabilities:
     """`say()` speaks exactly the words given."""
     takes_text: bool = False
     takes_digits: bool = False
+    longest_pause: float = 1.0
+    """Seconds of silence after the caller's words for which a session that takes turns may wait without a word."""
+    answers_probes: bool = False
+    """`probe()` brings `Alive` at once from a provider that is well."""
 
 
 # --- audio: session -> playout ------------------------------------------------------------------------
@@ -195,6 +199,10 @@ class AgentSession(Protocol):
 
         Asked once, right after a session was opened in place of one that failed. `answer` need not follow.
         """
+        ...
+
+    def probe(self) -> None:
+        """Ask the provider for a sign of life, which comes as `Alive`. Only where the capabilities have it."""
         ...
 
     def tool_result(self, call: str, result: str) -> None:

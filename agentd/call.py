@@ -1,7 +1,7 @@
 """ONE call: its nursery, its parts, and how they are wired. Read this first.
 
     AudioSocket frames ──▶ echo guard ──▶ session.feed      (the caller's voice, never blocked)
-    session.events ─────▶ inbox ─┐
+    session events ─────▶ inbox ─┐
     ARI events ─────────▶ inbox ─┼─▶ conversation.step ─▶ commands ─▶ carried out here
     playback, leg, time ▶ inbox ─┘
     session ▶ playout ──▶ downstream ──▶ AudioSocket frames, or files   (the agent's voice)
@@ -11,9 +11,8 @@ cancelled and with it every part: the session, the media leg with its channels, 
 its file. The agent, the caller's line and the playback come in as arguments; no provider is known here by name.
 """
 
-import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -21,7 +20,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import Agent, AgentSession, CallInfo
+from agentd.agent import AgentSession, CallInfo
 from agentd.ari.client import Resync
 from agentd.ari.events import ChannelDestroyed, DtmfReceived, StasisEnd, VarSet
 from agentd.ari.events import PlaybackFinished as AriPlaybackFinished
@@ -29,17 +28,18 @@ from agentd.ari.events import PlaybackStarted as AriPlaybackStarted
 from agentd.audio.echo import EchoGuard
 from agentd.audiosocket.connection import LineFormat
 from agentd.call_events import (
-    AgentFailed,
     CallerHungUp,
     Connected,
     DigitPressed,
     Left,
     ShutdownDue,
 )
+from agentd.candidates import Candidate
 from agentd.commands import (
     Answer,
     Attenuate,
     Command,
+    Destination,
     End,
     FeedDigit,
     Interrupt,
@@ -51,12 +51,14 @@ from agentd.commands import (
     Say,
     Withhold,
 )
-from agentd.conversation import AUDIBLE, Conversation, Line
+from agentd.conversation import AUDIBLE, Caller, Conversation, Line
+from agentd.conversation import Agent as AgentState
 from agentd.dialplan import MediaWay
 from agentd.dtmf import DigitFilter, DigitSource
-from agentd.errors import AriError, PlaybackError, ProviderError
+from agentd.errors import AriError, PlaybackError
+from agentd.failover import FailoverTimes
 from agentd.figures import CallFigures
-from agentd.history import History
+from agentd.history import History, ToolUse
 from agentd.leg import LegKind, MediaSource
 from agentd.liveness import Liveness, LivenessTimes
 from agentd.media import CallerMedia
@@ -77,7 +79,11 @@ from agentd.session_events import (
     Degraded,
     Ended,
     NothingToSay,
+    SessionEvent,
+    ToolRequested,
 )
+from agentd.session_keeper import SessionKeeper
+from agentd.tools.runner import CallContext, CallTools, ToolLine
 from agentd.voice import AgentVoice
 
 log = structlog.get_logger("agentd.call")
@@ -98,10 +104,9 @@ CONVERSATION_EVENTS = (
 FINISH_DEADLINE = 60.0
 """Seconds that a last utterance may go on for before the call leaves all the same."""
 ANNOUNCEMENT_DEADLINE = 30.0
-SESSION_DEADLINE = 20.0
 
 
-class CallersLine(MediaSource, Protocol):
+class CallersLine(MediaSource, ToolLine, Protocol):
     """The caller's end of the call: a channel of Asterisk's (agentd.ari.channel), or a connection without ARI."""
 
     async def next_event(self) -> object:
@@ -116,8 +121,9 @@ class CallersLine(MediaSource, Protocol):
         """Whether the caller is still there. Raises AriError."""
         ...
 
-    async def leave(self, result: str) -> bool:
-        """Hand the caller back to the dialplan; false if there is nobody to hand back."""
+    async def leave(self, result: str, destination: Destination | None = None) -> bool:
+        """Hand the caller over to the dialplan, at `destination` if there is one; false if there is nobody to hand
+        over. The caller's channel is not ours afterwards."""
         ...
 
 
@@ -135,6 +141,7 @@ class CallSettings:
     announcements: Mapping[Result, Announcement] = attrs.field(factory=dict)
     uninterruptible: tuple[str, ...] = ()
     liveness: LivenessTimes = attrs.field(factory=LivenessTimes)
+    failover: FailoverTimes = attrs.field(factory=FailoverTimes)
     log_transcripts: bool = False
 
 
@@ -144,7 +151,8 @@ class Call:
 
     info: CallInfo
     caller: CallersLine
-    agent: Agent
+    candidates: Sequence[Candidate]
+    """The agents that can serve it, in the order in which they are asked."""
     playback: Downstream
     settings: CallSettings
     metrics: Metrics
@@ -157,7 +165,11 @@ class Call:
     _figures: CallFigures = attrs.field(init=False)
     _liveness: Liveness = attrs.field(init=False)
     _echo: EchoGuard = attrs.field(init=False)
-    _session: AgentSession | None = attrs.field(default=None, init=False)
+    _keeper: SessionKeeper = attrs.field(init=False)
+    _tools: CallTools = attrs.field(init=False)
+    _tools_at_work: dict[str, tuple[AgentSession, ToolRequested]] = attrs.field(factory=dict, init=False)
+    """Whose request each tool serves, by the request's name."""
+    _nursery: trio.Nursery = attrs.field(init=False, repr=False)
     _leaving: bool = attrs.field(default=False, init=False)
     _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
@@ -179,6 +191,27 @@ class Call:
             self.settings.uninterruptible,
             self.settings.log_transcripts,
             tell=self._post,
+        )
+        self._keeper = SessionKeeper(
+            self.info,
+            self.history,
+            self.playout,
+            self.candidates,
+            self.settings.failover,
+            self.metrics,
+            call=self,
+            deliver=self._deliver,
+            tell=self._post,
+            on_change=self._session_changed,
+            off_record=self._voice.leave_off_record,
+        )
+        self._tools = CallTools(
+            self.candidates[0].tools,
+            CallContext(self.info, self.caller),
+            self.metrics,
+            answer=self._tool_answered,
+            tell=self._post,
+            log_transcripts=self.settings.log_transcripts,
         )
         self._liveness = Liveness(self.settings.liveness)
         self._echo = EchoGuard(self.info.rate)
@@ -203,10 +236,11 @@ class Call:
 
         Everything that was made for the call is gone when this returns, or raises, or is cancelled.
         """
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
             nursery.start_soon(self._follow_channel)
             nursery.start_soon(self._media.keep)
-            nursery.start_soon(self._keep_session)
+            nursery.start_soon(self._keeper.run)
             nursery.start_soon(self._voice.run)
             nursery.start_soon(self._keep_time)
             await self._converse(nursery)
@@ -214,6 +248,22 @@ class Call:
         self._figures.conclude()
         assert self.result is not None
         return self.result
+
+    @property
+    def answer_due(self) -> bool:
+        """See agentd.session_keeper.CallView.answer_due."""
+        waiting = self.conversation.agent in (AgentState.PREPARING, AgentState.WITHHOLDING)
+        return waiting and not self._tools_at_work
+
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the caller is in the middle of a turn."""
+        return self.conversation.caller is not Caller.SILENT
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody speaks, and nothing is on its way."""
+        return not self.caller_speaks and self.conversation.agent is AgentState.IDLE and self.playout.empty
 
     def shut_down(self) -> None:
         """The daemon's patience is over: announce the end and leave."""
@@ -243,19 +293,20 @@ class Call:
         self._stepped.set()
 
     async def _carry_out(self, command: Command, nursery: trio.Nursery) -> None:
+        session = self._keeper.session
         match command:
             case Say(phrase):
                 if text := self.settings.phrases.get(phrase):
-                    nursery.start_soon(self._say, text)
+                    nursery.start_soon(self._keeper.say, text)
             case FeedDigit(digit):
-                if self._session is not None and self._session.capabilities.takes_digits:
-                    self._session.feed_digits(digit)
+                if session is not None and session.capabilities.takes_digits:
+                    session.feed_digits(digit)
             case Answer():
-                if self._session is not None:
-                    self._session.answer()
+                if session is not None:
+                    session.answer()
             case Withhold():
-                if self._session is not None:
-                    self._session.withhold()
+                if session is not None:
+                    session.withhold()
             case Attenuate():
                 await self.playback.attenuate()
             case Pause():
@@ -263,8 +314,8 @@ class Call:
             case Restore():
                 await self.playback.restore()
             case Interrupt():
-                if self._session is not None:
-                    self._session.interrupt()
+                if session is not None:
+                    session.interrupt()
                 self.playout.interrupt()
                 await self.playback.stop()
             case Leave():
@@ -308,7 +359,7 @@ class Call:
         if command.announce and (announcement := self.settings.announcements.get(command.result)):
             await self._announce(announcement)
         self._leaving = True
-        await self.caller.leave(str(command.result))
+        await self.caller.leave(str(command.result), command.destination)
         self._post(Left())
 
     async def _announce(self, announcement: Announcement) -> None:
@@ -352,43 +403,60 @@ class Call:
 
     def _connect(self) -> None:
         """The call is live once it has both: a media leg and a session."""
-        if self._media.ever_up and self._session is not None:
+        if self._media.ever_up and self._keeper.session is not None:
             self._post(Connected())
 
     def _hear(self, pcm: bytes, at: float) -> None:
         if self.playback.streaming and self._echo.is_echo(pcm):  # what files say is not known by the frame
             self.metrics.echoes_suppressed.inc(len(pcm) / 2 / self.info.rate)
             pcm = bytes(len(pcm))  # the session keeps its time by the audio
-        if self._session is not None:
-            self._session.feed(pcm, at)
+        self._keeper.feed(pcm, at)
 
     def _next_frame(self) -> bytes | None:
         frame = self.playback.next_frame()
         self._echo.spoke(frame)
         return frame
 
-    async def _keep_session(self) -> None:
+    def _session_changed(self, session: AgentSession | None, candidate: Candidate | None) -> None:
+        self._voice.session = session
+        if candidate is not None:
+            self._tools.tools = candidate.tools
+            structlog.contextvars.bind_contextvars(agent=candidate.name)
+        self._connect()
+
+    async def _deliver(self, event: SessionEvent) -> None:
+        """Take an event of a session."""
+        self._on_session_event(event)
+        if isinstance(event, ToolRequested) and self._keeper.session is not None:
+            self._tools_at_work[event.call] = (self._keeper.session, event)
+            self._nursery.start_soon(self._use_tool, event)
+        if isinstance(event, CONVERSATION_EVENTS):
+            await self._inbox_send.send(event)
+
+    async def _use_tool(self, request: ToolRequested) -> None:
         try:
-            with trio.fail_after(SESSION_DEADLINE) as opening:
-                async with self.agent.open(self.info, self.history, self.playout) as session:
-                    opening.deadline = math.inf
-                    self._session = self._voice.session = session
-                    self._connect()
-                    async for event in session.events:
-                        self._on_session_event(event)
-                        if isinstance(event, CONVERSATION_EVENTS):
-                            await self._inbox_send.send(event)
-                    self._post(Ended("the session ended without saying why"))
-        except trio.TooSlowError:
-            self._post(AgentFailed(f"the agent's session did not open within {SESSION_DEADLINE:g} s"))
-        except ProviderError as error:
-            self._post(AgentFailed(str(error)) if self._session is None else Ended(str(error)))
+            await self._tools.run(request)
         finally:
-            self._session = self._voice.session = None
+            self._tools_at_work.pop(request.call, None)
+
+    def _tool_answered(self, call: str, result: str) -> None:
+        """Hand a tool's result to the session that asked; where another one serves meanwhile, the history has it."""
+        if (asked := self._tools_at_work.pop(call, None)) is None:
+            return
+        session, request = asked
+        if session is self._keeper.session:
+            session.tool_result(call, result)
+        else:
+            self.history.tool_used(ToolUse(request.name, request.arguments, result))
+            log.info("a tool's result came after its session", tool=request.name)
 
     def _on_session_event(self, event: object) -> None:
         """What the conversation machine has no use for: figures and logs."""
         self._figures.on_session(event)
+        self._tools.on_session_event(event)
+        self._voice.on_session_event(event)
+        if isinstance(event, AgentText):
+            self._voice.on_words(event.utterance, event.text)
         match event:
             case Degraded(reason):
                 log.warning("the agent is degraded", reason=reason)
@@ -396,7 +464,3 @@ class Call:
                 log.info("caller said", text=text)
             case AgentText(utterance, text) if self.settings.log_transcripts:
                 log.info("agent says", utterance=utterance, text=text)
-
-    async def _say(self, text: str) -> None:
-        if self._session is not None:
-            await self._session.say(text)

@@ -2,6 +2,8 @@
 
 import attrs
 
+from agentd.commands import Destination, Result
+
 
 @attrs.frozen
 class Connected:
@@ -32,6 +34,11 @@ class AgentFailed:
     """No session with the agent could be opened."""
 
     reason: str
+
+
+@attrs.frozen
+class AgentReplaced:
+    """Another session has taken the place of one that failed; it knows nothing of what the caller is doing."""
 
 
 @attrs.frozen
@@ -96,6 +103,15 @@ class DigitPressed:
     """A DTMF digit of the caller, counted once however often it arrived."""
 
     digit: str
+
+
+@attrs.frozen
+class DepartureRequested:
+    """The agent has ended the call with `result`, by a tool: once its words are heard, the caller goes on at
+    `destination`, or where the caller came from."""
+
+    result: Result
+    destination: Destination | None = None
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from agentd.call import CallSettings
 from agentd.commands import Phrase, Result
 from agentd.config import Config
 from agentd.dialplan import MediaWay
+from agentd.failover import FailoverTimes
 from agentd.liveness import LivenessTimes
 from agentd.playback.contract import Announcement
 from agentd.roster import Entry
@@ -12,13 +13,17 @@ from agentd.roster import Entry
 def settings_of_call(config: Config, entry: Entry, way: MediaWay) -> CallSettings:
     """The settings of a call that `entry`'s agent serves over legs of this `way`."""
     agent, liveness = entry.config, entry.config.liveness
-    failure = entry.announcements.get("failure") or Announcement(sound=config.calls.failure_sound)
+
+    def spoken(text: str) -> Announcement | None:
+        return Announcement(audio=entry.spoken[text]) if text in entry.spoken else None
+
+    failure = spoken(agent.failure_announcement) or Announcement(sound=config.calls.failure_sound)
     announcements = {
         Result.FAILED_MEDIA: failure,
         Result.FAILED_AGENT: failure,
-        Result.SHUTDOWN: entry.announcements.get("shutdown"),
-        Result.CALLER_SILENT: entry.announcements.get("silence"),
-        Result.MAX_DURATION: entry.announcements.get("duration"),
+        Result.SHUTDOWN: spoken(agent.shutdown_announcement),
+        Result.CALLER_SILENT: spoken(liveness.silence_farewell),
+        Result.MAX_DURATION: spoken(liveness.duration_farewell),
     }
     protected = () if agent.greeting_interruptible or not agent.greeting else (agent.greeting,)
     return CallSettings(
@@ -39,5 +44,6 @@ def settings_of_call(config: Config, entry: Entry, way: MediaWay) -> CallSetting
             max_duration=liveness.max_duration,
             warn_before=liveness.warn_before if liveness.duration_warning else 0.0,
         ),
+        failover=FailoverTimes(agent.failover.open_within, agent.failover.mute_after, agent.failover.bridge),
         log_transcripts=config.logging.transcripts,
     )

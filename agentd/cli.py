@@ -11,8 +11,8 @@ import trio
 
 from agentd import __version__
 from agentd.config import Config
-from agentd.config_file import config_schema, load_config, sample_toml
-from agentd.errors import AgentdError, ConfigError, first_of
+from agentd.config_file import config_schema, load_config, load_speech_server, sample_toml
+from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
 from agentd.logs import set_up_logging
 from agentd.notify import Notifier
 from agentd.secrets import find_secret, need_secret
@@ -32,6 +32,7 @@ agentd answers calls of an Asterisk or FreePBX system with AI agents.
   agentd sample > agent.toml          a commented configuration with every default
   agentd schema > agent.schema.json   a JSON Schema, for editors that complete agent.toml
   agentd init                         install or upgrade the system's files on a PBX host
+  agentd speech-server --config FILE  lend this host's speech engines to other hosts (Wyoming)
 
 Secrets are never arguments: the ARI password is the environment variable AGENTD_ARI_PASSWORD or the systemd
 credential ari-password."""
@@ -94,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     init_parser.add_argument("--asterisk", choices=("plain", "freepbx"), help="the kind of PBX; found out if not given")
     init_parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     init_parser.set_defaults(run=init)
+
+    speech_parser = commands.add_parser(
+        "speech-server", help="lend this host's speech engines to other hosts, as [speech_server] says"
+    )
+    _add_config(speech_parser)
+    speech_parser.set_defaults(run=speech_server)
     return parser
 
 
@@ -187,3 +194,20 @@ def init(arguments: argparse.Namespace) -> int:
         asterisk=arguments.asterisk,
         dry_run=arguments.dry_run,
     )
+
+
+def speech_server(arguments: argparse.Namespace) -> int:
+    """Run the speech server. It needs no secret and no Asterisk."""
+    from agentd.speech_server import SpeechService
+
+    faulthandler.enable()
+    notifier = Notifier.from_environment(os.environ)
+    settings, logging = load_speech_server(arguments.config)
+    set_up_logging(logging)
+    try:
+        trio.run(SpeechService(settings, notifier).run, strict_exception_groups=True)
+    except* (OSError, ProviderError) as group:
+        raise AgentdError(f"cannot start: {first_of(group)}") from group
+    finally:
+        notifier.close()
+    return EXIT_OK

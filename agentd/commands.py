@@ -9,6 +9,7 @@ class Result(StrEnum):
     """Why a call left agentd: the value of the channel variable AGENTD_RESULT."""
 
     COMPLETED = "completed"
+    TRANSFERRED = "transferred"
     CALLER_HUNG_UP = "caller-hung-up"
     FAILED_MEDIA = "failed:media"
     FAILED_AGENT = "failed:agent"
@@ -20,6 +21,17 @@ class Result(StrEnum):
     REFUSED_DRAINING = "refused:draining"
     REFUSED_AGENT = "refused:agent"
     REFUSED_ARGUMENTS = "refused:arguments"
+
+
+@attrs.frozen
+class Destination:
+    """Where in the dialplan a channel goes on: `extension` in `context`, priority 1."""
+
+    context: str
+    extension: str
+
+    def __str__(self) -> str:
+        return f"{self.extension}@{self.context}"
 
 
 class Phrase(StrEnum):
@@ -79,13 +91,15 @@ class Interrupt:
 class Leave:
     """End the call: play the announcement (if any), then hand the channel back with the result.
 
-    `finish` lets an utterance that is being played come to its end first; else it is stopped at once.
+    `finish` lets what the agent is saying come to its end first; else it is stopped at once. The channel goes on at
+    `destination`, or where it came from.
     """
 
     result: Result
     detail: str = ""
     announce: bool = False
     finish: bool = False
+    destination: Destination | None = None
 
 
 @attrs.frozen

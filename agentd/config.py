@@ -6,14 +6,14 @@ read and checked by agentd.config_file.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import attrs
 
 from agentd.dialplan import MediaWay
-from agentd.schema import Text, http_url, is_number, not_negative, positive, text
+from agentd.schema import Text, address, http_url, is_number, networks, not_negative, port_number, positive, text
 
 
 class LogFormat(StrEnum):
@@ -40,27 +40,6 @@ class Headless(StrEnum):
     ACCEPT = "accept"
 
 
-def _port(value: int) -> str | None:
-    return None if 0 <= value <= 65535 else "a port is a number from 0 to 65535"
-
-
-def _address(value: str) -> str | None:
-    try:
-        ip_address(value)
-    except ValueError:
-        return None if value == "localhost" else "must be an IP address (or localhost)"
-    return None
-
-
-def _networks(value: list[str]) -> str | None:
-    for network in value:
-        try:
-            ip_network(network)
-        except ValueError as error:
-            return f"{error} (networks look like 10.0.0.0/8)"
-    return None
-
-
 def _url(value: str) -> str | None:
     if complaint := http_url(value):
         return complaint
@@ -75,7 +54,7 @@ def _absolute(value: str) -> str | None:
 
 def _host_port(value: str) -> str | None:
     host, _, port = value.rpartition(":")
-    if not value or (host and is_number(port) and _port(int(port)) is None):
+    if not value or (host and is_number(port) and port_number(int(port)) is None):
         return None
     return "must be address:port"
 
@@ -97,13 +76,13 @@ class Asterisk:
 class AudioSocket:
     """The listener that Asterisk connects to with a call's audio."""
 
-    host: Annotated[str, text("Address to listen on.", _address)] = "127.0.0.1"
-    port: Annotated[int, text("Port to listen on.", _port)] = 8090
+    host: Annotated[str, text("Address to listen on.", address)] = "127.0.0.1"
+    port: Annotated[int, text("Port to listen on.", port_number)] = 8090
     advertise: Annotated[
         str, text("address:port that Asterisk is told to connect to; empty: host and port above.", _host_port)
     ] = ""
     allow: Annotated[
-        list[str], text("Networks that may connect; empty: any that reaches the address above.", _networks)
+        list[str], text("Networks that may connect; empty: any that reaches the address above.", networks)
     ] = attrs.field(factory=list)
     max_connections: Annotated[int, text("Connections at a time.", positive)] = 500
     uuid_timeout: Annotated[float, text("Seconds until the UUID frame must have come.", positive)] = 2.0
@@ -160,8 +139,8 @@ class Calls:
 class Health:
     """GET /health and GET /metrics. HEALTH_HOST and HEALTH_PORT in the environment override."""
 
-    host: Annotated[str, text("Address to listen on.", _address)] = "0.0.0.0"
-    port: Annotated[int, text("Port to listen on.", _port)] = 15000
+    host: Annotated[str, text("Address to listen on.", address)] = "0.0.0.0"
+    port: Annotated[int, text("Port to listen on.", port_number)] = 15000
 
 
 @attrs.frozen
@@ -272,6 +251,18 @@ class AgentConfig:
         """Every text that the agent is asked to say as it stands; none is empty."""
         liveness = self.liveness
         texts = (self.greeting, liveness.check_in, liveness.filler, liveness.duration_warning)
+        return tuple(text for text in texts if text)
+
+    @property
+    def announcements(self) -> tuple[str, ...]:
+        """Every text that a call hears before it ends, in the agent's voice; none is empty."""
+        liveness = self.liveness
+        texts = (
+            self.failure_announcement,
+            self.shutdown_announcement,
+            liveness.silence_farewell,
+            liveness.duration_farewell,
+        )
         return tuple(text for text in texts if text)
 
 

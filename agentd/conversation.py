@@ -13,7 +13,8 @@ Theory first. A call has four regions, each in one state at a time:
 
 An event is looked up in the table of every region. A region whose table has no row for it stays as it is;
 so an event that comes late (a PlaybackFinished after the hang-up) is harmless by construction. Only the line
-may end the call: when it leaves `live` or `lost`, the other regions hear nothing more.
+may end the call: when it leaves `live` or `lost`, the other regions hear nothing more. So no sound of the caller's
+interrupts the words with which the agent ends the call, or transfers it.
 
 An interruption goes by degrees, since words come later than sounds: at the onset the agent is attenuated, when the
 sound goes on it pauses, and only when the caller takes the turn what it says is thrown away; a cough or a "mhm"
@@ -32,11 +33,13 @@ import attrs
 
 from agentd.call_events import (
     AgentFailed,
+    AgentReplaced,
     AnswerSlow,
     AsideStarted,
     CallerHungUp,
     CheckInDue,
     Connected,
+    DepartureRequested,
     DigitPressed,
     DurationOver,
     DurationWarningDue,
@@ -145,6 +148,10 @@ def _agent_ended(event: AgentEnded) -> tuple[Command, ...]:
     return (Leave(Result.COMPLETED, finish=True),)
 
 
+def _departs(event: DepartureRequested) -> tuple[Command, ...]:
+    return (Leave(event.result, finish=True, destination=event.destination),)
+
+
 _digit = lambda event: (FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
 _digit_interrupts = lambda event: (Interrupt(), FeedDigit(event.digit))  # noqa: E731 - the same
 _answer = _does(Answer())
@@ -155,6 +162,7 @@ _restored = (Agent.SPEAKING, _does(Restore()))
 _gone = (Line.ENDED, _does(End(Result.CALLER_HUNG_UP)))
 _shutdown = (Line.CLOSING, _does(Leave(Result.SHUTDOWN, announce=True)))
 _ended_by_agent = (Line.CLOSING, _agent_ended)
+_departure = (Line.CLOSING, _departs)
 _no_media = (Line.CLOSING, _fails(Result.FAILED_MEDIA))
 _no_agent = (Line.CLOSING, _fails(Result.FAILED_AGENT))
 _too_long = (Line.CLOSING, _does(Leave(Result.MAX_DURATION, announce=True)))
@@ -165,11 +173,13 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.CONNECTING, MediaFailed): _no_media,
     (Line.CONNECTING, AgentFailed): _no_agent,
     (Line.CONNECTING, AgentEnded): _ended_by_agent,
+    (Line.CONNECTING, DepartureRequested): _departure,
     (Line.CONNECTING, CallerHungUp): _gone,
     (Line.CONNECTING, ShutdownDue): _shutdown,
     (Line.LIVE, MediaLost): (Line.LOST, _nothing),
     (Line.LIVE, MediaFailed): _no_media,
     (Line.LIVE, AgentEnded): _ended_by_agent,
+    (Line.LIVE, DepartureRequested): _departure,
     (Line.LIVE, CallerHungUp): _gone,
     (Line.LIVE, ShutdownDue): _shutdown,
     (Line.LIVE, DurationWarningDue): (Line.LIVE, _does(Say(Phrase.DURATION_WARNING))),
@@ -178,6 +188,7 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.LOST, MediaRestored): (Line.LIVE, _nothing),
     (Line.LOST, MediaFailed): _no_media,
     (Line.LOST, AgentEnded): _ended_by_agent,
+    (Line.LOST, DepartureRequested): _departure,
     (Line.LOST, CallerHungUp): _gone,
     (Line.LOST, ShutdownDue): _shutdown,
     (Line.LOST, DurationOver): _too_long,
@@ -195,6 +206,9 @@ CALLER: Mapping[tuple[Caller, type], Row] = {
     (Caller.HESITATING, CallerSpeechEnded): (Caller.SILENT, _nothing),
     (Caller.HESITATING, CallerSpeechDismissed): (Caller.SILENT, _nothing),
     (Caller.HESITATING, MediaLost): (Caller.SILENT, _nothing),
+    # What the caller was doing, the new session will tell: it is given the caller's audio again.
+    (Caller.SPEAKING, AgentReplaced): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, AgentReplaced): (Caller.SILENT, _nothing),
 }
 
 AGENT: Mapping[tuple[Agent, type], Row] = {
@@ -240,6 +254,11 @@ AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING_ASIDE, NothingToSay): (Agent.SPEAKING, _nothing),
     (Agent.SPEAKING_ASIDE, DigitPressed): (Agent.IDLE, _digit_interrupts),
     (Agent.SPEAKING_OWING, ProtectionEnded): (Agent.PREPARING, _give_way),
+    # A new session answers what is owed by itself.
+    (Agent.WITHHOLDING, AgentReplaced): (Agent.PREPARING, _nothing),
+    (Agent.ATTENUATED, AgentReplaced): _restored,
+    (Agent.PAUSED, AgentReplaced): _restored,
+    (Agent.SPEAKING_OWING, AgentReplaced): (Agent.SPEAKING, _nothing),
 }
 
 # While what is heard is protected, these rows stand instead of those above.
@@ -251,6 +270,7 @@ PROTECTED_AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING_ASIDE, DigitPressed): (Agent.SPEAKING_ASIDE, _digit),
     (Agent.SPEAKING_OWING, NothingToSay): (Agent.SPEAKING, _nothing),
     (Agent.SPEAKING_OWING, DigitPressed): (Agent.SPEAKING_OWING, _digit),
+    (Agent.SPEAKING_OWING, AgentReplaced): (Agent.SPEAKING, _nothing),
 }
 
 # While the caller is not silent, these rows come first: what begins or ends meanwhile is no onset of the caller's.

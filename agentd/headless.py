@@ -14,8 +14,9 @@ import trio
 
 from agentd.ari.events import VarSet
 from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.commands import Destination
 from agentd.dialplan import MediaWay
-from agentd.errors import MediaTimeout
+from agentd.errors import AriError, MediaTimeout
 from agentd.leg import LegKind
 
 log = structlog.get_logger("agentd.headless")
@@ -57,8 +58,19 @@ class HeadlessLine:
         await trio.lowlevel.checkpoint()
         return not self.connection.released.is_set()
 
-    async def leave(self, result: str) -> bool:
-        """Hang up the AudioSocket side; the dialplan goes on after AudioSocket(), without AGENTD_RESULT."""
+    async def send_dtmf(self, digits: str) -> None:
+        """Raises AriError: AudioSocket carries no DTMF to Asterisk."""
+        await trio.lowlevel.checkpoint()
+        raise AriError("a call without ARI cannot send DTMF")
+
+    async def dialplan_has(self, context: str, extension: str) -> bool:
+        """Raises AriError: there is nobody to ask."""
+        await trio.lowlevel.checkpoint()
+        raise AriError("a call without ARI cannot ask for extensions")
+
+    async def leave(self, result: str, destination: Destination | None = None) -> bool:
+        """Hang up the AudioSocket side; the dialplan goes on after AudioSocket(), without AGENTD_RESULT, and at no
+        `destination`: it is not for us to say."""
         log.info("hanging up the connection; the dialplan goes on", result=result)
         self.connection.hang_up()
         await self.connection.released.wait()

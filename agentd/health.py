@@ -2,37 +2,70 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import hypercorn.config
 import hypercorn.trio
 import trio
-from prometheus_client import exposition
+from prometheus_client import CollectorRegistry, exposition
 
 from agentd import __version__
 from agentd.agent import Readiness
-from agentd.metrics import Metrics
+from agentd.breaker import Circuit
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 @attrs.frozen
+class AgentHealth:
+    """One agent: whether it can take a call, and where its circuit breaker stands (with why, unless closed)."""
+
+    readiness: Readiness
+    circuit: Circuit = Circuit.CLOSED
+    circuit_reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "ready": self.readiness.ready,
+            "detail": self.readiness.detail,
+            "circuit": str(self.circuit),
+            "circuit_reason": self.circuit_reason,
+        }
+
+
+class Report(Protocol):
+    """What GET /health tells: it answers 200 while `healthy`, else 503."""
+
+    @property
+    def healthy(self) -> bool: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+class Exported(Protocol):
+    """What GET /metrics tells."""
+
+    @property
+    def registry(self) -> CollectorRegistry: ...
+
+
+@attrs.frozen
 class HealthReport:
-    """What GET /health tells."""
+    """What GET /health of the daemon tells."""
 
     ari_connected: bool
     audiosocket_listening: bool
     active_calls: int
-    providers: Mapping[str, Readiness]
+    providers: Mapping[str, AgentHealth]
     uptime_seconds: float
     draining: bool = False
 
     @property
     def healthy(self) -> bool:
         """False when no call could be served: ARI, the listener or every agent is down."""
-        agents = any(readiness.ready for readiness in self.providers.values())
+        agents = any(agent.readiness.ready for agent in self.providers.values())
         return self.ari_connected and self.audiosocket_listening and agents
 
     def as_json(self) -> dict[str, Any]:
@@ -41,10 +74,7 @@ class HealthReport:
             "ari_connected": self.ari_connected,
             "audiosocket_listening": self.audiosocket_listening,
             "active_calls": self.active_calls,
-            "providers": {
-                name: {"ready": readiness.ready, "detail": readiness.detail}
-                for name, readiness in self.providers.items()
-            },
+            "providers": {name: agent.as_json() for name, agent in self.providers.items()},
             "draining": self.draining,
             "uptime_seconds": round(self.uptime_seconds, 1),
             "version": __version__,
@@ -57,8 +87,8 @@ class HealthServer:
 
     host: str
     port: int
-    report: Callable[[], HealthReport]
-    metrics: Metrics
+    report: Callable[[], Report]
+    metrics: Exported
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; `started` gives the port. Raises OSError when the address cannot be bound."""

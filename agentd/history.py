@@ -38,6 +38,13 @@ class Turn:
     tool: ToolUse | None = None
 
 
+@attrs.frozen(eq=False)
+class Place:
+    """A place in the conversation: behind `turn`, or at the beginning where there is none."""
+
+    turn: Turn | None
+
+
 @attrs.define
 class History:
     """The canonical history of one call: agentd's own, whatever a vendor keeps.
@@ -47,12 +54,25 @@ class History:
 
     turns: list[Turn] = attrs.field(factory=list)
 
-    def caller_said(self, text: str) -> None:
-        """Record what the caller said."""
-        if self.turns and self.turns[-1].speaker is Speaker.CALLER:
-            self.turns[-1].text += " " + text
-        else:
-            self.turns.append(Turn(Speaker.CALLER, text))
+    @property
+    def place(self) -> Place:
+        """The place of what is said now, for words that are known only later: when its answer may be heard already."""
+        return Place(self.turns[-1] if self.turns else None)
+
+    def caller_said(self, text: str, place: Place | None = None) -> None:
+        """Record what the caller said: last, or at a `place` that was taken when it was said. A place that is gone (its
+        turn was not heard after all) counts as the end."""
+        at = len(self.turns) if place is None else self._index(place)
+        for neighbour in (*self.turns[max(at - 1, 0) : at], *self.turns[at : at + 1]):
+            if neighbour.speaker is Speaker.CALLER:
+                neighbour.text += " " + text
+                return
+        self.turns.insert(at, Turn(Speaker.CALLER, text))
+
+    def _index(self, place: Place) -> int:
+        if place.turn is None:
+            return 0
+        return next((index for index, turn in enumerate(self.turns, 1) if turn is place.turn), len(self.turns))
 
     @property
     def owed(self) -> bool:
@@ -62,9 +82,9 @@ class History:
 
     @property
     def broken_off(self) -> bool:
-        """Whether the agent's last turn was not heard to its end."""
-        spoken = [turn for turn in self.turns if turn.speaker is not Speaker.TOOL]
-        return bool(spoken) and spoken[-1].speaker is Speaker.AGENT and spoken[-1].text != spoken[-1].generated
+        """Whether the agent spoke last: where its session failed, it may have been cut short."""
+        spoken = [turn.speaker for turn in self.turns if turn.speaker is not Speaker.TOOL]
+        return bool(spoken) and spoken[-1] is Speaker.AGENT
 
     def tool_used(self, use: ToolUse) -> None:
         """Record what a tool gave."""

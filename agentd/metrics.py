@@ -92,7 +92,17 @@ class Metrics:
             "media_files_swept", "Audio files of an earlier run that were removed at start."
         )
         self.provider_restarts = counter("provider_restarts", "Engine processes started again.", "engine")
+        self.failovers = counter(
+            "failovers", "Sessions that failed, or were not to be had at a call's start, by cause.", "agent", "cause"
+        )
+        self.circuit_open = gauge(
+            "circuit_open",
+            "1 while an agent's circuit breaker lets no call through, 0.5 while it is on trial.",
+            "agent",
+        )
         self.provider_unknown_messages = counter(
             "provider_unknown_messages", "Messages of a vendor that agentd does not know or could not read.", "vendor"
         )
+        self.tool_calls = counter("tool_calls", "Uses of tools by agents' models, by outcome.", "tool", "outcome")
+        self.tool_seconds = histogram("tool_seconds", "Duration of the uses of a tool.", "tool")
         self.agent_ready = gauge("agent_ready", "1 while an agent can take calls.", "agent")

@@ -1,5 +1,6 @@
 """The playout buffer between a session and the playback: bounded in seconds, emptied by an interruption."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -27,11 +28,15 @@ class PlayoutBuffer:
     overran: Callable[[], None] | None = None
     generation: int = attrs.field(default=0, init=False)
     buffered: float = attrs.field(default=0.0, init=False)
+    fed_at: float = attrs.field(default=-math.inf, init=False)
+    """When audio came last (trio's clock)."""
     _chunks: deque[Chunk] = attrs.field(factory=deque, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _interruption: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _overrun: bool = attrs.field(default=False, init=False)
     _numbered: int = attrs.field(default=0, init=False)
+    _brought: tuple[int, float] = attrs.field(default=(0, 0.0), init=False)
+    """The utterance whose audio came last, and how many seconds of it have come."""
 
     @property
     def empty(self) -> bool:
@@ -42,6 +47,10 @@ class PlayoutBuffer:
         """See agentd.agent.Playout.number."""
         self._numbered += 1
         return self._numbered
+
+    def brought(self, utterance: int) -> float:
+        """Seconds of audio of an utterance that have come so far; 0 once another one's has."""
+        return self._brought[1] if self._brought[0] == utterance else 0.0
 
     async def put(self, chunk: Chunk) -> None:
         """Append a chunk; waits while `seconds` of audio are buffered, but for an utterance's end: there is always room
@@ -56,6 +65,10 @@ class PlayoutBuffer:
         self._chunks.append(chunk)
         if isinstance(chunk, Audio):
             self.buffered += chunk.seconds
+            self.fed_at = trio.current_time()
+            utterance, seconds = self._brought
+            before = seconds if utterance == chunk.utterance else 0.0
+            self._brought = (chunk.utterance, before + chunk.seconds)
         self._changed.unpark_all()
 
     def interrupt(self) -> None:

@@ -18,6 +18,7 @@ from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission
 from agentd.call import Call
 from agentd.call_settings import settings_of_call
+from agentd.candidates import Candidate
 from agentd.commands import Result
 from agentd.config import Config, DownstreamMode, Headless
 from agentd.dialplan import DialplanError, MediaWay, StasisArguments, parse_arguments
@@ -28,7 +29,8 @@ from agentd.notify import ProgressWatch
 from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback, MediaDirectory
 from agentd.playback.stream import StreamPlayback
-from agentd.roster import Entry, Roster
+from agentd.roster import Entry, Roster, in_use
+from agentd.tools.registry import Toolbox
 from agentd.wideband import NARROW, WIDE, carries_wideband, is_wideband
 
 log = structlog.get_logger("agentd.reception")
@@ -50,6 +52,7 @@ class Reception:
     metrics: Metrics
     watch: ProgressWatch
     config: Config
+    toolbox: Toolbox
     draining: bool = attrs.field(default=False, init=False)
     _calls: set[Call] = attrs.field(factory=set, init=False)
     _active: int = attrs.field(default=0, init=False)
@@ -157,16 +160,19 @@ class Reception:
             return await self._refuse(start, Result.REFUSED_BUSY, f"{self._active - 1} calls already")
         if entry is None:
             return await self._refuse(start, Result.REFUSED_AGENT, f"no agent is called {name!r}")
-        if not entry.readiness.ready or entry.agent is None:
+        chain = self.roster.chain(name)
+        if not any(candidate.readiness.ready for candidate in chain):
             return await self._refuse(start, Result.REFUSED_AGENT, f"{name}: {entry.readiness.detail}")
-        return await self._serve(start, route, entry, arguments)
+        return await self._serve(start, route, entry, chain, arguments)
 
     async def _refuse(self, start: StasisStart, result: Result, detail: str) -> Result:
         log.warning("caller handed back to the dialplan", result=str(result), detail=detail)
         await try_leave(self.client.rest, start.channel.id, str(result))
         return result
 
-    async def _serve(self, start: StasisStart, route: Route, entry: Entry, arguments: StasisArguments) -> Result:
+    async def _serve(
+        self, start: StasisStart, route: Route, entry: Entry, chain: Sequence[Entry], arguments: StasisArguments
+    ) -> Result:
         caller, way = start.channel, arguments.media or self.config.calls.default_media
         channel = CallerChannel(caller.id, self.client, route, self.admission, self.media)
         try:
@@ -174,8 +180,8 @@ class Reception:
         except AriRejected as error:
             log.info("the caller was gone before the call was answered", error=str(error))
             return Result.CALLER_HUNG_UP
-        async with entry.in_use() as agent:
-            rate = await self._rate(caller.id, way, agent.rates)
+        async with in_use(chain, self.toolbox, ari=True) as candidates:
+            rate = await self._rate(caller.id, way, candidates)
             channel.audio_format = str(AudioFormat(Encoding.SLIN, rate))
             info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
             stream = entry.config.downstream_mode is DownstreamMode.STREAM
@@ -185,13 +191,14 @@ class Reception:
             )
             log.info("call", extension=info.extension, media=str(way), rate=rate, streaming=stream)
             settings = settings_of_call(self.config, entry, way)
-            call = Call(info, channel, agent, playback, settings, self.metrics, self._line_moves)
+            call = Call(info, channel, candidates, playback, settings, self.metrics, self._line_moves)
             with self._running(call):
                 return await call.run()
 
-    async def _rate(self, channel: str, way: MediaWay, rates: Sequence[int]) -> int:
+    async def _rate(self, channel: str, way: MediaWay, candidates: Sequence[Candidate]) -> int:
         """16 kHz where everybody on the way has it, else 8."""
-        if not self.config.audiosocket.wideband or way is not MediaWay.EXTERNAL or WIDE not in rates:
+        heard_wide = all(WIDE in candidate.agent.rates for candidate in candidates)
+        if not self.config.audiosocket.wideband or way is not MediaWay.EXTERNAL or not heard_wide:
             return NARROW
         try:
             if not carries_wideband(await self.client.rest.version()):
@@ -212,7 +219,7 @@ class Reception:
             return f"{self._active} calls already"
         name = self.config.headless_agent
         entry = self.roster.find(name)
-        if entry is None or entry.agent is None or not entry.readiness.ready:
+        if entry is None or not any(candidate.readiness.ready for candidate in self.roster.chain(name)):
             return f"agent {name!r} is not ready: {entry.readiness.detail if entry else 'there is none'}"
         return ""
 
@@ -223,14 +230,15 @@ class Reception:
         if self._active > self.config.calls.max_calls:  # several were taken at one moment
             log.warning("headless call refused", detail=f"{self._active - 1} calls already")
             return Result.REFUSED_BUSY
-        if entry is None or entry.agent is None:
+        chain = self.roster.chain(name)
+        if entry is None or not chain:
             return Result.REFUSED_AGENT
         line = HeadlessLine(uuid, connection)
         log.info("headless call", peer=connection.peer)
-        async with entry.in_use() as agent:
+        async with in_use(chain, self.toolbox, ari=False) as candidates:
             playback = Downstream(StreamPlayback(NARROW, self.metrics))
             settings = settings_of_call(self.config, entry, MediaWay.EXTERNAL)
-            call = Call(CallInfo(str(uuid)), line, agent, playback, settings, self.metrics, self._line_moves)
+            call = Call(CallInfo(str(uuid)), line, candidates, playback, settings, self.metrics, self._line_moves)
             with self._running(call):
                 return await call.run()
 

@@ -1,35 +1,42 @@
 """The agents that are configured: opened, kept, replaced on reload, and closed with their last call."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import attrs
 import structlog
 import trio
 
-from agentd.agent import Agent, Readiness
+from agentd.agent import Agent, Audio, Readiness
+from agentd.breaker import Circuit, CircuitBreaker
+from agentd.candidates import Candidate
 from agentd.config import AgentConfig
 from agentd.errors import AgentdError, ProviderError
 from agentd.metrics import Metrics
-from agentd.playback.contract import Announcement
+from agentd.tools.registry import Toolbox
 
 log = structlog.get_logger("agentd.roster")
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-ANNOUNCEMENT_DEADLINE = 30.0
+WORDS_DEADLINE = 20.0
+"""Seconds that an agent may take to speak its fixed words beforehand."""
+CIRCUIT_VALUES = {Circuit.CLOSED: 0.0, Circuit.HALF_OPEN: 0.5, Circuit.OPEN: 1.0}
 
 OpenAgent = Callable[[str, AgentConfig], AbstractAsyncContextManager[Agent]]
 
 
 @attrs.define(eq=False)
 class Entry:
-    """One configured agent. `agent` is None while it cannot be opened (`failure` says why)."""
+    """One configured agent. `agent` is None while it cannot be opened (`failure` says why). `spoken` are words that
+    must be exact, or are needed when the agent may be what is broken: their sound by their text."""
 
     name: str
     config: AgentConfig
     agent: Agent | None = None
     failure: str = "is being opened"
-    announcements: dict[str, Announcement] = attrs.field(factory=dict)
+    spoken: dict[str, tuple[Audio, ...]] = attrs.field(factory=dict)
+    breaker: CircuitBreaker = attrs.field(factory=CircuitBreaker)
     attempted: trio.Event = attrs.field(factory=trio.Event)
     _users: int = 0
     _retired: bool = False
@@ -63,6 +70,22 @@ class Entry:
             self._changed = trio.Event()
 
 
+@asynccontextmanager
+async def in_use(chain: Sequence[Entry], toolbox: Toolbox, *, ari: bool) -> AsyncIterator[list[Candidate]]:
+    """The agents of these entries for one call; a reload closes none of them under it."""
+    async with AsyncExitStack() as stack:
+        yield [
+            Candidate(
+                entry.name,
+                await stack.enter_async_context(entry.in_use()),
+                entry.breaker,
+                toolbox.of_agent(entry.config, ari=ari),
+                entry.spoken,
+            )
+            for entry in chain
+        ]
+
+
 @attrs.define(eq=False)
 class Roster:
     """Keeps the configured agents open. An agent that cannot be opened is tried again with back-off."""
@@ -91,9 +114,17 @@ class Roster:
         """The agent of this name, ready or not."""
         return self._entries.get(name)
 
+    def chain(self, name: str) -> list[Entry]:
+        """The agent of this name and its fallbacks, in their order: those that are open."""
+        if (first := self.find(name)) is None:
+            return []
+        chain = [first, *(entry for other in first.config.fallback if (entry := self.find(other)) is not None)]
+        return [entry for entry in chain if entry.agent is not None]
+
     @property
-    def readiness(self) -> dict[str, Readiness]:
-        return {name: entry.readiness for name, entry in self._entries.items()}
+    def entries(self) -> Mapping[str, Entry]:
+        """Who takes calls, by name."""
+        return self._entries
 
     async def replace(self, agents: Mapping[str, AgentConfig]) -> None:
         """Make these the agents of new calls. An agent whose configuration did not change is kept as it is;
@@ -115,8 +146,10 @@ class Roster:
         for name in [name for name in self._entries if name not in agents]:
             self._entries.pop(name).retire()
             self.metrics.agent_ready.remove(name)
+            self.metrics.circuit_open.remove(name)
         for name, entry in fresh.items():
             self._entries.setdefault(name, entry)
+            self.metrics.circuit_open.labels(agent=name).set_function(partial(self._circuit_value, name))
 
     def _take_over(self, entry: Entry) -> None:
         if self._wanted.get(entry.name) is not entry:
@@ -126,6 +159,10 @@ class Roster:
         if before is not None and before is not entry:
             before.retire()
         self.metrics.agent_ready.labels(agent=entry.name).set(1)
+
+    def _circuit_value(self, name: str) -> float:
+        entry = self._entries.get(name)
+        return 0.0 if entry is None else CIRCUIT_VALUES[entry.breaker.circuit(trio.current_time())]
 
     async def _keep(self, entry: Entry) -> None:
         delay = FIRST_DELAY
@@ -150,17 +187,19 @@ class Roster:
             delay = min(delay * 2, LONGEST_DELAY)
 
     async def _prepare(self, entry: Entry, agent: Agent) -> None:
-        """Have the announcements spoken beforehand: when they are needed, the voice may be what is broken."""
-        for name, words in (
-            ("failure", entry.config.failure_announcement),
-            ("shutdown", entry.config.shutdown_announcement),
-            ("silence", entry.config.liveness.silence_farewell),
-            ("duration", entry.config.liveness.duration_farewell),
-        ):
-            if not words:
-                continue
-            try:
-                with trio.fail_after(ANNOUNCEMENT_DEADLINE):
-                    entry.announcements[name] = Announcement(audio=tuple(await agent.synthesise(words)))
-            except (ProviderError, trio.TooSlowError) as error:
-                log.warning("announcement cannot be spoken", agent=entry.name, which=name, error=str(error))
+        """Have fixed words spoken beforehand: when they are needed, the voice may be what is broken."""
+        config = entry.config
+        bridges = [other.config.failover.bridge for other in self._wanted.values()]
+        texts = {*config.announcements, *config.phrases, *bridges} - {""}
+        with trio.move_on_after(WORDS_DEADLINE) as deadline:
+            async with trio.open_nursery() as nursery:
+                for text in texts:
+                    nursery.start_soon(self._prepare_words, entry, agent, text)
+        if deadline.cancelled_caught:
+            log.warning("fixed words are not all spoken", agent=entry.name, deadline_s=WORDS_DEADLINE)
+
+    async def _prepare_words(self, entry: Entry, agent: Agent, text: str) -> None:
+        try:
+            entry.spoken[text] = tuple(await agent.synthesise(text))
+        except ProviderError as error:
+            log.warning("words cannot be spoken beforehand", agent=entry.name, words=text, error=str(error))

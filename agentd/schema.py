@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
@@ -54,6 +55,30 @@ def not_negative(value: float) -> str | None:
 def is_number(value: str) -> bool:
     """Whether a text is a number of at most nine digits."""
     return value.isascii() and value.isdigit() and len(value) < 10
+
+
+def port_number(value: int) -> str | None:
+    """A check: a port to listen on; 0 is any that is free."""
+    return None if 0 <= value <= 65535 else "a port is a number from 0 to 65535"
+
+
+def address(value: str) -> str | None:
+    """A check: an address to listen on."""
+    try:
+        ip_address(value)
+    except ValueError:
+        return None if value == "localhost" else "must be an IP address (or localhost)"
+    return None
+
+
+def networks(value: list[str]) -> str | None:
+    """A check: networks that may connect."""
+    for network in value:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            return f"{error} (networks look like 10.0.0.0/8)"
+    return None
 
 
 def http_url(value: str) -> str | None:
@@ -136,11 +161,16 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(float, _strict("a number", int, float))
     converter.register_structure_hook(StrEnum, _structure_enum)
     converter.register_structure_hook_func(_is_list, _structure_list)
+    converter.register_structure_hook_func(_is_dict, _structure_dict)
     return converter
 
 
 def _is_list(kind: Any) -> bool:
     return get_origin(kind) is list
+
+
+def _is_dict(kind: Any) -> bool:
+    return get_origin(kind) is dict
 
 
 def _structure_enum(value: Any, kind: Any) -> Any:
@@ -155,6 +185,19 @@ def _structure_list(value: Any, kind: Any) -> Any:
         raise _WrongType(f"must be a list, not {_shown(value)}")
     (item,) = get_args(kind)
     return [_leaf_converter.structure(element, item) for element in value]
+
+
+def _structure_dict(value: Any, kind: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _WrongType(f"must be a table of names and values, not {_shown(value)}")
+    _, item = get_args(kind)  # TOML's keys are strings
+    made = {}
+    for key, element in value.items():
+        try:
+            made[key] = _leaf_converter.structure(element, item)
+        except _WrongType as error:
+            raise _WrongType(f"{key}: {error}") from error
+    return made
 
 
 _leaf_converter = _converter()
@@ -243,7 +286,15 @@ def toml_value(value: object) -> str:
         return json.dumps(value.value)
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_toml_key(key)} = {toml_value(value[key])}' for key in value)} }}" if value else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # DEL: JSON allows it, TOML does not
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
 def _first_line(cls: type) -> str:
@@ -282,4 +333,6 @@ def _json_type(kind: Any) -> dict[str, Any]:
         return {"type": "string", "enum": [member.value for member in kind]}
     if get_origin(kind) is list:
         return {"type": "array", "items": _json_type(get_args(kind)[0])}
+    if get_origin(kind) is dict:
+        return {"type": "object", "additionalProperties": _json_type(get_args(kind)[1])}
     return {"type": _JSON_TYPES[kind]}

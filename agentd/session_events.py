@@ -98,6 +98,16 @@ class NothingToSay:
 
 
 @attrs.frozen
+class AnswerFailed:
+    """The caller's turn gets no answer from this session, because the provider failed; the session goes on.
+
+    Where another agent can take over it does, and answers; else the turn has none.
+    """
+
+    reason: str
+
+
+@attrs.frozen
 class ToolRequested:
     """The model asks for a tool; `arguments` is its JSON text, not to be trusted.
 
@@ -113,6 +123,11 @@ class ToolRequested:
 @attrs.frozen
 class Thinking:
     """An answer is on its way: a sign of life, for whoever waits for it."""
+
+
+@attrs.frozen
+class Alive:
+    """The provider has answered a probe: it is there, whether or not it is at work."""
 
 
 @attrs.frozen
@@ -162,8 +177,10 @@ SessionEvent = (
     | AgentText
     | UtteranceEnded
     | NothingToSay
+    | AnswerFailed
     | ToolRequested
     | Thinking
+    | Alive
     | StageTiming
     | Degraded
     | RenewalDue

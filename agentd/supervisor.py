@@ -16,13 +16,14 @@ from agentd.ari.rest import open_rest
 from agentd.audiosocket.listener import Admission, AudioSocketListener
 from agentd.config import AgentConfig, Config
 from agentd.errors import ConfigError
-from agentd.health import HealthReport, HealthServer
+from agentd.health import AgentHealth, HealthReport, HealthServer
 from agentd.metrics import Metrics
 from agentd.notify import Notifier, ProgressWatch, feed_watchdog
 from agentd.playback.file import MediaDirectory
 from agentd.reception import LINE_CLOCK, Reception
 from agentd.roster import Roster
 from agentd.secrets import Secret
+from agentd.tools.registry import Toolbox
 from providers.registry import find_provider
 from providers.shared import SharedServices
 
@@ -91,7 +92,16 @@ class Supervisor:
                     bind_timeout=config.audiosocket.bind_timeout,
                 )
                 reception = Reception(
-                    nursery, client, self.admission, roster, media, directory, self.metrics, watch, config
+                    nursery,
+                    client,
+                    self.admission,
+                    roster,
+                    media,
+                    directory,
+                    self.metrics,
+                    watch,
+                    config,
+                    Toolbox.of(config),
                 )
                 report = partial(self._report, client, listener, reception, roster)
                 health = HealthServer(config.health.host, config.health.port, report, self.metrics)
@@ -146,11 +156,12 @@ class Supervisor:
         self.notifier.reloading()
         try:
             config = self.reload()
+            toolbox = Toolbox.of(config)
         except ConfigError as error:
             log.error("the new configuration is refused, the old one stays", error=str(error))
         else:
             await roster.replace(config.agents)
-            reception.config = config
+            reception.config, reception.toolbox = config, toolbox
             log.info("configuration reloaded", agents=sorted(config.agents))
         self.notifier.ready("serving calls")
 
@@ -161,7 +172,10 @@ class Supervisor:
             ari_connected=client.connected,
             audiosocket_listening=listener.listening,
             active_calls=reception.active,
-            providers=roster.readiness,
+            providers={
+                name: AgentHealth(entry.readiness, entry.breaker.circuit(trio.current_time()), entry.breaker.reason)
+                for name, entry in roster.entries.items()
+            },
             uptime_seconds=trio.current_time() - self.started_at,
             draining=reception.draining,
         )

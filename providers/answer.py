@@ -50,9 +50,13 @@ class Answer:
     """The caller's words, once they are known."""
     transcript: Transcript | None = None
     """Where they come from; None where the turn came as text, and once all is known."""
+    closing: str = ""
+    """What the model is told last where the caller's words are not what is to be answered; never in the history."""
     committed: bool = False
     utterance: int = 0
-    """Its number, once some of it is in the playout."""
+    """The utterance that it is being heard with; 0 before, and while it waits for a tool."""
+    spoken: bool = False
+    """Some of it has reached the playout."""
     failure: str = ""
     given_up: bool = False
     """It will not be heard: all that is wanted of it are the caller's words."""

@@ -6,21 +6,24 @@ import attrs
 
 
 class Scheme(StrEnum):
-    """What stands before a key in the Authorization header."""
+    """What stands before a key in its header; PLAIN: nothing."""
 
     BEARER = "Bearer"
     TOKEN = "Token"
+    PLAIN = ""
 
 
 @attrs.frozen
 class Credential:
-    """A secret by the name of its environment variable (see agentd.secrets).
+    """A secret by the name of its environment variable (see agentd.secrets); empty: nothing secret is needed, and it is
+    only a question whether the server is there.
 
-    `what` says what it is, for people. GET `check_url` with the key in the Authorization header is a cheap request that
-    only a good key is let through; empty: there is none.
+    `what` says what it is, for people. GET `check_url` with the key in `header` is a cheap request that only a good key
+    is let through; tcp://host:port is only connected to; empty: there is none. It holds no secret.
     """
 
     secret: str
     what: str
     check_url: str = ""
     scheme: Scheme = Scheme.BEARER
+    header: str = "Authorization"

@@ -7,17 +7,18 @@ committed, and heard as soon as the call lets it go. One nursery holds all of it
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
 import structlog
 import trio
 
-from agentd.agent import CallInfo, Capabilities, SayOutcome
-from agentd.errors import ProviderError
+from agentd.agent import CallInfo, Capabilities, SayOutcome, ToolDeclaration
+from agentd.errors import ProviderError, first_of
 from agentd.history import History
 from agentd.session_events import (
+    AnswerFailed,
     CallerPaused,
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
@@ -30,8 +31,10 @@ from agentd.session_events import (
     Ended,
     NothingToSay,
     SessionEvent,
+    Thinking,
 )
 from providers.answer import Answer
+from providers.digit_entry import DigitEntry
 from providers.replies import Replies
 from providers.speech_output import SpeechOutput
 from providers.stages import (
@@ -42,19 +45,20 @@ from providers.stages import (
     TurnJudge,
     VoiceDetector,
 )
+from providers.tool_requests import ToolRequests
 from providers.turn_audio import TurnAudio
 from providers.turn_taking import RESUME_MS, Signal, TurnTaker
 
 log = structlog.get_logger("providers.pipeline")
 
 EVENT_QUEUE = 256
-DIGITS_TOGETHER = 1.2
-"""Seconds that may lie between two digits of one entry."""
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
 CUE_DEADLINE = 0.5
 FALLING_SILENT = 0.25
 """Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
+CUT_SHORT = "(The line was interrupted. Please answer my last words again.)"
+"""What the model is told as the caller's words where another session broke off in its answer."""
 
 
 @attrs.define(eq=False)
@@ -70,6 +74,8 @@ class PipelineSession:
     judge: TurnJudge | None
     responder: Responder
     observe_delay: Callable[[float], None]
+    tools: Sequence[ToolDeclaration] = ()
+    _requests: ToolRequests = attrs.field(init=False)
     _taker: TurnTaker = attrs.field(init=False)
     _replies: Replies = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
@@ -85,8 +91,7 @@ class PipelineSession:
     _asides: set[trio.CancelScope] = attrs.field(factory=set, init=False)
     _audible: int = attrs.field(default=0, init=False)
     _silent: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _digits: str = attrs.field(default="", init=False)
-    _digit_pressed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _digits: DigitEntry = attrs.field(init=False)
     _failures: int = attrs.field(default=0, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
@@ -97,14 +102,18 @@ class PipelineSession:
             by_sound=self.judge is not None,
             by_sentence=self.responder.tells_sentence_ends,
         )
-        self._replies = Replies(self.call, self.history, self.output, self.settings, self.responder, self._emit)
+        self._requests = ToolRequests(self.history, self._emit)
+        self._replies = Replies(
+            self.call, self.history, self.output, self.settings, self.responder, self.tools, self._requests, self._emit
+        )
+        self._digits = DigitEntry(lambda digits: self.feed_text(f"(pressed {' '.join(digits)})"))
         self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
         self.output.emit = self._emit
 
     def run_in(self, nursery: trio.Nursery) -> None:
         """Do all work in this nursery from now on."""
         self._nursery = nursery
-        nursery.start_soon(self._collect_digits)
+        nursery.start_soon(self._digits.collect)
 
     def close(self) -> None:
         """Free what the engines keep of a turn in progress; whatever is fed from now on is of no interest."""
@@ -148,25 +157,30 @@ class PipelineSession:
 
     def feed_digits(self, digits: str) -> None:
         """Take DTMF digits: those that follow each other quickly are one turn that names them."""
-        self._digits += digits
-        self._digit_pressed.set()
+        self._digits.press(digits)
 
     async def say(self, text: str) -> SayOutcome:
-        """Speak words, after the utterance that is being spoken now."""
+        """Speak words, after the utterance that is being spoken now; fillers only before the answer."""
         if self._ended:
             return SayOutcome.REFUSED
+        outcome, answers = SayOutcome.REFUSED, self.output.answers
+        answered = self._committed is not None and self._committed.utterance > 0
         with trio.CancelScope() as scope:
             self._asides.add(scope)
             try:
-                pcm = await self.output.synthesise(text)
-                async with self.output.utterance(aside=True) as utterance:
-                    await utterance.put(text, pcm)
-            except ProviderError as error:
-                self._count_failure(str(error))
-                return SayOutcome.REFUSED
+                async with self.output.speak(text) as sound:
+                    if text in self.settings.fillers and (answered or self.output.answers > answers):
+                        outcome = SayOutcome.REPLACED
+                    elif sound.first:
+                        async with self.output.utterance(aside=True) as utterance:
+                            outcome = SayOutcome.SPOKEN
+                            await utterance.put(sound)
+            except* ProviderError as group:
+                outcome = SayOutcome.REFUSED
+                self._count_failure(Degraded(str(first_of(group))))
             finally:
                 self._asides.discard(scope)
-        return SayOutcome.SPOKEN
+        return outcome
 
     def answer(self) -> None:
         """Let the committed answer be heard."""
@@ -198,6 +212,27 @@ class PipelineSession:
         self.output.heard(utterance)
         self._audible = 0
         self._silent.set()
+
+    def resume(self) -> None:
+        """Answer what the history leaves open; it may be heard at once."""
+        if self._ended:
+            return
+        if not (self.history.owed or self.history.broken_off):
+            self._emit(NothingToSay("the history leaves nothing open"))
+            return
+        closing = "" if self.history.owed else CUT_SHORT
+        answer = Answer(0, trio.current_time(), "", closing=closing, committed=True)
+        self._committed = answer
+        self.answer()
+        self._emit(Thinking())
+        self._start(answer, self._compose)
+
+    def probe(self) -> None:
+        """Never asked (see Capabilities): each stage is on the clock whenever something is wanted of it."""
+
+    def tool_result(self, call: str, result: str) -> None:
+        """The history has it; who still waits for it goes on."""
+        self._requests.result(call, result)
 
     # --- the caller's turns
 
@@ -287,6 +322,8 @@ class PipelineSession:
         if answer.failure:
             answer.close_transcript()
             self._answer_failed(answer)
+        elif answer.text is not None:
+            self._emit(Thinking())
 
     def _caller_said(self, answer: Answer) -> None:
         """The words of a turn that is over are known."""
@@ -294,17 +331,6 @@ class PipelineSession:
             self._emit(CallerText(answer.text))
             self.history.caller_said(answer.text)
         answer.close_transcript()
-
-    async def _collect_digits(self) -> None:
-        """Make turns of the digits that were pressed, until cancelled."""
-        while True:
-            await self._digit_pressed.wait()
-            while self._digit_pressed.is_set():
-                self._digit_pressed = trio.Event()
-                with trio.move_on_after(DIGITS_TOGETHER):
-                    await self._digit_pressed.wait()
-            digits, self._digits = self._digits, ""
-            self.feed_text(f"(pressed {' '.join(digits)})")
 
     # --- answers
 
@@ -316,8 +342,8 @@ class PipelineSession:
         with answer.scope:
             try:
                 await work(answer)
-            except ProviderError as error:
-                answer.failure = str(error)
+            except* ProviderError as group:  # a group where it was raised within a stage that has a nursery
+                answer.failure = str(first_of(group))
                 if answer.committed:
                     self._answer_failed(answer)
                 elif answer.text is None:
@@ -329,15 +355,14 @@ class PipelineSession:
 
     def _answer_failed(self, answer: Answer) -> None:
         """A turn is left without its answer. (A draft that failed and was thrown away is no failure.)"""
-        self._count_failure(answer.failure)
-        if answer is self._committed:
-            self._emit(NothingToSay("the answer failed"))
+        kind = AnswerFailed if answer is self._committed else Degraded
+        self._count_failure(kind(answer.failure))
 
-    def _count_failure(self, failure: str) -> None:
+    def _count_failure(self, failure: AnswerFailed | Degraded) -> None:
         self._failures += 1
-        self._emit(Degraded(failure))
+        self._emit(failure)
         if self._failures >= FAILURES_IN_A_ROW:
-            self._end(failure)
+            self._end(failure.reason)
 
     async def _look(self, draft: Answer) -> None:
         """Have the sound of the turn judged; without that, words and silence decide alone."""
@@ -363,6 +388,7 @@ class PipelineSession:
             self._caller_said(answer)
             if answer.given_up:
                 return
+            self._emit(Thinking())
         else:
             self._emit(CallerText(answer.text, final=False))
             self._obey(self._taker.know_words(answer.pause, answer.text), trio.current_time())
@@ -374,7 +400,7 @@ class PipelineSession:
 
     async def _compose(self, answer: Answer) -> None:
         """Answer the words of a turn, or of what may be one."""
-        if not answer.text:
+        if not answer.text and not (answer.committed and (self.history.owed or answer.closing)):
             await answer.gate.passed()  # a draft of nothing is committed where the turn has become too long
             if not self.history.owed:
                 self._emit(NothingToSay("no words were recognised"))

@@ -17,7 +17,11 @@ from agentd.agent import Agent
 from agentd.config import AgentConfig
 from agentd.errors import ConfigError
 from providers.credentials import Credential
-from providers.local.settings import LocalSettings
+from providers.deepgram.settings import DeepgramAgentSettings
+from providers.local.settings import LocalSettings, local_credentials
+from providers.openai.realtime_settings import RealtimeSettings
+from providers.openai.realtime_settings import credentials as realtime_credentials
+from providers.pipeline_settings import PipelineAgentSettings, pipeline_credentials
 
 if TYPE_CHECKING:
     from providers.shared import SharedServices
@@ -44,7 +48,30 @@ def _open_local(name: str, config: AgentConfig, shared: "SharedServices") -> Abs
     return open_local_agent(name, config, shared)
 
 
-BUILT_IN: Mapping[str, Provider] = {"local": Provider(LocalSettings, _open_local)}
+def _open_pipeline(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
+    from providers.pipeline_agent import open_pipeline_agent
+
+    return open_pipeline_agent(name, config, shared)
+
+
+def _open_deepgram(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
+    from providers.deepgram.agent import open_deepgram_agent
+
+    return open_deepgram_agent(name, config, shared)
+
+
+def _open_realtime(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
+    from providers.openai.realtime_agent import open_realtime_agent
+
+    return open_realtime_agent(name, config, shared)
+
+
+BUILT_IN: Mapping[str, Provider] = {
+    "local": Provider(LocalSettings, _open_local, local_credentials),
+    "pipeline": Provider(PipelineAgentSettings, _open_pipeline, pipeline_credentials),
+    "deepgram": Provider(DeepgramAgentSettings, _open_deepgram),
+    "openai_realtime": Provider(RealtimeSettings, _open_realtime, realtime_credentials),
+}
 
 
 @cache

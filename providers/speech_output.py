@@ -7,8 +7,17 @@ import attrs
 import trio
 
 from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
-from agentd.session_events import AgentText, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
 from providers.stages import Voice
+
+
+@attrs.frozen
+class Clause:
+    """Words whose sound has begun to come: its `first` piece (empty where the voice gave none), and the `rest`."""
+
+    text: str
+    first: bytes
+    rest: AsyncIterator[bytes]
 
 
 @attrs.define(eq=False)
@@ -19,14 +28,20 @@ class Utterance:
     generation: int
     _output: "SpeechOutput"
 
-    async def put(self, text: str, pcm: bytes) -> None:
-        """Append a clause: its words, and their sound (slin at the output's rate). Waits while the playout is full."""
+    async def put(self, clause: Clause) -> None:
+        """Append a clause, its sound as it comes. Waits while the playout is full. Raises ProviderError."""
         output = self._output
-        output.unheard[self.number] = f"{output.unheard[self.number]} {text}".strip()
-        output.emit(AgentText(self.number, text))
-        await output.playout.put(SegmentStart(self.generation, self.number, text))
-        await output.playout.put(Audio(self.generation, self.number, pcm, output.rate))
+        output.unheard[self.number] = f"{output.unheard[self.number]} {clause.text}".strip()
+        output.emit(AgentText(self.number, clause.text))
+        await output.playout.put(SegmentStart(self.generation, self.number, clause.text))
+        await self._put(clause.first)
+        async for piece in clause.rest:
+            await self._put(piece)
         await output.playout.put(SegmentEnd(self.generation, self.number))
+
+    async def _put(self, pcm: bytes) -> None:
+        if pcm:
+            await self._output.playout.put(Audio(self.generation, self.number, pcm, self._output.rate))
 
 
 @attrs.define(eq=False)
@@ -39,16 +54,24 @@ class SpeechOutput:
     emit: Callable[[SessionEvent], None] = lambda _event: None
     unheard: dict[int, str] = attrs.field(factory=dict, init=False)
     """The words of utterances that the history does not have yet."""
+    answers: int = attrs.field(default=0, init=False)
+    """How many utterances that answer the caller were begun, or wait for their turn."""
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
-    @property
-    def speaking(self) -> bool:
-        """True while an utterance is being put into the playout."""
-        return self._turn.locked()
+    @asynccontextmanager
+    async def speak(self, text: str) -> AsyncIterator[Clause]:
+        """Have words spoken: a clause, as soon as its sound begins to come. Raises ProviderError.
 
-    async def synthesise(self, text: str) -> bytes:
-        """The sound of a clause. Raises ProviderError."""
-        return await self.voice.synthesise(text, self.rate)
+        Leaving the block stops the voice.
+        """
+        async with self.voice.speak(text, self.rate) as pieces:
+            first = b""
+            async for first in pieces:
+                if first:
+                    break
+            else:
+                self.emit(Degraded("the voice gave no sound for a clause"))
+            yield Clause(text, first, pieces)
 
     @asynccontextmanager
     async def utterance(self, *, aside: bool) -> AsyncIterator[Utterance]:
@@ -56,6 +79,7 @@ class SpeechOutput:
 
         `aside`: it is no answer to the caller. However the block is left, the playback need not wait for more.
         """
+        self.answers += not aside
         async with self._turn:
             utterance = Utterance(self.playout.number(), self.playout.generation, self)
             self.unheard[utterance.number] = ""

@@ -4,12 +4,13 @@ Each stage comes twice: an engine for as long as its agent is open (SpeechToText
 one call has of it (Transcriber, Responder, Voice), from the engine's `open`.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from enum import StrEnum
 from typing import Protocol
 
 import attrs
+import trio
 
 from agentd.agent import CallInfo, Readiness, ToolDeclaration
 from providers.turn_taking import TurnTaking
@@ -158,10 +159,23 @@ async def speak_whole(voice: Voice, text: str, rate: int) -> bytes:
         return b"".join([piece async for piece in pieces])
 
 
+@asynccontextmanager
+async def in_one_piece(pcm: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    """For a Voice: sound that is there already."""
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        await trio.lowlevel.checkpoint()
+        yield pcm
+
+    async with aclosing(pieces()) as iterator:
+        yield iterator
+
+
 @attrs.frozen
 class PipelineSettings:
     """How a pipeline takes turns and what it begins and ends with. `window_ms` is the length of the windows that
-    its VoiceDetector judges, `pre_roll_ms` what is kept from before an onset."""
+    its VoiceDetector judges, `pre_roll_ms` what is kept from before an onset. `fillers` are words that only shorten the
+    wait for an answer: once it is there they are not said any more."""
 
     prompt: str
     turns: TurnTaking
@@ -169,6 +183,7 @@ class PipelineSettings:
     pre_roll_ms: float
     end_phrases: tuple[str, ...] = ()
     farewell: str = ""
+    fillers: frozenset[str] = frozenset()
 
 
 def fill_in(prompt: str, call: CallInfo) -> str:

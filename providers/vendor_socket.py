@@ -19,6 +19,8 @@ OUTBOX = 512
 """Messages that may wait to be sent: ten seconds of audio in frames of 20 ms."""
 RESERVED = 64
 """Places of the outbox that audio leaves free for control messages."""
+SEND_DEADLINE = 5.0
+"""Seconds that a message may take to leave; then the connection is given up, for a frame may have been cut."""
 SHOWN = 200
 """Characters of a peer's message that an error repeats."""
 
@@ -32,6 +34,8 @@ class VendorSocket:
     """Pieces of audio that were not sent because the vendor took none."""
     _socket: WebSocket
     _send: trio.MemorySendChannel[str | bytes] = attrs.field(repr=False)
+    _failure: str = attrs.field(default="", init=False)
+    """Why nothing could be sent any more."""
 
     @property
     def dropped_messages(self) -> int:
@@ -68,7 +72,19 @@ class VendorSocket:
         try:
             return await self._socket.receive()
         except WebSocketError as error:
-            raise ProviderUnavailable(f"{self.vendor}: {error}") from error
+            raise ProviderUnavailable(f"{self.vendor}: {self._failure or error}") from error
+
+    async def write(self, receive: trio.MemoryReceiveChannel[str | bytes], connection: trio.CancelScope) -> None:
+        """Send what waits, until the connection is gone; `receive` tells why. A connection that does not take a message
+        is ended: it may be deaf only, and never tell."""
+        async with receive:
+            async for message in receive:
+                try:
+                    await self._socket.send(message, SEND_DEADLINE)
+                except WebSocketError as error:
+                    self._failure = str(error)
+                    connection.cancel()
+                    return
 
 
 @asynccontextmanager
@@ -89,15 +105,22 @@ async def open_vendor_socket(
     socket = WebSocket(url, headers, connect_deadline=connect_deadline, max_message=max_message)
     send, receive = trio.open_memory_channel[str | bytes](OUTBOX)
     failure: WebSocketError | None = None
+    connection = trio.CancelScope()
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - passes it on
+        with connection:
+            await socket.run(task_status=task_status)
+
     async with trio.open_nursery() as nursery:
         try:
-            await nursery.start(socket.run)
+            await nursery.start(run)
         except WebSocketError as error:
             failure = error  # raised in here, it would come in a group
         else:
-            nursery.start_soon(_write, socket, receive)
+            vendor_socket = VendorSocket(vendor, socket, send)
+            nursery.start_soon(vendor_socket.write, receive, connection)
             try:
-                yield VendorSocket(vendor, socket, send)
+                yield vendor_socket
             finally:
                 nursery.cancel_scope.cancel()
     if failure is not None:
@@ -110,16 +133,6 @@ def _refusal(vendor: str, error: WebSocketError) -> ProviderUnavailable | Provid
     if 400 <= error.status < 500 and error.status not in (408, 425, 429):
         return ProviderRejected(f"{vendor} refuses our request: {error}")
     return ProviderUnavailable(f"{vendor}: {error}")
-
-
-async def _write(socket: WebSocket, receive: trio.MemoryReceiveChannel[str | bytes]) -> None:
-    """Send what waits, until the connection is gone: `VendorSocket.receive` tells why."""
-    async with receive:
-        async for message in receive:
-            try:
-                await socket.send(message)
-            except WebSocketError:
-                return
 
 
 def parse_object(vendor: str, message: str) -> Mapping[str, Any]:

@@ -21,11 +21,12 @@ import attrs
 import structlog
 import trio
 
-from agentd.ari.client import AriClient, Route, try_leave
+from agentd.ari.client import AriClient, Route
 from agentd.ari.events import VarSet
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission, Expectation
+from agentd.commands import Destination
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriRejected, MediaTimeout
 from agentd.leg import LegKind
@@ -81,7 +82,8 @@ class CallerChannel:
 
     async def keep_silence(self) -> None:
         """Send silence until the next playback: some phones hang up when no RTP comes."""
-        await self.rest.start_silence(self.id)
+        if not self.route.left:
+            await self.rest.start_silence(self.id)
 
     async def carry_silence(self) -> None:
         """See agentd.leg.MediaSource.carry_silence."""
@@ -96,9 +98,23 @@ class CallerChannel:
         """Whether Asterisk still has the channel."""
         return self.id in await self.rest.channels()
 
-    async def leave(self, result: str) -> bool:
-        """Go on in the dialplan with AGENTD_RESULT set; false if the channel was gone already."""
-        return await try_leave(self.rest, self.id, result)
+    async def leave(self, result: str, destination: Destination | None = None) -> bool:
+        """Go on in the dialplan with AGENTD_RESULT set; false if the channel was gone already.
+
+        From then on the channel is not ours: nothing is asked of Asterisk about it any more.
+        """
+        return await self.route.leave(result, destination)
+
+    async def send_dtmf(self, digits: str) -> None:
+        """Send DTMF to the caller. Raises AriError."""
+        await self.rest.send_dtmf(self.id, digits)
+
+    async def dialplan_has(self, context: str, extension: str) -> bool:
+        """Whether the dialplan has priority 1 of the extension, by name or by pattern. Raises AriError.
+
+        Neither name may hold what means something to a dialplan function: `agentd.tools.transfer` sees to it.
+        """
+        return await self.rest.variable(self.id, f"DIALPLAN_EXISTS({context},{extension},1)") == "1"
 
     def on_varset(self, event: VarSet) -> None:
         """Take note of the UUID that a fork's dialplan announces (AUDIOSOCKET_UUID)."""

@@ -11,6 +11,7 @@ import trio
 
 from agentd.ari.events import Channel, Event, Other, StasisEnd, StasisStart, parse_event
 from agentd.ari.rest import AriRest
+from agentd.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable, WebSocketError, first_of
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket
@@ -23,6 +24,8 @@ MAX_EVENT_BYTES = 1 << 18
 REGISTRATION_PATIENCE = 2.0
 ORPHAN_PATIENCE = 2.0
 """Seconds that an unowned caller channel may stay in our application before it is handed back."""
+LEAVE_DEADLINE = 20.0
+"""Seconds that a hand-over may take in all; its requests have shorter ones of their own."""
 
 
 @attrs.frozen
@@ -39,6 +42,8 @@ class Route:
     _send: trio.MemorySendChannel[Event | Resync] = attrs.field(repr=False)
     _receive: trio.MemoryReceiveChannel[Event | Resync] = attrs.field(repr=False)
     channels: set[str] = attrs.field(factory=set, init=False)
+    left: bool = attrs.field(default=False, init=False)
+    """The caller was handed over: the channel is the dialplan's now, or another call's."""
     _lost: bool = attrs.field(default=False, init=False)
 
     def owns(self, channel: str) -> None:
@@ -49,7 +54,21 @@ class Route:
     def disowns(self, channel: str) -> None:
         """Stop routing this channel's events here."""
         self.channels.discard(channel)
-        self._client.routes.pop(channel, None)
+        if self._client.routes.get(channel) is self:  # a caller who came back belongs to another call
+            del self._client.routes[channel]
+
+    async def leave(self, result: str, destination: Destination | None = None) -> bool:
+        """Hand the caller over to the dialplan with AGENTD_RESULT set; false if there was nobody to hand over.
+
+        Only once: the channel is somebody else's afterwards. A cancellation waits for it, lest half of it is done.
+        """
+        if self.left:
+            return False
+        with trio.move_on_after(LEAVE_DEADLINE, shield=True):
+            self.left = await try_leave(self._client.rest, self.caller, result, destination)
+        if self.left:
+            self.disowns(self.caller)
+        return self.left
 
     def put(self, event: Event | Resync) -> None:
         """Append an event; one that finds the queue full is counted, and a Resync follows in its place.
@@ -192,10 +211,13 @@ class AriClient:
         channel = event.channel
         if channel is None:
             return
-        if route := self.routes.get(channel.id):
-            route.put(event)
-        elif isinstance(event, StasisStart) and not self.is_ours(channel.id):
+        route = self.routes.get(channel.id)
+        if isinstance(event, StasisStart) and not self.is_ours(channel.id):
+            # Be there a route or not: a caller who was transferred to an extension of ours comes back while the call
+            # before still ends.
             self.on_call(event)
+        elif route is not None:
+            route.put(event)
 
     def is_ours(self, object_id: str) -> bool:
         """True for the ids of channels and bridges that this application makes (see `leg_id`)."""
@@ -210,8 +232,9 @@ class AriClient:
         """After a (re)connection: end calls that are gone, watch those that live, remove what nobody owns."""
         channels = await self.rest.channels()
         for route in set(self.routes.values()):
-            caller = channels.get(route.caller)
-            if caller is None:
+            if route.left:
+                continue
+            if channels.get(route.caller) is None:
                 log.info("channel went away while the event stream was down", channel=route.caller)
                 route.put(StasisEnd(Channel(route.caller)))
                 continue
@@ -256,15 +279,29 @@ class AriClient:
         self.metrics.ari_connected.set(up)
 
 
-async def try_leave(rest: AriRest, channel: str, result: str) -> bool:
-    """Hand a channel back to the dialplan with AGENTD_RESULT set; false if it was gone already."""
+async def try_leave(rest: AriRest, channel: str, result: str, destination: Destination | None = None) -> bool:
+    """Hand a channel over to the dialplan with AGENTD_RESULT set; false if it was gone already.
+
+    One that cannot go on at the destination goes on where it came from.
+    """
     try:
         await rest.set_variable(channel, "AGENTD_RESULT", result)
-        await rest.continue_in_dialplan(channel)
+        if destination is None or not await _goes_on_at(rest, channel, destination):
+            await rest.continue_in_dialplan(channel)
     except AriUnavailable as error:
         log.error("could not hand a channel back to the dialplan", channel=channel, error=str(error))
         return False
     except AriError as error:
         log.info("channel was gone before it could be handed back", channel=channel, error=str(error))
         return False
+    return True
+
+
+async def _goes_on_at(rest: AriRest, channel: str, destination: Destination) -> bool:
+    try:
+        await rest.continue_in_dialplan(channel, destination)
+    except AriError as error:
+        log.error("the transfer failed", channel=channel, destination=str(destination), error=str(error))
+        return False
+    log.info("transferred", channel=channel, destination=str(destination))
     return True

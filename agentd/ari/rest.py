@@ -16,6 +16,7 @@ import httpx
 import trio
 
 from agentd.ari.events import Channel
+from agentd.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.metrics import Metrics
 
@@ -89,8 +90,16 @@ class AriRest:
     async def set_variable(self, channel: str, variable: str, value: str) -> None:
         await self.request("POST", f"/channels/{_id(channel)}/variable", {"variable": variable, "value": value})
 
-    async def continue_in_dialplan(self, channel: str) -> None:
-        await self.request("POST", f"/channels/{_id(channel)}/continue")
+    async def continue_in_dialplan(self, channel: str, destination: Destination | None = None) -> None:
+        """Have a channel leave the application: for where it came from, or for the destination."""
+        goal = None
+        if destination is not None:
+            goal = {"context": destination.context, "extension": destination.extension, "priority": "1"}
+        await self.request("POST", f"/channels/{_id(channel)}/continue", goal)
+
+    async def send_dtmf(self, channel: str, digits: str) -> None:
+        """Send DTMF digits to the channel; "w" is a pause of half a second. Answered before they are through."""
+        await self.request("POST", f"/channels/{_id(channel)}/dtmf", {"dtmf": digits})
 
     async def start_silence(self, channel: str) -> None:
         """Send silence to the channel until something is played (which ends the silence for good)."""

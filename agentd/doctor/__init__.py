@@ -17,10 +17,11 @@ from agentd.doctor.audiosocket import examine_ways_in
 from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon
 from agentd.doctor.dialplan import judge_dialplan, look_at_dialplan
 from agentd.doctor.findings import Finding, State, fail, ok, render, skipped, warn
-from agentd.doctor.host import examine_service, look_up_secrets, read_configuration
+from agentd.doctor.host import examine_service, read_configuration
 from agentd.doctor.media import examine_directory, examine_playback, examine_readability
 from agentd.doctor.pbx import ari_advice, ask_applications, ask_modules, greet
 from agentd.doctor.probe import Probe, open_probe
+from agentd.doctor.secrets import examine_password
 from agentd.errors import AriError, WebSocketError
 from agentd.host_files import CREDENTIALS
 from agentd.metrics import Metrics
@@ -42,9 +43,9 @@ async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path =
     config, finding = read_configuration(path, environ)
     if config is None:
         return [finding, skipped("everything else", "there is no usable configuration")]
-    password, secrets = look_up_secrets(config, environ, credentials)
+    password, found = examine_password(environ, credentials)
     daemon = await find_daemon(config)
-    findings = [finding, *secrets]
+    findings = [finding, found]
     if password is None:
         findings += [skipped(check, "the ARI password is missing") for check in ("ari", *PBX_CHECKS)]
         findings += await _without_probe(config, daemon, "the ARI password is missing")

@@ -10,12 +10,15 @@ from typing import Any, Final
 import httpx
 import trio
 
+from agentd.breaker import Circuit
 from agentd.config import AgentConfig, Config
 from agentd.doctor.access import ENTER, READ, daemon_account
+from agentd.doctor.credentials import examine_credentials
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
+from agentd.doctor.secrets import locate
 from agentd.errors import ConfigError, ProviderError
-from agentd.secrets import Secret, find_secret
+from agentd.secrets import Secret
 from providers.local import catalogue
 from providers.local.settings import Engine, LlmSettings, LocalSettings
 
@@ -44,16 +47,21 @@ print("\\n" + json.dumps(failed))
 async def examine_agents(
     config: Config, environ: Mapping[str, str], credentials: Path, daemon: RunningDaemon
 ) -> list[Finding]:
-    """Every agent in turn: engines, models, the language model's server, and its readiness."""
+    """Every agent in turn: its keys, engines, models, the language model's server, its readiness, who stands in for
+    it; and the secrets of tools."""
     findings: list[Finding] = []
+    access = dict(await examine_credentials(config, environ, credentials))
     for name, agent in sorted(config.agents.items()):
         check = f"agent {name}"
+        findings += access.pop(check, [])
         if isinstance(agent.settings, LocalSettings):
             findings += await _examine_local(check, agent.settings, environ, credentials)
         elif not daemon.health:
             findings.append(skipped(check, f"only a running agentd can tell about the provider {agent.provider}"))
         findings += judge_readiness(check, name, agent, daemon)
-    return findings
+        if agent.fallback:
+            findings.append(ok(check, f"when it fails, its calls go to: {', then '.join(agent.fallback)}"))
+    return [*findings, *(finding for of_tool in access.values() for finding in of_tool)]
 
 
 def judge_readiness(check: str, name: str, agent: AgentConfig, daemon: RunningDaemon) -> list[Finding]:
@@ -75,6 +83,14 @@ def judge_readiness(check: str, name: str, agent: AgentConfig, daemon: RunningDa
                 check,
                 f"the running agentd cannot use it: {state.get('detail')}",
                 "journalctl -u agentd -n 50",
+            )
+        ]
+    if state.get("circuit", Circuit.CLOSED) != Circuit.CLOSED:
+        return [
+            warn(
+                check,
+                f"the running agentd has it rest after failures: {state.get('circuit_reason')}",
+                "it is tried again by itself; journalctl -u agentd -n 50",
             )
         ]
     return [ok(check, f"ready in the running agentd (provider {agent.provider})")]
@@ -209,11 +225,10 @@ def _key(settings: LlmSettings, environ: Mapping[str, str], credentials: Path) -
     if not settings.api_key_name:
         return None
     try:
-        return find_secret(settings.api_key_name, environ) or find_secret(
-            settings.api_key_name, {"CREDENTIALS_DIRECTORY": str(credentials)}
-        )
-    except ConfigError:  # examined, and told, among the secrets
+        located = locate(settings.api_key_name, environ, credentials)
+    except ConfigError:  # told with the agent's keys
         return None
+    return None if located is None else located.secret
 
 
 def _model_names(answer: httpx.Response) -> set[str]:

@@ -30,7 +30,7 @@ async def ask(client: openai.AsyncOpenAI, model: str, transcript: str, *, deadli
     Args:
         client: of a llama.cpp server; others give no probabilities in this form.
         model: its name for the model.
-        transcript: the prompt of the reply (`providers.local.responder.transcript`).
+        transcript: the prompt of the reply (`providers.openai.chat_forms.transcript`).
 
     Raises:
         ProviderUnavailable: no connection, or no answer within `deadline` seconds.

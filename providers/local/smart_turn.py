@@ -80,7 +80,7 @@ def _load(model: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ProviderUnavailable(f"Smart Turn is not installed: {error}; pip install 'agentd[local]'") from error
+        raise ProviderUnavailable(f"Smart Turn is not installed: {error}; pip install 'agentd[pipeline]'") from error
     if not Path(model).is_file():
         raise ProviderUnavailable(f"there is no Smart Turn model at {model}; agentd models fetch smart-turn-v3.2")
     options = onnxruntime.SessionOptions()

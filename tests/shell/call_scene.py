@@ -4,7 +4,7 @@ The channel handle, the media legs, the AudioSocket connections, streaming playb
 the real ones.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
@@ -13,12 +13,13 @@ from uuid import UUID
 import attrs
 import trio
 
-from agentd.agent import CallInfo
+from agentd.agent import Audio, CallInfo
 from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
 from agentd.audiosocket.listener import Admission
 from agentd.call import Call, CallSettings
+from agentd.candidates import Candidate
 from agentd.commands import Phrase, Result
 from agentd.dialplan import MediaWay
 from agentd.history import Speaker
@@ -27,11 +28,15 @@ from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
 from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
-from tests.shell.fakes import RATE, FakeAgent, FakePlayback, FakeSession
+from tests.shell.fakes import RATE, FakeAgent, FakePlayback, FakeSession, voice
 from tests.shell.lines import Line, Lines
 
 CALLER = "1700000000.1"
 GREETING = "Hello there my friend"
+BRIDGE = "One moment please"
+BRIDGES = (voice(0.6, seed=101), voice(0.6, seed=102), voice(0.6, seed=103))
+"""The bridge as the first, the second and the third agent say it."""
+NAMES = ("first", "second", "third")
 SETTINGS = CallSettings(
     media=MediaWay.EXTERNAL,
     reattach_tries=3,
@@ -55,16 +60,18 @@ class Mode(StrEnum):
 
 @attrs.define(eq=False)
 class Scene:
-    """A call and everything around it."""
+    """A call and everything around it. `agents` can serve it, in the order in which they are asked."""
 
     asterisk: FakeAsterisk
     client: AriClient
     lines: Lines
-    agent: FakeAgent
+    agents: Sequence[FakeAgent]
     file: FakePlayback
     stream: StreamPlayback | None
     call: Call
     line_moves: list[bool]
+    sessions: list[FakeSession] = attrs.field(factory=list)
+    """Every session that was opened, whoever's."""
     result: Result | None = None
 
     @property
@@ -72,8 +79,12 @@ class Scene:
         return self.lines.all[-1]
 
     @property
+    def agent(self) -> FakeAgent:
+        return self.agents[0]
+
+    @property
     def session(self) -> FakeSession:
-        return self.agent.session
+        return self.sessions[-1]
 
     @property
     def said(self) -> list[str]:
@@ -108,11 +119,11 @@ class Scene:
 
     async def live(self) -> None:
         """Until the caller has begun to hear the greeting."""
-        await self.until(lambda: self.agent.sessions and self.session.begun == [1])
+        await self.until(lambda: self.sessions and self.session.begun == [1])
 
     async def greeted(self) -> None:
         """Until the caller has heard the greeting."""
-        await self.until(lambda: self.agent.sessions and self.session.reports)
+        await self.until(lambda: self.sessions and self.session.reports)
 
     async def speaking(self, *segments: str, seconds: float = 2.0) -> bytes:
         """Until the caller has begun to hear these segments; gives their voice. (A file takes its own time.)"""
@@ -135,7 +146,7 @@ class Scene:
         assert all(line.released for line in self.lines.all)
         assert not self.lines.admission._expected
         assert not self.lines.admission._unnamed
-        assert self.agent.closed == self.agent.opened
+        assert all(agent.closed == agent.opened for agent in self.agents)
         assert self.file.playing == 0
         if self.stream is not None:
             assert self.stream._speaking is None
@@ -149,7 +160,7 @@ class Scene:
         return self.asterisk.variables[CALLER]["AGENTD_RESULT"]
 
 
-def make_scene(mode: Mode = Mode.STREAM, **settings: Any) -> Scene:
+def make_scene(mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = (), **settings: Any) -> Scene:
     metrics, asterisk, admission = Metrics(), FakeAsterisk(), Admission()
     asterisk.enter(CALLER)
     lines = Lines(admission, metrics)
@@ -158,18 +169,24 @@ def make_scene(mode: Mode = Mode.STREAM, **settings: Any) -> Scene:
     client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
     route = client.route(CALLER)
     channel = CallerChannel(CALLER, client, route, admission, MediaSettings("127.0.0.1:8090"))
-    agent, file, line_moves = FakeAgent(), FakePlayback(), list[bool]()
+    agents, file, line_moves = agents or (FakeAgent(),), FakePlayback(), list[bool]()
     stream = StreamPlayback(RATE, metrics) if mode is Mode.STREAM else None
     call = Call(
         CallInfo(CALLER, "100", "Alice", "600"),
         channel,
-        agent,
+        [
+            Candidate(name, agent, agent.breaker, spoken={BRIDGE: (Audio(0, 0, bridge, RATE),)})
+            for name, agent, bridge in zip(NAMES, agents, BRIDGES, strict=False)
+        ],
         Downstream(stream, file),  # type: ignore[arg-type]
         attrs.evolve(SETTINGS, **settings),
         metrics,
         line_moves.append,
     )
-    return Scene(asterisk, client, lines, agent, file, stream, call, line_moves)
+    scene = Scene(asterisk, client, lines, agents, file, stream, call, line_moves)
+    for agent in agents:
+        agent.on_session = scene.sessions.append
+    return scene
 
 
 @asynccontextmanager

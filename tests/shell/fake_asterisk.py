@@ -6,6 +6,7 @@ a call. Rules make it slow, broken, refusing or mad, one request or all of them.
 
 import base64
 import json
+import re
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -99,6 +100,12 @@ class FakeAsterisk:
     """CHANNEL(audionativeformat) of every channel."""
     version: str = "22.10.1"
     continued: list[str] = attrs.field(factory=list)
+    went_to: dict[str, str] = attrs.field(factory=dict)
+    """Where channels went on that were sent to a place of the dialplan: "extension@context"."""
+    dialplan: set[str] = attrs.field(factory=set)
+    """The extensions that there are, as "extension@context"."""
+    pressed: dict[str, str] = attrs.field(factory=dict)
+    """DTMF that was sent to channels."""
     subscribed: list[str] = attrs.field(factory=list)
     requests: list[Request] = attrs.field(factory=list)
     rules: list[Rule] = attrs.field(factory=list)
@@ -230,6 +237,8 @@ class FakeAsterisk:
     def _variable(self, channel: str, name: str) -> str:
         if name == "CHANNEL(audionativeformat)":
             return self.native_format
+        if asked := re.fullmatch(r"DIALPLAN_EXISTS\(([^,]*),([^,]*),1\)", name):
+            return str(int(f"{asked[2]}@{asked[1]}" in self.dialplan))
         return self.variables.get(channel, {}).get(name, "")
 
     def _act_on(self, channel: str, action: list[str], request: Request) -> Answer:
@@ -242,7 +251,15 @@ class FakeAsterisk:
             case ["variable"]:
                 self.variables.setdefault(channel, {})[request.params["variable"]] = request.params["value"]
                 return Answer()
+            case ["continue" | "dtmf"] if channel not in self.in_app:
+                return Answer.refusal(409, "Channel not in Stasis application")
+            case ["dtmf"]:
+                self.pressed[channel] = self.pressed.get(channel, "") + request.params["dtmf"]
+                return Answer()
             case ["continue"]:
+                if request.params:
+                    assert request.params["priority"] == "1"
+                    self.went_to[channel] = f"{request.params['extension']}@{request.params['context']}"
                 self._leave_app(channel)
                 self.continued.append(channel)
                 return Answer()

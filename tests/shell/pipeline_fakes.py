@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from agentd.agent import Audio, CallInfo, Chunk, SegmentStart, UtteranceEnd
+from agentd.agent import Audio, CallInfo, Chunk, SegmentStart, ToolDeclaration, UtteranceEnd
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
@@ -20,11 +20,13 @@ from agentd.session_events import (
     CallerSpeechStarted,
     CallerTakesTurn,
     SessionEvent,
+    StageTiming,
+    Thinking,
 )
 from providers.end_of_turn import PatienceSettings
 from providers.pipeline import PipelineSession, open_pipeline
 from providers.speech_output import SpeechOutput
-from providers.stages import Message, PipelineSettings, Role, Transcript
+from providers.stages import Message, PipelineSettings, Role, ToolCall, Transcript
 from providers.turn_taking import TurnTaking
 
 E = TypeVar("E")
@@ -51,7 +53,10 @@ SETTINGS = PipelineSettings(
     pre_roll_ms=200,
     end_phrases=("goodbye", "hang up"),
     farewell="Bye bye.",
+    fillers=frozenset({"One moment."}),
 )
+CLOCK = ToolDeclaration("clock", "Tells the time.")
+Piece = str | ToolCall | Exception
 BROKEN = ProviderUnavailable("the engine died")
 
 
@@ -126,11 +131,14 @@ class FakeJudge:
 
 @attrs.define(eq=False)
 class FakeResponder:
-    """Writes a reply piece by piece, `seconds` apart: the one for what the caller said last, or "I heard ...\"."""
+    """Writes a reply piece by piece, `seconds` apart: the one for what was said last (by the caller, or a tool), or
+    "I heard ...\"."""
 
-    replies: dict[str, list[str | Exception]] = attrs.field(factory=dict)
+    replies: dict[str, list[Piece]] = attrs.field(factory=dict)
     seconds: float = 0.05
     asked: list[list[Message]] = attrs.field(factory=list)
+    offered: list[list[str]] = attrs.field(factory=list)
+    """The names of the tools that it was told of, each time it was asked."""
     writing: list[list[Message]] = attrs.field(factory=list)
     """What it is writing replies to right now."""
     tells_sentence_ends: bool = False
@@ -139,18 +147,21 @@ class FakeResponder:
     failures: list[Exception] = attrs.field(factory=list)
 
     @asynccontextmanager
-    async def respond(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[str]]:
+    async def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
+    ) -> AsyncIterator[AsyncIterator[str | ToolCall]]:
         asked = list(messages)
         self.asked.append(asked)
+        self.offered.append([tool.name for tool in tools])
         self.writing.append(asked)
-        said = next(message.text for message in reversed(messages) if message.role is Role.USER)
+        said = next(message.text for message in reversed(messages) if message.role in (Role.USER, Role.TOOL))
         try:
             async with aclosing(self._write(self.replies.get(said, [f"I heard {said}."]))) as pieces:
                 yield pieces
         finally:
             self.writing.remove(asked)
 
-    async def _write(self, pieces: list[str | Exception]) -> AsyncGenerator[str, None]:
+    async def _write(self, pieces: list[Piece]) -> AsyncGenerator[str | ToolCall, None]:
         for piece in pieces:
             await trio.sleep(self.seconds)
             if isinstance(piece, Exception):
@@ -168,18 +179,35 @@ class FakeResponder:
 
 @attrs.define(eq=False)
 class FakeVoice:
-    """100 ms of audio a word, made in `seconds`."""
+    """100 ms of audio a word, made in `seconds`: a clause, or where it `streams` each word. A failure may stand in
+    place of what is to be made."""
 
     seconds: float = 0.05
     spoken: list[str] = attrs.field(factory=list)
-    failures: list[Exception] = attrs.field(factory=list)
+    failures: list[Exception | None] = attrs.field(factory=list)
+    soundless: set[str] = attrs.field(factory=set)
+    streams: bool = False
+    """Each word's sound comes by itself; else a clause's sound comes whole."""
+    speaking: int = 0
 
-    async def synthesise(self, text: str, rate: int) -> bytes:
-        await trio.sleep(self.seconds)
-        if self.failures:
-            raise self.failures.pop(0)
-        self.spoken.append(text)
-        return bytes(len(text.split()) * rate // 10 * 2)
+    @asynccontextmanager
+    async def speak(self, text: str, rate: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.speaking += 1
+        try:
+            async with aclosing(self._pieces(text, rate)) as pieces:
+                yield pieces
+        finally:
+            self.speaking -= 1
+
+    async def _pieces(self, text: str, rate: int) -> AsyncGenerator[bytes, None]:
+        words = 0 if text in self.soundless else len(text.split())
+        for number, length in enumerate([1] * words if self.streams else [words]):
+            await trio.sleep(self.seconds)
+            if self.failures and (failure := self.failures.pop(0)) is not None:
+                raise failure
+            if not number:
+                self.spoken.append(text)
+            yield bytes(length * rate // 10 * 2)
 
 
 @attrs.define(eq=False)
@@ -283,6 +311,11 @@ class Talk:
         if self.hearing:
             self.stop_hearing()
 
+    @property
+    def story(self) -> list[type]:
+        """What happened, without what only tells of its course."""
+        return [type(event) for event in self.events if not isinstance(event, StageTiming | Thinking)]
+
     def of(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -303,7 +336,12 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    *, call_answers: bool = True, judge: FakeJudge | None = None, sentence_ends: bool = False, **settings: Any
+    *,
+    call_answers: bool = True,
+    judge: FakeJudge | None = None,
+    sentence_ends: bool = False,
+    tools: Sequence[ToolDeclaration] = (),
+    **settings: Any,
 ) -> AsyncIterator[Talk]:
     """A call's session. Settings are those of PipelineSettings or of TurnTaking. Nothing of it is left afterwards."""
     tasks = trio.lowlevel.current_statistics().tasks_living
@@ -320,6 +358,7 @@ async def talking(
         judge,
         responder,
         delays.append,
+        tools,
     )
     talk = Talk(session, transcriber, responder, voice, playout, delays, call_answers)
     try:
@@ -330,5 +369,6 @@ async def talking(
             nursery.cancel_scope.cancel()
     finally:
         assert not responder.writing, "a model that nobody listens to is stopped"
+        assert not voice.speaking, "a voice that nobody listens to is stopped"
         assert all(transcript.closed for transcript in transcriber.begun), "what the engine keeps of a turn is freed"
     assert trio.lowlevel.current_statistics().tasks_living == tasks, "no task is left"

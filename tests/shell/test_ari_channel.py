@@ -13,6 +13,7 @@ from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient, Route
 from agentd.ari.events import Channel, VarSet
 from agentd.audiosocket.listener import Admission
+from agentd.commands import Destination
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriRejected, AriUnavailable, MediaTimeout
 from agentd.leg import LegKind
@@ -472,3 +473,34 @@ async def test_a_channel_leaves_with_its_result_or_not_at_all(pbx: Pbx) -> None:
     assert pbx.asterisk.variables == {CALLER: {"AGENTD_RESULT": "completed"}}
     pbx.asterisk.gone(CALLER)
     assert not await pbx.channel.leave("completed")
+
+
+async def test_a_channel_leaves_for_where_it_was_transferred_to(pbx: Pbx) -> None:
+    assert await pbx.channel.leave("transferred", Destination("from-internal", "200"))
+    assert pbx.asterisk.variables == {CALLER: {"AGENTD_RESULT": "transferred"}}
+    assert pbx.asterisk.went_to == {CALLER: "200@from-internal"}
+
+
+@pytest.mark.parametrize("kind", LegKind)
+async def test_nothing_is_asked_about_a_channel_that_has_left(kind: LegKind, pbx: Pbx) -> None:
+    async with pbx.channel.media_leg(MediaWay.EXTERNAL, kind):
+        await pbx.channel.leave("transferred", Destination("from-internal", "200"))
+        before = len(pbx.asterisk.requests)
+        await pbx.channel.carry_silence()
+    assert not [request for request in pbx.asterisk.requests[before:] if CALLER in str(request)]
+    assert set(pbx.asterisk.channels) == {CALLER}
+
+
+async def test_the_dialplan_is_asked_by_a_function_of_its_own(pbx: Pbx) -> None:
+    pbx.asterisk.dialplan.add("200@from-internal")
+    assert await pbx.channel.dialplan_has("from-internal", "200")
+    assert not await pbx.channel.dialplan_has("from-internal", "201")
+    assert pbx.asterisk.requests[0].params == {"variable": "DIALPLAN_EXISTS(from-internal,200,1)"}
+
+
+async def test_keys_are_pressed_towards_the_caller(pbx: Pbx) -> None:
+    await pbx.channel.send_dtmf("12w#")
+    assert pbx.asterisk.pressed == {CALLER: "12w#"}
+    pbx.asterisk.gone(CALLER)
+    with pytest.raises(AriRejected):
+        await pbx.channel.send_dtmf("1")

@@ -13,9 +13,10 @@ import trio.testing
 from trio.testing import MockClock
 
 from agentd.ari import client as client_module
-from agentd.ari.client import ORPHAN_PATIENCE, ROUTE_QUEUE, AriClient, Resync
+from agentd.ari.client import ORPHAN_PATIENCE, ROUTE_QUEUE, AriClient, Resync, Route
 from agentd.ari.events import Channel, DtmfReceived, Event, Other, StasisEnd, StasisStart
 from agentd.ari.rest import open_rest
+from agentd.commands import Destination
 from agentd.errors import WebSocketError
 from agentd.metrics import Metrics
 from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk
@@ -195,6 +196,78 @@ async def test_a_caller_that_no_call_owns_is_handed_back_after_a_moment(
     assert trio.current_time() == pytest.approx(ORPHAN_PATIENCE)
     for route in routes:
         route.close()
+
+
+async def test_a_caller_who_was_handed_over_is_nobody_s_to_watch(asterisk: FakeAsterisk) -> None:
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    route = client.route(CALLER)
+    route.owns("agentd-leg-media-1")
+    assert await route.leave("transferred", Destination("from-internal", "200"))
+    client._dispatch(StasisEnd(Channel(CALLER)))
+    await client._reconcile()
+    assert asterisk.subscribed == []
+    assert not asterisk.asked("DELETE *")
+    assert asterisk.went_to == {CALLER: "200@from-internal"}
+    route.close()
+
+
+@pytest.mark.parametrize("handed_over_first", [True, False])
+async def test_a_caller_who_is_transferred_to_an_extension_of_ours_becomes_a_call_again(
+    asterisk: FakeAsterisk, handed_over_first: bool
+) -> None:
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    calls: list[Route] = []
+    client.on_call = lambda start: calls.append(client.route(start.channel.id))
+    first = client.route(CALLER)
+    if handed_over_first:
+        await first.leave("transferred", Destination("agentd", "7001"))
+    client._dispatch(StasisEnd(Channel(CALLER)))
+    client._dispatch(StasisStart(Channel(CALLER), ()))  # the call before has not noticed yet
+    first.close()
+    client._dispatch(digit("5"))
+    (second,) = calls
+    assert await second.receive() == digit("5")
+    second.close()
+    assert not client.routes
+
+
+async def test_a_caller_is_handed_over_once_and_then_left_alone(asterisk: FakeAsterisk) -> None:
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    route = client.route(CALLER)
+    assert await route.leave("transferred", Destination("from-internal", "200"))
+    asked = asterisk.asked()
+    assert not await route.leave("failed:internal")
+    assert asterisk.asked() == asked
+    route.close()
+
+
+async def test_a_hand_over_is_whole_also_when_the_call_is_cancelled_meanwhile(
+    asterisk: FakeAsterisk, autojump_clock: MockClock
+) -> None:
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    asterisk.slow("POST */variable", 1.0)
+    route = client.route(CALLER)
+    with trio.move_on_after(0.5):
+        await route.leave("transferred", Destination("from-internal", "200"))
+    assert route.left
+    assert asterisk.went_to == {CALLER: "200@from-internal"}
+    route.close()
+
+
+@pytest.mark.parametrize("answer", [Answer.refusal(404, "No such context"), Answer(drop=True)])
+async def test_a_transfer_that_fails_goes_on_where_the_caller_came_from(asterisk: FakeAsterisk, answer: Answer) -> None:
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    asterisk.rule("POST */continue", answer, times=1)
+    with structlog.testing.capture_logs() as logs:
+        assert await client.route(CALLER).leave("transferred", Destination("from-internal", "200"))
+    assert asterisk.continued == [CALLER]
+    assert asterisk.went_to == {}
+    assert [entry["destination"] for entry in logs if entry["event"] == "the transfer failed"] == ["200@from-internal"]
 
 
 async def test_it_waits_until_asterisk_knows_the_application(asterisk: FakeAsterisk, autojump_clock: MockClock) -> None:

@@ -445,7 +445,7 @@ async def test_an_announcement_of_one_s_own_voice_is_streamed(autojump_clock: Mo
     async with running(scene):
         await scene.greeted()
         since = trio.current_time()
-        scene.session.emit(Ended("the model is gone"))
+        scene.agent.break_down("the model is gone")
     assert b"".join(frame for frame in scene.line.since(since) if any(frame)) == sorry
     assert scene.left_with == "failed:agent"
     assert not scene.file.log
@@ -457,7 +457,7 @@ async def test_an_announcement_is_heard_also_when_its_line_falls_back_under_it(a
     async with running(scene):
         await scene.greeted()
         since = trio.current_time()
-        scene.session.emit(Ended("the model is gone"))
+        scene.agent.break_down("the model is gone")
         await trio.sleep(0.1)
         scene.line.cut()
     assert scene.left_with == "failed:agent"

@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agentd.agent import Readiness
 from agentd.config import AudioSocket, Calls, Headless
 from agentd.dialplan import MediaWay
-from agentd.errors import MediaTimeout
+from agentd.errors import AriError, MediaTimeout
 from agentd.headless import HeadlessLine
 from agentd.leg import LegKind
 from agentd.metrics import Metrics
@@ -142,7 +142,7 @@ async def test_an_agent_that_fails_is_announced_in_its_own_voice(tmp_path: Path,
         line, _ = desk.stranger()
         await desk.until(lambda: desk.agent.sessions and desk.session.reports)
         since = trio.current_time()
-        desk.session.emit(Ended("the model is gone"))
+        desk.agent.break_down("the model is gone")
         await desk.over()
         assert b"".join(pcm for pcm in line.since(since) if any(pcm)) == voice(0.5)
         assert line.hung_up
@@ -156,7 +156,7 @@ async def test_a_sound_of_asterisk_s_that_cannot_be_played_does_not_keep_the_cal
     async with accepting(tmp_path, agents=agents) as desk:
         line, _ = desk.stranger()
         await desk.until(lambda: desk.agent.sessions and desk.session.reports)
-        desk.session.emit(Ended("the model is gone"))
+        desk.agent.break_down("the model is gone")
         await desk.over()
         assert line.hung_up
 
@@ -267,6 +267,13 @@ async def test_there_is_one_leg_and_no_other(line: HeadlessLine) -> None:
     with pytest.raises(MediaTimeout, match="one connection"):
         async with line.media_leg(MediaWay.EXTERNAL, LegKind.STREAMING):
             pytest.fail("it is gone")  # pragma: no cover
+
+
+async def test_it_can_be_hung_up_and_nothing_else(line: HeadlessLine) -> None:
+    with pytest.raises(AriError, match="without ARI"):
+        await line.send_dtmf("1")
+    with pytest.raises(AriError, match="without ARI"):
+        await line.dialplan_has("from-internal", "200")
 
 
 async def test_nothing_is_told_of_it_but_by_its_connection(line: HeadlessLine, autojump_clock: MockClock) -> None:

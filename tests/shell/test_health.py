@@ -12,10 +12,12 @@ import trio
 
 from agentd import __version__
 from agentd.agent import Readiness
-from agentd.health import HealthReport, HealthServer
+from agentd.breaker import Circuit
+from agentd.health import AgentHealth, HealthReport, HealthServer
 from agentd.metrics import Metrics
 
-UP, DOWN = Readiness(True), Readiness(False, "the model is missing")
+UP = AgentHealth(Readiness(True))
+DOWN = AgentHealth(Readiness(False, "the model is missing"), Circuit.OPEN, "no route")
 REPORT = HealthReport(
     ari_connected=True,
     audiosocket_listening=True,
@@ -60,8 +62,13 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
         "audiosocket_listening": True,
         "active_calls": 3,
         "providers": {
-            "default": {"ready": True, "detail": ""},
-            "sales": {"ready": False, "detail": "the model is missing"},
+            "default": {"ready": True, "detail": "", "circuit": "closed", "circuit_reason": ""},
+            "sales": {
+                "ready": False,
+                "detail": "the model is missing",
+                "circuit": "open",
+                "circuit_reason": "no route",
+            },
         },
         "draining": False,
         "uptime_seconds": 12.3,

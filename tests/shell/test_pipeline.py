@@ -8,6 +8,7 @@ from trio.testing import MockClock
 from agentd.agent import Audio, CallInfo, SayOutcome, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.session_events import (
     AgentText,
+    AnswerFailed,
     CallerPaused,
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
@@ -18,13 +19,12 @@ from agentd.session_events import (
     Degraded,
     Ended,
     NothingToSay,
-    StageTiming,
     UtteranceEnded,
     UtteranceStarted,
 )
 from providers.answer import Answer
 from providers.stages import Message, Role, fill_in
-from tests.shell.pipeline_fakes import BROKEN, SETTINGS, TURN_END, TURNS, FakeJudge, talking
+from tests.shell.pipeline_fakes import BROKEN, SETTINGS, TURN_END, TURNS, FakeJudge, Piece, talking
 
 # --- one turn
 
@@ -34,7 +34,7 @@ async def test_a_turn_is_heard_transcribed_answered_and_spoken(autojump_clock: M
         talk.responder.replies["what is the time"] = ["It is ", "five o'clock."]
         await talk.say("what is the time")
         await talk.until(lambda: talk.of(UtteranceEnded))
-        assert [type(event) for event in talk.events if not isinstance(event, StageTiming)] == [
+        assert talk.story == [
             CallerSpeechStarted,
             CallerSpeechConfirmed,
             CallerTakesTurn,
@@ -118,7 +118,7 @@ async def test_a_sound_without_words_was_no_turn(autojump_clock: MockClock) -> N
 
 
 @pytest.mark.parametrize("reply", [[], [""], ["  ", "\n"], ["*", "**"]])
-async def test_a_model_without_words_is_told_as_such(reply: list[str | Exception], autojump_clock: MockClock) -> None:
+async def test_a_model_without_words_is_told_as_such(reply: list[Piece], autojump_clock: MockClock) -> None:
     async with talking() as talk:
         talk.responder.replies["hello"] = reply
         await talk.say("hello")
@@ -240,7 +240,7 @@ async def test_text_is_a_turn_like_any_other(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         talk.session.feed_text("hello")
         await talk.until(lambda: talk.of(UtteranceEnded))
-        assert [type(event) for event in talk.events[:2]] == [CallerText, CallerSpeechEnded]
+        assert talk.story[:2] == [CallerText, CallerSpeechEnded]
         assert talk.take() == ["I heard hello."]
 
 
@@ -308,13 +308,13 @@ async def test_one_failed_answer_is_an_accident(autojump_clock: MockClock) -> No
     async with talking() as talk:
         talk.responder.replies = {"one": [BROKEN], "one two": ["It is working again."], "three": [BROKEN]}
         await talk.say("one")
-        await talk.until(lambda: talk.of(NothingToSay))
-        assert talk.of(Degraded) == [Degraded("the engine died")]
+        await talk.until(lambda: talk.of(AnswerFailed))
+        assert talk.of(AnswerFailed) == [AnswerFailed("the engine died")]
         await talk.say("two")
         await talk.until(lambda: talk.of(UtteranceEnded))
         assert talk.take() == ["It is working again."]
         await talk.say("three")
-        await talk.until(lambda: len(talk.of(NothingToSay)) == 2)
+        await talk.until(lambda: len(talk.of(AnswerFailed)) == 2)
         assert not talk.of(Ended)
 
 
@@ -329,11 +329,10 @@ async def test_two_failed_answers_in_a_row_end_the_session_with_the_reason(
         for phrase in ("one", "two"):
             await talk.speak(phrase)
             await talk.be_silent(2.0)
-        told = [event for event in talk.events if isinstance(event, Degraded | NothingToSay | Ended)]
+        told = [event for event in talk.events if isinstance(event, Degraded | NothingToSay | AnswerFailed | Ended)]
         assert told == [
-            Degraded("the engine died"),
-            NothingToSay("the answer failed"),
-            Degraded("the engine died"),
+            AnswerFailed("the engine died"),
+            AnswerFailed("the engine died"),
             Ended("the engine died"),
         ]
 
@@ -355,7 +354,7 @@ async def test_a_reply_that_breaks_off_ends_its_utterance_so_that_the_caller_is_
     async with talking() as talk:
         talk.responder.replies["tell me"] = ["Certainly my friend. ", "And then ", BROKEN]
         await talk.say("tell me")
-        await talk.until(lambda: talk.of(Degraded))
+        await talk.until(lambda: talk.of(AnswerFailed))
         await trio.sleep(0.1)
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd, UtteranceEnd]
         assert talk.of(UtteranceEnded) == [UtteranceEnded(1)]

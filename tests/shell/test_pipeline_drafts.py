@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from agentd.session_events import (
+    AnswerFailed,
     CallerPaused,
     CallerSpeechEnded,
     CallerSpeechResumed,
@@ -245,7 +246,7 @@ async def test_a_draft_that_failed_is_forgotten_when_the_caller_goes_on(stage: s
         await talk.speak("I would like")
         await talk.be_silent(0.26)
         assert len(talk.of(Degraded)) == (stage in ("judge", "sentence")), "a draft that is thrown away fails nobody"
-        assert not talk.of(NothingToSay)
+        assert not talk.of(AnswerFailed)
         await talk.say("to book a table")
         await talk.until(lambda: talk.of(UtteranceEnded))
         assert talk.take() == ["I heard I would like to book a table."]
@@ -269,10 +270,9 @@ async def test_a_draft_that_failed_says_so_when_the_turn_is_over(autojump_clock:
         talk.responder.replies["hello"] = [BROKEN]
         await talk.speak("hello")
         await talk.be_silent(WITHIN_A_TURN)
-        assert not talk.of(Degraded)
-        assert not talk.of(NothingToSay)
+        assert not talk.of(AnswerFailed)
         await talk.be_silent(0.1)
-        assert len(talk.of(Degraded)) == 1
+        assert len(talk.of(AnswerFailed)) == 1
         kinds = [type(event) for event in talk.events]
-        assert kinds.index(NothingToSay) > kinds.index(CallerSpeechEnded)
+        assert kinds.index(AnswerFailed) > kinds.index(CallerSpeechEnded)
         assert talk.history == [("caller", "hello")]

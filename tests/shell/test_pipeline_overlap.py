@@ -9,13 +9,13 @@ import trio.testing
 from trio.testing import MockClock
 
 from agentd.session_events import (
+    AnswerFailed,
     CallerSpeechConfirmed,
     CallerSpeechDismissed,
     CallerSpeechEnded,
     CallerSpeechStarted,
     CallerTakesTurn,
     Degraded,
-    NothingToSay,
     UtteranceEnded,
     UtteranceStarted,
 )
@@ -260,11 +260,11 @@ async def test_an_answer_that_waits_for_a_protected_sentence_waits_until_it_is_l
 
 
 async def test_a_reply_that_breaks_off_does_not_take_the_owed_answer_for_done(autojump_clock: MockClock) -> None:
-    """NothingToSay would be taken for the answer that is owed, and that one never be let go."""
+    """AnswerFailed would be taken for the answer that is owed, and that one never be let go."""
     async with story_time(call_answers=False) as talk:
         await talk.speak("I have a question", 1.0)
         await talk.be_silent(2.0)
         assert len(talk.of(CallerSpeechEnded)) == 2
         talk.voice.failures = [BROKEN]
         await talk.until(lambda: talk.of(Degraded))
-        assert not talk.of(NothingToSay)
+        assert not talk.of(AnswerFailed)

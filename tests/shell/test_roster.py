@@ -11,14 +11,17 @@ import trio
 from trio.testing import MockClock
 
 from agentd.agent import Agent, Audio, Readiness
-from agentd.config import AgentConfig, Liveness
+from agentd.breaker import FAILURES, FIRST_COOL_DOWN
+from agentd.config import AgentConfig, Failover, Liveness
 from agentd.errors import ConfigError, ProviderRejected, ProviderUnavailable
 from agentd.metrics import Metrics
-from agentd.roster import FIRST_DELAY, LONGEST_DELAY, Roster
+from agentd.roster import FIRST_DELAY, LONGEST_DELAY, WORDS_DEADLINE, Roster, in_use
 from tests.shell.fakes import FakeAgent
 
-MUTE = Liveness(silence_farewell="", duration_farewell="")
-PLAIN = AgentConfig(failure_announcement="", shutdown_announcement="", liveness=MUTE)
+WORDLESS = Liveness(silence_farewell="", duration_farewell="", check_in="", filler="", duration_warning="")
+PLAIN = AgentConfig(
+    greeting="", failure_announcement="", shutdown_announcement="", liveness=WORDLESS, failover=Failover(bridge="")
+)
 
 
 @attrs.define(eq=False)
@@ -26,9 +29,10 @@ class SpeakingAgent(FakeAgent):
     config: AgentConfig = PLAIN
     spoken: list[str] = attrs.field(factory=list)
     mute: bool = False
+    unspeakable: str = ""
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(math.inf if text == self.unspeakable else 0.0)
         if self.mute:
             raise ProviderRejected("no voice")
         self.spoken.append(text)
@@ -44,6 +48,8 @@ class Provider:
     open_now: list[SpeakingAgent] = attrs.field(factory=list)
     seconds: float = 0.0
     mute: bool = False
+    unspeakable: str = ""
+    """A text that an agent never finishes to speak."""
 
     @asynccontextmanager
     async def open(self, name: str, config: AgentConfig) -> AsyncIterator[Agent]:
@@ -51,7 +57,7 @@ class Provider:
         await trio.sleep(self.seconds)
         if self.failures:
             raise self.failures.pop(0)
-        agent = SpeakingAgent(config=config, mute=self.mute)
+        agent = SpeakingAgent(config=config, mute=self.mute, unspeakable=self.unspeakable)
         self.open_now.append(agent)
         try:
             yield agent
@@ -73,14 +79,22 @@ async def kept(provider: Provider, **agents: AgentConfig) -> AsyncIterator[Roste
     assert not provider.open_now
 
 
+def readiness(roster: Roster) -> dict[str, Readiness]:
+    return {name: entry.readiness for name, entry in roster.entries.items()}
+
+
 def ready(roster: Roster, name: str = "default") -> float | None:
     return roster.metrics.registry.get_sample_value("agentd_agent_ready", {"agent": name})
+
+
+def circuit(roster: Roster, name: str = "default") -> float | None:
+    return roster.metrics.registry.get_sample_value("agentd_circuit_open", {"agent": name})
 
 
 async def test_every_agent_is_open_once_the_roster_has_started(autojump_clock: MockClock) -> None:
     provider = Provider(seconds=2.0)
     async with kept(provider, default=PLAIN, sales=PLAIN) as roster:
-        assert roster.readiness == {"default": Readiness(True), "sales": Readiness(True)}
+        assert readiness(roster) == {"default": Readiness(True), "sales": Readiness(True)}
         assert trio.current_time() == 2.0, "side by side"
         assert ready(roster) == 1
         assert roster.find("nobody") is None
@@ -93,7 +107,7 @@ async def test_an_agent_that_cannot_be_opened_keeps_nobody_waiting_and_says_why(
     provider = Provider(failures=[error] * 1000)
     async with kept(provider, default=PLAIN) as roster:
         assert trio.current_time() == 0.0
-        assert roster.readiness == {"default": Readiness(False, str(error))}
+        assert readiness(roster) == {"default": Readiness(False, str(error))}
         assert ready(roster) == 0
 
 
@@ -104,7 +118,7 @@ async def test_it_is_tried_again_with_exponential_back_off_up_to_a_bound(autojum
         times = [at for at, _ in provider.attempts]
         pauses = [later - earlier for earlier, later in pairwise(times)]
         assert pauses == [min(FIRST_DELAY * 2**n, LONGEST_DELAY) for n in range(12)]
-        assert roster.readiness == {"default": Readiness(True)}
+        assert readiness(roster) == {"default": Readiness(True)}
         assert ready(roster) == 1
 
 
@@ -121,39 +135,114 @@ async def test_one_agent_that_fails_keeps_no_other_from_serving(autojump_clock: 
     roster = Roster(open_agent, Metrics())
     async with trio.open_nursery() as nursery:
         await nursery.start(roster.run, {"broken": PLAIN, "default": PLAIN})
-        assert {name: state.ready for name, state in roster.readiness.items()} == {"broken": False, "default": True}
+        assert {name: state.ready for name, state in readiness(roster).items()} == {"broken": False, "default": True}
         nursery.cancel_scope.cancel()
 
 
-# --- announcements
+# --- fixed words
 
 
-async def test_announcements_are_spoken_beforehand(autojump_clock: MockClock) -> None:
-    farewells = Liveness(silence_farewell="Nobody there.", duration_farewell="Time is over.")
-    config = AgentConfig(failure_announcement="Sorry.", shutdown_announcement="Goodbye.", liveness=farewells)
+async def spoken(provider: Provider, **agents: AgentConfig) -> dict[str, set[str]]:
+    """What each agent has spoken beforehand."""
+    async with kept(provider, **agents) as roster:
+        assert all(entry.readiness.ready for entry in roster.entries.values())
+        return {name: set(entry.spoken) for name, entry in roster.entries.items()}
+
+
+async def test_what_must_be_exact_is_spoken_beforehand(autojump_clock: MockClock) -> None:
+    words = Liveness(
+        silence_farewell="Nobody.", duration_farewell="Time.", check_in="There?", filler="Hm.", duration_warning="Soon."
+    )
+    config = attrs.evolve(
+        PLAIN,
+        greeting="Hello.",
+        failure_announcement="Sorry.",
+        shutdown_announcement="Goodbye.",
+        liveness=words,
+        failover=Failover(bridge="Wait."),
+    )
+    everything = {"Nobody.", "Time.", "There?", "Hm.", "Soon.", "Hello.", "Sorry.", "Goodbye.", "Wait."}
+    assert await spoken(Provider(), default=config) == {"default": everything}
+
+
+async def test_each_text_is_spoken_once(autojump_clock: MockClock) -> None:
     provider = Provider()
-    async with kept(provider, default=config) as roster:
-        entry = roster.find("default")
-        assert entry is not None
-        assert set(entry.announcements) == {"failure", "shutdown", "silence", "duration"}
-        assert provider.open_now[0].spoken == ["Sorry.", "Goodbye.", "Nobody there.", "Time is over."]
+    config = attrs.evolve(PLAIN, greeting="Hello.", shutdown_announcement="Hello.")
+    async with kept(provider, default=config):
+        assert provider.open_now[0].spoken == ["Hello."]
 
 
-async def test_an_announcement_that_is_configured_away_is_not_spoken(autojump_clock: MockClock) -> None:
+async def test_a_text_that_is_configured_away_is_not_spoken(autojump_clock: MockClock) -> None:
+    assert await spoken(Provider(), default=PLAIN) == {"default": set()}
+
+
+async def test_whoever_takes_over_has_the_bridge_of_every_agent(autojump_clock: MockClock) -> None:
+    wait = attrs.evolve(PLAIN, failover=Failover(bridge="Wait."))
+    assert await spoken(Provider(), default=wait, other=PLAIN) == {"default": {"Wait."}, "other": {"Wait."}}
+
+
+async def test_an_agent_without_a_voice_of_its_own_serves_all_the_same(autojump_clock: MockClock) -> None:
+    assert await spoken(Provider(mute=True), default=AgentConfig()) == {"default": set()}
+
+
+async def test_words_that_take_too_long_keep_no_agent_from_serving(autojump_clock: MockClock) -> None:
+    config = attrs.evolve(PLAIN, greeting="Hello.", shutdown_announcement="Goodbye.")
+    assert await spoken(Provider(unspeakable="Hello."), default=config) == {"default": {"Goodbye."}}
+    assert trio.current_time() == WORDS_DEADLINE
+
+
+# --- who can take a call
+
+
+async def test_a_chain_is_the_agent_and_its_fallbacks_that_are_open_in_their_order(autojump_clock: MockClock) -> None:
     provider = Provider()
-    async with kept(provider, default=PLAIN) as roster:
-        entry = roster.find("default")
-        assert entry is not None
-        assert entry.announcements == {}
-        assert provider.open_now[0].spoken == []
+
+    @asynccontextmanager
+    async def open_agent(name: str, config: AgentConfig) -> AsyncIterator[Agent]:
+        if name == "broken":
+            raise ProviderUnavailable("no")
+        async with provider.open(name, config) as agent:
+            yield agent
+
+    roster = Roster(open_agent, Metrics())
+    first = attrs.evolve(PLAIN, fallback=["third", "broken", "second"])
+    async with trio.open_nursery() as nursery:
+        agents = {"broken": attrs.evolve(PLAIN, fallback=["second"]), "first": first, "second": PLAIN, "third": PLAIN}
+        await nursery.start(roster.run, agents)
+        assert [entry.name for entry in roster.chain("first")] == ["first", "third", "second"]
+        assert [entry.name for entry in roster.chain("second")] == ["second"]
+        assert [entry.name for entry in roster.chain("broken")] == ["second"], "a fallback serves from the start"
+        assert roster.chain("nobody") == []
+        nursery.cancel_scope.cancel()
 
 
-async def test_an_agent_without_a_voice_serves_without_announcements(autojump_clock: MockClock) -> None:
-    async with kept(Provider(mute=True), default=AgentConfig()) as roster:
-        entry = roster.find("default")
-        assert entry is not None
-        assert entry.announcements == {}
-        assert entry.readiness.ready
+async def test_every_agent_of_a_chain_is_kept_open_under_its_call(autojump_clock: MockClock) -> None:
+    provider = Provider()
+    first = attrs.evolve(PLAIN, fallback=["second"])
+    changed = {"first": attrs.evolve(first, greeting="Hi"), "second": attrs.evolve(PLAIN, greeting="Hi")}
+    async with kept(provider, first=first, second=PLAIN) as roster:
+        async with in_use(roster.chain("first")) as candidates:
+            assert [candidate.name for candidate in candidates] == ["first", "second"]
+            await roster.replace(changed)
+            await trio.sleep(60.0)
+            assert len(provider.open_now) == 4
+        await trio.sleep(0.1)
+        assert sorted(provider.configs, key=str) == sorted(changed.values(), key=str)
+
+
+async def test_where_a_circuit_stands_is_a_figure(autojump_clock: MockClock) -> None:
+    async with kept(Provider(), default=PLAIN) as roster:
+        assert circuit(roster) == 0.0
+        breaker = roster.entries["default"].breaker
+        for _ in range(FAILURES):
+            breaker.failed(trio.current_time(), "down")
+        assert circuit(roster) == 1.0
+        await trio.sleep(FIRST_COOL_DOWN)
+        assert circuit(roster) == 0.5
+        breaker.succeeded()
+        assert circuit(roster) == 0.0
+        await roster.replace({})
+        assert circuit(roster) is None
 
 
 # --- reload
@@ -208,7 +297,7 @@ async def test_a_change_that_is_taken_back_before_it_could_be_opened_is_given_up
         await roster.replace({"default": PLAIN})
         await trio.sleep(100.0)
         assert provider.configs == [PLAIN]
-        assert roster.readiness == {"default": Readiness(True)}
+        assert readiness(roster) == {"default": Readiness(True)}
 
 
 async def test_an_old_agent_is_closed_with_its_last_call(autojump_clock: MockClock) -> None:

@@ -9,6 +9,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from agentd.agent import Audio, SegmentStart, UtteranceEnd
 from agentd.call_events import (
     AsideStarted,
     MediaFailed,
@@ -21,8 +22,8 @@ from agentd.figures import CallFigures
 from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import CallerSpeechEnded
-from agentd.voice import AgentVoice
+from agentd.session_events import CallerSpeechEnded, UtteranceEnded, UtteranceStarted
+from agentd.voice import OPEN_PATIENCE, AgentVoice
 from tests.shell.fakes import FakePlayback, FakeSession
 
 NOTICE = "This call is recorded."
@@ -221,6 +222,61 @@ async def test_to_finish_is_to_have_played_everything_that_waits(autojump_clock:
         assert trio.current_time() == pytest.approx(2.0, abs=0.1)
         await stage.voice.finish()
         assert trio.current_time() == pytest.approx(2.0, abs=0.1), "there is nothing more to wait for"
+
+
+async def begun(stage: Stage, *segments: str) -> int:
+    """The session begins an utterance, and does not end it."""
+    stage.session.utterances += 1
+    stage.voice.on_session_event(UtteranceStarted(stage.session.utterances))
+    for text in segments:
+        await stage.playout.put(SegmentStart(stage.playout.generation, stage.session.utterances, text))
+    return stage.session.utterances
+
+
+async def test_to_finish_is_to_wait_for_the_rest_of_an_utterance_too(autojump_clock: MockClock) -> None:
+    stage = Stage()
+
+    async def go_on(utterance: int) -> None:
+        await trio.sleep(2.0)
+        await stage.playout.put(SegmentStart(stage.playout.generation, utterance, "Goodbye"))
+        await stage.playout.put(UtteranceEnd(stage.playout.generation, utterance))
+        stage.voice.on_session_event(UtteranceEnded(utterance))
+
+    async with speaking(stage), trio.open_nursery() as nursery:
+        nursery.start_soon(go_on, await begun(stage))
+        await stage.voice.finish()
+        assert trio.current_time() == pytest.approx(3.0, abs=0.1)
+    assert stage.turns == ["Goodbye"]
+
+
+async def test_words_that_never_come_are_not_waited_for_for_long(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    async with speaking(stage):
+        await begun(stage)
+        await stage.voice.finish()
+        assert trio.current_time() == pytest.approx(OPEN_PATIENCE, abs=0.1)
+
+
+async def test_what_was_said_is_heard_also_when_its_end_never_comes(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    async with speaking(stage):
+        utterance = await begun(stage, "Goodbye")
+        await stage.playout.put(Audio(stage.playout.generation, utterance, bytes(16000 * 4), 8000))
+        await stage.voice.finish()
+        assert trio.current_time() == pytest.approx(4.0 + OPEN_PATIENCE, abs=0.1)
+
+
+@pytest.mark.parametrize("end", ["interrupted", "another session"])
+async def test_the_rest_of_an_utterance_that_cannot_come_is_not_waited_for(end: str, autojump_clock: MockClock) -> None:
+    stage = Stage()
+    async with speaking(stage):
+        await begun(stage)
+        if end == "interrupted":
+            stage.playout.interrupt()
+        else:
+            stage.voice.session = FakeSession(stage.history, stage.playout)
+        await stage.voice.finish()
+        assert trio.current_time() < 0.1
 
 
 async def test_a_voice_outlives_its_session(autojump_clock: MockClock) -> None:

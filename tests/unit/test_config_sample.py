@@ -10,10 +10,12 @@ import jsonschema
 import pytest
 
 from agentd.cli import _parser
-from agentd.config import AgentConfig, Config
+from agentd.config import AgentConfig, Config, ToolConfig
 from agentd.config_file import config_schema, parse_config, sample_toml
 from agentd.schema import settings_of
+from agentd.tools.registry import BUILT_IN
 from providers.local.settings import LocalSettings
+from providers.registry import provider_names
 
 SAMPLE = tomllib.loads(sample_toml())
 
@@ -43,9 +45,18 @@ def missing(cls: type, table: dict[str, Any], path: str, skip: tuple[str, ...] =
 
 def test_every_setting_is_in_the_sample() -> None:
     agent = SAMPLE["agents"]["default"]
-    assert missing(Config, SAMPLE, "", skip=("agents",)) == []
+    assert missing(Config, SAMPLE, "", skip=("agents", "tools")) == []
     assert missing(AgentConfig, agent, "agents.default", skip=("settings",)) == []
     assert missing(LocalSettings, agent["local"], "agents.default.local") == []
+
+
+def test_every_tool_is_in_the_sample_behind_comment_signs() -> None:
+    uncommented = re.sub(r"^#(?! )", "", sample_toml(), flags=re.MULTILINE)
+    tools = tomllib.loads(uncommented)["tools"]
+    assert set(tools) == set(BUILT_IN)
+    for name, kind in BUILT_IN.items():
+        assert missing(ToolConfig, tools[name], f"tools.{name}", skip=("settings",)) == []
+        assert missing(kind.settings, tools[name].get(name, {}), f"tools.{name}.{name}") == []
 
 
 def undocumented(cls: type, skip: tuple[str, ...] = ()) -> list[str]:
@@ -57,9 +68,11 @@ def undocumented(cls: type, skip: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_every_setting_says_what_it_is_for() -> None:
-    assert undocumented(Config, skip=("agents",)) == []
+    assert undocumented(Config, skip=("agents", "tools")) == []
     assert undocumented(AgentConfig, skip=("settings",)) == []
     assert undocumented(LocalSettings) == []
+    assert undocumented(ToolConfig, skip=("settings",)) == []
+    assert [name for kind in BUILT_IN.values() for name in undocumented(kind.settings)] == []
 
 
 def test_every_setting_stands_below_its_description() -> None:
@@ -71,7 +84,7 @@ def test_every_setting_stands_below_its_description() -> None:
 
 def test_the_commands_that_the_sample_names_exist() -> None:
     (subparsers,) = [action for action in _parser()._actions if isinstance(action.choices, dict)]
-    named = set(re.findall(r"`agentd (\w+)", sample_toml()))
+    named = set(re.findall(r"`agentd ([\w-]+)", sample_toml()))
     assert named
     assert named <= set(subparsers.choices or ())
 
@@ -105,6 +118,9 @@ def test_the_json_schema_accepts_the_shortest_configuration() -> None:
         {"agents": {"a": {"local": {"sst": {}}}}},
         {"agents": {"a": {"local": {"stt": {"engine": "vsok"}}}}},
         {"agents": 5},
+        {"tools": {"a": {"knid": "hang_up"}}},
+        {"tools": {"a": {"transfer": {"destinations": {"sales": 200}}}}},
+        {"tools": {"a": {"http_request": {"method": "PATCH"}}}},
     ],
 )
 def test_the_json_schema_rejects_typos_and_wrong_types(raw: dict[str, Any]) -> None:
@@ -121,5 +137,7 @@ def test_the_json_schema_s_defaults_are_those_of_the_sample() -> None:
 
     schema = config_schema()
     agent = schema["properties"].pop("agents")["additionalProperties"]
+    for provider in set(provider_names()) - {AgentConfig().provider}:  # the sample has the default one's settings
+        del agent["properties"][provider]
     check(schema, SAMPLE)
     check(agent, SAMPLE["agents"]["default"])

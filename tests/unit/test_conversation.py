@@ -13,6 +13,7 @@ from agentd.call_events import (
     CallerHungUp,
     CheckInDue,
     Connected,
+    DepartureRequested,
     DigitPressed,
     DurationOver,
     DurationWarningDue,
@@ -31,6 +32,7 @@ from agentd.commands import (
     Answer,
     Attenuate,
     Command,
+    Destination,
     End,
     FeedDigit,
     Interrupt,
@@ -84,6 +86,8 @@ EVENTS: dict[str, object] = {
     "no media leg can be had": MediaFailed("no connection within 5 s"),
     "no agent can be had": AgentFailed("the engine is down"),
     "the agent says farewell": AgentEnded(),
+    "the agent ends the call": DepartureRequested(Result.COMPLETED),
+    "the agent transfers the call": DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
     "the agent breaks": AgentEnded("the engine died"),
     "the caller hangs up": CallerHungUp(),
     "the daemon's patience is over": ShutdownDue(),
@@ -102,6 +106,9 @@ COMMANDS: dict[str, Command] = {
     "restore": Restore(),
     "interrupt": Interrupt(),
     "leave completed, when all is heard": Leave(Result.COMPLETED, finish=True),
+    "leave for 200, when all is heard": Leave(
+        Result.TRANSFERRED, finish=True, destination=Destination("from-internal", "200")
+    ),
     "announce, leave failed:media": Leave(Result.FAILED_MEDIA, "no connection within 5 s", announce=True),
     "announce, leave failed:agent": Leave(Result.FAILED_AGENT, "the engine is down", announce=True),
     "tell the break, leave failed:agent": Leave(Result.FAILED_AGENT, "the engine died", announce=True),
@@ -658,6 +665,28 @@ def test_the_caller_hangs_up_before_anything_is_up() -> None:
         the caller hangs up               | free everything                     | Ended
         media and agent are up            |                                     | Ended
         the caller hangs up               |                                     | Ended
+    """)
+
+
+def test_nothing_that_the_caller_does_interrupts_the_words_before_a_transfer() -> None:
+    play(f"""{ANSWERING}
+        the agent transfers the call      | leave for 200, when all is heard    | Ended
+        the caller makes a sound          |                                     | Ended
+        the sound goes on                 |                                     | Ended
+        the caller takes the turn         |                                     | Ended
+        the caller presses 5              |                                     | Ended
+        the caller has spoken             |                                     | Ended
+        the agent ends the call           |                                     | Ended
+        all has been heard                |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+def test_the_agent_may_end_the_call_while_the_media_leg_is_lost() -> None:
+    play(f"""{GREETED}
+        the media leg is lost             |                                     | Connecting
+        the agent ends the call           | leave completed, when all is heard  | Ended
+        the caller hangs up               | free everything                     | Ended
     """)
 
 

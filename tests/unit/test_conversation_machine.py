@@ -16,6 +16,7 @@ from agentd.call_events import (
     CallerHungUp,
     CheckInDue,
     Connected,
+    DepartureRequested,
     DigitPressed,
     DurationOver,
     DurationWarningDue,
@@ -33,6 +34,7 @@ from agentd.call_events import (
 from agentd.commands import (
     Answer,
     Attenuate,
+    Destination,
     End,
     FeedDigit,
     Interrupt,
@@ -101,6 +103,8 @@ EVERY_EVENT = (
     DurationWarningDue(),
     DurationOver(),
     DigitPressed("5"),
+    DepartureRequested(Result.COMPLETED),
+    DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
     CallerHungUp(),
     ShutdownDue(),
     Left(),
@@ -196,14 +200,18 @@ def test_a_hang_up_ends_the_call_at_once_from_everywhere(line: Line) -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in Line if line not in ENDING])
-@pytest.mark.parametrize("event", [ShutdownDue(), MediaFailed("x"), AgentEnded(), AgentEnded("x")])
+@pytest.mark.parametrize(
+    "event",
+    [ShutdownDue(), MediaFailed("x"), AgentEnded(), AgentEnded("x"), DepartureRequested(Result.TRANSFERRED)],
+)
 def test_whatever_ends_a_call_leaves_once_and_says_why(line: Line, event: object) -> None:
     after, step = stepped(Conversation(line), event)
     (leave,) = step.commands
     assert after.line is Line.CLOSING
     assert isinstance(leave, Leave)
-    assert leave.announce is (leave.result is not Result.COMPLETED)
-    assert leave.finish is (leave.result is Result.COMPLETED)
+    by_the_agent = leave.result in (Result.COMPLETED, Result.TRANSFERRED)
+    assert leave.announce is not by_the_agent
+    assert leave.finish is by_the_agent
 
 
 def test_every_result_is_told_by_its_reason_in_the_dialplan_s_words() -> None:

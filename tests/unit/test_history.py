@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.history import History, Speaker, Turn
+from agentd.history import History, Speaker, ToolUse, Turn
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -70,6 +70,45 @@ def test_an_utterance_whose_beginning_was_not_reported_is_recorded_when_heard() 
     assert told(history) == [(AGENT, "Hello.")]
 
 
+def test_words_that_come_after_their_answer_began_stand_before_it() -> None:
+    history = History()
+    history.agent_heard(1, "Hello.", "Hello.")
+    place = history.place
+    history.tool_used(ToolUse("hours", "{}", "9 to 5"))
+    history.agent_speaks(2)
+    history.caller_said("What are your hours?", place)
+    assert [turn.speaker for turn in history.turns] == [AGENT, CALLER, Speaker.TOOL, AGENT]
+    assert history.turns[1].text == "What are your hours?"
+
+
+def test_words_that_come_late_may_be_the_first() -> None:
+    history = History()
+    place = history.place
+    history.agent_speaks(1)
+    history.caller_said("Hello?", place)
+    assert told(history) == [(CALLER, "Hello?"), (AGENT, "")]
+
+
+def test_words_that_come_late_go_on_with_what_the_caller_said_there() -> None:
+    history = History()
+    history.agent_heard(1, "Yes?", "Yes?")
+    first = second = history.place
+    history.caller_said("I would like", first)
+    history.agent_speaks(2)
+    history.caller_said("a table", second)
+    assert told(history) == [(AGENT, "Yes?"), (CALLER, "I would like a table"), (AGENT, "")]
+
+
+def test_words_whose_place_is_gone_are_the_last() -> None:
+    history = History()
+    history.agent_speaks(1)
+    place = history.place
+    history.agent_heard(1, "", "Hello, how can I help you?")
+    history.agent_heard(2, "Yes?", "Yes?")
+    history.caller_said("Wait.", place)
+    assert told(history) == [(AGENT, "Yes?"), (CALLER, "Wait.")]
+
+
 steps = st.lists(
     st.tuples(st.just("caller"), st.integers(1, 2))
     | st.tuples(st.just("speaks"), st.integers(1, 2))
@@ -100,3 +139,25 @@ def test_the_caller_s_words_are_never_lost_and_never_two_turns_in_a_row(script: 
         speakers = [turn.speaker for turn in history.turns]
         assert (CALLER, CALLER) not in list(pairwise(speakers))
         assert " ".join(turn.text for turn in history.turns if turn.speaker is CALLER).split() == said
+
+
+@unhurried
+@given(st.lists(st.sampled_from(["mark", "late", "caller", "speaks", "heard", "unheard"]), max_size=20))
+def test_words_that_come_late_are_never_lost_and_never_a_second_turn_in_a_row(script: list[str]) -> None:
+    history = History()
+    said, utterance, place = [], 0, history.place
+    for index, what in enumerate(script):
+        if what == "mark":
+            place = history.place
+        elif what in ("late", "caller"):
+            said.append(f"word{index}")
+            history.caller_said(said[-1], place if what == "late" else None)
+        elif what == "speaks":
+            utterance += 1
+            history.agent_speaks(utterance)
+        elif utterance:
+            history.agent_heard(utterance, "yes" if what == "heard" else "", "yes indeed")
+        speakers = [turn.speaker for turn in history.turns]
+        assert (CALLER, CALLER) not in list(pairwise(speakers))
+        words = " ".join(turn.text for turn in history.turns if turn.speaker is CALLER).split()
+        assert sorted(words) == sorted(said)

@@ -62,6 +62,7 @@ def test_a_fresh_install_lays_down_everything_and_says_so(tmp_path: Path) -> Non
             "/etc/agentd/credentials",
             "/etc/asterisk",
             "/etc/systemd/system/agentd.service",
+            "/etc/systemd/system/agentd-speech.service",
             "/etc/sysusers.d/agentd.conf",
             "/etc/tmpfiles.d/agentd.conf",
             "/etc/agentd/agent.toml",
@@ -96,6 +97,7 @@ def test_the_modes_let_asterisk_read_its_files_and_nobody_the_secrets(tmp_path: 
     assert mode(etc / "asterisk/ari_agentd.conf") == 0o640
     assert mode(etc / "asterisk/pjsip_agentd_sample.conf") == 0o640
     assert mode(etc / "systemd/system/agentd.service") == 0o644
+    assert mode(etc / "systemd/system/agentd-speech.service") == 0o644
 
 
 @root_only
@@ -357,9 +359,10 @@ def test_freepbx_is_recognised_and_pointed_to_its_custom_files(tmp_path: Path) -
 
 def test_another_prefix_moves_what_the_unit_starts(tmp_path: Path) -> None:
     run(tmp_path, prefix="/srv/agentd")
-    unit = (tmp_path / "etc/systemd/system/agentd.service").read_text()
-    assert "ExecStart=/srv/agentd/venv/bin/agentd --config" in unit
-    assert "/opt/agentd" not in unit
+    for name, command in (("agentd", "--config"), ("agentd-speech", "speech-server --config")):
+        unit = (tmp_path / f"etc/systemd/system/{name}.service").read_text()
+        assert f"ExecStart=/srv/agentd/venv/bin/agentd {command}" in unit
+        assert "/opt/agentd" not in unit
 
 
 @pytest.mark.parametrize("prefix", ["relative", "/home/me/agentd", "/opt/a b", "/opt/agentd/", "/opt/%n"])
@@ -375,7 +378,7 @@ def test_something_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_every_file_that_is_laid_down_is_shipped() -> None:
-    for name in ("agentd.service", "agentd.sysusers.conf", "agentd.tmpfiles.conf"):
+    for name in ("agentd.service", "agentd-speech.service", "agentd.sysusers.conf", "agentd.tmpfiles.conf"):
         assert data_file(f"systemd/{name}").is_file()
     with pytest.raises(InstallError, match=r"systemd/agentd\.timer is missing from the agentd installation"):
         data_file("systemd/agentd.timer")

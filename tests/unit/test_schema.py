@@ -43,6 +43,9 @@ class Box:
     open: Annotated[bool, text("Can one look inside?")] = False
     things: Annotated[list[str], text("What is in it.")] = attrs.field(factory=lambda: ["a sock", "a shoe"])
     sizes: Annotated[list[int], text("What fits.")] = attrs.field(factory=list)
+    labels: Annotated[dict[str, str], text("What is stuck on it.")] = attrs.field(
+        factory=lambda: {"to": "Ada", "from the": '"far" side'}
+    )
     lid: Lid = attrs.field(factory=Lid)
 
 
@@ -65,9 +68,10 @@ def test_values_of_the_right_type_are_taken() -> None:
         "open": True,
         "things": [],
         "sizes": [1, 2],
+        "labels": {"to": "Bob"},
         "lid": {"tight": False},
     }
-    assert made(raw) == (Box("crate", Colour.GREEN, 3, 0.5, True, [], [1, 2], Lid(False)), [])
+    assert made(raw) == (Box("crate", Colour.GREEN, 3, 0.5, True, [], [1, 2], {"to": "Bob"}, Lid(False)), [])
 
 
 def test_a_whole_number_is_a_number_too() -> None:
@@ -99,6 +103,10 @@ def test_a_whole_number_is_a_number_too() -> None:
         ("things", [1], "box.things: must be a string, not 1"),
         ("sizes", ["1"], 'box.sizes: must be a whole number, not "1"'),
         ("sizes", [True], "box.sizes: must be a whole number, not true"),
+        ("labels", "to Ada", 'box.labels: must be a table of names and values, not "to Ada"'),
+        ("labels", ["to"], 'box.labels: must be a table of names and values, not ["to"]'),
+        ("labels", {"to": 5}, "box.labels: to: must be a string, not 5"),
+        ("labels", {"to": {"the": "x"}}, 'box.labels: to: must be a string, not {"the": "x"}'),
         ("lid", "shut", 'box.lid: must be a table: [box.lid], not "shut"'),
         ("lid", {"tight": "no"}, 'box.lid.tight: must be true or false, not "no"'),
         ("height", 0, "box.height: must be greater than 0, not 0"),
@@ -160,6 +168,7 @@ def test_a_table_of_any_values_makes_settings_of_the_declared_types(raw: dict[st
     assert type(box.open) is bool
     assert all(isinstance(thing, str) for thing in box.things)
     assert all(type(size) is int for size in box.sizes)
+    assert all(isinstance(label, str) for label in box.labels.values())
     if not problems:
         assert {key: value for key, value in raw.items() if key != "lid"} == {
             key: getattr(box, key) for key in raw if key != "lid"
@@ -185,6 +194,16 @@ def test_the_sample_shows_every_setting_with_its_description_and_default() -> No
 def test_a_value_is_written_as_toml_reads_it(value: object) -> None:
     if not (isinstance(value, int) and abs(value) >= 2**63):
         assert tomllib.loads(f"value = {toml_value(value)}")["value"] == value
+
+
+@unhurried
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"]))
+    )
+)
+def test_a_table_is_written_as_toml_reads_it(value: dict[str, str]) -> None:
+    assert tomllib.loads(f"value = {toml_value(value)}")["value"] == value
 
 
 @unhurried

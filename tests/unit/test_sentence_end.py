@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
-from providers.local.responder import transcript
 from providers.local.sentence_end import DEADLINE, ask, broken_off, end_probability
+from providers.openai.chat_forms import transcript
 from providers.stages import Message, Role
 
 REQUEST = httpx2.Request("POST", "http://127.0.0.1/v1/completions")

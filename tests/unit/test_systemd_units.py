@@ -11,8 +11,11 @@ import pytest
 
 from agentd.config import Calls, Config
 from agentd.install import CONFIG, DEFAULT_PREFIX, data_file
+from providers.wyoming.server_settings import SpeechServerSettings
 
 UNIT = data_file("systemd/agentd.service")
+SPEECH_UNIT = data_file("systemd/agentd-speech.service")
+both_units = pytest.mark.parametrize("unit", [UNIT, SPEECH_UNIT], ids=lambda unit: unit.stem)
 
 
 def need(condition: object, reason: str) -> None:
@@ -30,19 +33,20 @@ def systemd(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def setting(name: str) -> str:
+def setting(name: str, unit: Path = UNIT) -> str:
     """The value of a setting that the unit has exactly once."""
-    (value,) = re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+    (value,) = re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
     assert isinstance(value, str)
     return value
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A host with the unit as it is shipped, and stand-ins for the programs that it starts."""
+    """A host with the units as they are shipped, and stand-ins for the programs that it starts."""
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
     shutil.copy(UNIT, units)
+    shutil.copy(SPEECH_UNIT, units)
     for program in (setting("ExecStart").split()[0], setting("ExecReload").split()[0]):
         stand_in = tmp_path / program.lstrip("/")
         stand_in.parent.mkdir(parents=True)
@@ -55,8 +59,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_systemd_finds_nothing_to_complain_about_in_the_unit(root: Path) -> None:
-    done = systemd("systemd-analyze", "verify", f"--root={root}", "agentd.service")
+@both_units
+def test_systemd_finds_nothing_to_complain_about_in_the_unit(root: Path, unit: Path) -> None:
+    done = systemd("systemd-analyze", "verify", f"--root={root}", unit.name)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
@@ -68,14 +73,16 @@ def test_that_check_would_have_seen_a_misspelt_setting_and_a_missing_program(roo
     assert systemd("systemd-analyze", "verify", f"--root={root}", "agentd.service").returncode != 0
 
 
-def test_the_exposure_is_at_most_2_0() -> None:
-    done = systemd("systemd-analyze", "security", "--offline=yes", "--no-pager", str(UNIT))
-    score = re.search(r"Overall exposure level for agentd.service: ([\d.]+)", done.stdout)
+@both_units
+def test_the_exposure_is_at_most_2_0(unit: Path) -> None:
+    done = systemd("systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit))
+    score = re.search(rf"Overall exposure level for {unit.name}: ([\d.]+)", done.stdout)
     assert score is not None, done.stdout + done.stderr
     assert float(score[1]) <= 2.0
 
 
-def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11() -> None:
+@both_units
+def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11(unit: Path) -> None:
     # The version that brought each setting which is younger than systemd 235; a new one has to be looked up.
     since = {
         "AmbientCapabilities": 229, "KeyringMode": 235, "LockPersonality": 235, "ProtectHostname": 242,
@@ -92,20 +99,22 @@ def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11() -> None:
         RestrictAddressFamilies MemoryDenyWriteExecute RemoveIPC SystemCallArchitectures SystemCallFilter
         SystemCallErrorNumber RestrictRealtime LimitRTPRIO LimitNOFILE TasksMax LimitCORE WantedBy
     """
-    used = set(re.findall(r"^(\w+)=", UNIT.read_text(), re.MULTILINE))
+    used = set(re.findall(r"^(\w+)=", unit.read_text(), re.MULTILINE))
     assert used - set(old.split()) - set(since) == set()
     assert max(since.values()) <= 247
-    assert setting("Type") == "notify", "notify-reload needs systemd 253"
+    assert setting("Type", unit) == "notify", "notify-reload needs systemd 253"
 
 
 def test_execstart_is_what_the_installation_lays_down() -> None:
     assert setting("ExecStart") == f"{DEFAULT_PREFIX}/venv/bin/agentd --config {CONFIG}"
+    assert setting("ExecStart", SPEECH_UNIT) == f"{DEFAULT_PREFIX}/venv/bin/agentd speech-server --config {CONFIG}"
     assert "$prefix/venv" in data_file("systemd/install-host").read_text()
 
 
 def test_stopping_may_take_longer_than_draining_the_calls() -> None:
     # Beside the drain there is the announced end of the calls that are still up, and cleaning up.
     assert int(setting("TimeoutStopSec")) >= Calls().drain_timeout + 15
+    assert int(setting("TimeoutStopSec", SPEECH_UNIT)) >= SpeechServerSettings().drain_timeout + 15
 
 
 def test_the_unit_lets_the_daemon_write_where_the_configuration_says_by_default() -> None:
@@ -114,9 +123,10 @@ def test_the_unit_lets_the_daemon_write_where_the_configuration_says_by_default(
     assert f"\nd     {media} " in data_file("systemd/agentd.tmpfiles.conf").read_text()
 
 
-def test_engine_processes_outlive_the_first_sigterm_so_that_calls_can_drain() -> None:
-    assert setting("KillMode") == "mixed"
-    assert setting("OOMPolicy") == "continue"
+@both_units
+def test_engine_processes_outlive_the_first_sigterm_so_that_what_runs_can_drain(unit: Path) -> None:
+    assert setting("KillMode", unit) == "mixed"
+    assert setting("OOMPolicy", unit) == "continue"
 
 
 def test_no_secret_can_come_through_the_command_line_or_the_unit() -> None:
@@ -124,6 +134,16 @@ def test_no_secret_can_come_through_the_command_line_or_the_unit() -> None:
     for line in UNIT.read_text().splitlines():
         if line.startswith(("Environment=", "ExecStart=")):
             assert not re.search("password|secret|token|key", line, re.IGNORECASE)
+
+
+def test_the_speech_server_is_confined_as_the_daemon_is_and_sees_no_secret_and_nothing_of_the_telephone() -> None:
+    # test_systemd_sandbox has the engines run under the daemon's rules: so these must be the same.
+    rules = "SystemCall|Restrict|Protect|Private|MemoryDeny|NoNew|Capab|Ambient|Lock|User|Group"
+    daemon, speech = (re.findall(rf"^(?:{rules}).*$", unit.read_text(), re.MULTILINE) for unit in (UNIT, SPEECH_UNIT))
+    assert speech == daemon
+    assert "LoadCredential" not in SPEECH_UNIT.read_text()
+    assert "SupplementaryGroups" not in SPEECH_UNIT.read_text()
+    assert "ReadWritePaths" not in SPEECH_UNIT.read_text()
 
 
 def account_files(root: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

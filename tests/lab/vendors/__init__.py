@@ -1,1 +1,1 @@
-"""Fakes of vendors that are true: real loopback servers that keep to the published order of messages, and fail on demand."""
+"""Fakes of vendors that are true: loopback servers that keep to the published protocols, and fail on demand."""

@@ -4,20 +4,22 @@ import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import attrs
-import h11
 import pytest
 import trio
 import trio.testing
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
-from providers.local import responder as module
-from providers.local.responder import MAX_REPLY, TRANSCRIPT_EXAMPLES, OpenAiResponder, transcript
-from providers.local.settings import LlmSettings
-from providers.stages import Message, Role
+from providers.local import sentence_end
+from providers.openai import chat as module
+from providers.openai.chat import MAX_REPLY, ChatResponder
+from providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, transcript
+from providers.openai.chat_settings import ChatSettings
+from providers.stages import Message, Role, ToolCall
+from tests.lab.vendors.http_peer import HttpExchange, HttpPeer, HttpRequest, open_http_peer
+from tests.lab.vendors.peer import PeerGone
 
 KEY = "sk-very-secret"
 MESSAGES = [
@@ -27,23 +29,25 @@ MESSAGES = [
 ]
 
 
-@attrs.define(eq=False)
+@attrs.frozen
 class Exchange:
     """One request to the server, and the connection to answer it on."""
 
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-    _stream: trio.abc.Stream
-    _connection: h11.Connection
+    _http: HttpExchange
+
+    @property
+    def path(self) -> str:
+        return self._http.request.path
 
     async def begin(self, status: int = 200, content_type: str = "text/event-stream") -> None:
-        headers = [("content-type", content_type), ("transfer-encoding", "chunked")]
-        await self._send(h11.Response(status_code=status, headers=headers))
+        await self._http.begin(status, content_type)
+
+    async def raw(self, data: bytes) -> None:
+        await self._http.send(data)
 
     async def data(self, raw: str) -> None:
         """One server-sent event."""
-        await self._send(h11.Data(f"data: {raw}\n\n".encode()))
+        await self.raw(f"data: {raw}\n\n".encode())
 
     async def text(self, text: str) -> None:
         """A piece of the reply, in the shape of the endpoint that was asked."""
@@ -55,82 +59,55 @@ class Exchange:
 
     async def end(self) -> None:
         await self.data("[DONE]")
-        await self._send(h11.EndOfMessage())
+        await self._http.end()
 
     async def json(self, raw: str) -> None:
         """A whole answer that is no stream."""
-        await self.begin(content_type="application/json")
-        await self._send(h11.Data(raw.encode()))
-        await self._send(h11.EndOfMessage())
+        await self._http.answer(200, raw.encode())
 
     async def error(self, status: int, message: str = "no") -> None:
-        await self.begin(status, "application/json")
-        await self._send(h11.Data(json.dumps({"error": {"message": message}}).encode()))
-        await self._send(h11.EndOfMessage())
+        await self._http.answer(status, {"error": {"message": message}})
 
     async def gone(self) -> None:
         """Until the client has closed the connection."""
-        while await self._stream.receive_some(1000):
-            pass
+        await trio.sleep_forever()
 
-    async def _send(self, event: Any) -> None:
-        await self._stream.send_all(self._connection.send(event) or b"")
+    async def die(self) -> None:
+        """Close the connection."""
+        await trio.aclose_forcefully(self._http._stream)
+        raise PeerGone
 
 
 @attrs.define(eq=False)
 class Server:
-    """An HTTP server that hands every request to `answer`; `open_now` are its connections."""
+    """An HTTP server that hands every request to `answer`."""
 
     answer: Callable[[Exchange], Awaitable[None]]
-    requests: list[Exchange] = attrs.field(factory=list)
-    open_now: int = 0
-    accepted: int = 0
+    peer: HttpPeer = attrs.field(factory=HttpPeer)
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        self.open_now += 1
-        self.accepted += 1
-        try:
-            await self._serve(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
-            pass  # one of us left in the middle: the test asks open_now
-        finally:
-            self.open_now -= 1
+    async def handle(self, exchange: HttpExchange) -> None:
+        await self.answer(Exchange(exchange))
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        connection = h11.Connection(h11.SERVER)
-        request, body = None, b""
-        while True:
-            event = connection.next_event()
-            if event is h11.NEED_DATA:
-                connection.receive_data(await stream.receive_some(65536))
-            elif isinstance(event, h11.Request):
-                request, body = event, b""
-            elif isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                assert request is not None
-                headers = {name.decode(): value.decode() for name, value in request.headers}
-                exchange = Exchange(request.target.decode(), headers, json.loads(body or b"{}"), stream, connection)
-                self.requests.append(exchange)
-                await self.answer(exchange)
-                if connection.our_state is not h11.DONE:
-                    return
-                connection.start_next_cycle()
-            else:
-                return
+    @property
+    def requests(self) -> list[HttpRequest]:
+        return self.peer.requests
+
+    @property
+    def accepted(self) -> int:
+        return self.peer.connections
 
     async def until_left_alone(self) -> None:
-        while self.open_now:
+        while self.peer.open:
             await trio.sleep(0.005)
 
 
 @attrs.define(eq=False)
 class Scene:
     server: Server
-    responder: OpenAiResponder
+    responder: ChatResponder
     url: str
 
-    async def reply(self) -> list[str]:
+    async def reply(self) -> list[str | ToolCall]:
         async with self.responder.respond(MESSAGES) as deltas:
             return [delta async for delta in deltas]
 
@@ -143,16 +120,14 @@ async def scene(
     tasks = trio.lowlevel.current_statistics().tasks_living
     server = Server(answer)
     with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            listeners = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
-            url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
-            responder = OpenAiResponder(LlmSettings(**settings), transcript_style, lambda: (url, KEY))
+        async with open_http_peer(server.handle, server.peer):
+            url = f"{server.peer.url}/v1"
+            responder = ChatResponder(ChatSettings(base_url=url, **settings), lambda: (url, KEY), transcript_style)
             try:
                 yield Scene(server, responder, url)
             finally:
                 await responder.aclose()
             await server.until_left_alone()
-            nursery.cancel_scope.cancel()
         while trio.lowlevel.current_statistics().tasks_living > tasks:  # openai's generators are ended by Trio
             await trio.sleep(0.005)
 
@@ -175,7 +150,7 @@ async def test_a_chat_server_is_asked_with_roles_and_the_reply_comes_piece_by_pi
         assert await talk.reply() == ["It is ", "noon."]
         (request,) = talk.server.requests
     assert request.path == "/v1/chat/completions"
-    assert request.body == {
+    assert request.json() == {
         "model": "tiny",
         "messages": [
             {"role": "system", "content": "You are\nbrief."},
@@ -193,9 +168,9 @@ async def test_a_small_model_is_asked_to_go_on_with_a_dialogue_and_to_stop_at_it
         assert await talk.reply() == ["It is ", "noon."]
         (request,) = talk.server.requests
     assert request.path == "/v1/completions"
-    assert request.body["stop"] == ["\n"]
-    assert request.body["cache_prompt"] is True
-    assert request.body["prompt"] == (
+    assert request.json()["stop"] == ["\n"]
+    assert request.json()["cache_prompt"] is True
+    assert request.json()["prompt"] == (
         f"You are brief.\n\n{TRANSCRIPT_EXAMPLES}Assistant: Hello.\nCaller: What time is it?\nAssistant:"
     )
 
@@ -222,7 +197,7 @@ async def test_the_key_travels_in_a_header_and_shows_nowhere() -> None:
 async def test_the_embedded_server_s_connections_are_used_for_one_stream_each() -> None:
     """It closes them without saying so."""
     async with scene(noon) as talk:
-        talk.responder.settings = attrs.evolve(talk.responder.settings, base_url="")
+        talk.responder.embedded = True
         for _ in range(3):
             await talk.reply()
         assert (talk.server.accepted, len(talk.server.requests)) == (3, 3)
@@ -230,7 +205,6 @@ async def test_the_embedded_server_s_connections_are_used_for_one_stream_each() 
 
 async def test_another_server_s_connection_is_used_again_for_the_next_question() -> None:
     async with scene(noon) as talk:
-        talk.responder.settings = attrs.evolve(talk.responder.settings, base_url="http://llm.test/v1")
         for _ in range(3):
             await talk.reply()
         assert (talk.server.accepted, len(talk.server.requests)) == (1, 3)
@@ -267,7 +241,7 @@ async def test_chunks_without_choices_are_passed_over() -> None:
 async def test_a_server_that_was_started_again_is_asked_at_its_new_address() -> None:
     async with scene(noon) as new, scene(noon) as old:
         where = [old.url]
-        responder = OpenAiResponder(LlmSettings(), False, lambda: (where[0], KEY))
+        responder = ChatResponder(ChatSettings(), lambda: (where[0], KEY))
         for where[0] in (old.url, new.url):
             async with responder.respond(MESSAGES) as deltas:
                 assert [delta async for delta in deltas] == ["It is ", "noon."]
@@ -315,7 +289,7 @@ async def test_nothing_listening_is_unavailable() -> None:
 
 
 async def test_a_server_that_is_being_started_again_is_unavailable_at_once() -> None:
-    responder = OpenAiResponder(LlmSettings(), True, lambda: ("", ""))
+    responder = ChatResponder(ChatSettings(), lambda: ("", ""))
     with pytest.raises(ProviderUnavailable, match="being started again"):
         async with responder.respond(MESSAGES):
             raise AssertionError("there is no server")
@@ -336,7 +310,7 @@ async def test_a_server_that_falls_silent_in_a_reply_is_given_up_at_the_deadline
         await exchange.text("It is ")
         await exchange.gone()
 
-    got: list[str] = []
+    got: list[str | ToolCall] = []
     async with scene(stall, timeout=0.1) as talk:
         with pytest.raises(ProviderUnavailable, match="deadline"):
             async with talk.responder.respond(MESSAGES) as deltas:
@@ -358,7 +332,7 @@ async def test_a_server_that_dies_in_a_reply_is_unavailable() -> None:
     async def die(exchange: Exchange) -> None:
         await exchange.begin()
         await exchange.text("It is ")
-        await exchange._stream.aclose()
+        await exchange.die()
 
     async with scene(die) as talk:
         with pytest.raises(ProviderUnavailable):
@@ -367,7 +341,7 @@ async def test_a_server_that_dies_in_a_reply_is_unavailable() -> None:
 
 async def test_a_server_that_dies_before_it_answers_is_unavailable() -> None:
     async def die(exchange: Exchange) -> None:
-        await exchange._stream.aclose()
+        await exchange.die()
 
     async with scene(die) as talk:
         with pytest.raises(ProviderUnavailable):
@@ -407,8 +381,8 @@ async def test_a_chunk_that_makes_no_sense_is_the_server_s_error_and_ends_no_cal
 async def test_a_reply_that_is_no_event_stream_has_no_words() -> None:
     async def page(exchange: Exchange) -> None:
         await exchange.begin(200, "text/html")
-        await exchange._send(h11.Data(b"<html>It works!</html>"))
-        await exchange._send(h11.EndOfMessage())
+        await exchange.raw(b"<html>It works!</html>")
+        await exchange._http.end()
 
     async with scene(page) as talk:
         assert await talk.reply() == []
@@ -425,7 +399,7 @@ async def test_a_reply_that_does_not_end_is_refused() -> None:
         with pytest.raises(ProviderProtocolError, match=str(MAX_REPLY)):
             async with talk.responder.respond(MESSAGES) as deltas:
                 async for delta in deltas:
-                    got += len(delta)
+                    got += len(str(delta))
         assert MAX_REPLY - 500 <= got <= MAX_REPLY
         await talk.server.until_left_alone()
 
@@ -508,7 +482,7 @@ async def test_a_kept_connection_that_the_server_has_closed_costs_nobody_an_answ
     async def close_after(exchange: Exchange) -> None:
         await noon(exchange)
         if len(talk.server.requests) == 1:
-            await exchange._stream.aclose()
+            await exchange.die()
 
     async with scene(close_after) as talk:
         for _ in range(2):
@@ -519,7 +493,7 @@ async def test_whoever_asks_while_the_old_connection_is_being_closed_uses_the_sa
     """Each of them made a client, and only the last was ever closed."""
     async with scene(noon) as new, scene(noon) as old:
         where = [old.url]
-        responder = OpenAiResponder(LlmSettings(), False, lambda: (where[0], KEY))
+        responder = ChatResponder(ChatSettings(), lambda: (where[0], KEY))
 
         async def ask() -> None:
             async with responder.respond(MESSAGES) as deltas:
@@ -606,7 +580,7 @@ async def test_a_server_that_cannot_be_greeted_is_asked_all_the_same_and_greeted
         elif greeting == "silence":
             await exchange.gone()
         elif greeting == "death":
-            await exchange._stream.aclose()
+            await exchange.die()
         else:
             await exchange.json(greeting)
 
@@ -641,22 +615,6 @@ async def test_a_call_that_ends_while_the_server_is_greeted_leaves_nothing(monke
 # --- whether a sentence ends
 
 
-@pytest.mark.parametrize(
-    ("transcript_style", "english", "settings", "tells"),
-    [
-        (True, True, {}, True),
-        (False, True, {}, False),
-        (True, False, {}, False),
-        (True, True, {"base_url": "http://elsewhere/v1"}, False),
-    ],
-)
-def test_only_the_embedded_model_in_its_own_language_tells_whether_a_sentence_ends(
-    transcript_style: bool, english: bool, settings: dict[str, str], tells: bool
-) -> None:
-    responder = OpenAiResponder(LlmSettings(**settings), transcript_style, lambda: ("", ""), english)
-    assert responder.tells_sentence_ends is tells
-
-
 async def test_the_model_says_how_likely_a_sentence_ends_after_the_caller_s_words() -> None:
     async def half(exchange: Exchange) -> None:
         tokens = [{"token": "?", "logprob": math.log(0.5)}, {"token": " in", "logprob": math.log(0.5)}]
@@ -664,12 +622,15 @@ async def test_the_model_says_how_likely_a_sentence_ends_after_the_caller_s_word
         await exchange.json(json.dumps({"id": "1", "object": "o", "created": 1, "model": "m", "choices": [choice]}))
 
     async with scene(half, transcript_style=True) as talk:
+        talk.responder.ask_sentence_end = sentence_end.ask
+        assert talk.responder.tells_sentence_ends
         assert await talk.responder.sentence_end(MESSAGES) == pytest.approx(0.5)
         (request,) = talk.server.requests
-        assert request.body["prompt"].endswith("\nCaller: What time is it")
+        assert request.json()["prompt"].endswith("\nCaller: What time is it")
 
 
 async def test_a_model_that_does_not_say_it_is_a_provider_s_error() -> None:
     async with scene(noon, transcript_style=True) as talk:
+        talk.responder.ask_sentence_end = sentence_end.ask
         with pytest.raises(ProviderError):
             await talk.responder.sentence_end(MESSAGES)

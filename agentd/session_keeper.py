@@ -1,0 +1,396 @@
+"""Keeps a call served: opens a session with the first agent that can, watches it, and puts another one in its place
+when it fails, with the conversation so far. Hang-up cancels it, and with it every session.
+
+Each session lives in a task of its own, so that one that does not even close delays nobody. What is to be done in a
+failure is decided in agentd.failover, whether a session has fallen mute in agentd.muteness.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import AgentSession, CallInfo, SayOutcome, UtteranceEnd
+from agentd.breaker import Circuit
+from agentd.call_events import AgentFailed, AgentReplaced
+from agentd.caller_audio import LEAD_SECONDS, CallerAudio, Piece
+from agentd.candidates import Candidate, promising
+from agentd.errors import ProviderError, ProviderRejected
+from agentd.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, plan, successors
+from agentd.history import History
+from agentd.metrics import Metrics
+from agentd.own_words import OwnWords
+from agentd.playout import PlayoutBuffer
+from agentd.session_events import (
+    Alive,
+    AnswerFailed,
+    CallerSpeechStarted,
+    Ended,
+    NothingToSay,
+    RenewalDue,
+    SessionEvent,
+    UtteranceEnded,
+    UtteranceStarted,
+)
+from agentd.tenure import Begun, Tenure, hold
+
+log = structlog.get_logger("agentd.call")
+
+LAST_RESORT_WITHIN = 20.0
+"""Seconds that the only agent, or the last one, may take to open a session."""
+MOST_FRUITLESS = 2
+"""Sessions of one agent in a row that may fail without an answer that was complete."""
+SAY_DEADLINE = 10.0
+LOOK_EVERY = 0.1
+RENEW_EARLY = 0.9
+"""The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
+REPLAYED_AT_ONCE = 25
+"""Frames of replayed audio between two breaths of the event loop."""
+REPLAY_BREATH = 0.01
+
+
+class CallView(Protocol):
+    """What the keeper asks of its call."""
+
+    @property
+    def answer_due(self) -> bool:
+        """The caller waits for an answer, and no tool is at work on it."""
+        ...
+
+    @property
+    def caller_speaks(self) -> bool: ...
+
+    @property
+    def at_rest(self) -> bool:
+        """Nobody speaks, and nothing is on its way."""
+        ...
+
+
+@attrs.define(eq=False)
+class SessionKeeper:
+    """One call's. `deliver` gets every event of the sessions that the call has an interest in, and may wait; `tell`
+    what happens to the call, and must not."""
+
+    info: CallInfo
+    history: History
+    playout: PlayoutBuffer
+    candidates: Sequence[Candidate]
+    times: FailoverTimes
+    metrics: Metrics
+    call: CallView
+    deliver: Callable[[SessionEvent], Awaitable[None]]
+    tell: Callable[[object], None]
+    on_change: Callable[[AgentSession | None, Candidate | None], None]
+    """Told who serves the call from now on; None: nobody."""
+    off_record: Callable[[int], None]
+    """Told the number of an utterance that is no part of the conversation: a bridge."""
+    session: AgentSession | None = attrs.field(default=None, init=False)
+    candidate: Candidate | None = attrs.field(default=None, init=False)
+    _audio: CallerAudio = attrs.field(init=False)
+    _own_words: OwnWords = attrs.field(init=False)
+    _tenure: Tenure | None = attrs.field(default=None, init=False, repr=False)
+    _replay: deque[Piece] | None = attrs.field(default=None, init=False)
+    _last_said: str = attrs.field(default="", init=False)
+    _reconnects: int = attrs.field(default=0, init=False)
+    _fruitless: dict[str, int] = attrs.field(factory=dict, init=False)
+    _nursery: trio.Nursery = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._audio = CallerAudio(self.info.rate)
+        self._own_words = OwnWords(self.playout, self.deliver, self.off_record)
+
+    def feed(self, pcm: bytes, at: float) -> None:
+        """Take caller audio; what finds no session is kept for the next one. Never blocks."""
+        self._audio.hear(pcm, at)
+        if self._replay is not None:
+            self._replay.append(Piece(pcm, at))
+        elif self.session is not None:
+            self.session.feed(pcm, at)
+
+    async def run(self) -> None:
+        """Serve until the agent ends the call, or nobody is left to serve it: both are told."""
+        async with trio.open_nursery() as self._nursery:
+            tenure = await self._first()
+            while tenure is not None:
+                tenure = await self._serve(tenure)
+            self._seat(None)
+            self._nursery.cancel_scope.cancel()
+
+    async def say(self, text: str) -> None:
+        """Have words said that are no answer: by the session where it speaks given words exactly, else from what was
+        spoken beforehand, else by the session as it can."""
+        session, candidate, generation = self.session, self.candidate, self.playout.generation
+        if session is None or candidate is None:
+            return
+        self._last_said = text
+        known = candidate.spoken.get(text, ())
+        outcome = SayOutcome.REFUSED
+        if session.capabilities.speaks_verbatim or not known:
+            with trio.move_on_after(SAY_DEADLINE):
+                outcome = await session.say(text)
+        if outcome is not SayOutcome.REFUSED or generation != self.playout.generation:
+            return
+        if not known:
+            log.info("words could not be said", agent=candidate.name, words=text)
+            return
+        with trio.move_on_after(SAY_DEADLINE):  # in the middle of what the agent says they would tear it apart
+            while self._tenure is not None and self._tenure.unfinished(generation):  # noqa: ASYNC110 - rare and short
+                await trio.sleep(LOOK_EVERY)
+        if generation == self.playout.generation:
+            await self._own_words.speak(text, known)
+
+    # --- one session
+
+    async def _first(self) -> Tenure | None:
+        """A session with the first candidate that opens one; where none does, that is told."""
+        reason = "no agent is configured"
+        for asked, candidate in enumerate(promising(self.candidates, trio.current_time()), start=1):
+            last = asked == len(self.candidates)
+            try:
+                tenure = await self._open(candidate, LAST_RESORT_WITHIN if last else self.times.open_within)
+            except ProviderError as error:
+                reason = str(error)
+            else:
+                if candidate is not self.candidates[0]:
+                    self.metrics.failovers.labels(agent=self.candidates[0].name, cause="start").inc()
+                    log.warning("another agent takes the call", agent=self.candidates[0].name, by=candidate.name)
+                self._seat(tenure)
+                return tenure
+        self.tell(AgentFailed(reason))
+        return None
+
+    async def _open(self, candidate: Candidate, within: float) -> Tenure:
+        """Open a session. Raises ProviderError, which the breaker is told and the log has."""
+        try:
+            tenure: Tenure = await self._nursery.start(
+                partial(hold, candidate, within, self.times.mute_after, self._open_session)
+            )
+        except ProviderError as error:
+            candidate.breaker.failed(trio.current_time(), str(error), rejected=isinstance(error, ProviderRejected))
+            log.warning("no session with the agent", agent=candidate.name, error=str(error))
+            raise
+        return tenure
+
+    def _open_session(self, candidate: Candidate) -> AbstractAsyncContextManager[AgentSession]:
+        declared = tuple(offered.tool.declaration for offered in candidate.tools.values())
+        return candidate.agent.open(self.info, self.history, self.playout, declared)
+
+    def _seat(self, tenure: Tenure | None) -> None:
+        if tenure is None:
+            self._replay = None
+        self._tenure = tenure
+        self.session = None if tenure is None else tenure.session
+        self.candidate = None if tenure is None else tenure.candidate
+        self.on_change(self.session, self.candidate)
+
+    async def _serve(self, tenure: Tenure) -> Tenure | None:
+        """Serve with this session until it is over; gives the one that goes on, None where the call is to end."""
+        ends: list[Ended | Lost] = []
+        async with trio.open_nursery() as nursery:
+
+            async def until(work: Callable[[Tenure], Awaitable[Ended | Lost | None]]) -> None:
+                if (end := await work(tenure)) is not None:
+                    ends.append(end)
+                nursery.cancel_scope.cancel()
+
+            for work in (self._pump, self._watch, self._until_closed, self._renew):
+                nursery.start_soon(until, work)
+        if not ends:
+            return await self._renewed(tenure)
+        if tenure.renewal is not None:  # both at one moment
+            tenure.renewal.scope.cancel()
+        tenure.scope.cancel()
+        match ends[0]:
+            case Ended("") as ended:
+                await self.deliver(ended)
+                return None
+            case Ended(failure):
+                return await self._replace(tenure, Loss.ENDED, failure)
+            case Lost(loss, reason):
+                return await self._replace(tenure, loss, reason)
+
+    async def _pump(self, tenure: Tenure) -> Ended | Lost | None:
+        """Hand the session's events on, and follow what it does; gives its end."""
+        async for event in tenure.session.events:
+            match event:
+                case Alive():
+                    tenure.muteness.alive(trio.current_time())
+                    continue
+                case RenewalDue(seconds):
+                    tenure.lasts = seconds
+                    tenure.renewal_due.set()
+                    continue
+                case Ended():
+                    return event
+                case AnswerFailed(reason):
+                    if len(self.candidates) > 1:
+                        return Lost(Loss.UNANSWERED, reason)
+                    log.warning("an answer failed", agent=tenure.candidate.name, error=reason)
+                    event = NothingToSay(reason)
+                case UtteranceStarted(utterance, aside):
+                    tenure.begun[utterance] = Begun(aside, self.playout.generation)
+                case UtteranceEnded(utterance):
+                    begun = tenure.begun.pop(utterance, None)
+                    if begun is not None and not begun.aside and not tenure.fruitful:
+                        tenure.fruitful = True
+                        tenure.candidate.breaker.succeeded()
+                case CallerSpeechStarted(at):
+                    tenure.onset = at
+            tenure.muteness.progress(trio.current_time())
+            await self.deliver(event)
+        if tenure.failure is not None:
+            return Ended(str(tenure.failure))
+        return Ended("the session ended without saying why")
+
+    async def _until_closed(self, tenure: Tenure) -> Ended | Lost | None:
+        await tenure.closed.wait()
+        return Ended(str(tenure.failure or "the session ended without saying why"))
+
+    async def _watch(self, tenure: Tenure) -> Ended | Lost | None:
+        """Probe the provider when there is reason to; comes back when the session has fallen mute."""
+        probed_at = 0.0
+        while True:
+            now, muteness = trio.current_time(), tenure.muteness
+            muteness.progress(self.playout.fed_at)
+            dry = self.playout.empty and bool(tenure.unfinished(self.playout.generation))
+            muteness.observe(now, its_turn=dry or self.call.answer_due, caller_spoke_until=self._audio.spoke_until)
+            if now >= muteness.mute_at:
+                return Lost(Loss.MUTE, "no sign of life from its provider")
+            if now >= muteness.probe_at > probed_at:
+                probed_at = now
+                tenure.session.probe()
+            await trio.sleep(LOOK_EVERY)
+
+    # --- another session in its place
+
+    async def _replace(self, tenure: Tenure, loss: Loss, reason: str) -> Tenure | None:
+        """Find who goes on, bridging the caller's wait; where nobody does, that is told."""
+        failed, now = tenure.candidate, trio.current_time()
+        standing = self._standing(tenure, now)
+        takeover = plan(standing, LEAD_SECONDS)
+        rejected = isinstance(tenure.failure, ProviderRejected)
+        failed.breaker.failed(now, reason, rejected=rejected)
+        self.metrics.failovers.labels(agent=failed.name, cause=str(loss)).inc()
+        log.warning(
+            "the agent's session is lost",
+            agent=failed.name,
+            error=reason,
+            mute=loss is Loss.MUTE,
+            resume=takeover.resume,
+        )
+        self._seat(None)
+        for utterance in tenure.unfinished(self.playout.generation):  # its playback need not wait for more
+            await self.playout.put(UtteranceEnd(self.playout.generation, utterance))
+        self._count_fruitless(tenure)
+        order = [
+            candidate
+            for candidate in successors(self.candidates, failed, loss, rejected=rejected, reconnects=self._reconnects)
+            if self._fruitless.get(candidate.name, 0) < MOST_FRUITLESS
+        ]
+        if takeover.bridge and order:
+            self._nursery.start_soon(self._bridge, order)
+        for asked, candidate in enumerate(promising(order, now), start=1):
+            last = asked == len(order)
+            within = RECONNECT_WITHIN if candidate is failed else self.times.open_within
+            try:
+                fresh = await self._open(candidate, LAST_RESORT_WITHIN if last else within)
+            except ProviderError as error:
+                reason = str(error)
+                continue
+            self._reconnects += candidate is failed
+            self._take_over(fresh, takeover.replay_from)
+            log.warning(
+                "a fresh session goes on", by=candidate.name, after_ms=round(1000 * (trio.current_time() - now))
+            )
+            if takeover.resume:
+                fresh.session.resume()
+            if takeover.repeat and self._last_said:
+                self._nursery.start_soon(self.say, self._last_said)
+            return fresh
+        await self.deliver(Ended(reason))
+        return None
+
+    def _count_fruitless(self, tenure: Tenure) -> None:
+        """An agent whose sessions fail one after the other without a single answer is asked no more in this call."""
+        if tenure.fruitful:
+            self._fruitless.clear()
+        else:
+            name = tenure.candidate.name
+            self._fruitless[name] = self._fruitless.get(name, 0) + 1
+
+    def _standing(self, tenure: Tenure, now: float) -> Standing:
+        spoke_from = self._audio.spoke_from
+        unfinished = [begun.aside for begun in tenure.unfinished(self.playout.generation).values()]
+        unheard = spoke_from if spoke_from is not None and not tenure.muteness.noticed(spoke_from) else None
+        return Standing(
+            at=now,
+            owed=self.history.owed,
+            answer_due=self.call.answer_due,
+            cut_answer=False in unfinished,
+            cut_aside=True in unfinished,
+            caller_speaks=self.call.caller_speaks,
+            onset=tenure.onset,
+            unheard_from=unheard if tenure.session.capabilities.takes_turns else None,
+        )
+
+    def _take_over(self, tenure: Tenure, replay_from: float) -> None:
+        """Seat a fresh session, which hears first what the caller has said since `replay_from`."""
+        self.tell(AgentReplaced())
+        self._replay = deque(self._audio.since(replay_from))
+        self._seat(tenure)
+        self._nursery.start_soon(self._replay_to, tenure.session)
+
+    async def _replay_to(self, session: AgentSession) -> None:
+        while self._replay and self.session is session:
+            for _frame in range(min(len(self._replay), REPLAYED_AT_ONCE)):
+                piece = self._replay.popleft()
+                session.feed(piece.pcm, piece.at)
+            await trio.sleep(REPLAY_BREATH)
+        if self.session is session:
+            self._replay = None
+
+    async def _bridge(self, order: Sequence[Candidate]) -> None:
+        """Say a few words in the voice of who will go on, as far as that can be told."""
+        text = self.times.bridge
+        able = [candidate for candidate in order if text in candidate.spoken]
+        for candidate in able:
+            if candidate.breaker.circuit(trio.current_time()) is Circuit.CLOSED or candidate is able[-1]:
+                await self._own_words.speak(text, candidate.spoken[text], record=False)
+                return
+
+    # --- renewal
+
+    async def _renew(self, tenure: Tenure) -> Ended | Lost | None:
+        """Open the next session with the same agent in a quiet moment before this one must end; comes back once it is
+        there. Where there is none, or it fails, this one's end will be a loss like any other."""
+        await tenure.renewal_due.wait()
+        with trio.move_on_after(tenure.lasts * RENEW_EARLY):
+            while not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second, once an hour
+                await trio.sleep(LOOK_EVERY)
+            try:
+                tenure.renewal = await self._open(tenure.candidate, self.times.open_within)
+            except ProviderError:
+                pass  # told already
+            else:
+                return None
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    async def _renewed(self, tenure: Tenure) -> Tenure | None:
+        """The fresh session goes on; the old one is put away. What the caller has begun to say meanwhile is heard
+        again."""
+        fresh, now = tenure.renewal, trio.current_time()
+        assert fresh is not None
+        takeover = plan(self._standing(tenure, now), LEAD_SECONDS)
+        self._take_over(fresh, min(takeover.replay_from, now - LEAD_SECONDS))
+        log.info("session renewed", agent=fresh.candidate.name)
+        tenure.scope.cancel()
+        await trio.lowlevel.checkpoint()
+        if takeover.resume:
+            fresh.session.resume()
+        return fresh

@@ -1,0 +1,103 @@
+"""Which kinds of tools there are, and the tools that a configuration makes of them.
+
+A third-party package joins through the entry point group `agentd.tools`: the entry point's name is the kind's, its
+value a `ToolKind`.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+import attrs
+import structlog
+
+from agentd.config import AgentConfig, Config, ToolConfig
+from agentd.errors import ConfigError
+from agentd.secrets import need_secret
+from agentd.tools.contract import ToolKind
+from agentd.tools.hang_up import HANG_UP
+from agentd.tools.http_request import HTTP_REQUEST
+from agentd.tools.parameters import Arguments, schema_problem
+from agentd.tools.runner import OfferedTool
+from agentd.tools.send_dtmf import SEND_DTMF
+from agentd.tools.transfer import TRANSFER
+
+log = structlog.get_logger("agentd.tools")
+
+ENTRY_POINT_GROUP = "agentd.tools"
+BUILT_IN: Mapping[str, ToolKind] = {
+    "hang_up": HANG_UP,
+    "transfer": TRANSFER,
+    "send_dtmf": SEND_DTMF,
+    "http_request": HTTP_REQUEST,
+}
+
+
+@cache
+def _third_party() -> Mapping[str, Any]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def kind_names() -> tuple[str, ...]:
+    """Every kind that is installed."""
+    return tuple(sorted({*BUILT_IN, *_third_party()}))
+
+
+def find_kind(name: str) -> ToolKind:
+    """The kind of this name. Raises ConfigError, with the nearest name, if there is none."""
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    if point := _third_party().get(name):
+        kind = point.load()
+        if not isinstance(kind, ToolKind):
+            raise ConfigError(
+                f"the entry point {point.value} of the kind {name!r} is no agentd.tools.contract.ToolKind"
+            )
+        return kind
+    near = get_close_matches(name, kind_names(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(kind_names())}"
+    raise ConfigError(f"there is no kind of tools {name!r}; {hint}")
+
+
+@attrs.frozen
+class Toolbox:
+    """The tools of one configuration, each made once."""
+
+    tools: Mapping[str, OfferedTool]
+    kinds: Mapping[str, ToolKind]
+
+    @classmethod
+    def of(cls, config: Config) -> "Toolbox":
+        """Make them. A secret that is missing is told in the log: the tool will fail until it is there.
+
+        Raises ConfigError where an installed kind makes a tool that cannot be offered.
+        """
+        kinds = {name: find_kind(tool.kind or name) for name, tool in config.tools.items()}
+        for name, kind in kinds.items():
+            for secret in kind.secrets(config.tools[name].settings):
+                try:
+                    need_secret(secret, "the secret of a header")
+                except ConfigError as error:
+                    log.error("a tool will fail until its secret is there", tool=name, error=str(error))
+        return cls({name: _offer(name, kind, config.tools[name]) for name, kind in kinds.items()}, kinds)
+
+    def of_agent(self, agent: AgentConfig, *, ari: bool = True) -> Mapping[str, OfferedTool]:
+        """What this agent's model is offered in a call with ARI, or in one without.
+
+        An agent of an earlier configuration may name tools that there are no more.
+        """
+        names = [name for name in agent.tools if name in self.tools]
+        return {name: self.tools[name] for name in names if ari or not self.kinds[name].needs_ari}
+
+
+def _offer(name: str, kind: ToolKind, config: ToolConfig) -> OfferedTool:
+    tool = kind.make(name, config.description, config.settings)
+    declaration = tool.declaration
+    problem = schema_problem(declaration.parameters)
+    if declaration.name != name:
+        problem = f"is declared as {declaration.name!r}"
+    if problem:
+        raise ConfigError(f"the tool {name!r} of the kind {config.kind or name!r}: {problem}")
+    return OfferedTool(tool, Arguments.of(declaration.parameters), config.deadline)

@@ -1,0 +1,206 @@
+"""The tools of one call: a model's requests checked, run to a deadline, and answered; and the end that some lead to.
+
+A call ends (or is transferred) by a tool only once the caller has heard the agent's words to their end. If the agent
+has said something since the caller's last turn, or since the model was last given a result, these are the words: the
+model is not answered, since it would speak again. If not, it is answered, and its words are waited for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import CallInfo, ToolDeclaration
+from agentd.call_events import DepartureRequested
+from agentd.commands import Destination, Result
+from agentd.errors import AriError
+from agentd.metrics import Metrics
+from agentd.session_events import CallerSpeechEnded, ToolRequested, UtteranceStarted
+from agentd.tools.contract import Departure, Tool, ToolError, ToolOutcome, Transfer
+from agentd.tools.parameters import Arguments
+
+log = structlog.get_logger("agentd.tools")
+
+AT_ONCE = 4
+"""Tools that a call may have at work at a time."""
+MAX_RESULT = 8 * 1024
+"""Bytes of a result that a model is given."""
+MAX_LOGGED = 500
+WORDS_PATIENCE = 5.0
+"""Seconds within which the agent's last words must have begun."""
+
+
+class Ended(StrEnum):
+    """How a use of a tool ended: a label of metrics, and a word of the log."""
+
+    DONE = "done"
+    FAILED = "failed"
+    LATE = "late"
+    CRASHED = "crashed"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    INVALID = "invalid"
+    CANCELLED = "cancelled"
+
+
+class ToolLine(Protocol):
+    """The caller's end of the call, as far as tools may reach it (agentd.ari.channel, agentd.headless)."""
+
+    async def send_dtmf(self, digits: str) -> None:
+        """Send DTMF to the caller. Raises AriError."""
+        ...
+
+    async def dialplan_has(self, context: str, extension: str) -> bool:
+        """Whether the dialplan has that extension. Raises AriError."""
+        ...
+
+
+@attrs.frozen
+class OfferedTool:
+    """A tool as an agent has it; `deadline` in seconds."""
+
+    tool: Tool
+    arguments: Arguments
+    deadline: float
+
+
+def declarations(tools: Mapping[str, OfferedTool]) -> Sequence[ToolDeclaration]:
+    """What a session is opened with."""
+    return tuple(offered.tool.declaration for offered in tools.values())
+
+
+@attrs.frozen
+class CallContext:
+    """Meets agentd.tools.contract.ToolContext."""
+
+    info: CallInfo
+    line: ToolLine
+
+    async def send_dtmf(self, digits: str) -> None:
+        try:
+            await self.line.send_dtmf(digits)
+        except AriError as error:
+            raise ToolError("The telephone system could not send the tones.") from error
+
+    async def dialplan_has(self, context: str, extension: str) -> bool:
+        try:
+            return await self.line.dialplan_has(context, extension)
+        except AriError as error:
+            raise ToolError("The telephone system could not be asked.") from error
+
+
+@attrs.define(eq=False)
+class CallTools:
+    """One call's. `answer(call, text)` hands a result to the session that asked, and does nothing if it is gone;
+    `tell(event)` gets the end that a tool leads to. Neither may block."""
+
+    tools: Mapping[str, OfferedTool]
+    """Those of the agent that serves the call now: another agent has others."""
+    context: CallContext
+    metrics: Metrics
+    answer: Callable[[str, str], None]
+    tell: Callable[[object], None]
+    log_transcripts: bool = False
+    _at_work: int = attrs.field(default=0, init=False)
+    _departing: bool = attrs.field(default=False, init=False)
+    _left: bool = attrs.field(default=False, init=False)
+    _spoken: bool = attrs.field(default=False, init=False)
+    _begun: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a tool is at work, or the call is about to end by one: the caller waits for no answer meanwhile."""
+        return bool(self._at_work) or self._departing
+
+    def on_session_event(self, event: object) -> None:
+        """Take note of an event of the session: of when the agent has spoken."""
+        match event:
+            case UtteranceStarted(_, aside=False):
+                self._spoken = True
+                self._begun.set()
+            case CallerSpeechEnded():
+                self._spoken = False
+
+    async def run(self, request: ToolRequested) -> None:
+        """Serve one request of the model. Raises nothing; cancelling it cancels the tool."""
+        spoken, began = self._spoken, trio.current_time()
+        ended, error = Ended.CANCELLED, None
+        try:
+            ended, outcome, error = await self._use(request)
+        finally:
+            self._note(request, ended, trio.current_time() - began, error)
+        if outcome.then is None:
+            self._give(request.call, outcome.text)
+        elif self._departing:  # of two ends that were asked for, the first holds
+            self._give(request.call, "The call is ending: say goodbye.")
+        else:
+            await self._depart(request.call, outcome, spoken)
+
+    async def _use(self, request: ToolRequested) -> tuple[Ended, ToolOutcome, Exception | None]:
+        offered = self.tools.get(request.name)
+        if offered is None:
+            return Ended.UNKNOWN, ToolOutcome("There is no such tool."), None
+        if self._at_work >= AT_ONCE:
+            return Ended.REFUSED, ToolOutcome("Too many tools are at work: wait for their results."), None
+        try:
+            arguments = offered.arguments.parse(request.arguments)
+        except ToolError as error:
+            return Ended.INVALID, ToolOutcome(str(error)), error
+        self._at_work += 1
+        try:
+            with trio.fail_after(offered.deadline):
+                outcome = await offered.tool.run(arguments, self.context)
+            if not isinstance(outcome, ToolOutcome):
+                raise TypeError(f"a tool gives a ToolOutcome, not {type(outcome).__name__}")
+        except ToolError as error:
+            return Ended.FAILED, ToolOutcome(str(error)), error
+        except trio.TooSlowError:
+            return Ended.LATE, ToolOutcome("It took too long and was given up."), None
+        except Exception as error:  # noqa: BLE001 - a tool may be anybody's code: its bug must not end the call
+            return Ended.CRASHED, ToolOutcome("It failed."), error
+        finally:
+            self._at_work -= 1
+        return Ended.FAILED if outcome.failed else Ended.DONE, outcome, None
+
+    def _give(self, call: str, text: str) -> None:
+        """Give the model a result: whatever it says from now on, it says knowing this. Once the call is on its way out,
+        nothing may make it speak."""
+        if not self._left:
+            self._spoken = False
+            self.answer(call, _cut(text))
+
+    async def _depart(self, call: str, outcome: ToolOutcome, spoken: bool) -> None:
+        self._departing = True
+        if not (spoken or self._spoken):
+            self._begun = trio.Event()
+            self._give(call, outcome.text)
+            with trio.move_on_after(WORDS_PATIENCE):
+                await self._begun.wait()
+        self._left = True
+        match outcome.then:
+            case Transfer(context, extension):
+                self.tell(DepartureRequested(Result.TRANSFERRED, Destination(context, extension)))
+            case Departure():
+                self.tell(DepartureRequested(Result.COMPLETED))
+
+    def _note(self, request: ToolRequested, ended: Ended, seconds: float, error: Exception | None) -> None:
+        tool = request.name if request.name in self.tools else "unknown"
+        self.metrics.tool_calls.labels(tool=tool, outcome=str(ended)).inc()
+        self.metrics.tool_seconds.labels(tool=tool).observe(seconds)
+        fields: dict[str, object] = {"tool": request.name[:64], "outcome": str(ended), "took_ms": round(seconds * 1000)}
+        if self.log_transcripts:
+            fields["arguments"] = request.arguments[:MAX_LOGGED]
+        if ended is Ended.CRASHED:
+            log.error("tool used", **fields, exc_info=error)
+            return
+        if error is not None and error.__cause__ is not None:
+            fields["detail"] = f"{type(error.__cause__).__name__}: {error.__cause__}"[:MAX_LOGGED]
+        log.info("tool used", **fields)
+
+
+def _cut(text: str) -> str:
+    whole = text.encode(errors="replace")
+    return text if len(whole) <= MAX_RESULT else whole[: MAX_RESULT - 10].decode(errors="ignore") + " (cut off)"

@@ -1,0 +1,341 @@
+"""One call's session with OpenAI Realtime: the server hears, thinks and speaks.
+
+How turns go: https://platform.openai.com/docs/guides/realtime-vad; what the events are is in realtime_events, what is
+made of answers in realtime_answers. One task reads, one brings audio into the playout, one knows when the session has
+to be renewed. Whatever is asked of the session is a message put into the socket's queue: nothing of the contract but
+`say` ever waits.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import Capabilities, SayOutcome
+from agentd.errors import ProviderProtocolError, ProviderUnavailable
+from agentd.history import History, Place
+from agentd.session_events import (
+    Alive,
+    CallerSpeechEnded,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    CallerText,
+    Degraded,
+    Ended,
+    RenewalDue,
+    SessionEvent,
+    StageTiming,
+)
+from providers.openai import realtime_messages as messages
+from providers.openai.realtime_answers import RealtimeAnswers
+from providers.openai.realtime_audio import RealtimeAudio, SentAudio
+from providers.openai.realtime_events import (
+    VENDOR,
+    AudioDelta,
+    Event,
+    ItemDone,
+    RateLimits,
+    ResponseCreated,
+    ResponseDone,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    Transcribed,
+    TranscriptDelta,
+    TranscriptionFailed,
+    Unknown,
+    VendorError,
+    parse,
+    shown,
+)
+from providers.openai.realtime_settings import Detection, RealtimeSettings
+from providers.vendor_socket import VendorSocket, parse_object
+from providers.vendor_voice import VendorVoice
+
+log = structlog.get_logger("providers.openai")
+
+METRIC = "openai_realtime"
+EVENT_QUEUE = 512
+KEPT_FOR_THE_END = 8
+"""Places of the queue of events that only `Ended` may take."""
+MOST_UNREADABLE = 50
+"""Messages in a row that may be unreadable."""
+MOST_TURNS = 32
+"""Turns of the caller whose words may be waited for at a time."""
+RENEWAL_LEAD = 120.0
+"""Seconds before the server's limit at which the session wants to be renewed; of a short session, a quarter."""
+SCARCE = 0.05
+"""Share of a rate limit below which it is nearly used up."""
+ANSWERING = 1.0
+"""Seconds that the server may take, beyond the silence that ends a turn, until something of its answer comes."""
+HARMLESS = frozenset({
+    "response_cancel_not_active", "input_audio_buffer_commit_empty", "unsupported_content_type",
+    "item_truncate_invalid_item_id", "item_delete_invalid_item_id",
+})  # fmt: skip
+"""Errors about something that came too late."""
+TOO_LATE = frozenset({messages.TRUNCATE, messages.DELETE, messages.CANCEL})
+FATAL = frozenset({"session_expired", "invalid_api_key", "beta_api_shape_disabled", "insufficient_quota"})
+"""Errors that end a session."""
+
+
+@attrs.define(eq=False)
+class RealtimeSession:
+    """See agentd.agent.AgentSession. `instructions` is the prompt; `on_unknown(METRIC)` counts messages that nobody
+    knows, `observe_delay` is told how late caller audio is."""
+
+    settings: RealtimeSettings
+    history: History
+    socket: VendorSocket
+    audio: RealtimeAudio
+    voice: VendorVoice
+    instructions: str
+    observe_delay: Callable[[float], None]
+    on_unknown: Callable[[str], None]
+    _answers: RealtimeAnswers = attrs.field(init=False, repr=False)
+    _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
+    _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
+    _ended: bool = attrs.field(default=False, init=False)
+    _sent: SentAudio = attrs.field(factory=SentAudio, init=False)
+    _unreadable: int = attrs.field(default=0, init=False)
+    _scarce: set[str] = attrs.field(factory=set, init=False)
+    """Rate limits that are nearly used up."""
+    _turns: dict[str, Place] = attrs.field(factory=dict, init=False)
+    """Turns of the caller whose words are not known yet, by their item."""
+
+    def __attrs_post_init__(self) -> None:
+        self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
+        self.voice.emit = self._emit
+        self._answers = RealtimeAnswers(
+            self.history,
+            self.voice,
+            self.audio,
+            self.settings.turn.vendor_answers,
+            send=self._send,
+            emit=self._emit,
+            fail=self._end,
+        )
+
+    # --- its tasks
+
+    async def run(self) -> None:
+        """Read what the server tells, until the session is over."""
+        while not self._ended:
+            try:
+                message = await self.socket.receive()
+            except ProviderUnavailable as error:
+                self._end(str(error))
+            else:
+                self._read(message)
+
+    async def ask_for_renewal(self, expires_at: float) -> None:
+        """Tell when the session has to be renewed. `expires_at`: the server's word for it in seconds since 1970, or 0;
+        a clock that is wrong can only bring it forward."""
+        limit = self.settings.session_minutes * 60
+        left = expires_at - time.time()
+        if RENEWAL_LEAD / 2 < left < limit:
+            limit = left
+        lead = min(RENEWAL_LEAD, limit / 4)
+        await trio.sleep(limit - lead)
+        self._emit(RenewalDue(lead))
+
+    def close(self) -> None:
+        """Whatever is asked from now on is of no interest."""
+        if not self._ended:
+            self._ended = True
+            self._events_send.close()
+            self._answers.close()
+
+    # --- the contract
+
+    @property
+    def capabilities(self) -> Capabilities:
+        turn = self.settings.turn
+        return Capabilities(
+            takes_turns=turn.vendor_answers,
+            truncates=True,
+            takes_text=True,
+            longest_pause=turn.longest_pause + ANSWERING,
+            answers_probes=True,
+        )
+
+    @property
+    def events(self) -> AsyncIterator[SessionEvent]:
+        return self._events
+
+    def feed(self, pcm: bytes, at: float) -> None:
+        """See agentd.agent.AgentSession.feed."""
+        self.observe_delay(trio.current_time() - at)
+        if self._ended or not (audio := self.audio.encode(pcm)):
+            return
+        dropped = self.socket.dropped_audio
+        self.socket.send_audio(messages.audio_append(audio))
+        if self.socket.dropped_audio == dropped:
+            self._sent.note(self.audio.seconds(audio), at)
+        elif not dropped:
+            self._emit(Degraded(f"{VENDOR} takes the caller's audio too slowly: some of it is lost"))
+
+    def feed_text(self, text: str) -> None:
+        """Take text as a whole turn of the caller."""
+        if self._ended:
+            return
+        now = trio.current_time()
+        self.history.caller_said(text)
+        self._send(messages.caller_item(text))
+        self._emit(CallerText(text))
+        self._emit(CallerSpeechEnded(now, now))
+        self._answers.caller_wrote()
+
+    def feed_digits(self, digits: str) -> None:
+        """Digits are nothing to the server: see `capabilities`."""
+
+    async def say(self, text: str) -> SayOutcome:
+        """Have words spoken, which the model may change. Refused while a response is on its way or in progress."""
+        return SayOutcome.REFUSED if self._ended else await self._answers.say(text)
+
+    def answer(self) -> None:
+        """See agentd.agent.AgentSession.answer."""
+        self._answers.answer()
+
+    def withhold(self) -> None:
+        """See agentd.agent.AgentSession.withhold."""
+        self._answers.withhold()
+
+    def interrupt(self) -> None:
+        """See agentd.agent.AgentSession.interrupt."""
+        self._answers.interrupt()
+
+    def started(self, utterance: int) -> None:
+        """See agentd.agent.AgentSession.started."""
+        self._answers.started(utterance)
+
+    def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
+        """See agentd.agent.AgentSession.heard."""
+        self._answers.heard(utterance, milliseconds, completed)
+
+    def resume(self) -> None:
+        """See agentd.agent.AgentSession.resume."""
+        self._answers.resume(self.instructions)
+
+    def probe(self) -> None:
+        """See agentd.agent.AgentSession.probe."""
+        self._send(messages.probe())
+
+    def tool_result(self, call: str, result: str) -> None:
+        """See agentd.agent.AgentSession.tool_result."""
+        self._answers.tool_result(call, result)
+
+    # --- what the server tells
+
+    def _read(self, message: str | bytes) -> None:
+        try:
+            if isinstance(message, bytes):
+                raise ProviderProtocolError(f"{VENDOR}: expected text, got {len(message)} bytes")
+            event = parse(parse_object(VENDOR, message))
+        except ProviderProtocolError as error:
+            self._unreadable += 1
+            self.on_unknown(METRIC)
+            log.warning("a message that cannot be read", error=str(error))
+            if self._unreadable >= MOST_UNREADABLE:
+                self._end(str(error))
+            return
+        self._unreadable = 0
+        if isinstance(event, Unknown):
+            self.on_unknown(METRIC)
+            log.debug("a message of an unknown type", message_type=event.type)
+        elif event is not None:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case AudioDelta() | TranscriptDelta() | ItemDone() | ResponseDone():
+                self._answers.on_response(event)
+            case ResponseCreated():
+                self._answers.on_created(event)
+            case SpeechStarted():
+                self._answers.caller_begins()
+                self._emit(CallerSpeechStarted(trio.current_time()))
+                self._emit(CallerTakesTurn(trio.current_time()))
+            case SpeechStopped(item, audio_end_ms):
+                self._on_speech_stopped(item, audio_end_ms / 1000)
+            case Transcribed(item, text):
+                place = self._turns.pop(item, None)
+                if words := text.strip():
+                    self.history.caller_said(words, place)
+                    self._emit(CallerText(words))
+            case TranscriptionFailed(item, message):
+                self._turns.pop(item, None)
+                self._emit(Degraded(f"{VENDOR} could not transcribe what the caller said: {shown(message)}"))
+            case VendorError():
+                self._on_error(event)
+            case RateLimits():
+                self._on_rate_limits(event)
+            case SessionUpdated():
+                self._emit(Alive())
+            case SessionCreated():
+                log.warning("a second session.created was ignored")
+
+    def _on_speech_stopped(self, item: str, audio_end: float) -> None:
+        now, turn = trio.current_time(), self.settings.turn
+        self._turns[item] = self.history.place
+        if len(self._turns) > MOST_TURNS:
+            del self._turns[next(iter(self._turns))]
+        if turn.detection is Detection.SERVER_VAD:
+            audio_end -= turn.silence_ms / 1000  # the silence that ended the turn counts with it
+        known = self._sent.time_of(audio_end)
+        last_speech_at = now if known is None else min(known, now)
+        self._answers.caller_ends()
+        self._emit(CallerSpeechEnded(now, last_speech_at))
+        self._emit(StageTiming("pause", now - last_speech_at))
+        self._emit(StageTiming("endpoint", now - last_speech_at))
+
+    def _on_error(self, error: VendorError) -> None:
+        what = f"{VENDOR}: {error.code or error.kind}: {shown(error.message)}"
+        if error.code in FATAL:
+            self._end(what)
+        elif self._answers.on_error(error):
+            pass  # it is told there
+        elif error.cause in TOO_LATE or error.code in HARMLESS or error.param == "audio_end_ms":
+            log.debug("something came too late", error=what)
+        else:
+            self._emit(Degraded(what))
+
+    def _on_rate_limits(self, event: RateLimits) -> None:
+        for limit in event.limits:
+            if limit.remaining >= SCARCE * limit.limit:
+                self._scarce.discard(limit.name)
+            elif limit.name not in self._scarce and len(self._scarce) < MOST_TURNS:
+                self._scarce.add(limit.name)
+                log.warning(
+                    "a rate limit is nearly used up",
+                    name=limit.name,
+                    limit=limit.limit,
+                    remaining=limit.remaining,
+                    reset_s=limit.reset_seconds,
+                )
+
+    # --- messages and events
+
+    def _send(self, message: messages.Message) -> None:
+        if self._ended:
+            return
+        try:
+            self.socket.send(message)
+        except ProviderUnavailable as error:
+            self._end(str(error))
+
+    def _emit(self, event: SessionEvent) -> None:
+        if self._ended:
+            return
+        if self._events_send.statistics().current_buffer_used >= EVENT_QUEUE - KEPT_FOR_THE_END:
+            log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
+            return
+        self._events_send.send_nowait(event)
+
+    def _end(self, failure: str) -> None:
+        """Tell that the session is over."""
+        if not self._ended:
+            self._events_send.send_nowait(Ended(failure))
+            self.close()

@@ -1,0 +1,213 @@
+"""Text to speech by a Wyoming server: each clause a plain `synthesize`, on a connection that is kept for the call.
+
+The protocol's streaming of text is not used: wyoming-piper holds a sentence back until the next word comes, and answers
+no plain request any more on a connection that has once streamed. To give a clause up is to close its connection.
+Source: https://github.com/OHF-Voice/wyoming (README, "Event Flow", "Text to Speech").
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import attrs
+import structlog
+
+from agentd.agent import Readiness
+from agentd.audio.resample import Resampler
+from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from providers.shared import SharedServices
+from providers.stages import TextToSpeech, Voice, speak_whole
+from providers.wyoming.connection import WyomingConnection, connect
+from providers.wyoming.info import find, spelling
+from providers.wyoming.protocol import Event, audio_format, synthesize
+from providers.wyoming.settings import WyomingSpeakSettings
+from providers.wyoming.watch import WyomingWatch, watch_server
+
+log = structlog.get_logger("providers.wyoming")
+
+MOST_SECONDS = 300
+"""Audio that one clause may have."""
+WARM_UP = "Hello."
+WARM_UP_RATE = 8000
+
+
+@attrs.define(eq=False)
+class WyomingSpeak:
+    """An engine of text to speech: see providers.stages.TextToSpeech."""
+
+    settings: WyomingSpeakSettings
+    language: str
+    watch: WyomingWatch
+
+    @property
+    def readiness(self) -> Readiness:
+        if not self.watch.readiness.ready:
+            return self.watch.readiness
+        return Readiness(not self.lacks(), self.lacks())
+
+    def lacks(self) -> str:
+        """What the server, as far as it told, does not have of what we need; empty if nothing."""
+        if (info := self.watch.info) is None or find(info.tts, self.settings.voice, self.language) is not None:
+            return ""
+        voice = f"voice {self.settings.voice!r}" if self.settings.voice else "voice"
+        return f"{self.settings.uri}: has no {voice} for the language {self.language!r}"
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The voice as a request names it."""
+        settings = self.settings
+        if settings.voice:
+            return {"name": settings.voice} | ({"speaker": settings.speaker} if settings.speaker else {})
+        info = self.watch.info
+        offer = find(info.tts, "", self.language) if info is not None else None
+        return {"language": (spelling(offer, self.language) if offer is not None else "") or self.language}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Voice]:
+        """See providers.stages.TextToSpeech.open. No server is needed for it, only to speak."""
+        voice = WyomingVoice(self)
+        try:
+            yield voice
+        finally:
+            voice.close()
+
+
+@attrs.define(eq=False)
+class WyomingVoice:
+    """One call's. Clauses that are spoken at the same time have a connection each; one of them is kept."""
+
+    engine: WyomingSpeak
+    _kept: WyomingConnection | None = attrs.field(default=None, init=False)
+
+    @asynccontextmanager
+    async def speak(self, text: str, rate: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See providers.stages.Voice.speak."""
+        engine = self.engine
+        with _suspicious(engine.watch):
+            connection, first = await self._ask(text)
+        pieces = _Pieces(connection, engine.watch, rate, engine.settings.timeout)
+        try:
+            pieces.take_format_or_end(first)
+            yield pieces
+        finally:
+            if pieces.complete and self._kept is None:
+                self._kept = connection
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        """Close what is kept."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            kept.close()
+
+    async def _ask(self, text: str) -> tuple[WyomingConnection, Event]:
+        """Send the request; gives the connection and the answer's first event."""
+        settings = self.engine.settings
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            try:
+                return kept, await self._begin(kept, text)
+            except ProviderUnavailable as error:
+                if not kept.gone:
+                    raise
+                # A server may close a connection that was idle for long.
+                log.debug("Wyoming connection is opened again", error=str(error))
+        fresh = await connect(settings.uri, settings.connect_timeout)
+        return fresh, await self._begin(fresh, text)
+
+    async def _begin(self, connection: WyomingConnection, text: str) -> Event:
+        timeout = self.engine.settings.timeout
+        try:
+            await connection.send(synthesize(text, self.engine.wanted), timeout)
+            return await connection.expect("audio-start", "audio-stop", deadline=timeout)
+        except BaseException:  # cancelled too: nobody else knows of the connection
+            connection.close()
+            raise
+
+
+@contextmanager
+def _suspicious(watch: WyomingWatch) -> Iterator[None]:
+    """Have the watch look after the server when it fails."""
+    try:
+        yield
+    except ProviderUnavailable:
+        watch.suspect()
+        raise
+
+
+@attrs.define(eq=False)
+class _Pieces:
+    """A clause's sound, iterated once. `complete`: all of it has come, so the connection can be used again."""
+
+    _connection: WyomingConnection
+    _watch: WyomingWatch
+    _rate: int
+    _timeout: float
+    complete: bool = attrs.field(default=False, init=False)
+    _resampler: Resampler | None = attrs.field(default=None, init=False)
+    _seconds: float = attrs.field(default=0.0, init=False)
+
+    def __aiter__(self) -> "_Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self.complete:
+            with _suspicious(self._watch):
+                event = await self._connection.expect(
+                    "audio-start", "audio-chunk", "audio-stop", deadline=self._timeout
+                )
+            if pcm := self._take_chunk(event) if event.type == "audio-chunk" else self.take_format_or_end(event):
+                return pcm
+        raise StopAsyncIteration
+
+    def take_format_or_end(self, event: Event) -> bytes:
+        """Take an audio-start or audio-stop; gives what was still to come of the audio before. Raises
+        ProviderProtocolError."""
+        rest = self._resampler.flush() if self._resampler is not None else b""
+        if event.type == "audio-stop":
+            self.complete = True
+        else:
+            self._resampler = Resampler(self._format(event), self._rate)
+        return rest
+
+    def _take_chunk(self, event: Event) -> bytes:
+        rate = self._format(event)
+        if self._resampler is None or rate != self._resampler.source_hz:
+            raise ProviderProtocolError(f"{self._connection.peer}: audio of {rate} Hz that no audio-start has told")
+        self._seconds += len(event.payload) / 2 / rate
+        if self._seconds > MOST_SECONDS:
+            raise ProviderProtocolError(f"{self._connection.peer}: speaks one clause for more than {MOST_SECONDS} s")
+        return self._resampler.feed(event.payload)
+
+    def _format(self, event: Event) -> int:
+        with self._connection.blaming():
+            return audio_format(event).rate
+
+
+@asynccontextmanager
+async def open_wyoming_speak(
+    settings: WyomingSpeakSettings, language: str, shared: SharedServices
+) -> AsyncIterator[TextToSpeech]:
+    """The engine. A server that cannot be reached now is looked for while the block runs: `readiness` tells.
+
+    Raises ProviderRejected when the server has not the voice, or none for the language (BCP 47).
+    """
+    async with watch_server(settings.uri, settings.connect_timeout, shared) as watch:
+        engine = WyomingSpeak(settings, language, watch)
+        if lack := engine.lacks():
+            raise ProviderRejected(lack)
+        await _warm_up(engine)
+        yield engine
+
+
+async def _warm_up(engine: WyomingSpeak) -> None:
+    """Have the server load the voice: wyoming-piper does so at the first request, and the first caller would wait."""
+    if not engine.readiness.ready:
+        return
+    try:
+        async with engine.open() as voice:
+            await speak_whole(voice, WARM_UP, WARM_UP_RATE)
+    except ProviderRejected:
+        raise
+    except ProviderError as error:
+        log.warning("Wyoming server could not speak at once", server=engine.settings.uri, error=str(error))

@@ -1,0 +1,99 @@
+"""What an agent of chosen stages can be set to, and what it needs to be let in."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from agentd.config_file import parse_config
+from agentd.errors import ConfigError
+from providers.credentials import Credential, Scheme
+from providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
+from providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings, local_credentials
+from providers.openai.chat_settings import ChatSettings
+from providers.openai.speech_settings import OpenAiListenSettings
+from providers.pipeline_settings import (
+    PipelineAgentSettings,
+    Speech,
+    Think,
+    pipeline_credentials,
+)
+
+
+def impossible(language: str = "en-US", **settings: Any) -> list[str]:
+    return [setting for setting, _why in PipelineAgentSettings(**settings).impossible(language)]
+
+
+def parse(**pipeline: Any) -> PipelineAgentSettings:
+    agent = {"provider": "pipeline", "pipeline": pipeline}
+    settings = parse_config({"agents": {"default": agent}}, {}).agents["default"].settings
+    assert isinstance(settings, PipelineAgentSettings)
+    return settings
+
+
+def test_who_listens_thinks_and_speaks_is_chosen_freely() -> None:
+    settings = parse(listen="deepgram", think="embedded", speak="wyoming", speak_wyoming={"uri": "tcp://tts:10200"})
+    assert (settings.listen, settings.think, settings.speak) == (Speech.DEEPGRAM, Think.EMBEDDED, Speech.WYOMING)
+    assert settings.speak_wyoming.uri == "tcp://tts:10200"
+
+
+@pytest.mark.parametrize("wrong", [{"listen": "nobody"}, {"think": "local"}, {"listen_nobody": {}}, {"stt": {}}])
+def test_what_there_is_not_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"agents\.default\.pipeline"):
+        parse(**wrong)
+
+
+def test_a_model_of_english_only_is_for_english_only_where_it_is_what_listens() -> None:
+    assert impossible("de-DE") == ["listen_local.engine"]
+    assert not impossible("de-DE", listen=Speech.OPENAI)
+    assert not impossible("en-GB")
+
+
+def test_a_voice_that_speaks_one_language_speaks_the_agent_s() -> None:
+    assert impossible("de-DE", listen=Speech.OPENAI, speak=Speech.DEEPGRAM) == ["speak_deepgram.voice"]
+    german = DeepgramSpeakSettings(voice="aura-2-julius-de")
+    assert not impossible("de-DE", listen=Speech.OPENAI, speak=Speech.DEEPGRAM, speak_deepgram=german)
+    unknown = DeepgramSpeakSettings(voice="our-own-voice")
+    assert not impossible("de-DE", listen=Speech.OPENAI, speak=Speech.DEEPGRAM, speak_deepgram=unknown)
+
+
+def test_only_what_is_chosen_needs_its_key() -> None:
+    assert pipeline_credentials(PipelineAgentSettings(think=Think.EMBEDDED)) == ()
+    settings = PipelineAgentSettings(
+        listen=Speech.DEEPGRAM,
+        think=Think.OPENAI,
+        speak=Speech.WYOMING,
+        listen_deepgram=DeepgramListenSettings(api_key_name="DG"),
+        think_openai=ChatSettings("LLM_KEY", "http://llm:8000/v1/"),
+    )
+    assert [(needed.secret, needed.check_url, needed.scheme) for needed in pipeline_credentials(settings)] == [
+        ("DG", "https://api.deepgram.com/v1/auth/token", Scheme.TOKEN),
+        ("LLM_KEY", "http://llm:8000/v1/models", Scheme.BEARER),
+    ]
+
+
+def test_a_server_of_one_s_own_needs_no_key_and_a_vendor_s_does() -> None:
+    own = {"api_key_name": "", "base_url": "http://llm:8000/v1"}
+    chosen = {"listen": Speech.OPENAI, "listen_openai": OpenAiListenSettings(**own)}
+    assert pipeline_credentials(PipelineAgentSettings(**chosen, think_openai=ChatSettings(**own))) == ()
+    assert not impossible(**chosen, think_openai=ChatSettings(**own))
+    assert impossible(**chosen, think_openai=ChatSettings(api_key_name="")) == ["think_openai.api_key_name"]
+
+
+def test_the_local_agent_needs_a_key_where_its_language_model_is_on_a_server() -> None:
+    assert local_credentials(LocalSettings()) == ()
+    llm = LlmSettings(base_url="http://llm/v1", api_key_name="LLM_KEY")
+    assert local_credentials(LocalSettings(llm=llm)) == (
+        Credential("LLM_KEY", "the key of the language model's server", "http://llm/v1/models"),
+    )
+
+
+def test_the_embedded_model_is_run_with_what_the_local_agent_is_set_to() -> None:
+    assert LlmSettings().embedded == EmbeddedSettings()
+    changed = EmbeddedSettings("other", 0.7, 20, 3.0, 4, 5, 600, 7)
+    assert LlmSettings(**attrs.asdict(changed)).embedded == changed
+
+
+def test_settings_that_both_agents_have_begin_with_the_same_values() -> None:
+    ours, local = PipelineAgentSettings(), LocalSettings()
+    assert (ours.end_phrases, ours.farewell, ours.turn) == (local.end_phrases, local.farewell, local.turn)
