@@ -253,7 +253,12 @@ class Call:
     def answer_due(self) -> bool:
         """See agentd.session_keeper.CallView.answer_due."""
         waiting = self.conversation.agent in (AgentState.PREPARING, AgentState.WITHHOLDING)
-        return waiting and not self._tools_at_work
+        return waiting and not self.closing and not self._tools.busy
+
+    @property
+    def closing(self) -> bool:
+        """Whether the call is ending: nothing is waited for any more but the last words."""
+        return self.conversation.line not in (Line.CONNECTING, Line.LIVE, Line.LOST)
 
     @property
     def caller_speaks(self) -> bool:
@@ -410,6 +415,8 @@ class Call:
         if self.playback.streaming and self._echo.is_echo(pcm):  # what files say is not known by the frame
             self.metrics.echoes_suppressed.inc(len(pcm) / 2 / self.info.rate)
             pcm = bytes(len(pcm))  # the session keeps its time by the audio
+        if self.closing:
+            pcm = bytes(len(pcm))  # a session that takes turns itself would break off its farewell
         self._keeper.feed(pcm, at)
 
     def _next_frame(self) -> bytes | None:

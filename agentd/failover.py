@@ -73,7 +73,8 @@ class Takeover:
 
 
 def plan(standing: Standing, lead: float) -> Takeover:
-    """How to go on. Audio is replayed from `lead` seconds before an onset."""
+    """How to go on. Audio is replayed from `lead` seconds before an onset; where none is known, from so long ago: a word
+    may be beginning."""
     if standing.caller_speaks and standing.onset is not None:
         return Takeover(standing.onset - lead)
     if standing.cut_answer or (standing.answer_due and standing.owed):
@@ -84,7 +85,7 @@ def plan(standing: Standing, lead: float) -> Takeover:
         return Takeover(standing.unheard_from - lead, bridge=True)
     if standing.owed:
         return Takeover(standing.at, resume=True, bridge=True)
-    return Takeover(standing.at, repeat=standing.cut_aside)
+    return Takeover(standing.at - lead, repeat=standing.cut_aside)
 
 
 def successors(

@@ -101,7 +101,7 @@ class Reception:
                 channel.id,
                 channel.name,
                 lambda: self._admit(start, route),
-                lambda result: try_leave(self.client.rest, channel.id, str(result)),
+                lambda result: route.leave(str(result)),
             )
         finally:
             route.close()

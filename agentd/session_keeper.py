@@ -6,7 +6,7 @@ failure is decided in agentd.failover, whether a session has fallen mute in agen
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
@@ -22,14 +22,16 @@ from agentd.caller_audio import LEAD_SECONDS, CallerAudio, Piece
 from agentd.candidates import Candidate, promising
 from agentd.errors import ProviderError, ProviderRejected
 from agentd.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, plan, successors
-from agentd.history import History
+from agentd.history import History, Speaker
 from agentd.metrics import Metrics
 from agentd.own_words import OwnWords
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import (
     Alive,
     AnswerFailed,
+    CallerSpeechEnded,
     CallerSpeechStarted,
+    CallerTakesTurn,
     Ended,
     NothingToSay,
     RenewalDue,
@@ -46,6 +48,8 @@ LAST_RESORT_WITHIN = 20.0
 MOST_FRUITLESS = 2
 """Sessions of one agent in a row that may fail without an answer that was complete."""
 SAY_DEADLINE = 10.0
+RESUME_WITHIN = 60.0
+"""Seconds that what was said before a failure may be heard for until its successor goes on."""
 LOOK_EVERY = 0.1
 RENEW_EARLY = 0.9
 """The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
@@ -60,6 +64,11 @@ class CallView(Protocol):
     @property
     def answer_due(self) -> bool:
         """The caller waits for an answer, and no tool is at work on it."""
+        ...
+
+    @property
+    def closing(self) -> bool:
+        """The call is ending: nothing is waited for any more but the last words."""
         ...
 
     @property
@@ -96,6 +105,8 @@ class SessionKeeper:
     _tenure: Tenure | None = attrs.field(default=None, init=False, repr=False)
     _replay: deque[Piece] | None = attrs.field(default=None, init=False)
     _last_said: str = attrs.field(default="", init=False)
+    _asked: AgentSession | None = attrs.field(default=None, init=False, repr=False)
+    """Who has been asked to say words and has not said what becomes of it."""
     _reconnects: int = attrs.field(default=0, init=False)
     _fruitless: dict[str, int] = attrs.field(factory=dict, init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
@@ -131,8 +142,12 @@ class SessionKeeper:
         known = candidate.spoken.get(text, ())
         outcome = SayOutcome.REFUSED
         if session.capabilities.speaks_verbatim or not known:
+            self._asked = session
             with trio.move_on_after(SAY_DEADLINE):
                 outcome = await session.say(text)
+            if self.session is not session:
+                return  # what it did not say, the next one is asked to
+            self._asked = None
         if outcome is not SayOutcome.REFUSED or generation != self.playout.generation:
             return
         if not known:
@@ -231,16 +246,21 @@ class SessionKeeper:
                     if len(self.candidates) > 1:
                         return Lost(Loss.UNANSWERED, reason)
                     log.warning("an answer failed", agent=tenure.candidate.name, error=reason)
+                    tenure.owes = False
                     event = NothingToSay(reason)
                 case UtteranceStarted(utterance, aside):
                     tenure.begun[utterance] = Begun(aside, self.playout.generation)
+                    tenure.owes = tenure.owes and aside
                 case UtteranceEnded(utterance):
                     begun = tenure.begun.pop(utterance, None)
                     if begun is not None and not begun.aside and not tenure.fruitful:
                         tenure.fruitful = True
                         tenure.candidate.breaker.succeeded()
+                case NothingToSay() | CallerTakesTurn() | CallerSpeechEnded():
+                    tenure.owes = False
                 case CallerSpeechStarted(at):
                     tenure.onset = at
+                    tenure.words_before = self._words_of_caller
             tenure.muteness.progress(trio.current_time())
             await self.deliver(event)
         if tenure.failure is not None:
@@ -258,7 +278,9 @@ class SessionKeeper:
             now, muteness = trio.current_time(), tenure.muteness
             muteness.progress(self.playout.fed_at)
             dry = self.playout.empty and bool(tenure.unfinished(self.playout.generation))
-            muteness.observe(now, its_turn=dry or self.call.answer_due, caller_spoke_until=self._audio.spoke_until)
+            owes = dry or (tenure.owes and tenure.resumed)
+            its_turn = (owes and not self.call.closing) or self.call.answer_due
+            muteness.observe(now, its_turn=its_turn, caller_spoke_until=self._audio.spoke_until)
             if now >= muteness.mute_at:
                 return Lost(Loss.MUTE, "no sign of life from its provider")
             if now >= muteness.probe_at > probed_at:
@@ -284,7 +306,8 @@ class SessionKeeper:
             resume=takeover.resume,
         )
         self._seat(None)
-        for utterance in tenure.unfinished(self.playout.generation):  # its playback need not wait for more
+        unfinished = tenure.unfinished(self.playout.generation)
+        for utterance in unfinished:  # its playback need not wait for more
             await self.playout.put(UtteranceEnd(self.playout.generation, utterance))
         self._count_fruitless(tenure)
         order = [
@@ -308,12 +331,27 @@ class SessionKeeper:
                 "a fresh session goes on", by=candidate.name, after_ms=round(1000 * (trio.current_time() - now))
             )
             if takeover.resume:
-                fresh.session.resume()
+                fresh.owes = True
+                self._nursery.start_soon(self._resume, fresh, unfinished)
             if takeover.repeat and self._last_said:
                 self._nursery.start_soon(self.say, self._last_said)
             return fresh
         await self.deliver(Ended(reason))
         return None
+
+    async def _resume(self, tenure: Tenure, cut: Collection[int]) -> None:
+        """Have the session go on, once the history has what was heard of the utterances that were cut short; or nothing
+        is heard any more, where their words never came."""
+        with trio.move_on_after(RESUME_WITHIN):
+            while self._unheard(cut) and not self.call.at_rest:
+                await trio.sleep(LOOK_EVERY)
+        if self.session is tenure.session and tenure.owes:
+            tenure.resumed = True
+            tenure.session.resume()
+
+    def _unheard(self, utterances: Collection[int]) -> bool:
+        known = {turn.utterance: turn.text for turn in self.history.turns}
+        return any(not known[number] if number in known else not self.playout.empty for number in utterances)
 
     def _count_fruitless(self, tenure: Tenure) -> None:
         """An agent whose sessions fail one after the other without a single answer is asked no more in this call."""
@@ -329,14 +367,19 @@ class SessionKeeper:
         unheard = spoke_from if spoke_from is not None and not tenure.muteness.noticed(spoke_from) else None
         return Standing(
             at=now,
-            owed=self.history.owed,
+            owed=self.history.owed or (self.call.answer_due and self._words_of_caller > tenure.words_before),
             answer_due=self.call.answer_due,
-            cut_answer=False in unfinished,
-            cut_aside=True in unfinished,
+            cut_answer=tenure.owes or False in unfinished,
+            cut_aside=True in unfinished or self._asked is tenure.session,
             caller_speaks=self.call.caller_speaks,
             onset=tenure.onset,
             unheard_from=unheard if tenure.session.capabilities.takes_turns else None,
         )
+
+    @property
+    def _words_of_caller(self) -> int:
+        """How much of what the caller said is known, in characters."""
+        return sum(len(turn.text) for turn in self.history.turns if turn.speaker is Speaker.CALLER)
 
     def _take_over(self, tenure: Tenure, replay_from: float) -> None:
         """Seat a fresh session, which hears first what the caller has said since `replay_from`."""
@@ -392,5 +435,6 @@ class SessionKeeper:
         tenure.scope.cancel()
         await trio.lowlevel.checkpoint()
         if takeover.resume:
-            fresh.session.resume()
+            fresh.owes = True
+            self._nursery.start_soon(self._resume, fresh, tenure.unfinished(self.playout.generation))
         return fresh

@@ -33,7 +33,14 @@ class Tenure:
     """Utterances whose end the session has not told, by number."""
     fruitful: bool = False
     """It has given an answer to its end."""
+    owes: bool = False
+    """It is to resume what another session left open, and has said nothing to it yet."""
+    resumed: bool = False
+    """It has been asked to."""
     onset: float | None = None
+    """When the caller's last turn began."""
+    words_before: int = 0
+    """How much was known by then of what the caller said, in characters."""
     failure: ProviderError | None = None
     closed: trio.Event = attrs.field(factory=trio.Event)
     lasts: float = math.inf

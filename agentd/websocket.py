@@ -124,6 +124,18 @@ class WebSocket:
         except (trio_websocket.ConnectionClosed, trio.BrokenResourceError, trio.TooSlowError) as error:
             raise WebSocketError(f"{self.url}: {_describe(error)}") from error
 
+    async def ping(self) -> None:
+        """Wait for the peer's answer to a ping, however long that takes; the caller sets the deadline.
+
+        Raises WebSocketError when the connection is gone. Cancelling it stops waiting only.
+        """
+        if self._connection is None:
+            raise WebSocketError(f"{self.url}: not connected")
+        try:
+            await self._connection.ping()
+        except (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError, trio.BrokenResourceError) as error:
+            raise WebSocketError(f"{self.url}: {_describe(error)}") from error
+
     async def _connect(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
         parts = urlsplit(self.url)
         secure = parts.scheme == "wss"

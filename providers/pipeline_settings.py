@@ -103,7 +103,7 @@ def pipeline_credentials(settings: PipelineAgentSettings) -> Sequence[Credential
             )
         elif isinstance(chosen, WyomingListenSettings | WyomingSpeakSettings):
             found.append(Credential("", f"the Wyoming server of {table}", chosen.uri))
-    return found
+    return tuple(found)
 
 
 def _credential(settings: _Keyed, what: str) -> Credential:

@@ -18,6 +18,7 @@ from agentd.config import AgentConfig
 from agentd.errors import ConfigError
 from providers.credentials import Credential
 from providers.deepgram.settings import DeepgramAgentSettings
+from providers.deepgram.settings import credentials as deepgram_credentials
 from providers.local.settings import LocalSettings, local_credentials
 from providers.openai.realtime_settings import RealtimeSettings
 from providers.openai.realtime_settings import credentials as realtime_credentials
@@ -69,7 +70,7 @@ def _open_realtime(name: str, config: AgentConfig, shared: "SharedServices") -> 
 BUILT_IN: Mapping[str, Provider] = {
     "local": Provider(LocalSettings, _open_local, local_credentials),
     "pipeline": Provider(PipelineAgentSettings, _open_pipeline, pipeline_credentials),
-    "deepgram": Provider(DeepgramAgentSettings, _open_deepgram),
+    "deepgram": Provider(DeepgramAgentSettings, _open_deepgram, deepgram_credentials),
     "openai_realtime": Provider(RealtimeSettings, _open_realtime, realtime_credentials),
 }
 

@@ -32,7 +32,8 @@ class SharedServices:
     on_restart: Callable[[str], None] = lambda _engine: None
     observe_audio_delay: Callable[[float], None] = lambda _seconds: None
     on_unknown: Callable[[str], None] = lambda _vendor: None
-    _services: dict[Hashable, _Service] = attrs.field(factory=dict, init=False)
+    _services: dict[Hashable, _Service] = attrs.field(factory=dict, init=False, repr=False)
+    """Keys may hold secrets: never shown."""
 
     @asynccontextmanager
     async def use(self, key: Hashable, factory: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:

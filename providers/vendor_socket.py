@@ -74,6 +74,16 @@ class VendorSocket:
         except WebSocketError as error:
             raise ProviderUnavailable(f"{self.vendor}: {self._failure or error}") from error
 
+    async def ping(self, deadline: float) -> bool:
+        """Whether the vendor's server answers a ping within `deadline` seconds."""
+        with trio.move_on_after(deadline):
+            try:
+                await self._socket.ping()
+            except WebSocketError:
+                return False  # why, `receive` tells
+            return True
+        return False
+
     async def write(self, receive: trio.MemoryReceiveChannel[str | bytes], connection: trio.CancelScope) -> None:
         """Send what waits, until the connection is gone; `receive` tells why. A connection that does not take a message
         is ended: it may be deaf only, and never tell."""

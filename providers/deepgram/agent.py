@@ -6,7 +6,6 @@ https://developers.deepgram.com/docs/voice-agent, /docs/text-to-speech, /docs/au
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -16,10 +15,9 @@ from agentd.config import AgentConfig
 from agentd.errors import ConfigError, ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History
 from agentd.secrets import Secret, need_secret
-from providers.credentials import Credential, Scheme
 from providers.deepgram.messages import VENDOR, Keys, settings_message
 from providers.deepgram.session import DeepgramSession, open_session
-from providers.deepgram.settings import DeepgramAgentSettings, SpeakProvider
+from providers.deepgram.settings import DeepgramAgentSettings, SpeakProvider, credentials
 from providers.deepgram.speak import open_deepgram_speak
 from providers.deepgram.speech_settings import DeepgramSpeakSettings
 from providers.shared import SharedServices
@@ -29,8 +27,6 @@ from providers.vendor_socket import VendorSocket, open_vendor_socket
 
 RATES = (16000, 8000)
 ANNOUNCEMENT_RATE = 16000
-KEY_CHECK = "https://api.deepgram.com/v1/auth/token"
-"""Lets a good key in, and costs nothing (https://developers.deepgram.com/docs/authenticating)."""
 
 
 @attrs.frozen
@@ -187,14 +183,3 @@ def _find_secrets(settings: DeepgramAgentSettings) -> _Secrets:
         find(settings.speak.api_key_name),
         "; ".join(missing),
     )
-
-
-def credentials(settings: DeepgramAgentSettings) -> Sequence[Credential]:
-    """What the settings need to be let in."""
-    ours = (urlsplit(settings.url).hostname or "").endswith("deepgram.com")
-    wanted = [
-        Credential(settings.api_key_name, "Deepgram's API key", KEY_CHECK if ours else "", Scheme.TOKEN),
-        Credential(settings.think.api_key_name, f"the key of {settings.think.endpoint_url}"),
-        Credential(settings.speak.api_key_name, f"the key of {settings.speak.endpoint_url}"),
-    ]
-    return [credential for credential in wanted if credential.secret]

@@ -17,6 +17,7 @@ from agentd.agent import Capabilities, Playout, SayOutcome
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.history import History
 from agentd.session_events import (
+    Alive,
     AnswerFailed,
     CallerSpeechDismissed,
     CallerSpeechEnded,
@@ -70,6 +71,7 @@ FLUX_PAUSE = 5.0
 """Seconds of silence after which a flux model ends a turn at the latest, unless told otherwise."""
 NOVA_PAUSE = 2.0
 """The same of other models: an estimate, Deepgram documents none."""
+PROBE_DEADLINE = 2.0
 RECOGNITION = 2.0
 """Seconds on top of that for the words to be recognised."""
 LONGEST_TURN = 60.0
@@ -126,6 +128,7 @@ class DeepgramSession:
     _injected: deque[str] = attrs.field(factory=lambda: deque(maxlen=MOST_INJECTED), init=False)
     _unknown: set[str] = attrs.field(factory=set, init=False)
     """Types of messages that the log has been told of."""
+    _probed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _timed: set[str] = attrs.field(factory=set, init=False)
     """Stages of this answer that were told."""
 
@@ -160,6 +163,7 @@ class DeepgramSession:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._voice.run)
             nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._answer_probes)
             await self._read()
             await trio.sleep_forever()  # what has come of the voice is still brought to the playout
 
@@ -221,12 +225,25 @@ class DeepgramSession:
                 self._answer_due_since = None
                 self._emit(AnswerFailed(f"Deepgram gave no answer within {self.settings.answer_within:g} s"))
 
+    async def _answer_probes(self) -> None:
+        """Ping whenever a sign of life is asked for, until cancelled. One ping at a time."""
+        while True:
+            await self._probed.wait()
+            self._probed = trio.Event()
+            if await self.socket.ping(PROBE_DEADLINE):
+                self._emit(Alive())
+
     # --- the contract
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            takes_turns=True, truncates=False, speaks_verbatim=True, takes_text=True, longest_pause=self._longest_pause
+            takes_turns=True,
+            truncates=False,
+            speaks_verbatim=True,
+            takes_text=True,
+            longest_pause=self._longest_pause,
+            answers_probes=True,
         )
 
     @property
@@ -290,7 +307,8 @@ class DeepgramSession:
         """Nothing to tell Deepgram."""
 
     def probe(self) -> None:
-        """Not taken (see capabilities)."""
+        """Ping: Deepgram has no message that is answered at once."""
+        self._probed.set()
 
     def resume(self) -> None:
         """Give Deepgram the words again that its history was given without, or ask it to go on."""

@@ -3,13 +3,15 @@
 What the names mean to Deepgram: https://developers.deepgram.com/docs/configure-voice-agent
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import attrs
 
 from agentd.schema import http_url, not_negative, positive, text
+from providers.credentials import Credential, Scheme
 from providers.secret_names import secret_name
 
 
@@ -185,3 +187,18 @@ class DeepgramAgentSettings:
         for name, part in (("think", self.think), ("speak", self.speak)):
             if part.api_key_name and not part.endpoint_url:
                 yield f"{name}.api_key_name", f"is for a server of your own: set {name}.endpoint_url too"
+
+
+KEY_CHECK = "https://api.deepgram.com/v1/auth/token"
+"""Lets a good key in, and costs nothing (https://developers.deepgram.com/docs/authenticating)."""
+
+
+def credentials(settings: DeepgramAgentSettings) -> Sequence[Credential]:
+    """What the settings need to be let in."""
+    ours = (urlsplit(settings.url).hostname or "").endswith("deepgram.com")
+    wanted = [
+        Credential(settings.api_key_name, "Deepgram's API key", KEY_CHECK if ours else "", Scheme.TOKEN),
+        Credential(settings.think.api_key_name, f"the key of {settings.think.endpoint_url}"),
+        Credential(settings.speak.api_key_name, f"the key of {settings.speak.endpoint_url}"),
+    ]
+    return [credential for credential in wanted if credential.secret]

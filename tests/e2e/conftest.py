@@ -1,9 +1,11 @@
 """One PBX and one daemon for all calls of a test session; tests that break them bring their own."""
 
 import json
+import os
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,23 @@ import pytest
 import trio
 
 from tests.lab.asterisk import PrivateAsterisk
-from tests.lab.daemon import Daemon, environment, run_daemon, write_config
+from tests.lab.daemon import ROOT, Daemon, environment, run_daemon, write_config
 from tests.lab.prefix import Prefix
 from tests.lab.proxy import Proxy, open_proxy
+from tests.lab.vendors.house import House, open_house
 
 pytest_plugins = ["tests.lab.fixtures"]
 
 SETTLE_SECONDS = 15
+VENDORS = {"deepgram": "7400", "realtime": "7401", "mixed": "7402", "wyoming": "7403"}
+"""Extensions of the agents of other people's, by the agents' names."""
+BREAKABLE = {
+    **{"cut": "7410", "closed": "7411", "mute": "7412", "unanswering": "7413"},
+    **{"refused": "7420", "down": "7421", "shut": "7422"},
+}
+"""Those of Deepgram agents that a test breaks, each with a circuit breaker of its own, and with the local agent behind
+it."""
+TRANSFER_TO = "7490"
 DIALPLAN = """
 exten => 600,1,Answer()
  same => n,Echo()
@@ -37,7 +49,12 @@ exten => 7300,1,Answer()
 exten => 7200,1,Gosub(agentd-headless,s,1)
  same => n,Playback(vm-goodbye)
  same => n,Hangup()
-"""
+exten => 7490,1,Playback(conf-onlyperson)
+ same => n,Echo()
+""" + "".join(
+    f"exten => {extension},1,Gosub(agentd-call,${{EXTEN}},1({agent},external))\n"
+    for agent, extension in (VENDORS | BREAKABLE).items()
+)
 STORY = (
     "Welcome to the long story of the telephone. Many years ago people talked over wires made of copper, and "
     "operators sat in large rooms, connecting one caller to another by hand. Then machines took over, and the dial was "
@@ -66,7 +83,27 @@ check_ins = 1
 greeting = ""
 [agents.silent.local]
 farewell = "Thank you for calling us, and have a good day."
+[tools.other_line]
+kind = "transfer"
+[tools.other_line.transfer]
+destinations = {{ conference = "{TRANSFER_TO}@from-lab" }}
 """
+BEHIND = 'greeting = "Good day."\nfallback = ["default"]'
+TOOLS = 'tools = ["hang_up", "other_line", "send_dtmf"]'
+
+
+def vendors_agents(house: House, speech_uri: str) -> str:
+    """The tables of the agents of `VENDORS` and `BREAKABLE`."""
+    places = {"down": house.nowhere}
+    return "\n".join(
+        [
+            house.deepgram_agent("deepgram", f"{BEHIND}\n{TOOLS}"),
+            house.realtime_agent("realtime", f"{BEHIND}\n{TOOLS}"),
+            house.mixed_agent("mixed", BEHIND),
+            house.wyoming_agent("wyoming", speech_uri, BEHIND),
+            *(house.deepgram_agent(name, BEHIND, places.get(name, "")) for name in BREAKABLE),
+        ]
+    )
 
 
 def show(line: dict[str, Any]) -> None:
@@ -76,7 +113,8 @@ def show(line: dict[str, Any]) -> None:
 
 @attrs.define
 class Lab:
-    """A running PBX and daemon, with a cable in each of their connections that a test can pull.
+    """A running PBX and daemon, with a cable in each of their connections that a test can pull, and the vendors whose
+    agents the daemon has.
 
     They live in a Trio of their own in another thread, so that they outlast each test's; `inside` runs
     something there.
@@ -86,6 +124,7 @@ class Lab:
     daemon: Daemon
     events: Proxy
     audio: Proxy
+    house: House
     token: trio.lowlevel.TrioToken
 
     async def inside(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -122,6 +161,17 @@ class Lab:
         return {what: where for what, where in found.items() if where}
 
 
+@asynccontextmanager
+async def speech_server(directory: Path) -> AsyncIterator[str]:
+    """`agentd speech-server` in a process of its own, with real engines; gives its URI."""
+    config = directory / "speech.toml"
+    config.write_text('[speech_server]\nport = 0\nhealth_port = 0\n[logging]\nformat = "json"\n')
+    command, env = (sys.executable, "-m", "agentd", "speech-server"), {**os.environ, "PYTHONPATH": str(ROOT)}
+    async with run_daemon(config, env, show, command, up="speech server is up") as server:
+        (up,) = server.having("speech server is up")
+        yield f"tcp://127.0.0.1:{up['port']}"
+
+
 @pytest.fixture(scope="session")
 def lab(pbx_prefix: Prefix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The session's lab."""
@@ -135,17 +185,20 @@ def lab(pbx_prefix: Prefix, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             pbx = await stack.enter_async_context(PrivateAsterisk(pbx_prefix, extra_dialplan=DIALPLAN))
             events = await stack.enter_async_context(open_proxy(("127.0.0.1", pbx.http_port), only=b"/ari/events"))
             audio = await stack.enter_async_context(open_proxy(("127.0.0.1", 0), pbx.agent_port))
+            house = await stack.enter_async_context(open_house())
+            speech_uri = await stack.enter_async_context(speech_server(directory))
             config = write_config(
                 directory / "agent.toml",
                 pbx,
                 ari_url=f"http://127.0.0.1:{events.port}",
                 socket_port=0,
                 audiosocket='reattach_tries = 3\nheadless = "accept"\nheadless_agent = "silent"',
-                agents=AGENTS,
+                agents=AGENTS + vendors_agents(house, speech_uri),
             )
-            daemon = await stack.enter_async_context(run_daemon(config, environment(pbx), show))
+            env = environment(pbx) | house.environment
+            daemon = await stack.enter_async_context(run_daemon(config, env, show))
             audio.target = ("127.0.0.1", daemon.lines[0]["port"])
-            made.append(Lab(pbx, daemon, events, audio, trio.lowlevel.current_trio_token()))
+            made.append(Lab(pbx, daemon, events, audio, house, trio.lowlevel.current_trio_token()))
             ready.set()
             await stop.wait()
 

@@ -7,9 +7,8 @@ import trio
 from tests.e2e.conftest import NOTICE, STORY, Lab
 from tests.lab.daemon import Line
 from tests.lab.hearing import likeness, speak, words
-from tests.lab.measure import speech_spans
-from tests.lab.scene import ask, listen, words_heard
-from tests.lab.sip import Call, SipCaller
+from tests.lab.scene import ask, listen, silence_after, words_heard
+from tests.lab.sip import SipCaller
 from tests.lab.speech import human_prompts, silence
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines]
@@ -29,17 +28,6 @@ async def speaking(lab: Lab, since: int) -> None:
     await trio.sleep(3)
 
 
-async def silent_since(call: Call, since: float, seconds: float) -> float:
-    """The second at which a silence of `seconds` began that came after second `since`."""
-    with trio.fail_after(15):
-        while True:
-            await trio.sleep(0.1)
-            spans = [span for span in speech_spans(call.heard, join_seconds=seconds) if span.end > since]
-            last = spans[0].end if spans else since
-            if call.now - last > seconds + 0.2:
-                return last
-
-
 @pytest.mark.parametrize("mode", TALKERS)
 async def test_an_agent_that_is_interrupted_falls_silent_and_remembers_what_was_heard(lab: Lab, mode: str) -> None:
     since = len(lab.daemon.lines)
@@ -47,7 +35,7 @@ async def test_an_agent_that_is_interrupted_falls_silent_and_remembers_what_was_
         await speaking(lab, since)
         sent = call.play_nowait(question(lab) + silence(0.5))
         began = call.now
-        stopped = await silent_since(call, began, 0.8)
+        stopped = await silence_after(call, began, 0.8)
         await sent.wait()
         await lab.daemon.wait_for("answer", start=since, timeout=30)
         await call.hangup()

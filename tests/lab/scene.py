@@ -12,7 +12,7 @@ RATE = 8000
 
 
 class NothingHeard(Exception):
-    """The agent did not speak in time."""
+    """The agent did not speak, or did not stop, in time."""
 
 
 @attrs.frozen
@@ -38,6 +38,21 @@ async def listen(call: Call, since: float, timeout: float = 20.0, quiet: float =
             if spans and call.now - since - spans[-1].end >= quiet:
                 return since + spans[0].start, since + spans[-1].end
     raise NothingHeard(f"the agent was not heard to speak and finish within {timeout} s of second {since:.1f}")
+
+
+async def silence_after(call: Call, since: float, seconds: float, timeout: float = 15.0) -> float:
+    """Wait for a silence of `seconds` that begins after second `since`, and give the second at which it began.
+
+    Raises NothingHeard where sound goes on all the time.
+    """
+    with trio.move_on_after(timeout):
+        while True:
+            await trio.sleep(POLL)
+            spans = [span for span in speech_spans(call.heard, join_seconds=seconds) if span.end > since]
+            last = spans[0].end if spans else since
+            if call.now - last > seconds + 0.2:
+                return last
+    raise NothingHeard(f"no silence was heard within {timeout} s of second {since:.1f}")
 
 
 async def ask(call: Call, pcm: bytes, timeout: float = 20.0) -> Answer:

@@ -51,6 +51,8 @@ class FakeSession:
     capabilities: Capabilities = CAPABLE
     lively: bool = True
     refuses: bool = False
+    slow_to_say: float = 0.0
+    """Seconds until it begins to say what it is asked to."""
     fed: list[bytes] = attrs.field(factory=list)
     fed_at: list[float] = attrs.field(factory=list)
     """When what was fed had arrived on the line."""
@@ -58,6 +60,8 @@ class FakeSession:
     said: list[str] = attrs.field(factory=list)
     told: list[str] = attrs.field(factory=list)
     """What the call asked of the session: "answer", "withhold", "interrupt", "resume", "probe", "tool_result"."""
+    resumed_from: list[str] = attrs.field(factory=list)
+    """What the history said when it was asked to resume."""
     probed_at: list[float] = attrs.field(factory=list)
     results: list[tuple[str, str]] = attrs.field(factory=list)
     """Of tools: the request's name and what came of it."""
@@ -107,6 +111,7 @@ class FakeSession:
 
     async def say(self, text: str) -> SayOutcome:
         self.said.append(text)
+        await trio.sleep(self.slow_to_say)
         if self.refuses:
             await trio.lowlevel.checkpoint()
             return SayOutcome.REFUSED
@@ -128,11 +133,14 @@ class FakeSession:
             await self._end(number, generation)
         return spoken
 
-    async def go_on(self, pcm: bytes, text: str) -> None:
-        """Another segment of the last utterance."""
+    async def go_on(self, text: str, seconds: float = 1.0) -> bytes:
+        """The last segment of the last utterance; gives its voice."""
         number, generation = self.utterances, self.playout.generation
+        spoken = voice(seconds, seed=number + 500)
         await self.playout.put(SegmentStart(generation, number, text))
-        await self.playout.put(Audio(generation, number, pcm, RATE))
+        await self.playout.put(Audio(generation, number, spoken, RATE))
+        await self._end(number, generation)
+        return spoken
 
     async def utter_beside(self, text: str, seconds: float = 1.0, *, late: bool = False, whole: bool = True) -> bytes:
         """The same as a vendor does it whose words come beside the audio: before it, or `late`, by `tell_words`."""
@@ -170,6 +178,7 @@ class FakeSession:
 
     def resume(self) -> None:
         self.told.append("resume")
+        self.resumed_from = [turn.text for turn in self.history.turns]
 
     def probe(self) -> None:
         self.told.append("probe")

@@ -22,6 +22,7 @@ from agentd.notify import ProgressWatch
 from agentd.playback.file import MediaDirectory
 from agentd.reception import LINE_CLOCK, Reception
 from agentd.roster import Roster
+from agentd.tools.registry import Toolbox
 from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
 from tests.shell.fakes import FakeAgent, FakeSession
 from tests.shell.lines import Line, Lines, make_line
@@ -143,6 +144,7 @@ async def open_for_callers(
             metrics,
             ProgressWatch({LINE_CLOCK: 10.0}, 0.0),
             Config(agents=configured, **config),
+            Toolbox({}, {}),
         )
         reception.watch.rest(LINE_CLOCK)
         client.on_call = reception.on_call

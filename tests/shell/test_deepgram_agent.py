@@ -17,6 +17,7 @@ from agentd.history import History, Speaker, ToolUse
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import (
     AgentText,
+    Alive,
     AnswerFailed,
     CallerSpeechDismissed,
     CallerSpeechEnded,
@@ -35,8 +36,14 @@ from agentd.session_events import (
 )
 from providers.credentials import Credential, Scheme
 from providers.deepgram import session as session_module
-from providers.deepgram.agent import DeepgramAgent, credentials, open_deepgram_agent
-from providers.deepgram.settings import AgentListenSettings, AgentSpeakSettings, DeepgramAgentSettings, SpeakProvider
+from providers.deepgram.agent import DeepgramAgent, open_deepgram_agent
+from providers.deepgram.settings import (
+    AgentListenSettings,
+    AgentSpeakSettings,
+    DeepgramAgentSettings,
+    SpeakProvider,
+    credentials,
+)
 from providers.shared import SharedServices
 from tests.lab.vendors.deepgram_agent import KEY, PATH, Call, DeepgramAgentFake, Turn
 from tests.lab.vendors.deepgram_speech import DeepgramSpeak
@@ -622,6 +629,16 @@ async def test_a_connection_that_goes_in_mid_utterance_ends_the_session_with_a_f
         assert await scene.session.say("Hello?") is SayOutcome.REFUSED
 
 
+async def test_a_probe_is_answered_by_a_server_that_is_there_and_by_no_other() -> None:
+    async with call() as scene:
+        scene.session.probe()
+        await scene.event(Alive)
+        scene.peer.strike(Fault.MUTE)
+        scene.session.probe()
+        await trio.sleep(0.3)
+        assert len(scene.of(Alive)) == 1
+
+
 async def test_garbage_is_counted_and_survived() -> None:
     async with call() as scene:
         scene.peer.strike(Fault.GARBAGE)
@@ -713,7 +730,7 @@ async def test_a_session_says_how_long_it_may_wait_for_the_caller(
 ) -> None:
     async with call(listen=listen) as scene:
         assert scene.session.capabilities == Capabilities(
-            takes_turns=True, speaks_verbatim=True, takes_text=True, longest_pause=longest_pause
+            takes_turns=True, speaks_verbatim=True, takes_text=True, longest_pause=longest_pause, answers_probes=True
         )
 
 

@@ -10,7 +10,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.agent import Readiness, UtteranceEnd
+from agentd.agent import Readiness
 from agentd.breaker import FAILURES, FIRST_COOL_DOWN, Circuit
 from agentd.caller_audio import LEAD_SECONDS
 from agentd.commands import Phrase, Result
@@ -28,12 +28,10 @@ from agentd.session_events import (
     Ended,
     NothingToSay,
     RenewalDue,
-    SessionEvent,
     Thinking,
-    UtteranceEnded,
 )
 from agentd.session_keeper import LAST_RESORT_WITHIN, MOST_FRUITLESS
-from tests.shell.call_scene import BRIDGE, BRIDGES, CALLER, GREETING, Mode, Scene, make_scene, running
+from tests.shell.call_scene import BRIDGE, BRIDGES, GREETING, Mode, Scene, make_scene, running
 from tests.shell.fakes import CAPABLE, FakeAgent, FakeSession, failing, stand_still, voice
 from tests.shell.lines import audio_frame
 from tests.shell.test_call import AtStep
@@ -362,10 +360,81 @@ async def test_one_that_fails_in_mid_utterance_is_heard_as_far_as_it_came_and_go
         await break_off(scene)
         session = await next_session(scene)
         await scene.until(lambda: session.told == ["resume"])
+        assert session.resumed_from == [GREETING, "What are your hours?", "We open at nine,"], "what was heard by then"
         await scene.speaking("and close at five.", seconds=1.0)
         await trio.sleep(4.0)
         assert sounds(scene, since) == came + BRIDGES[0] + voice(1.0, seed=session.utterances)
         assert scene.agent_turns == [GREETING, "We open at nine,", "and close at five."]
+        scene.hang_up()
+
+
+async def test_words_that_never_came_keep_the_next_session_waiting_no_longer_than_the_bridge(
+    autojump_clock: MockClock,
+) -> None:
+    scene = scene_of()
+    async with running(scene):
+        await scene.greeted()
+        turn(scene, "What are your hours?")
+        await scene.session.utter_beside("We open at nine,", late=True, whole=False)
+        await trio.sleep(0.5)
+        scene.session.emit(Ended("the connection broke"))
+        session = await next_session(scene)
+        await trio.sleep(0.5 + 0.6 + 0.5)
+        assert session.told == ["resume"]
+        scene.hang_up()
+
+
+async def test_a_caller_who_speaks_before_an_answer_is_resumed_wants_another_one(autojump_clock: MockClock) -> None:
+    scene = scene_of()
+    async with running(scene):
+        await scene.greeted()
+        turn(scene, "What are your hours?")
+        await scene.session.utter("We open at nine,", seconds=3.0, whole=False)
+        await trio.sleep(0.5)
+        scene.session.emit(Ended("the connection broke"))
+        session = await next_session(scene)
+        now = trio.current_time()
+        session.emit(CallerSpeechStarted(now), CallerTakesTurn(now))
+        await trio.sleep(5.0)
+        assert "resume" not in session.told
+        scene.hang_up()
+
+
+@pytest.mark.parametrize("loss", ["it fails", "it falls mute"])
+async def test_an_answer_that_is_to_be_resumed_is_owed_whoever_fails(loss: str, autojump_clock: MockClock) -> None:
+    scene = scene_of(FakeAgent(), FakeAgent(capabilities=PROBED, lively=False), FakeAgent())
+    async with running(scene):
+        await scene.greeted()
+        turn(scene, "What are your hours?")
+        await scene.session.utter("We open at nine,", whole=False)
+        await trio.sleep(0.5)
+        scene.session.fail(ProviderRejected("the key was withdrawn"))
+        second = await next_session(scene)
+        await scene.until(lambda: "resume" in second.told)
+        if loss == "it fails":
+            second.fail(ProviderRejected("bad key"))
+        third = await next_session(scene, TIMES.mute_after + SOON)
+        assert third is scene.agents[2].session
+        await scene.until(lambda: "resume" in third.told)
+        scene.hang_up()
+
+
+async def test_a_word_that_was_beginning_is_not_lost(autojump_clock: MockClock) -> None:
+    """The session has said nothing of the caller's voice yet when it fails."""
+    scene = scene_of()
+    async with running(scene):
+        await scene.greeted()
+        await trio.sleep(2.0)
+        caller = CallerVoice(scene)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(caller.speak)
+            await trio.sleep(0.2)
+            scene.session.emit(Ended("the connection broke"))
+            session = await next_session(scene)
+            await trio.sleep(1.0)
+            caller.stopped = True
+        await trio.sleep(0.2)
+        assert heard_by(session) == caller.spoken
         scene.hang_up()
 
 
@@ -385,6 +454,47 @@ async def test_one_that_fails_during_the_greeting_is_replaced_by_one_that_greets
         assert session.said == [GREETING]
         assert sounds(scene) == came + voice(1.0, seed=session.utterances)
         assert "resume" not in session.told
+        scene.hang_up()
+
+
+async def test_a_greeting_that_was_not_even_begun_is_said_by_the_next_session(autojump_clock: MockClock) -> None:
+    agent = FakeAgent()
+    scene = scene_of(agent, FakeAgent())
+    agent.on_session = lambda session: (scene.sessions.append(session), setattr(session, "slow_to_say", 60.0))
+    async with running(scene):
+        await scene.until(lambda: scene.sessions and scene.session.said == [GREETING])
+        await trio.sleep(0.5)
+        agent.on_session = scene.sessions.append
+        scene.session.emit(Ended("the connection broke"))
+        session = await next_session(scene)
+        await trio.sleep(20.0)
+        assert session.said == [GREETING]
+        assert scene.agent_turns == [GREETING]
+        scene.hang_up()
+
+
+@broken
+async def test_words_that_a_filler_has_followed_are_answered_and_not_heard_twice(
+    break_off: Break, autojump_clock: MockClock
+) -> None:
+    scene = scene_of()
+    async with running(scene):
+        await scene.greeted()
+        await trio.sleep(2.0)
+        since = trio.current_time()
+        await CallerVoice(scene).speak(1.0)
+        scene.session.emit(CallerSpeechStarted(since), CallerSpeechEnded(trio.current_time(), since + 1.0))
+        await trio.sleep(0.1)
+        scene.call.history.caller_said("What are your hours?")
+        scene.session.emit(CallerText("What are your hours?"))
+        await scene.session.utter("Let me see.", aside=True)
+        await trio.sleep(2.0)
+        assert scene.call.answer_due
+        await break_off(scene)
+        session = await next_session(scene)
+        await trio.sleep(1.0)
+        assert "resume" in session.told
+        assert heard_by(session) == []
         scene.hang_up()
 
 
@@ -530,9 +640,7 @@ async def test_a_caller_who_is_not_noticed_is_heard_by_another_one(autojump_cloc
         await caller.speak(1.5)
         silent_since = trio.current_time()
         session = await next_session(scene, 5.0)
-        assert trio.current_time() - silent_since == pytest.approx(
-            PROBED.longest_pause + TIMES.mute_after, abs=0.25
-        )
+        assert trio.current_time() - silent_since == pytest.approx(PROBED.longest_pause + TIMES.mute_after, abs=0.25)
         await trio.sleep(1.0)
         assert heard_by(session) == caller.spoken
         assert sounds(scene, since) == BRIDGES[1]
@@ -763,18 +871,15 @@ async def test_words_that_nobody_can_say_are_told_to_the_operator(autojump_clock
 
 
 async def test_own_words_that_come_while_the_agent_speaks_are_heard_after_it(autojump_clock: MockClock) -> None:
-    scene = scene_of(FakeAgent(capabilities=REALTIME), phrases={Phrase.DURATION_WARNING: BRIDGE})
-    async with running(scene):
+    scene = scene_of(FakeAgent(capabilities=REALTIME), phrases={})
+    async with running(scene), trio.open_nursery() as nursery:
         await scene.until(lambda: scene.sessions)
-        since = trio.current_time()
-        first = await scene.session.utter("We open at nine,", whole=False)
-        await scene.call._keeper.say(BRIDGE)
-        number, generation = scene.session.utterances, scene.call.playout.generation
-        second = voice(1.0, seed=77)
-        await scene.session.go_on(second, "and close at five.")
-        await scene.call.playout.put(UtteranceEnd(generation, number))
-        scene.session.emit(UtteranceEnded(number))
-        await trio.sleep(5.0)
+        session, since = scene.session, trio.current_time()
+        first = await session.utter("We open at nine,", whole=False)
+        nursery.start_soon(scene.call._keeper.say, BRIDGE)
+        await trio.sleep(0.5)
+        second = await session.go_on("and close at five.")
+        await trio.sleep(4.0)
         assert sounds(scene, since) == first + second + BRIDGES[0]
         assert scene.agent_turns == ["We open at nine, and close at five.", BRIDGE]
         scene.hang_up()
@@ -847,7 +952,7 @@ async def test_words_that_come_late_to_an_interrupted_answer_are_cut_too(autojum
 
 
 async def story(scene: Scene) -> None:
-    """A call that goes through its agents: a lost connection, an answer cut short, a mute session, a renewal, the end."""
+    """A call that goes through its agents: an answer cut short, a renewal, a mute session, the end."""
     await scene.live()
     await scene.until(lambda: scene.session.reports)
     turn(scene, "What are your hours?")
@@ -866,12 +971,9 @@ async def story(scene: Scene) -> None:
     scene.session.emit(Ended())
 
 
-def ill(event: SessionEvent | None = None) -> list[FakeAgent]:
-    return [FakeAgent(partial(trio.sleep, 0.1), closing=0.05, capabilities=PROBED) for _ in range(2)]
-
-
 async def play_story(act: Callable[[Scene, trio.CancelScope], None], at: float) -> tuple[Scene, int]:
-    scene = scene_of(*ill())
+    slow = partial(FakeAgent, partial(trio.sleep, 0.1), closing=0.05, capabilities=PROBED)
+    scene = scene_of(slow(), slow())
     tasks = trio.lowlevel.current_statistics().tasks_living
     scope, over = trio.CancelScope(), trio.CancelScope()
 

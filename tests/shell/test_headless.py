@@ -71,6 +71,17 @@ async def test_it_is_refused(name: str, hindrance: Any, tmp_path: Path, autojump
         assert desk.agent.opened == 0
 
 
+async def test_it_is_taken_where_a_fallback_is_ready(tmp_path: Path, autojump_clock: MockClock) -> None:
+    agents = {"default": attrs.evolve(QUIET, fallback=["night"]), "night": QUIET}
+    async with accepting(tmp_path, agents=agents) as desk:
+        desk.agent.readiness = Readiness(False, "restarting")
+        line, taken = desk.stranger()
+        assert taken
+        await desk.until(lambda: desk.agents["night"].sessions)
+        assert desk.agent.opened == 0
+        line.cut()
+
+
 async def test_it_is_refused_where_nothing_is_configured(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with open_for_callers(tmp_path) as desk:
         assert desk.stranger()[1] is False

@@ -879,8 +879,8 @@ async def test_a_renewal_is_asked_for_two_minutes_before_the_limit(
     assert [event async for event in session.events] == [RenewalDue(120)]
 
 
-async def test_a_call_that_takes_no_events_still_hears_of_the_end() -> None:
-    session = unconnected(session_minutes=0.0001)
+async def test_a_call_that_takes_no_events_still_hears_of_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    session = unconnected()
     for _ in range(600):
         await session.ask_for_renewal(0)
     session._end("the vendor is gone")

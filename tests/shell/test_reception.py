@@ -9,14 +9,18 @@ import trio
 from trio.testing import MockClock
 
 from agentd.agent import Readiness
-from agentd.config import AgentConfig, AudioSocket, Calls, DownstreamMode
+from agentd.breaker import FAILURES
+from agentd.config import AgentConfig, AudioSocket, Calls, DownstreamMode, Failover
+from agentd.errors import ProviderUnavailable
+from agentd.failover import FailoverTimes
 from agentd.session_events import CallerSpeechDismissed, CallerSpeechStarted, CallerTakesTurn, Ended
 from tests.shell.fake_asterisk import Answer
-from tests.shell.fakes import stand_still, voice
+from tests.shell.fakes import failing, stand_still, voice
 from tests.shell.front_desk import CALLER, QUIET, FrontDesk, open_for_callers
 
 FILES = attrs.evolve(QUIET, downstream_mode=DownstreamMode.FILE)
 WIDEBAND = (16000, 8000)
+WITH_FALLBACK = {"default": attrs.evolve(QUIET, fallback=["night"]), "night": attrs.evolve(QUIET, greeting="Night")}
 
 
 async def begun(desk: FrontDesk) -> None:
@@ -258,6 +262,68 @@ async def test_8_khz_where_it_cannot_be_told(question: str, tmp_path: Path, auto
     async with open_for_callers(tmp_path) as desk:
         desk.asterisk.rule(question, Answer.refusal(500, "no"))
         assert await rate_of(desk) == (8000, "slin")
+
+
+async def test_8_khz_where_a_fallback_takes_no_more(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_for_callers(tmp_path, WITH_FALLBACK) as desk:
+        assert await rate_of(desk) == (8000, "slin")
+    async with open_for_callers(tmp_path, WITH_FALLBACK) as desk:
+        desk.agents["night"].rates = WIDEBAND
+        assert await rate_of(desk) == (16000, "slin16")
+
+
+# --- fallbacks
+
+
+@pytest.mark.parametrize("hindrance", ["cannot be opened", "is not ready", "opens no session"])
+async def test_a_caller_whose_agent_is_in_trouble_is_served_by_its_fallback(
+    hindrance: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    shut = ("default",) if hindrance == "cannot be opened" else ()
+    async with open_for_callers(tmp_path, WITH_FALLBACK, shut=shut) as desk:
+        if hindrance == "is not ready":
+            desk.agent.readiness = Readiness(False, "the engine is being restarted")
+        desk.agent.opening = failing(ProviderUnavailable("no route"))
+        desk.call()
+        night = desk.agents["night"]
+        await desk.until(lambda: night.sessions and night.session.begun)
+        assert night.session.said == [QUIET.greeting], "it greets as the agent whose call this is"
+        desk.hang_up()
+
+
+async def test_a_caller_is_handed_back_when_the_fallbacks_are_not_ready_either(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path, WITH_FALLBACK) as desk:
+        for agent in desk.agents.values():
+            agent.readiness = Readiness(False, "the engine is being restarted")
+        desk.call()
+        await desk.over()
+        assert desk.left_with() == "refused:agent"
+        assert not desk.asterisk.asked("*/answer")
+
+
+async def test_an_agent_that_is_down_is_not_asked_by_the_next_call(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_for_callers(tmp_path, WITH_FALLBACK) as desk:
+        desk.agent.opening = failing(ProviderUnavailable("no route"))
+        for count in range(1, FAILURES + 3):
+            desk.call()
+            await desk.until(lambda count=count: len(desk.agents["night"].sessions) == count)
+            desk.hang_up()
+            await desk.over()
+        assert desk.agent.opened == FAILURES
+
+
+async def test_what_a_call_says_and_waits_for_is_its_own_agent_s(tmp_path: Path, autojump_clock: MockClock) -> None:
+    agents = {**WITH_FALLBACK, "default": attrs.evolve(WITH_FALLBACK["default"], failover=Failover(2.0, 3.0, "Wait."))}
+    async with open_for_callers(tmp_path, agents) as desk:
+        desk.call()
+        await begun(desk)
+        (call,) = desk.reception._calls
+        assert call.settings.failover == FailoverTimes(2.0, 3.0, "Wait.")
+        assert [candidate.name for candidate in call.candidates] == ["default", "night"]
+        assert all("Wait." in candidate.spoken for candidate in call.candidates)
+        desk.hang_up()
 
 
 # --- settings

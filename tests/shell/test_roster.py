@@ -16,6 +16,7 @@ from agentd.config import AgentConfig, Failover, Liveness
 from agentd.errors import ConfigError, ProviderRejected, ProviderUnavailable
 from agentd.metrics import Metrics
 from agentd.roster import FIRST_DELAY, LONGEST_DELAY, WORDS_DEADLINE, Roster, in_use
+from agentd.tools.registry import Toolbox
 from tests.shell.fakes import FakeAgent
 
 WORDLESS = Liveness(silence_farewell="", duration_farewell="", check_in="", filler="", duration_warning="")
@@ -221,7 +222,7 @@ async def test_every_agent_of_a_chain_is_kept_open_under_its_call(autojump_clock
     first = attrs.evolve(PLAIN, fallback=["second"])
     changed = {"first": attrs.evolve(first, greeting="Hi"), "second": attrs.evolve(PLAIN, greeting="Hi")}
     async with kept(provider, first=first, second=PLAIN) as roster:
-        async with in_use(roster.chain("first")) as candidates:
+        async with in_use(roster.chain("first"), Toolbox({}, {}), ari=True) as candidates:
             assert [candidate.name for candidate in candidates] == ["first", "second"]
             await roster.replace(changed)
             await trio.sleep(60.0)

@@ -1,6 +1,7 @@
 """Tools in a whole call: an end comes after the agent's words, a transferred channel is somebody else's."""
 
 import tomllib
+from collections.abc import Sequence
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ from agentd.commands import Result
 from agentd.config_file import parse_config
 from agentd.session_events import (
     CallerSpeechConfirmed,
+    CallerSpeechEnded,
     CallerSpeechStarted,
     CallerTakesTurn,
     ToolRequested,
@@ -22,7 +24,7 @@ from agentd.tools.registry import Toolbox
 from agentd.tools.runner import WORDS_PATIENCE
 from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
 from tests.shell.fake_asterisk import Answer
-from tests.shell.fakes import RATE, voice
+from tests.shell.fakes import CAPABLE, RATE, FakeAgent, voice
 
 SHOP = """
 [agents.shop]
@@ -40,11 +42,11 @@ both = pytest.mark.parametrize("mode", Mode)
 ends = pytest.mark.parametrize(("request_", "result"), [(HANG_UP, Result.COMPLETED), (TRANSFER, Result.TRANSFERRED)])
 
 
-def shop(mode: Mode = Mode.STREAM) -> Scene:
+def shop(mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = ()) -> Scene:
     """A call to an agent that can hang up, transfer and press keys."""
     config = parse_config(tomllib.loads(SHOP), {})
     tools = Toolbox.of(config).of_agent(config.agents["shop"])
-    scene = make_scene(mode)
+    scene = make_scene(mode, agents)
     candidates = scene.call.candidates
     assert isinstance(candidates, list)
     candidates[:] = [attrs.evolve(candidate, tools=tools) for candidate in candidates]
@@ -204,3 +206,22 @@ async def test_a_hang_up_cancels_a_tool_at_work(autojump_clock: MockClock) -> No
         scene.hang_up()
     assert scene.asterisk.went_to == {}
     assert scene.sample("tool_calls_total", tool="operator", outcome="cancelled") == 1
+
+
+async def test_a_farewell_is_no_silence_of_the_agent_s(autojump_clock: MockClock) -> None:
+    probed = attrs.evolve(CAPABLE, answers_probes=True)
+    scene = shop(agents=(FakeAgent(capabilities=probed, lively=False), FakeAgent()))
+    async with running(scene):
+        await scene.greeted()
+        now = trio.current_time()
+        playout = scene.call.playout
+        number, generation = playout.number(), playout.generation
+        scene.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now), UtteranceStarted(number), HANG_UP)
+        await trio.sleep(0.1)  # the call is closing before the caller hears anything
+        await playout.put(SegmentStart(generation, number, FAREWELL))
+        await playout.put(Audio(generation, number, voice(8.0), RATE))
+        await playout.put(UtteranceEnd(generation, number))
+        scene.session.emit(UtteranceEnded(number))
+    assert scene.left_with == "completed"
+    assert scene.agent_turns == [GREETING, FAREWELL]
+    assert len(scene.sessions) == 1, "nobody has to take over"

@@ -23,7 +23,7 @@ from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import CallerSpeechEnded, UtteranceEnded, UtteranceStarted
-from agentd.voice import OPEN_PATIENCE, AgentVoice
+from agentd.voice import OPEN_PATIENCE, REMEMBERED, AgentVoice
 from tests.shell.fakes import FakePlayback, FakeSession
 
 NOTICE = "This call is recorded."
@@ -277,6 +277,84 @@ async def test_the_rest_of_an_utterance_that_cannot_come_is_not_waited_for(end: 
             stage.voice.session = FakeSession(stage.history, stage.playout)
         await stage.voice.finish()
         assert trio.current_time() < 0.1
+
+
+# --- words that come beside the audio, and words that are no part of the conversation
+
+WORDS = "One two three four five six seven eight"
+
+
+async def test_words_that_came_before_are_those_of_what_was_heard(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    await stage.utter("")
+    for word in WORDS.split():
+        stage.voice.on_words(1, f"{word} ")
+    async with speaking(stage):
+        await trio.sleep(2.0)
+    assert (stage.turns, stage.history.turns[0].generated) == ([WORDS], WORDS)
+
+
+async def test_of_an_utterance_that_was_cut_short_only_so_many_words_were_heard(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    stage.playback.seconds = 3.0
+    await stage.utter("")
+    stage.voice.on_words(1, WORDS)
+    async with speaking(stage):
+        await trio.sleep(1.0)
+        await stage.interrupt()
+        await trio.sleep(0.1)
+    assert 2 <= len(stage.turns[0].split()) <= 4
+    assert WORDS.startswith(stage.turns[0])
+    assert stage.history.turns[0].generated == WORDS
+
+
+async def test_words_that_come_after_complete_the_turn_as_they_come(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    await stage.utter("")
+    async with speaking(stage):
+        await trio.sleep(2.0)
+        assert stage.turns == [""], "its place is kept"
+        stage.history.caller_said("I see.")
+        stage.voice.on_words(1, "One two")
+        assert stage.turns == ["One two", "I see."]
+        stage.voice.on_words(1, " three")
+        assert stage.turns == ["One two three", "I see."]
+
+
+async def test_words_of_an_utterance_whose_segments_carry_them_change_nothing(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    await stage.utter("One two")
+    stage.voice.on_words(1, "Something else")
+    async with speaking(stage):
+        await trio.sleep(2.0)
+        stage.voice.on_words(1, " again")
+    assert stage.turns == ["One two"]
+
+
+async def test_words_of_long_ago_are_not_kept(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    for number in range(1, 200):
+        stage.voice.on_words(number, "word")
+    assert len(stage.voice._words) <= REMEMBERED
+    async with speaking(stage):
+        for _ in range(3 * REMEMBERED):
+            await stage.utter("")
+            await trio.sleep(1.5)
+    assert len(stage.voice._wordless) <= REMEMBERED
+
+
+async def test_what_is_off_the_record_is_heard_and_leaves_no_turn(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    stage.voice.leave_off_record(1)
+    await stage.utter("One moment, please.", aside=True)
+    async with speaking(stage):
+        await trio.sleep(0.5)
+        stage.voice.on_words(1, "One moment, please.")
+        assert stage.turns == []
+        await trio.sleep(1.0)
+    assert stage.turns == []
+    assert AsideStarted(1) in stage.told
+    assert stage.session.begun == [1], "so that a sound of the caller's may be an interruption"
 
 
 async def test_a_voice_outlives_its_session(autojump_clock: MockClock) -> None:

@@ -148,6 +148,22 @@ async def test_a_peer_that_answers_its_heartbeats_is_kept() -> None:
             assert await pair.client.receive() == "still here"
 
 
+async def test_a_ping_waits_for_its_pong() -> None:
+    async with connected() as pair:
+        with trio.fail_after(PATIENCE):
+            await pair.client.ping()
+
+
+async def test_a_ping_to_a_peer_that_has_gone_is_an_error() -> None:
+    async with connected() as pair:
+        await pair.server.cut_events()
+        await pair.ended()
+        with trio.fail_after(PATIENCE), pytest.raises(WebSocketError):
+            await pair.client.ping()
+    with pytest.raises(WebSocketError, match="not connected"):
+        await WebSocket("ws://127.0.0.1:1/").ping()
+
+
 async def test_a_message_beyond_the_limit_ends_the_connection_with_the_reason() -> None:
     async with connected(max_message=1000) as pair:
         await pair.server.push_text("x" * 1000)

@@ -153,9 +153,7 @@ class Use(RuleBasedStateMachine):
             return 0.0
         lengths = (FIRST_COOL_DOWN * 2**n for n in range(20))
         known = sorted({min(length, LONGEST_COOL_DOWN) for length in (*lengths, REJECTED_COOL_DOWN)})
-        return next(
-            length for length in known if self.breaker.circuit(self.now + length + 1e-6) is Circuit.HALF_OPEN
-        )
+        return next(length for length in known if self.breaker.circuit(self.now + length + 1e-6) is Circuit.HALF_OPEN)
 
     @rule()
     def a_call_succeeds(self) -> None:

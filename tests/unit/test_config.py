@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.config import Config, DownstreamMode, Headless, Liveness
+from agentd.config import Config, DownstreamMode, Failover, Headless, Liveness
 from agentd.config_file import load_config, parse_config
 from agentd.dialplan import MediaWay
 from agentd.errors import ConfigError
@@ -210,6 +210,36 @@ def test_the_default_agent_must_be_one_that_there_is() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "fallback, told",
+    [
+        ('["b", "c"]', "there is no agent 'c'; there are: a, b"),
+        ('["b", "a"]', "an agent is no fallback of its own: it is tried again anyway"),
+        ('["b", "b"]', "names an agent twice"),
+    ],
+)
+def test_a_fallback_is_another_agent_that_there_is(fallback: str, told: str) -> None:
+    assert problems(f"[agents.a]\nfallback = {fallback}\n[agents.b]") == [f"agents.a.fallback: {told}"]
+
+
+def test_agents_may_be_each_other_s_fallback() -> None:
+    config = parsed('[agents.a]\nfallback = ["b"]\n[agents.b]\nfallback = ["a"]')
+    assert [agent.fallback for agent in config.agents.values()] == [["b"], ["a"]]
+
+
+def test_how_an_agent_is_given_up_is_a_table_of_its_own() -> None:
+    config = parsed('[agents.a]\n[agents.b.failover]\nopen_within = 3\nmute_after = 2.5\nbridge = ""')
+    assert config.agents["a"].failover == Failover(open_within=1.5, mute_after=1.2, bridge="One moment, please.")
+    assert config.agents["b"].failover == Failover(open_within=3.0, mute_after=2.5, bridge="")
+
+
+@pytest.mark.parametrize("name", ["open_within", "mute_after"])
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_an_agent_is_given_time(name: str, value: str) -> None:
+    (problem,) = problems(f"[agents.a.failover]\n{name} = {value}")
+    assert problem.startswith(f"agents.a.failover.{name}: ")
+
+
 @pytest.mark.parametrize("health", ["127.0.0.1", "0.0.0.0", "::", "localhost"])
 @pytest.mark.parametrize("audiosocket", ["127.0.0.1", "0.0.0.0", "localhost"])
 def test_two_listeners_cannot_share_a_port(health: str, audiosocket: str) -> None:
@@ -280,6 +310,20 @@ def test_every_phrase_that_is_not_empty_is_told_to_be_spoken() -> None:
         """
     ).agents["a"]
     assert agent.phrases == ("Hi.", "Are you there?", "One minute left.")
+
+
+def test_the_announcements_are_told_apart_from_the_phrases() -> None:
+    agent = parsed(
+        """
+        [agents.a]
+        failure_announcement = "Sorry."
+        shutdown_announcement = ""
+        [agents.a.liveness]
+        silence_farewell = "Nobody there."
+        duration_farewell = "Time is over."
+        """
+    ).agents["a"]
+    assert agent.announcements == ("Sorry.", "Nobody there.", "Time is over.")
 
 
 # --- the environment

@@ -8,6 +8,7 @@ import pytest
 
 from agentd.call_events import (
     AgentFailed,
+    AgentReplaced,
     AnswerSlow,
     AsideStarted,
     CallerHungUp,
@@ -85,6 +86,7 @@ EVENTS: dict[str, object] = {
     "the media leg is back": MediaRestored(),
     "no media leg can be had": MediaFailed("no connection within 5 s"),
     "no agent can be had": AgentFailed("the engine is down"),
+    "another session takes over": AgentReplaced(),
     "the agent says farewell": AgentEnded(),
     "the agent ends the call": DepartureRequested(Result.COMPLETED),
     "the agent transfers the call": DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
@@ -687,6 +689,46 @@ def test_the_agent_may_end_the_call_while_the_media_leg_is_lost() -> None:
         the media leg is lost             |                                     | Connecting
         the agent ends the call           | leave completed, when all is heard  | Ended
         the caller hangs up               | free everything                     | Ended
+    """)
+
+
+# --- a session that is replaced
+
+
+def test_what_the_caller_is_saying_the_new_session_will_tell() -> None:
+    play(f"""{GREETED}
+        the caller makes a sound          |                                     | Streaming
+        another session takes over        |                                     | Idle
+        the caller makes a sound          |                                     | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_an_answer_that_is_due_is_still_due() -> None:
+    play(f"""{ASKED}
+        another session takes over        |                                     | Processing
+        words that are no answer begin    |                                     | Speaking
+        all has been heard                | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+def test_an_answer_that_was_withheld_is_let_go() -> None:
+    play(f"""{ASKED}
+        the caller makes a sound          | withhold                            | Streaming
+        another session takes over        |                                     | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+@pytest.mark.parametrize(
+    ("sound", "command"), [("the caller makes a sound", "attenuate"), ("the sound goes on", "pause")]
+)
+def test_what_a_sound_has_lowered_is_itself_again(sound: str, command: str) -> None:
+    play(f"""{ANSWERING}
+        {sound}                           | {command}                           | Speaking
+        another session takes over        | restore                             | Speaking
+        all has been heard                |                                     | Idle
     """)
 
 

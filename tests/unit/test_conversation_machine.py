@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from agentd.call_events import (
     AgentFailed,
+    AgentReplaced,
     AnswerSlow,
     AsideStarted,
     CallerHungUp,
@@ -81,6 +82,7 @@ EVERY_EVENT = (
     MediaRestored(),
     MediaFailed("failed"),
     AgentFailed("failed"),
+    AgentReplaced(),
     AgentEnded(),
     AgentEnded("broke"),
     CallerSpeechStarted(1.0),

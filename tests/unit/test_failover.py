@@ -13,7 +13,7 @@ NOW = 100.0
 @pytest.mark.parametrize(
     ("standing", "takeover"),
     [
-        pytest.param(Standing(NOW), Takeover(NOW), id="nobody speaks and nothing is owed: nothing is said"),
+        pytest.param(Standing(NOW), Takeover(NOW - LEAD), id="nobody speaks and nothing is owed: nothing is said"),
         pytest.param(
             Standing(NOW, caller_speaks=True, onset=97.0),
             Takeover(96.5),
@@ -55,7 +55,9 @@ NOW = 100.0
             id="the caller was never answered, though nobody waits: it is made up for",
         ),
         pytest.param(
-            Standing(NOW, cut_aside=True), Takeover(NOW, repeat=True), id="a greeting is cut short: it is said again"
+            Standing(NOW, cut_aside=True),
+            Takeover(NOW - LEAD, repeat=True),
+            id="a greeting is cut short: it is said again",
         ),
         pytest.param(
             Standing(NOW, cut_aside=True, owed=True, answer_due=True),
@@ -64,8 +66,8 @@ NOW = 100.0
         ),
         pytest.param(
             Standing(NOW, caller_speaks=True),
-            Takeover(NOW),
-            id="a caller who speaks since nobody knows when: from now on",
+            Takeover(NOW - LEAD),
+            id="a caller who speaks since nobody knows when",
         ),
     ],
 )

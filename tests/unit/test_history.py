@@ -109,6 +109,48 @@ def test_words_whose_place_is_gone_are_the_last() -> None:
     assert told(history) == [(AGENT, "Yes?"), (CALLER, "Wait.")]
 
 
+# --- what a session finds that goes on with it
+
+
+def test_what_a_tool_gave_is_a_turn_of_its_own() -> None:
+    history = History()
+    history.caller_said("What is the time?")
+    history.tool_used(ToolUse("clock", "{}", "noon"))
+    history.agent_speaks(1)
+    history.agent_heard(1, "Noon.", "Noon.")
+    assert history.turns[1] == Turn(Speaker.TOOL, "", tool=ToolUse("clock", "{}", "noon"))
+    assert [turn.speaker for turn in history.turns] == [CALLER, Speaker.TOOL, AGENT]
+
+
+def test_who_spoke_last_tells_what_is_left_open() -> None:
+    history = History()
+    assert (history.owed, history.broken_off) == (False, False), "nobody has said anything"
+    history.caller_said("What is the time?")
+    assert (history.owed, history.broken_off) == (True, False)
+    history.tool_used(ToolUse("clock", "{}", "noon"))
+    assert (history.owed, history.broken_off) == (True, False), "a tool is no answer"
+    history.agent_speaks(1)
+    assert (history.owed, history.broken_off) == (False, True), "it is being heard"
+    history.tool_used(ToolUse("clock", "{}", "noon"))
+    assert (history.owed, history.broken_off) == (False, True)
+
+
+def test_an_answer_of_which_nothing_was_heard_leaves_the_caller_waiting() -> None:
+    history = History()
+    history.caller_said("What is the time?")
+    history.agent_speaks(1)
+    history.agent_heard(1, "", "Noon.")
+    assert history.owed
+
+
+def test_what_a_caller_says_around_a_tool_is_two_turns() -> None:
+    history = History()
+    history.caller_said("What is the time?")
+    history.tool_used(ToolUse("clock", "{}", "noon"))
+    history.caller_said("Hello?")
+    assert [turn.text for turn in history.turns if turn.speaker is CALLER] == ["What is the time?", "Hello?"]
+
+
 steps = st.lists(
     st.tuples(st.just("caller"), st.integers(1, 2))
     | st.tuples(st.just("speaks"), st.integers(1, 2))

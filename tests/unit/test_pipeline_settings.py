@@ -69,13 +69,15 @@ def test_only_what_is_chosen_needs_its_key() -> None:
     assert [(needed.secret, needed.check_url, needed.scheme) for needed in pipeline_credentials(settings)] == [
         ("DG", "https://api.deepgram.com/v1/auth/token", Scheme.TOKEN),
         ("LLM_KEY", "http://llm:8000/v1/models", Scheme.BEARER),
+        ("", "tcp://127.0.0.1:10200", Scheme.BEARER),
     ]
 
 
 def test_a_server_of_one_s_own_needs_no_key_and_a_vendor_s_does() -> None:
     own = {"api_key_name": "", "base_url": "http://llm:8000/v1"}
     chosen = {"listen": Speech.OPENAI, "listen_openai": OpenAiListenSettings(**own)}
-    assert pipeline_credentials(PipelineAgentSettings(**chosen, think_openai=ChatSettings(**own))) == ()
+    needed = pipeline_credentials(PipelineAgentSettings(**chosen, think_openai=ChatSettings(**own)))
+    assert [(each.secret, each.check_url) for each in needed] == [("", "http://llm:8000/v1/models")] * 2
     assert not impossible(**chosen, think_openai=ChatSettings(**own))
     assert impossible(**chosen, think_openai=ChatSettings(api_key_name="")) == ["think_openai.api_key_name"]
 

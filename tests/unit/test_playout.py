@@ -1,5 +1,7 @@
 """Between the agent and the caller's ear: bounded in seconds, and emptied by an interruption."""
 
+import math
+
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
@@ -285,6 +287,51 @@ async def test_a_listener_that_gives_up_loses_nothing(autojump_clock: MockClock)
         await stream.next()
     await buffer.put(audio(0.1))
     assert await stream.next() == audio(0.1)
+
+
+async def test_each_utterance_has_a_number_of_its_own_whoever_speaks() -> None:
+    buffer = PlayoutBuffer()
+    assert [buffer.number() for _ in range(3)] == [1, 2, 3]
+    buffer.interrupt()
+    assert buffer.number() == 4
+
+
+async def test_how_much_of_an_utterance_has_come_is_known_until_another_one_comes() -> None:
+    buffer = PlayoutBuffer()
+    assert buffer.brought(1) == 0
+    await put_all(buffer, audio(0.5), SegmentStart(0, 1, "and"), audio(0.25))
+    assert buffer.brought(1) == pytest.approx(0.75)
+    await read_some(buffer)
+    assert buffer.brought(1) == pytest.approx(0.75), "also when it has been heard"
+    await put_all(buffer, UtteranceEnd(0, 1), audio(0.1, 2))
+    assert (buffer.brought(1), buffer.brought(2)) == (0, pytest.approx(0.1))
+
+
+async def read_some(buffer: PlayoutBuffer) -> None:
+    stream = await buffer.next_utterance()
+    for _ in range(3):
+        await stream.next()
+
+
+async def test_when_audio_came_last_is_known(autojump_clock: MockClock) -> None:
+    buffer = PlayoutBuffer()
+    assert buffer.fed_at == -math.inf
+    await trio.sleep(2.0)
+    await buffer.put(audio(0.1))
+    await trio.sleep(3.0)
+    await put_all(buffer, SegmentStart(0, 1, "Well,"), UtteranceEnd(0, 1), audio(0.1, 2, generation=-2))
+    assert buffer.fed_at == 2.0, "a mark is no audio, and what is dropped was not there"
+
+
+async def test_closed_it_takes_nothing_and_keeps_nobody_waiting(autojump_clock: MockClock) -> None:
+    buffer = PlayoutBuffer(seconds=1.0)
+    await buffer.put(audio(1.0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(buffer.put, audio(1.0))
+        await wait_all_tasks_blocked()
+        buffer.close()
+    await buffer.put(audio(1.0, 2, generation=buffer.generation))
+    assert buffer.empty
 
 
 actions = st.lists(st.sampled_from(["put", "put", "put", "end", "take", "take", "interrupt", "late"]), max_size=40)

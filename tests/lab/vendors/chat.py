@@ -71,13 +71,15 @@ class Refused(Exception):
 
 @attrs.define(eq=False)
 class ChatServer:
-    """`replies` are the pieces of the model's replies by the content of the last message; others get an echo."""
+    """`replies` are the pieces of the model's replies by the content of the last message; others get `reply`, or an echo
+    where there is none."""
 
     key: str = KEY
     model: str = "fake-1"
     dialect: Dialect = Dialect.PIECES
     takes_tools: bool = True
     replies: dict[str, Sequence[str | Asked]] = attrs.field(factory=dict)
+    reply: Sequence[str | Asked] = ()
     asked: list[Mapping[str, Any]] = attrs.field(factory=list)
     """The bodies of the requests that were good."""
     refused: list[str] = attrs.field(factory=list)
@@ -138,7 +140,7 @@ class ChatServer:
 
     async def _stream(self, exchange: HttpExchange, body: Mapping[str, Any]) -> None:
         last = body["messages"][-1]["content"]
-        pieces = self.replies.get(last, ["You said ", f"{last}."])
+        pieces = self.replies.get(last) or self.reply or ["You said ", f"{last}."]
         await exchange.begin(content_type="text/event-stream")
         await self._chunk(exchange, {"role": "assistant", "content": None})
         number = 0
