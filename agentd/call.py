@@ -11,7 +11,6 @@ cancelled and with it every part: the session, the media leg with its channels, 
 its file. The agent, the caller's line and the playback come in as arguments; no provider is known here by name.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -55,10 +54,12 @@ from agentd.conversation import AUDIBLE, Caller, Conversation, Line
 from agentd.conversation import Agent as AgentState
 from agentd.dialplan import MediaWay
 from agentd.dtmf import DigitFilter, DigitSource
-from agentd.errors import AriError, PlaybackError
+from agentd.errors import AriError
 from agentd.failover import FailoverTimes
 from agentd.figures import CallFigures
 from agentd.history import History, ToolUse
+from agentd.inbox import Inbox
+from agentd.last_words import LastWords
 from agentd.leg import LegKind, MediaSource
 from agentd.liveness import Liveness, LivenessTimes
 from agentd.media import CallerMedia
@@ -88,7 +89,6 @@ from agentd.voice import AgentVoice
 
 log = structlog.get_logger("agentd.call")
 
-INBOX = 128
 CONVERSATION_EVENTS = (
     CallerSpeechStarted,
     CallerSpeechConfirmed,
@@ -101,9 +101,6 @@ CONVERSATION_EVENTS = (
     Ended,
 )
 """What the conversation wants to know of a session; the rest is for logs and figures."""
-FINISH_DEADLINE = 60.0
-"""Seconds that a last utterance may go on for before the call leaves all the same."""
-ANNOUNCEMENT_DEADLINE = 30.0
 
 
 class CallersLine(MediaSource, ToolLine, Protocol):
@@ -173,14 +170,13 @@ class Call:
     _leaving: bool = attrs.field(default=False, init=False)
     _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
-    _inbox_send: trio.MemorySendChannel[object] = attrs.field(init=False, repr=False)
-    _inbox: trio.MemoryReceiveChannel[object] = attrs.field(init=False, repr=False)
-    _overflow: deque[object] = attrs.field(factory=deque, init=False)
+    _inbox: Inbox = attrs.field(init=False, repr=False)
     _voice: AgentVoice = attrs.field(init=False)
+    _last_words: LastWords = attrs.field(init=False)
     _media: CallerMedia = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._inbox_send, self._inbox = trio.open_memory_channel(INBOX)
+        self._inbox = Inbox(self.metrics)
         self.playout = PlayoutBuffer(overran=self.metrics.playout_overruns.inc)
         self._figures = CallFigures(self.metrics)
         self._voice = AgentVoice(
@@ -190,8 +186,9 @@ class Call:
             self._figures,
             self.settings.uninterruptible,
             self.settings.log_transcripts,
-            tell=self._post,
+            tell=self._inbox.post,
         )
+        self._last_words = LastWords(self.playout, self.playback, self._voice)
         self._keeper = SessionKeeper(
             self.info,
             self.history,
@@ -201,7 +198,7 @@ class Call:
             self.metrics,
             call=self,
             deliver=self._deliver,
-            tell=self._post,
+            tell=self._inbox.post,
             on_change=self._session_changed,
             off_record=self._voice.leave_off_record,
         )
@@ -210,7 +207,7 @@ class Call:
             CallContext(self.info, self.caller),
             self.metrics,
             answer=self._tool_answered,
-            tell=self._post,
+            tell=self._inbox.post,
             log_transcripts=self.settings.log_transcripts,
         )
         self._liveness = Liveness(self.settings.liveness)
@@ -222,7 +219,7 @@ class Call:
             self.settings.reattach_tries,
             LineFormat(self.info.rate),
             self.metrics,
-            tell=self._post,
+            tell=self._inbox.post,
             on_up=self._connect,
             hear=self._hear,
             press=partial(self._digit, DigitSource.AUDIOSOCKET),
@@ -272,18 +269,13 @@ class Call:
 
     def shut_down(self) -> None:
         """The daemon's patience is over: announce the end and leave."""
-        self._post(ShutdownDue())
+        self._inbox.post(ShutdownDue())
 
     # --- the conversation: events in, commands out
 
     async def _converse(self, nursery: trio.Nursery) -> None:
-        async for event in self._inbox:
-            self.metrics.queue_depth.labels(queue="inbox").observe(self._inbox.statistics().current_buffer_used)
-            await self._take(event, nursery)
-            while self._overflow:
-                await self._take(self._overflow.popleft(), nursery)
-            if self.conversation.line is Line.ENDED:
-                return
+        while self.conversation.line is not Line.ENDED:
+            await self._take(await self._inbox.receive(), nursery)
 
     async def _take(self, event: object, nursery: trio.Nursery) -> None:
         audible = self.conversation.agent in AUDIBLE
@@ -334,47 +326,18 @@ class Call:
         while True:
             self._stepped = trio.Event()
             for event in self._liveness.due(trio.current_time()):
-                self._post(event)
+                self._inbox.post(event)
             with trio.move_on_at(self._liveness.next_at):
                 await self._stepped.wait()
-
-    def _post(self, event: object) -> None:
-        """Tell the conversation something of the call's own. A session may have filled the inbox; the news that
-        the caller hung up gets through all the same."""
-        try:
-            self._inbox_send.send_nowait(event)
-        except trio.WouldBlock:
-            if len(self._overflow) < INBOX:
-                self._overflow.append(event)
-            else:
-                log.error("an event found the call's inbox full and was dropped", event_type=type(event).__name__)
 
     # --- the end
 
     async def _leave(self, command: Leave) -> None:
-        """Finish or stop what is heard, announce, and hand the channel back."""
         log.info("leaving", result=str(command.result), detail=command.detail)
-        if command.finish:
-            with trio.move_on_after(FINISH_DEADLINE):
-                await self.playback.restore()  # nobody listens any more to whether a sound that paused it was nothing
-                await self._voice.finish()
-        else:
-            self.playout.close()
-            await self.playback.stop()
-        if command.announce and (announcement := self.settings.announcements.get(command.result)):
-            await self._announce(announcement)
+        await self._last_words.say(command, self.settings.announcements.get(command.result))
         self._leaving = True
         await self.caller.leave(str(command.result), command.destination)
-        self._post(Left())
-
-    async def _announce(self, announcement: Announcement) -> None:
-        with trio.move_on_after(ANNOUNCEMENT_DEADLINE) as deadline:
-            try:
-                await self.playback.announce(announcement)
-            except PlaybackError as error:
-                log.warning("the announcement could not be played", error=str(error))
-        if deadline.cancelled_caught:
-            log.warning("the announcement took too long", deadline_s=ANNOUNCEMENT_DEADLINE)
+        self._inbox.post(Left())
 
     # --- the caller's end
 
@@ -382,7 +345,7 @@ class Call:
         while True:
             match event := await self.caller.next_event():
                 case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.info.call_id:
-                    self._post(Left() if self._leaving else CallerHungUp())
+                    self._inbox.post(Left() if self._leaving else CallerHungUp())
                 case DtmfReceived(channel, digit) if channel.id == self.info.call_id:
                     self._digit(DigitSource.ARI, digit)
                 case VarSet():
@@ -396,20 +359,20 @@ class Call:
         """Events may have been lost: ask Asterisk whether the caller is still there."""
         try:
             if not await self.caller.exists():
-                self._post(CallerHungUp())
+                self._inbox.post(CallerHungUp())
         except AriError as error:
             log.warning("cannot tell whether the channel lives", error=str(error))
 
     def _digit(self, source: DigitSource, digit: str) -> None:
         if self._digits.accept(source, digit, trio.current_time()):
-            self._post(DigitPressed(digit))
+            self._inbox.post(DigitPressed(digit))
 
     # --- the agent
 
     def _connect(self) -> None:
         """The call is live once it has both: a media leg and a session."""
         if self._media.ever_up and self._keeper.session is not None:
-            self._post(Connected())
+            self._inbox.post(Connected())
 
     def _hear(self, pcm: bytes, at: float) -> None:
         if self.playback.streaming and self._echo.is_echo(pcm):  # what files say is not known by the frame
@@ -438,7 +401,7 @@ class Call:
             self._tools_at_work[event.call] = (self._keeper.session, event)
             self._nursery.start_soon(self._use_tool, event)
         if isinstance(event, CONVERSATION_EVENTS):
-            await self._inbox_send.send(event)
+            await self._inbox.send(event)
 
     async def _use_tool(self, request: ToolRequested) -> None:
         try:

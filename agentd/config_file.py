@@ -269,7 +269,8 @@ SAMPLE_HEAD = """\
 
 
 def sample_toml() -> str:
-    """The commented sample: one local agent named default, every setting at its default."""
+    """The commented sample: one local agent named default, every setting at its default; agents of the other built-in
+    providers, and tools, stand behind comment signs."""
     from providers.registry import settings_class
     from providers.wyoming.server_settings import SpeechServerSettings
 
@@ -278,6 +279,7 @@ def sample_toml() -> str:
     lines += ["", "# --- Agents: as many as you like, each with a table [agents.NAME] of its own."]
     lines += sample(AgentConfig, "agents.default", skip=("settings",))
     lines += sample(settings_class(provider), f"agents.default.{provider}")
+    lines += _providers_sample()
     lines += _tools_sample()
     lines += [
         "",
@@ -287,17 +289,35 @@ def sample_toml() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _providers_sample() -> Iterator[str]:
+    """An agent of every other built-in provider, behind comment signs."""
+    from providers.registry import BUILT_IN
+
+    yield ""
+    yield "# --- Agents of the other providers: take away the # in front of the lines that are wanted. What is left out"
+    yield "# has its default. They have the settings of every agent, too (greeting, prompt ...: see [agents.default])."
+    for name, provider in BUILT_IN.items():
+        if name == AgentConfig().provider:
+            continue
+        agent = f"agents.example_{name}"
+        yield from ("", f"# --- An agent of the provider {name}, for which [agents.default] stands in.")
+        head = (f"[{agent}]", f'provider = "{name}"', 'fallback = ["default"]')
+        yield from _behind_signs((*head, *sample(provider.settings, f"{agent}.{name}")))
+
+
 def _tools_sample() -> Iterator[str]:
-    """Tables of tools, each line of TOML behind a #: they are none by default, and some need settings."""
+    """Tables of tools, behind comment signs: they are none by default, and some need settings."""
     from agentd.tools.registry import BUILT_IN
 
     yield from ("", "# --- Tools: what an agent's model may do, by the names in its `tools`. Take away the # in front.")
     for name, kind in BUILT_IN.items():
-        for line in (
-            *sample(ToolConfig, f"tools.{name}", skip=("settings",)),
-            *sample(kind.settings, f"tools.{name}.{name}"),
-        ):
-            yield line if not line or line.startswith("# ") else f"#{line}"
+        yield from _behind_signs(sample(ToolConfig, f"tools.{name}", skip=("settings",)))
+        yield from _behind_signs(sample(kind.settings, f"tools.{name}.{name}"))
+
+
+def _behind_signs(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a sample, each line of TOML behind a #; comments stay as they are."""
+    return (line if not line or line.startswith("# ") else f"#{line}" for line in lines)
 
 
 def config_schema() -> dict[str, Any]:

@@ -73,8 +73,8 @@ class Takeover:
 
 
 def plan(standing: Standing, lead: float) -> Takeover:
-    """How to go on. Audio is replayed from `lead` seconds before an onset; where none is known, from so long ago: a word
-    may be beginning."""
+    """How to go on. Audio is replayed from `lead` seconds before an onset. Where none is known it is the last `lead`
+    seconds: a word may be beginning."""
     if standing.caller_speaks and standing.onset is not None:
         return Takeover(standing.onset - lead)
     if standing.cut_answer or (standing.answer_due and standing.owed):

@@ -220,6 +220,9 @@ class SessionKeeper:
         if tenure.renewal is not None:  # both at one moment
             tenure.renewal.scope.cancel()
         tenure.scope.cancel()
+        if self.call.closing:
+            await self._end_utterances(tenure)
+            return None
         match ends[0]:
             case Ended("") as ended:
                 await self.deliver(ended)
@@ -306,9 +309,7 @@ class SessionKeeper:
             resume=takeover.resume,
         )
         self._seat(None)
-        unfinished = tenure.unfinished(self.playout.generation)
-        for utterance in unfinished:  # its playback need not wait for more
-            await self.playout.put(UtteranceEnd(self.playout.generation, utterance))
+        unfinished = await self._end_utterances(tenure)
         self._count_fruitless(tenure)
         order = [
             candidate
@@ -339,11 +340,18 @@ class SessionKeeper:
         await self.deliver(Ended(reason))
         return None
 
+    async def _end_utterances(self, tenure: Tenure) -> Collection[int]:
+        """End what the session has left unfinished, whose playback need not wait for more."""
+        unfinished = tenure.unfinished(self.playout.generation)
+        for utterance in unfinished:
+            await self.playout.put(UtteranceEnd(self.playout.generation, utterance))
+        return unfinished
+
     async def _resume(self, tenure: Tenure, cut: Collection[int]) -> None:
         """Have the session go on, once the history has what was heard of the utterances that were cut short; or nothing
         is heard any more, where their words never came."""
         with trio.move_on_after(RESUME_WITHIN):
-            while self._unheard(cut) and not self.call.at_rest:
+            while self._unheard(cut) and not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second
                 await trio.sleep(LOOK_EVERY)
         if self.session is tenure.session and tenure.owes:
             tenure.resumed = True

@@ -14,9 +14,8 @@ import numpy as np
 import trio
 
 from agentd import history
-from agentd.history import Speaker
 from tests.lab.hearing import speak
-from tests.lab.vendors import deepgram_agent, realtime
+from tests.lab.vendors import deepgram_agent
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
 from tests.lab.vendors.deepgram_agent import DeepgramAgentFake
 from tests.lab.vendors.deepgram_speech import DeepgramListen, DeepgramSpeak
@@ -280,9 +279,7 @@ async def openai_pipeline() -> AsyncIterator[PipelineParty]:
         peer = await opened.enter_async_context(open_http_peer(speech.answer))
         base = {"base_url": f"{peer.url}/v1"}
         settings = _pipeline_settings(chat_peer, listen="openai", listen_openai=base, speak="openai", speak_openai=base)
-        yield PipelineParty(
-            "pipeline", settings, doors=False, chat=chat, script=script, peers=[peer, chat_peer]
-        )
+        yield PipelineParty("pipeline", settings, doors=False, chat=chat, script=script, peers=[peer, chat_peer])
 
 
 @attrs.define(eq=False)

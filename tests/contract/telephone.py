@@ -130,8 +130,9 @@ class Telephone:
     def heard(self, since: float = 0.0, before: float = float("inf")) -> float:
         """Seconds of sound that the caller has heard in a time."""
         frames = [pcm for line in self.lines.all for at, pcm in line.frames if since <= at < before]
-        return FRAME_SECONDS * sum(np.sqrt(np.mean(np.frombuffer(pcm, "<i2").astype(float) ** 2)) > AUDIBLE
-                                   for pcm in frames if any(pcm))
+        return FRAME_SECONDS * sum(
+            np.sqrt(np.mean(np.frombuffer(pcm, "<i2").astype(float) ** 2)) > AUDIBLE for pcm in frames if any(pcm)
+        )
 
     # --- what came of it
 
@@ -191,10 +192,7 @@ def connect(config: Config, agents: Mapping[str, Agent]) -> Telephone:
     call = Call(
         CallInfo(CALLER, "100", "Alice", "600", RATE),
         channel,
-        [
-            Candidate(name, agent, tools=toolbox.of_agent(config.agents[name]))
-            for name, agent in agents.items()
-        ],
+        [Candidate(name, agent, tools=toolbox.of_agent(config.agents[name])) for name, agent in agents.items()],
         Downstream(StreamPlayback(RATE, metrics), file),  # type: ignore[arg-type]
         settings_of_call(config, Entry("tested", config.agents["tested"]), MediaWay.EXTERNAL),
         metrics,

@@ -25,11 +25,16 @@ SETTLE_SECONDS = 15
 VENDORS = {"deepgram": "7400", "realtime": "7401", "mixed": "7402", "wyoming": "7403"}
 """Extensions of the agents of other people's, by the agents' names."""
 BREAKABLE = {
-    **{"cut": "7410", "closed": "7411", "mute": "7412", "unanswering": "7413"},
-    **{"refused": "7420", "down": "7421", "shut": "7422"},
+    "cut": "7410",
+    "closed": "7411",
+    "mute": "7412",
+    "unanswering": "7413",
+    "relayed": "7414",
+    "refused": "7420",
+    "down": "7421",
+    "shut": "7422",
 }
-"""Those of Deepgram agents that a test breaks, each with a circuit breaker of its own, and with the local agent behind
-it."""
+"""Those of Deepgram agents that a test breaks, each with a circuit breaker of its own and another agent behind it."""
 TRANSFER_TO = "7490"
 DIALPLAN = """
 exten => 600,1,Answer()
@@ -88,7 +93,7 @@ kind = "transfer"
 [tools.other_line.transfer]
 destinations = {{ conference = "{TRANSFER_TO}@from-lab" }}
 """
-BEHIND = 'greeting = "Good day."\nfallback = ["default"]'
+BEHIND, RELAYED = ('greeting = "Good day."\nfallback = ["' + other + '"]' for other in ("default", "mixed"))
 TOOLS = 'tools = ["hang_up", "other_line", "send_dtmf"]'
 
 
@@ -101,7 +106,10 @@ def vendors_agents(house: House, speech_uri: str) -> str:
             house.realtime_agent("realtime", f"{BEHIND}\n{TOOLS}"),
             house.mixed_agent("mixed", BEHIND),
             house.wyoming_agent("wyoming", speech_uri, BEHIND),
-            *(house.deepgram_agent(name, BEHIND, places.get(name, "")) for name in BREAKABLE),
+            *(
+                house.deepgram_agent(name, RELAYED if name == "relayed" else BEHIND, places.get(name, ""))
+                for name in BREAKABLE
+            ),
         ]
     )
 
@@ -137,7 +145,8 @@ class Lab:
         return await trio.to_thread.run_sync(lambda: trio.from_thread.run(call, trio_token=self.token))
 
     async def nothing_is_left(self) -> None:
-        """Fails if anything of any call is still there: on the PBX, in the daemon, or in the media directory."""
+        """Fails if anything of any call is still there: on the PBX, in the daemon, in the media
+        directory, or at a vendor."""
         await self.daemon.until_idle(SETTLE_SECONDS)
         left: dict[str, Any] = {"not looked": True}
         with trio.move_on_after(SETTLE_SECONDS):
@@ -157,6 +166,7 @@ class Lab:
             "files": files,
             "sockets": "" if "agentd_audiosocket_connections 0.0" in metrics else "open",
             "calls": "" if "agentd_calls_active 0.0" in metrics else "active",
+            "vendors": self.house.sessions_open,
         }
         return {what: where for what, where in found.items() if where}
 

@@ -12,13 +12,11 @@ from tests.e2e.conftest import VENDORS, Lab
 from tests.lab.hearing import likeness
 from tests.lab.measure import find
 from tests.lab.scene import listen, silence_after
-from tests.lab.sip import SipCaller
+from tests.lab.sip import Call, SipCaller
 from tests.lab.speech import human_prompts, silence
-from tests.lab.vendors.deepgram_agent import DeepgramAgentFake
 from tests.lab.vendors.deepgram_agent import Call as FunctionCall
 from tests.lab.vendors.deepgram_agent import Turn
 from tests.lab.vendors.house import CALLER_SAYS, House
-from tests.lab.vendors.peer import Fault
 from tests.lab.vendors.realtime import PCM_RATE, Reply
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines]
@@ -36,28 +34,22 @@ def recorded(lab: Lab, name: str) -> bytes:
     return next(prompt.pcm() for prompt in human_prompts(lab.pbx.prefix) if prompt.name == name)
 
 
+def between(call: Call, start: float, end: float) -> bytes:
+    """What was heard between two seconds of the axis."""
+    return call.heard[round(start * 8000) * 2 : round(end * 8000) * 2]
+
+
 def question(lab: Lab) -> bytes:
     """The recording whose words the fakes expect."""
     return recorded(lab, QUESTION) + silence(0.8)
 
 
-def restore(house: House) -> None:
-    """Every vendor is as it was at first."""
-    fresh = DeepgramAgentFake()
-    house.deepgram.script, house.deepgram.paced, house.deepgram.turns_taken = fresh.script, fresh.paced, 0
-    house.deepgram.errors.clear()
-    house.realtime.replies, house.realtime.reply = deque(), Reply()
-    house.realtime.transcripts = deque([CALLER_SAYS] * 5)
-    house.chat.reply = ()
-    house.deepgram_peer.strike(Fault.NONE)
-
-
 @pytest.fixture
 def house(lab: Lab) -> Iterator[House]:
-    """The vendors, well and without a script. What they were asked that is not allowed fails the test."""
-    restore(lab.house)
+    """The vendors, well and without a script."""
+    lab.house.restore()
     yield lab.house
-    restore(lab.house)
+    lab.house.restore()
 
 
 def tell_a_story(house: House) -> None:
@@ -65,14 +57,6 @@ def tell_a_story(house: House) -> None:
     house.deepgram.script = (Turn(CALLER_SAYS, (STORY,), STORY_SECONDS), Turn(CALLER_SAYS))
     house.realtime.replies = deque([Reply(STORY, STORY_SECONDS)])
     house.chat.reply = (STORY,)
-
-
-async def nothing_is_left(lab: Lab) -> None:
-    """Neither of the call, on the PBX and in the daemon, nor at any vendor."""
-    await lab.nothing_is_left()
-    with trio.fail_after(5):
-        while lab.house.sessions_open:
-            await trio.sleep(0.02)
 
 
 @pytest.mark.parametrize("agent", VENDORS)
@@ -94,7 +78,7 @@ async def test_a_caller_is_greeted_and_answered_and_the_agent_falls_silent_when_
         cut = await lab.daemon.wait_for("utterance heard", start=since, utterance=answer["utterance"])
         await lab.daemon.wait_for("answer", start=told, agent=agent)
         await call.hangup()
-    await nothing_is_left(lab)
+    await lab.nothing_is_left()
     mine = lab.daemon.lines[since:]
     said = [line["text"] for line in mine if line["event"] == "caller said"]
     assert likeness(CALLER_SAYS, said[0]) > 0.6
@@ -120,7 +104,7 @@ async def test_the_call_ends_when_the_farewell_has_been_heard_to_its_end(lab: La
             await call.ended.wait()
         assert call.ended_by == "remote"
     ended = await lab.daemon.wait_for("call ended", start=since)
-    await nothing_is_left(lab)
+    await lab.nothing_is_left()
     assert ended["result"] == "completed"
     assert find(farewell, call.heard).correlation > 0.9
     assert house.complaints == []
@@ -134,9 +118,7 @@ async def test_a_transferred_caller_hears_the_other_extension_and_keeps_the_line
     where = json.dumps({"destination": "conference"})
     words = recorded(lab, FAREWELL)
     house.deepgram.script = (Turn(CALLER_SAYS, ("Bye.",), pcm=words, calls=(FunctionCall("other_line", where),)),)
-    house.realtime.replies = deque(
-        [Reply("Bye.", pcm=convert(words, 8000, PCM_RATE), calls=(("other_line", where),))]
-    )
+    house.realtime.replies = deque([Reply("Bye.", pcm=convert(words, 8000, PCM_RATE), calls=(("other_line", where),))])
     there = recorded(lab, QUESTION)  # it is what that extension plays
     async with SipCaller().call(lab.pbx.sip_uri(VENDORS[agent])) as call:
         await listen(call, 0.0)
@@ -148,12 +130,11 @@ async def test_a_transferred_caller_hears_the_other_extension_and_keeps_the_line
         await trio.sleep(0.5)
         assert not call.ended.is_set()
         await call.hangup()
-    await nothing_is_left(lab)
+    await lab.nothing_is_left()
     assert ended["result"] == "transferred"
-    heard = call.heard
-    assert find(words, heard[: round(left * 8000) * 2]).correlation > 0.9
-    assert find(there, heard[round(left * 8000) * 2 : round(echoed.start * 8000) * 2]).correlation > 0.9
-    assert find(there, heard[round(echoed.start * 8000) * 2 :]).correlation > 0.9
+    assert find(words, call.heard).correlation > 0.9, "the agent's words, to their end"
+    assert find(there, between(call, left - 1, echoed.start)).correlation > 0.9
+    assert find(there, between(call, echoed.start, call.now)).correlation > 0.9
     assert house.complaints == []
 
 
@@ -166,6 +147,6 @@ async def test_keys_that_the_model_presses_are_heard_at_the_callers_end(lab: Lab
             while len(call.digits_heard) < 3:
                 await trio.sleep(0.05)
         await call.hangup()
-    await nothing_is_left(lab)
+    await lab.nothing_is_left()
     assert [digit for _, digit in call.digits_heard] == ["4", "2", "#"]
     assert house.complaints == []

@@ -51,6 +51,8 @@ class FakeSession:
     capabilities: Capabilities = CAPABLE
     lively: bool = True
     refuses: bool = False
+    halting: bool = False
+    """It begins to say what it is asked to, and does not come to the end."""
     slow_to_say: float = 0.0
     """Seconds until it begins to say what it is asked to."""
     fed: list[bytes] = attrs.field(factory=list)
@@ -115,7 +117,7 @@ class FakeSession:
         if self.refuses:
             await trio.lowlevel.checkpoint()
             return SayOutcome.REFUSED
-        await self.utter(text, aside=True)
+        await self.utter(text, aside=True, whole=not self.halting)
         return SayOutcome.SPOKEN
 
     async def utter(self, *segments: str, seconds: float = 1.0, aside: bool = False, whole: bool = True) -> bytes:

@@ -12,10 +12,11 @@ from trio.testing import MockClock
 
 from agentd.ari.client import Resync
 from agentd.ari.events import Channel, DtmfReceived, PlaybackFinished, StasisEnd
-from agentd.call import ANNOUNCEMENT_DEADLINE, INBOX
 from agentd.commands import Phrase, Result
 from agentd.dialplan import MediaWay
 from agentd.errors import ProviderRejected, ProviderUnavailable
+from agentd.inbox import INBOX
+from agentd.last_words import ANNOUNCEMENT_DEADLINE
 from agentd.liveness import LivenessTimes
 from agentd.session_events import (
     AgentText,
@@ -376,7 +377,7 @@ async def test_a_hang_up_that_finds_the_inbox_full_ends_the_call_all_the_same(au
         scene.session.emit(CallerSpeechStarted(1.0), CallerTakesTurn(2.0))
         scene.session.emit(*[NothingToSay("a chatty vendor")] * 300)
         await trio.sleep(1.0)
-        assert scene.call._inbox.statistics().current_buffer_used == INBOX
+        assert scene.call._inbox.waiting == INBOX
         scene.event(StasisEnd(Channel(CALLER)))
         await trio.sleep(20.0)
         ended = scene.result is not None

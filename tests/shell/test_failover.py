@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from agentd.agent import Readiness
 from agentd.breaker import FAILURES, FIRST_COOL_DOWN, Circuit
+from agentd.call_events import DepartureRequested
 from agentd.caller_audio import LEAD_SECONDS
 from agentd.commands import Phrase, Result
 from agentd.errors import ProviderRejected, ProviderUnavailable
@@ -368,6 +369,24 @@ async def test_one_that_fails_in_mid_utterance_is_heard_as_far_as_it_came_and_go
         scene.hang_up()
 
 
+async def test_with_files_it_goes_the_same_way(autojump_clock: MockClock) -> None:
+    scene = scene_of(mode=Mode.FILE)
+    async with running(scene):
+        await scene.greeted()
+        turn(scene, "What are your hours?")
+        await scene.session.utter("We open at nine,", whole=False)
+        await trio.sleep(0.5)
+        scene.session.emit(Ended("the connection broke"))
+        session = await next_session(scene)
+        await scene.until(lambda: session.told == ["resume"])
+        await session.utter("and close at five.")
+        await trio.sleep(5.0)
+        heard = [entry.removeprefix("play ") for entry in scene.file.log if entry.startswith("play ")]
+        assert heard == [GREETING, "We open at nine,", BRIDGE, "and close at five."]
+        assert scene.agent_turns == [GREETING, "We open at nine,", "and close at five."]
+        scene.hang_up()
+
+
 async def test_words_that_never_came_keep_the_next_session_waiting_no_longer_than_the_bridge(
     autojump_clock: MockClock,
 ) -> None:
@@ -397,6 +416,27 @@ async def test_a_caller_who_speaks_before_an_answer_is_resumed_wants_another_one
         session.emit(CallerSpeechStarted(now), CallerTakesTurn(now))
         await trio.sleep(5.0)
         assert "resume" not in session.told
+        scene.hang_up()
+
+
+async def test_what_is_heard_again_comes_at_once_with_the_times_at_which_it_was_said(
+    autojump_clock: MockClock,
+) -> None:
+    scene = scene_of()
+    async with running(scene):
+        await scene.greeted()
+        await trio.sleep(2.0)
+        since = trio.current_time()
+        await CallerVoice(scene).speak(3.0)
+        scene.session.emit(CallerSpeechStarted(since))
+        await trio.sleep(0.1)
+        scene.session.emit(Ended("the connection broke"))
+        session = await next_session(scene)
+        await trio.sleep(0.2)
+        assert len(heard_by(session)) == 150
+        first = next(at for pcm, at in zip(session.fed, session.fed_at, strict=True) if any(pcm))
+        assert first == pytest.approx(since, abs=0.05)
+        assert session.fed_at == sorted(session.fed_at)
         scene.hang_up()
 
 
@@ -438,33 +478,42 @@ async def test_a_word_that_was_beginning_is_not_lost(autojump_clock: MockClock) 
         scene.hang_up()
 
 
+def first_session(scene: Scene, **manner: Any) -> None:
+    """The first session that opens is like this; the ones after it are as ever."""
+
+    def take(session: FakeSession) -> None:
+        for name, value in manner.items() if not scene.sessions else ():
+            setattr(session, name, value)
+        scene.sessions.append(session)
+
+    for agent in scene.agents:
+        agent.on_session = take
+
+
 @broken
 async def test_one_that_fails_during_the_greeting_is_replaced_by_one_that_greets(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
-    scene = scene_of(phrases={})
+    scene = scene_of()
+    first_session(scene, halting=True)
     async with running(scene):
-        await scene.until(lambda: scene.sessions)
-        scene.call._keeper._last_said = GREETING
-        came = await scene.session.utter("Hello there", seconds=0.5, aside=True, whole=False)
+        await scene.live()
         await trio.sleep(0.2)
         await break_off(scene)
         session = await next_session(scene)
         await trio.sleep(3.0)
         assert session.said == [GREETING]
-        assert sounds(scene) == came + voice(1.0, seed=session.utterances)
+        assert sounds(scene) == voice(1.0, seed=1) + voice(1.0, seed=session.utterances)
         assert "resume" not in session.told
         scene.hang_up()
 
 
 async def test_a_greeting_that_was_not_even_begun_is_said_by_the_next_session(autojump_clock: MockClock) -> None:
-    agent = FakeAgent()
-    scene = scene_of(agent, FakeAgent())
-    agent.on_session = lambda session: (scene.sessions.append(session), setattr(session, "slow_to_say", 60.0))
+    scene = scene_of()
+    first_session(scene, slow_to_say=60.0)
     async with running(scene):
         await scene.until(lambda: scene.sessions and scene.session.said == [GREETING])
         await trio.sleep(0.5)
-        agent.on_session = scene.sessions.append
         scene.session.emit(Ended("the connection broke"))
         session = await next_session(scene)
         await trio.sleep(20.0)
@@ -548,6 +597,23 @@ async def test_a_session_that_does_not_even_close_delays_nobody(autojump_clock: 
         scene.session.emit(Ended("gone"))
         await next_session(scene)
         scene.hang_up()
+
+
+@broken
+async def test_a_call_that_is_ending_needs_no_other_session(break_off: Break, autojump_clock: MockClock) -> None:
+    scene = scene_of()
+    async with running(scene):
+        await scene.greeted()
+        turn(scene, "Goodbye")
+        await scene.session.utter("Goodbye then", whole=False)
+        await trio.sleep(0.2)
+        scene.call._inbox.post(DepartureRequested(Result.COMPLETED))
+        await trio.sleep(0.2)
+        await break_off(scene)
+    assert scene.left_with == "completed"
+    assert opened(scene) == [1, 0]
+    assert scene.agent_turns == [GREETING, "Goodbye then"], "what came is heard to its end"
+    assert BRIDGES[0] not in sounds(scene)
 
 
 # --- a session that falls mute

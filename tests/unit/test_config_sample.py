@@ -15,9 +15,22 @@ from agentd.config_file import config_schema, parse_config, sample_toml
 from agentd.schema import settings_of
 from agentd.tools.registry import BUILT_IN
 from providers.local.settings import LocalSettings
+from providers.registry import BUILT_IN as PROVIDERS
 from providers.registry import provider_names
 
 SAMPLE = tomllib.loads(sample_toml())
+OTHERS = sorted(set(PROVIDERS) - {AgentConfig().provider})
+"""Built-in providers that the sample has behind comment signs."""
+
+
+def taken_over(*tables: str) -> dict[str, Any]:
+    """The sample with the lines of these tables, and of those below them, freed of their comment signs."""
+    lines, wanted = [], False
+    for line in sample_toml().splitlines():
+        if heading := re.match(r"#?\[([\w.]+)\]$", line):
+            wanted = f"{heading[1]}.".startswith(tuple(f"{table}." for table in tables))
+        lines.append(re.sub(r"^#(?! )", "", line) if wanted else line)
+    return tomllib.loads("\n".join(lines))
 
 
 def validator() -> jsonschema.Draft202012Validator:
@@ -51,12 +64,36 @@ def test_every_setting_is_in_the_sample() -> None:
 
 
 def test_every_tool_is_in_the_sample_behind_comment_signs() -> None:
-    uncommented = re.sub(r"^#(?! )", "", sample_toml(), flags=re.MULTILINE)
-    tools = tomllib.loads(uncommented)["tools"]
+    tools = taken_over("tools")["tools"]
     assert set(tools) == set(BUILT_IN)
     for name, kind in BUILT_IN.items():
         assert missing(ToolConfig, tools[name], f"tools.{name}", skip=("settings",)) == []
         assert missing(kind.settings, tools[name].get(name, {}), f"tools.{name}.{name}") == []
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_setting_of_another_provider_is_in_the_sample_behind_comment_signs(name: str) -> None:
+    assert f"example_{name}" not in SAMPLE["agents"]
+    agent = taken_over(f"agents.example_{name}")["agents"][f"example_{name}"]
+    assert missing(PROVIDERS[name].settings, agent[name], f"agents.example_{name}.{name}") == []
+
+
+@pytest.mark.parametrize("names", [*([name] for name in OTHERS), OTHERS])
+def test_the_lines_of_a_provider_taken_over_are_an_agent_with_its_defaults(names: list[str]) -> None:
+    raw = taken_over(*(f"agents.example_{name}" for name in names))
+    validator().validate(raw)
+    agents = parse_config(raw, {}).agents
+    assert set(agents) == {"default", *(f"example_{name}" for name in names)}
+    for name in names:
+        settings = PROVIDERS[name].settings()
+        assert agents[f"example_{name}"] == AgentConfig(provider=name, fallback=["default"], settings=settings)
+
+
+def test_a_provider_s_table_may_be_taken_over_alone() -> None:
+    raw = {"agents": {"a": {"provider": "pipeline", "pipeline": {}}}}
+    sample = taken_over("agents.example_pipeline.pipeline.speak_openai")["agents"]["example_pipeline"]
+    raw["agents"]["a"]["pipeline"] = sample["pipeline"]
+    assert parse_config(raw, {}).agents["a"] == AgentConfig("pipeline", settings=PROVIDERS["pipeline"].settings())
 
 
 def undocumented(cls: type, skip: tuple[str, ...] = ()) -> list[str]:
@@ -70,15 +107,16 @@ def undocumented(cls: type, skip: tuple[str, ...] = ()) -> list[str]:
 def test_every_setting_says_what_it_is_for() -> None:
     assert undocumented(Config, skip=("agents", "tools")) == []
     assert undocumented(AgentConfig, skip=("settings",)) == []
-    assert undocumented(LocalSettings) == []
+    assert [name for provider in PROVIDERS.values() for name in undocumented(provider.settings)] == []
     assert undocumented(ToolConfig, skip=("settings",)) == []
     assert [name for kind in BUILT_IN.values() for name in undocumented(kind.settings)] == []
 
 
 def test_every_setting_stands_below_its_description() -> None:
     lines = sample_toml().splitlines()
+    choices = [*(f'#provider = "{name}"' for name in OTHERS), '#fallback = ["default"]']
     for before, line in pairwise(lines):
-        if re.match(r"\w+ = ", line):
+        if re.match(r"#?\w+ = ", line) and line not in choices:
             assert before.startswith("# "), line
 
 
@@ -90,7 +128,9 @@ def test_the_commands_that_the_sample_names_exist() -> None:
 
 
 def test_no_secret_has_a_place_in_the_file() -> None:
-    settings = re.findall(r"^(\w+) = ", sample_toml(), flags=re.MULTILINE)
+    settings = re.findall(r"^#?(\w+) = ", sample_toml(), flags=re.MULTILINE)
+    assert {"request_timeout", "keyterms", "secret_headers"} <= set(settings)
+    settings.remove("secret_headers")  # the names of secrets
     assert not [name for name in settings if re.search(r"password|secret|token$|key$", name)]
 
 

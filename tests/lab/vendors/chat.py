@@ -71,8 +71,8 @@ class Refused(Exception):
 
 @attrs.define(eq=False)
 class ChatServer:
-    """`replies` are the pieces of the model's replies by the content of the last message; others get `reply`, or an echo
-    where there is none."""
+    """`replies` are the pieces of the model's replies by the content of the last message; others get `reply`, or,
+    where there is none, an echo."""
 
     key: str = KEY
     model: str = "fake-1"

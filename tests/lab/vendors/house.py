@@ -5,6 +5,7 @@
 """
 
 import socket
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -19,14 +20,15 @@ from .deepgram_agent import DeepgramAgentFake
 from .deepgram_speech import DeepgramListen, DeepgramSpeak
 from .http_peer import HttpPeer, open_http_peer
 from .openai_speech import OpenAiSpeech
-from .peer import WebSocketPeer, open_peer
-from .realtime import RealtimeFake
+from .peer import Fault, WebSocketPeer, open_peer
+from .realtime import RealtimeFake, Reply
 from .scripted_words import Script
 
 PAUSE_MS = 600
 """Silence that ends a turn with the agents that take the turns: recorded sentences have pauses of nearly half that."""
 CALLER_SAYS = "You are currently the only person in this conference."
 """What all of them take a caller to say who is in no script: the words of a recording that the lab's callers play."""
+MOST_TURNS = 100
 
 
 @attrs.define(eq=False)
@@ -64,6 +66,19 @@ class House:
         """What the fakes were asked that the vendors do not allow."""
         errors = [str(error.get("message")) for error in self.realtime.errors]
         return [*self.deepgram.errors, *errors, *self.realtime.breaches, *self.chat.refused]
+
+    def restore(self) -> None:
+        """Every vendor is well and as it was at first, and has been asked nothing; from any thread."""
+        fresh = DeepgramAgentFake()
+        deepgram, realtime, chat = self.deepgram, self.realtime, self.chat
+        deepgram.script, deepgram.paced, deepgram.turns_taken = fresh.script, fresh.paced, 0
+        realtime.replies, realtime.reply = deque(), Reply()
+        realtime.transcripts = deque([CALLER_SAYS] * MOST_TURNS)
+        chat.replies, chat.reply = {}, ()
+        for told in (deepgram.errors, realtime.errors, realtime.breaches, chat.asked, chat.refused):
+            told.clear()
+        for peer in (self.deepgram_peer, self.realtime_peer, self.deepgram_listen_peer):
+            peer.strike(Fault.NONE)
 
     # --- tables for agent.toml
 
@@ -142,7 +157,7 @@ async def open_house() -> AsyncIterator[House]:
         enter = stack.enter_async_context
         held = stack.enter_context(socket.socket())  # bound, and not listening: it refuses who connects
         held.bind(("127.0.0.1", 0))
-        yield House(
+        house = House(
             deepgram,
             realtime,
             chat,
@@ -157,3 +172,5 @@ async def open_house() -> AsyncIterator[House]:
             await enter(open_http_peer(speech.answer)),
             f"ws://127.0.0.1:{held.getsockname()[1]}",
         )
+        house.restore()
+        yield house

@@ -1,0 +1,378 @@
+"""What every agent does, whoever provides it: one specification, run for each of them in a real call.
+
+Of the call everything is real but the PBX, which is in memory; of the agents everything but their vendors, which are on
+loopback sockets. A party is passed over only for what it cannot do, as its session's capabilities say.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from agentd.agent import AgentSession, CallInfo, Capabilities
+from agentd.commands import Result
+from agentd.errors import ProviderRejected, ProviderUnavailable
+from agentd.history import History, Speaker, ToolUse
+from agentd.history import Turn as HistoryTurn
+from agentd.playout import PlayoutBuffer
+from agentd.session_events import Alive, SessionEvent, UtteranceEnded, UtteranceStarted
+from providers import registry
+from tests.contract.parties import KEY, PARTIES, RATE, Party, Turn, seconds
+from tests.contract.telephone import (
+    WHOSE,
+    Telephone,
+    configuration,
+    connect,
+    nothing_is_left,
+    opened,
+    talking,
+    until,
+)
+from tests.lab.vendors.peer import Fault
+from tests.parrot.agentd_parrot import PROVIDER
+from tests.shell.fake_asterisk import Answer
+
+GREETING = "Hello, this is the shop."
+ASK = Turn("What time is it now?", "It is noon.")
+ASK_AGAIN = Turn("And what day is it?", "It is Friday.")
+STORY = Turn(
+    "Tell me a long story.",
+    "Once upon a time there was a telephone that nobody ever answered, until one day a young woman took it off its "
+    "hook and said hello.",
+)
+STOP = Turn("I want to hear something else.", "As you like.")
+PRESS = Turn("Press five for me.", "I have pressed it.", [("send_dtmf", {"digits": "5"})])
+GOODBYE = Turn("That was all for today.", "Thank you for your call, and have a nice day.", [("hang_up", {})])
+SILENT_WITHIN = 1.0
+"""Seconds from the decision that the caller interrupts until the line is silent."""
+SLACK = 0.15
+"""Seconds of sound that a fade, a level or a frame may hide."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.engines if name == "local" else ()) for name in PARTIES])
+async def party(request: pytest.FixtureRequest) -> AsyncIterator[Party]:
+    async with PARTIES[request.param]() as party:
+        yield party
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setitem(registry.BUILT_IN, "parrot", PROVIDER)  # type: ignore[arg-type]  # as if it were installed
+
+
+def stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {"at": trio.current_time(), **entry}
+
+
+@pytest.fixture(autouse=True)
+def logs(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
+    """What is logged, with the second at which it was. Whatever a test does, nobody tells the key."""
+    caplog.set_level("INFO")
+    with capture_logs(processors=[stamp]) as entries:
+        yield entries
+    assert KEY not in repr(entries)
+    assert KEY not in caplog.text
+
+
+async def abilities(party: Party) -> Capabilities:
+    """What a session of the party can do."""
+    async with (
+        opened(configuration(party)) as agents,
+        agents["tested"].open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()) as session,
+    ):
+        return session.capabilities
+
+
+def need(able: bool, what: str) -> None:
+    if not able:
+        pytest.skip(what)
+
+
+def moment(logs: list[Any], event: str, **fields: object) -> float:
+    """When something was logged last."""
+    return max(entry["at"] for entry in logs if entry["event"] == event and fields.items() <= entry.items())
+
+
+async def ask(party: Party, telephone: Telephone, turn: Turn) -> None:
+    """The caller says something, and hears the answer to its end."""
+    answers = len(telephone.said_by(Speaker.AGENT))
+    party.expect(turn)
+    telephone.say(await party.speech(turn))
+    await until(lambda: len(telephone.said_by(Speaker.AGENT)) > answers)
+
+
+# --- a call
+
+
+async def test_it_greets(party: Party) -> None:
+    async with talking(party, greeting=GREETING) as telephone:
+        await until(lambda: telephone.turns)
+        assert telephone.heard() > 0.5
+        assert telephone.turns == [(Speaker.AGENT, GREETING)]
+
+
+async def test_it_hears_and_answers(party: Party, logs: list[Any]) -> None:
+    async with talking(party) as telephone:
+        began = trio.current_time()
+        await ask(party, telephone, ASK)
+        await ask(party, telephone, ASK_AGAIN)
+        if party.scripted:
+            assert telephone.said_by(Speaker.CALLER) == [ASK.heard, ASK_AGAIN.heard]
+            assert telephone.said_by(Speaker.AGENT) == [ASK.says, ASK_AGAIN.says]
+            assert telephone.heard(began) > seconds(ASK.says + ASK_AGAIN.says) - SLACK
+        assert [speaker for speaker, _ in telephone.turns] == [Speaker.CALLER, Speaker.AGENT] * 2
+        assert telephone.heard(began) > 0.5
+    answers = [entry for entry in logs if entry["event"] == "answer"]
+    assert len(answers) == 2
+    assert all(0 <= answer["response_ms"] < 5000 for answer in answers)
+
+
+async def test_it_falls_silent_for_a_caller_who_interrupts_and_remembers_what_was_heard(
+    party: Party, logs: list[Any]
+) -> None:
+    need(party.scripted or (not party.doors and party.provider != "local"), "its model says what it likes, not a story")
+    truncates = (await abilities(party)).truncates
+    async with talking(party) as telephone:
+        party.expect(STORY)
+        party.expect(STOP)
+        telephone.say(await party.speech(STORY))
+        await until(lambda: telephone.heard() > 1.0)
+        telephone.say(await party.speech(STOP))
+        await until(lambda: len(telephone.said_by(Speaker.AGENT)) == 2)
+        decided = moment(logs, "state", region="agent", cause="CallerTakesTurn")
+        answered = moment(logs, "answer")
+        assert telephone.heard(decided + SILENT_WITHIN, answered) == 0.0
+        (story,) = [turn for turn in telephone.call.history.turns if turn.generated and turn.text != turn.generated]
+        assert 0 < len(story.text) < len(story.generated)
+        assert story.generated.startswith(story.text)
+        if party.scripted:
+            assert story.generated in STORY.says
+            assert telephone.turns == [
+                (Speaker.CALLER, STORY.heard),
+                (Speaker.AGENT, story.text),
+                (Speaker.CALLER, STOP.heard),
+                (Speaker.AGENT, STOP.says),
+            ]
+            assert not truncates or party.knows_what_was_heard_of(story)
+
+
+async def test_it_uses_a_tool_and_says_what_came_of_it(party: Party) -> None:
+    need(party.scripted, "its model uses no tools, or only when it likes")
+    async with talking(party, tools=["send_dtmf"]) as telephone:
+        await ask(party, telephone, PRESS)
+        assert set(telephone.asterisk.pressed.values()) == {"5"}
+        assert party.results() == ["The tones are being sent."]
+        assert telephone.said_by(Speaker.AGENT) == [PRESS.says]
+        (use,) = [turn.tool for turn in telephone.call.history.turns if turn.tool is not None]
+        assert (use.name, use.result) == ("send_dtmf", "The tones are being sent.")
+
+
+async def test_a_tool_that_fails_is_told_to_the_model_and_the_call_goes_on(party: Party) -> None:
+    need(party.scripted, "its model uses no tools, or only when it likes")
+    async with talking(party, tools=["send_dtmf"]) as telephone:
+        telephone.asterisk.rule("POST */dtmf", Answer.refusal(500, "no"))
+        await ask(party, telephone, PRESS)
+        assert party.results() == ["The telephone system could not send the tones."]
+        assert telephone.said_by(Speaker.AGENT) == [PRESS.says]
+
+
+async def test_it_hangs_up_once_its_farewell_has_been_heard_to_its_end(party: Party) -> None:
+    need(party.scripted, "its model uses no tools, or only when it likes")
+    async with talking(party, tools=["hang_up"]) as telephone:
+        party.expect(GOODBYE)
+        telephone.say(await party.speech(GOODBYE))
+        await until(lambda: telephone.result)
+        assert (telephone.result, telephone.ended_with) == (Result.COMPLETED, "completed")
+        assert telephone.heard() > seconds(GOODBYE.says) - SLACK
+        assert telephone.said_by(Speaker.AGENT) == [GOODBYE.says]
+
+
+async def test_digits_are_answered(party: Party) -> None:
+    need((await abilities(party)).takes_digits, "it takes no digits")
+    async with talking(party) as telephone:
+        telephone.press("5")
+        await until(lambda: telephone.said_by(Speaker.AGENT))
+        assert any("5" in text for text in telephone.said_by(Speaker.CALLER))
+        if party.scripted:
+            assert any("5" in text for text in party.told())
+
+
+async def test_text_is_answered_as_if_the_caller_had_said_it(party: Party) -> None:
+    need((await abilities(party)).takes_text, "it takes no text")
+    async with talking(party) as telephone:
+        party.expect(ASK)
+        telephone.session.feed_text(ASK.heard)
+        await until(lambda: telephone.said_by(Speaker.AGENT))
+        assert telephone.said_by(Speaker.CALLER) == [ASK.heard]
+        if party.scripted:
+            assert telephone.said_by(Speaker.AGENT) == [ASK.says]
+            assert ASK.heard in party.told()
+
+
+# --- when its vendor fails
+
+
+async def test_another_agent_goes_on_with_the_conversation_when_its_vendor_fails(party: Party) -> None:
+    need(party.breaks, "it has no vendor that could fail")
+    async with talking(party, fallback=True, failover={"bridge": ""}) as telephone:
+        await ask(party, telephone, ASK)
+        party.strike(Fault.CLOSE)
+        failed, answers = trio.current_time(), len(telephone.said_by(Speaker.AGENT))
+        telephone.say(await party.speech(STOP))
+        await until(lambda: len(telephone.said_by(Speaker.AGENT)) > answers)
+        assert telephone.heard(failed) > 0.1
+        candidate = telephone.call._keeper.candidate
+        assert candidate is not None
+        assert candidate.name == "polly"
+        assert telephone.turns[:2] == [(Speaker.CALLER, ASK.heard), (Speaker.AGENT, ASK.says)]
+
+
+async def test_a_failure_is_announced_where_nobody_takes_over(party: Party) -> None:
+    need(party.breaks, "it has no vendor that could fail")
+    async with talking(party) as telephone:
+        party.strike(Fault.CLOSE)
+        with trio.fail_after(20):
+            while telephone.result is None:  # a pipeline notices only when it is asked
+                telephone.say(await party.speech(STOP) + bytes(RATE * 2))
+                with trio.move_on_after(3.0):
+                    await until(lambda: telephone.result)
+        assert (telephone.result, telephone.ended_with) == (Result.FAILED_AGENT, "failed-agent")
+        assert telephone.file.log == ["announce sound:sorry"]
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.RATE_LIMITED, Fault.MUTE, Fault.CLOSE])
+async def test_a_session_that_cannot_be_opened_is_a_provider_error_in_time(party: Party, fault: Fault) -> None:
+    need(party.doors, "a session of it is no connection that could be refused")
+    async with opened(configuration(party)) as agents:
+        party.strike(fault)
+        expected = ProviderRejected if fault is Fault.REFUSED else ProviderUnavailable
+        with trio.fail_after(3.0), pytest.raises(expected) as raised:
+            async with agents["tested"].open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()):
+                raise AssertionError("there is no session")
+    assert KEY not in str(raised.value)
+    await until(lambda: fault is Fault.MUTE or not party.at_work())
+
+
+# --- a session by itself
+
+
+async def test_a_session_answers_what_another_one_left_open(party: Party) -> None:
+    past = History(
+        [
+            HistoryTurn(Speaker.CALLER, "My name is Alice."),
+            HistoryTurn(Speaker.AGENT, "Hello Alice.", "Hello Alice.", 1),
+            HistoryTurn(Speaker.TOOL, "", tool=ToolUse("send_dtmf", '{"digits": "5"}', "Sent.")),
+            HistoryTurn(Speaker.CALLER, ASK.heard),
+        ]
+    )
+    party.expect(ASK)
+    playout, events = PlayoutBuffer(), list[SessionEvent]()
+    async with (
+        opened(configuration(party)) as agents,
+        agents["tested"].open(CallInfo("1.1", rate=RATE), past, playout) as session,
+    ):
+        session.resume()
+        await follow(session, events, UtteranceEnded)
+        (begun,) = (event for event in events if isinstance(event, UtteranceStarted))
+        assert not begun.aside
+        await until(lambda: playout.brought(begun.utterance) > 0.1)
+        if party.scripted:
+            told = " ".join(party.told())
+            assert all(words in told for words in ("My name is Alice.", "Hello Alice.", ASK.heard))
+
+
+async def test_a_probe_brings_a_sign_of_life(party: Party) -> None:
+    need((await abilities(party)).answers_probes, "it answers no probes")
+    events: list[SessionEvent] = []
+    async with (
+        opened(configuration(party)) as agents,
+        agents["tested"].open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()) as session,
+    ):
+        session.probe()
+        await follow(session, events, Alive)
+    assert isinstance(events[-1], Alive)
+
+
+async def follow(session: AgentSession, events: list[SessionEvent], last: type) -> None:
+    """Take note of what a session tells, up to an event of a kind."""
+    with trio.fail_after(10):
+        async for event in session.events:
+            events.append(event)
+            if isinstance(event, last):
+                return
+
+
+async def test_nothing_shows_the_key(party: Party) -> None:
+    config = configuration(party)
+    async with (
+        opened(config) as agents,
+        agents["tested"].open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()) as session,
+    ):
+        shown = f"{config!r} {agents['tested']!r} {agents['tested'].readiness!r} {session!r} {session.capabilities!r}"
+    assert KEY not in shown
+    assert len(shown) > 100
+
+
+# --- the end, wherever it comes
+
+
+@attrs.define(eq=False)
+class AtSteps(trio.abc.Instrument):
+    """Ends each call before a step of its own: the caller hangs up in one call, the next one is cancelled."""
+
+    steps: Mapping[Telephone, int]
+    taken: dict[Telephone, int] = attrs.field(factory=dict)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        whose = task.context.get(WHOSE)
+        if not isinstance(whose, Telephone):
+            return
+        taken = self.taken[whose] = self.taken.get(whose, 0) + 1
+        if taken != self.steps[whose]:
+            return
+        if list(self.steps).index(whose) % 2:
+            whose.scope.cancel()
+        else:
+            whose.hang_up()
+
+
+async def test_a_call_that_ends_at_any_step_leaves_nothing(party: Party) -> None:
+    """Calls beside each other, each of which ends some way further on in the same story."""
+    config = configuration(party, greeting="Hello.", tools=["send_dtmf"])
+    sound = await party.speech(PRESS)
+    for _call in ENDS:
+        party.expect(PRESS)
+    async with opened(config) as agents, AsyncExitStack() as stack:
+        telephones = [connect(config, agents) for _ in ENDS]
+        instrument = AtSteps(dict(zip(telephones, ENDS, strict=True)))
+
+        async def story(telephone: Telephone) -> None:
+            await until(lambda: telephone.said_by(Speaker.AGENT) or telephone.result)
+            telephone.say(sound)
+            await until(lambda: len(telephone.said_by(Speaker.AGENT)) > 1 or telephone.result)
+            telephone.hang_up()
+
+        async def call(telephone: Telephone) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(telephone.use)
+                nursery.start_soon(story, telephone)
+                await telephone.run()
+                nursery.cancel_scope.cancel()
+
+        trio.lowlevel.add_instrument(instrument)
+        stack.callback(trio.lowlevel.remove_instrument, instrument)
+        async with trio.open_nursery() as nursery:
+            for telephone in telephones:
+                nursery.start_soon(call, telephone)
+        await nothing_is_left(party, telephones)
+
+
+ENDS = [1, 2, 3, 5, 8, 12, 17, 23, 30, 40, 50, 65, 80, 100, 130, 170, 220, 300, 400, 550, 750, 1000, 1400, 2000]
+"""Steps at which a call ends: closest together where it is being opened."""
