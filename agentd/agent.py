@@ -165,7 +165,10 @@ class AgentSession(Protocol):
         ...
 
     async def say(self, text: str) -> SayOutcome:
-        """Ask for words to be spoken next (a greeting, a filler). Returns when they are on their way."""
+        """Ask for words to be spoken next (a greeting, a filler). Returns when they are on their way.
+
+        Raises nothing: words that cannot be spoken are REFUSED.
+        """
         ...
 
     def answer(self) -> None:

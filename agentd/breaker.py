@@ -1,7 +1,7 @@
 """A circuit breaker for one agent: an agent that is down is not asked by each call anew. Pure: told the time, no clock.
 
-Closed: calls are let through. Open: after failures in a row, none is, for a cool-down that grows with every further
-failure. Half-open: the cool-down is over, and one call may try; its success closes the circuit, its failure opens it
+Closed: calls are let through. Open: after failures in a row, none is, for a cool-down that grows with every failed
+trial. Half-open: the cool-down is over, and one call may try; its success closes the circuit, its failure opens it
 again. (Nygard, "Release It!", chapter 5.)
 """
 
@@ -63,14 +63,15 @@ class CircuitBreaker:
     def failed(self, now: float, reason: str, *, rejected: bool = False) -> None:
         """The agent could not be opened, or failed in a call. `rejected`: it refused what we are or ask of it."""
         self._failures += 1
-        self._trial_at = None
         self.reason = reason
+        circuit = self.circuit(now)
         if rejected:
             self._open(now, max(REJECTED_COOL_DOWN, self._cool_down))
-        elif self._cool_down:
+        elif circuit is Circuit.HALF_OPEN:
             self._open(now, min(self._cool_down * 2, LONGEST_COOL_DOWN))
-        elif self._failures >= FAILURES:
+        elif circuit is Circuit.CLOSED and self._failures >= FAILURES:
             self._open(now, FIRST_COOL_DOWN)
+        # Open already: this is a call that had begun before, and tells nothing new.
 
     def _open(self, now: float, cool_down: float) -> None:
-        self._opened_at, self._cool_down = now, cool_down
+        self._opened_at, self._cool_down, self._trial_at = now, cool_down, None

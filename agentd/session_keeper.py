@@ -5,7 +5,6 @@ Each session lives in a task of its own, so that one that does not even close de
 failure is decided in agentd.failover, whether a session has fallen mute in agentd.muteness.
 """
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -18,7 +17,8 @@ import trio
 from agentd.agent import AgentSession, CallInfo, SayOutcome, UtteranceEnd
 from agentd.breaker import Circuit
 from agentd.call_events import AgentFailed, AgentReplaced
-from agentd.caller_audio import LEAD_SECONDS, CallerAudio, Piece
+from agentd.caller_audio import LEAD_SECONDS, CallerAudio
+from agentd.caller_feed import CallerFeed
 from agentd.candidates import Candidate, promising
 from agentd.errors import ProviderError, ProviderRejected
 from agentd.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, plan, successors
@@ -48,14 +48,15 @@ LAST_RESORT_WITHIN = 20.0
 MOST_FRUITLESS = 2
 """Sessions of one agent in a row that may fail without an answer that was complete."""
 SAY_DEADLINE = 10.0
+BRIDGE_WITHIN = 1.0
+"""Seconds that a bridge may take on its way into the playout: more only where that is full of what came before."""
+UNREAD_GRACE = 0.05
+"""Seconds for the events of a session that is closed already."""
 RESUME_WITHIN = 60.0
 """Seconds that what was said before a failure may be heard for until its successor goes on."""
 LOOK_EVERY = 0.1
 RENEW_EARLY = 0.9
 """The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
-REPLAYED_AT_ONCE = 25
-"""Frames of replayed audio between two breaths of the event loop."""
-REPLAY_BREATH = 0.01
 
 
 class CallView(Protocol):
@@ -100,10 +101,9 @@ class SessionKeeper:
     """Told the number of an utterance that is no part of the conversation: a bridge."""
     session: AgentSession | None = attrs.field(default=None, init=False)
     candidate: Candidate | None = attrs.field(default=None, init=False)
-    _audio: CallerAudio = attrs.field(init=False)
+    _caller: CallerFeed = attrs.field(init=False)
     _own_words: OwnWords = attrs.field(init=False)
     _tenure: Tenure | None = attrs.field(default=None, init=False, repr=False)
-    _replay: deque[Piece] | None = attrs.field(default=None, init=False)
     _last_said: str = attrs.field(default="", init=False)
     _asked: AgentSession | None = attrs.field(default=None, init=False, repr=False)
     """Who has been asked to say words and has not said what becomes of it."""
@@ -112,16 +112,12 @@ class SessionKeeper:
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._audio = CallerAudio(self.info.rate)
+        self._caller = CallerFeed(CallerAudio(self.info.rate))
         self._own_words = OwnWords(self.playout, self.deliver, self.off_record)
 
     def feed(self, pcm: bytes, at: float) -> None:
         """Take caller audio; what finds no session is kept for the next one. Never blocks."""
-        self._audio.hear(pcm, at)
-        if self._replay is not None:
-            self._replay.append(Piece(pcm, at))
-        elif self.session is not None:
-            self.session.feed(pcm, at)
+        self._caller.feed(pcm, at)
 
     async def run(self) -> None:
         """Serve until the agent ends the call, or nobody is left to serve it: both are told."""
@@ -195,11 +191,10 @@ class SessionKeeper:
         declared = tuple(offered.tool.declaration for offered in candidate.tools.values())
         return candidate.agent.open(self.info, self.history, self.playout, declared)
 
-    def _seat(self, tenure: Tenure | None) -> None:
-        if tenure is None:
-            self._replay = None
+    def _seat(self, tenure: Tenure | None, replay_from: float | None = None) -> None:
         self._tenure = tenure
         self.session = None if tenure is None else tenure.session
+        self._caller.to(self.session, replay_from)
         self.candidate = None if tenure is None else tenure.candidate
         self.on_change(self.session, self.candidate)
 
@@ -272,6 +267,7 @@ class SessionKeeper:
 
     async def _until_closed(self, tenure: Tenure) -> Ended | Lost | None:
         await tenure.closed.wait()
+        await trio.sleep(UNREAD_GRACE)
         return Ended(str(tenure.failure or "the session ended without saying why"))
 
     async def _watch(self, tenure: Tenure) -> Ended | Lost | None:
@@ -283,7 +279,7 @@ class SessionKeeper:
             dry = self.playout.empty and bool(tenure.unfinished(self.playout.generation))
             owes = dry or (tenure.owes and tenure.resumed)
             its_turn = (owes and not self.call.closing) or self.call.answer_due
-            muteness.observe(now, its_turn=its_turn, caller_spoke_until=self._audio.spoke_until)
+            muteness.observe(now, its_turn=its_turn, caller_spoke_until=self._caller.audio.spoke_until)
             if now >= muteness.mute_at:
                 return Lost(Loss.MUTE, "no sign of life from its provider")
             if now >= muteness.probe_at > probed_at:
@@ -316,8 +312,11 @@ class SessionKeeper:
             for candidate in successors(self.candidates, failed, loss, rejected=rejected, reconnects=self._reconnects)
             if self._fruitless.get(candidate.name, 0) < MOST_FRUITLESS
         ]
+        bridged = trio.Event()
         if takeover.bridge and order:
-            self._nursery.start_soon(self._bridge, order)
+            self._nursery.start_soon(self._bridge, order, bridged)
+        else:
+            bridged.set()
         for asked, candidate in enumerate(promising(order, now), start=1):
             last = asked == len(order)
             within = RECONNECT_WITHIN if candidate is failed else self.times.open_within
@@ -327,6 +326,8 @@ class SessionKeeper:
                 reason = str(error)
                 continue
             self._reconnects += candidate is failed
+            with trio.move_on_after(BRIDGE_WITHIN):  # whoever speaks at once would speak into the bridge
+                await bridged.wait()
             self._take_over(fresh, takeover.replay_from)
             log.warning(
                 "a fresh session goes on", by=candidate.name, after_ms=round(1000 * (trio.current_time() - now))
@@ -370,7 +371,7 @@ class SessionKeeper:
             self._fruitless[name] = self._fruitless.get(name, 0) + 1
 
     def _standing(self, tenure: Tenure, now: float) -> Standing:
-        spoke_from = self._audio.spoke_from
+        spoke_from = self._caller.audio.spoke_from
         unfinished = [begun.aside for begun in tenure.unfinished(self.playout.generation).values()]
         unheard = spoke_from if spoke_from is not None and not tenure.muteness.noticed(spoke_from) else None
         return Standing(
@@ -392,27 +393,17 @@ class SessionKeeper:
     def _take_over(self, tenure: Tenure, replay_from: float) -> None:
         """Seat a fresh session, which hears first what the caller has said since `replay_from`."""
         self.tell(AgentReplaced())
-        self._replay = deque(self._audio.since(replay_from))
-        self._seat(tenure)
-        self._nursery.start_soon(self._replay_to, tenure.session)
+        self._seat(tenure, replay_from)
+        self._nursery.start_soon(self._caller.replay)
 
-    async def _replay_to(self, session: AgentSession) -> None:
-        while self._replay and self.session is session:
-            for _frame in range(min(len(self._replay), REPLAYED_AT_ONCE)):
-                piece = self._replay.popleft()
-                session.feed(piece.pcm, piece.at)
-            await trio.sleep(REPLAY_BREATH)
-        if self.session is session:
-            self._replay = None
-
-    async def _bridge(self, order: Sequence[Candidate]) -> None:
-        """Say a few words in the voice of who will go on, as far as that can be told."""
-        text = self.times.bridge
+    async def _bridge(self, order: Sequence[Candidate], said: trio.Event) -> None:
+        """Say a few words in the voice of who will go on, as far as that can be told; `said`: they are on their way."""
+        text, now = self.times.bridge, trio.current_time()
         able = [candidate for candidate in order if text in candidate.spoken]
-        for candidate in able:
-            if candidate.breaker.circuit(trio.current_time()) is Circuit.CLOSED or candidate is able[-1]:
-                await self._own_words.speak(text, candidate.spoken[text], record=False)
-                return
+        sound = [candidate for candidate in able if candidate.breaker.circuit(now) is Circuit.CLOSED]
+        for candidate in [*sound, *able][:1]:
+            await self._own_words.speak(text, candidate.spoken[text], record=False)
+        said.set()
 
     # --- renewal
 
@@ -420,7 +411,7 @@ class SessionKeeper:
         """Open the next session with the same agent in a quiet moment before this one must end; comes back once it is
         there. Where there is none, or it fails, this one's end will be a loss like any other."""
         await tenure.renewal_due.wait()
-        with trio.move_on_after(tenure.lasts * RENEW_EARLY):
+        with trio.move_on_after(max(tenure.lasts, 0.0) * RENEW_EARLY):
             while not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second, once an hour
                 await trio.sleep(LOOK_EVERY)
             try:
