@@ -390,7 +390,7 @@ class Call:
     def _session_changed(self, session: AgentSession | None, candidate: Candidate | None) -> None:
         self._voice.session = session
         if candidate is not None:
-            self._tools.tools = candidate.tools
+            self._tools.tools, self._figures.agent = candidate.tools, candidate.name
             structlog.contextvars.bind_contextvars(agent=candidate.name)
         self._connect()
 

@@ -212,7 +212,9 @@ class ToolConfig:
 class AgentConfig:
     """One agent. `[agents.NAME]`; its provider's own settings are in `[agents.NAME.PROVIDER]`."""
 
-    provider: Annotated[str, text("Who provides the agent: local, or what an installed package adds.")] = "local"
+    provider: Annotated[
+        str, text("Who provides the agent: local, pipeline, deepgram, openai_realtime, or what a package adds.")
+    ] = "local"
     greeting: Annotated[str, text("What the caller hears first; empty: the agent waits.")] = (
         "Hello, how can I help you?"
     )

@@ -74,20 +74,27 @@ def _tables(raw: Mapping[str, Any], name: str, problems: list[Problem]) -> Mappi
 
 
 def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], settings_class: Any) -> AgentConfig:
+    from providers.registry import provider_names
+
     path = f"agents.{name}"
-    provider = table.get("provider", AgentConfig().provider)
-    own = {key: value for key, value in table.items() if key != provider}
-    agent = build(AgentConfig, own, path, problems, skip=("settings",), also=(str(provider),))
+    provider = str(table.get("provider", AgentConfig().provider))
+    # Tables of other providers may stay when an agent changes over; they have to be good all the same.
+    spare = [other for other in provider_names() if other in table and other != provider]
+    own = {key: value for key, value in table.items() if key != provider and key not in spare}
+    agent = build(AgentConfig, own, path, problems, skip=("settings",), also=(provider, *provider_names()))
     try:
-        schema = settings_class(agent.provider)
+        schemas = {other: settings_class(other) for other in (agent.provider, *spare)}
     except ConfigError as error:
         problems.append(Problem(f"{path}.provider", str(error)))
         return agent
-    settings_raw = table.get(agent.provider, {})
-    if not isinstance(settings_raw, dict):
-        problems.append(Problem(f"{path}.{agent.provider}", f"must be a table: [{path}.{agent.provider}]"))
-        return agent
-    settings = build(schema, settings_raw, f"{path}.{agent.provider}", problems)
+    found = {}
+    for other, schema in schemas.items():
+        where, table_of_it = f"{path}.{other}", table.get(other, {})
+        if not isinstance(table_of_it, dict):
+            problems.append(Problem(where, f"must be a table: [{where}]"))
+            return agent
+        found[other] = build(schema, table_of_it, where, problems)
+    settings = found[agent.provider]
     if impossible := getattr(settings, "impossible", None):
         problems += [Problem(f"{path}.{agent.provider}.{where}", why) for where, why in impossible(agent.language)]
     return attrs.evolve(agent, settings=settings)

@@ -31,6 +31,8 @@ class CallFigures:
     """Told what the session says, what the conversation commands, and when utterances begin to be heard."""
 
     metrics: Metrics
+    agent: str = attrs.field(default="", init=False)
+    """Who serves the call now."""
     _asides: set[int] = attrs.field(factory=set, init=False)
     _last_speech_at: float = attrs.field(default=math.nan, init=False)
     _stages: dict[str, float] = attrs.field(factory=dict, init=False)
@@ -92,7 +94,7 @@ class CallFigures:
         self.metrics.response_seconds.observe(delay)
         self._responses.append(delay)
         stages = {f"{stage}_ms": round(seconds * 1000) for stage, seconds in self._stages.items()}
-        log.info("answer", utterance=utterance, response_ms=round(delay * 1000), **stages)
+        log.info("answer", agent=self.agent, utterance=utterance, response_ms=round(delay * 1000), **stages)
 
     def conclude(self) -> None:
         """The call is over: its figures in one line."""

@@ -21,6 +21,8 @@ log = structlog.get_logger("agentd.roster")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 WORDS_DEADLINE = 20.0
 """Seconds that an agent may take to speak its fixed words beforehand."""
+WORDS_AT_ONCE = 2
+"""Texts that it is asked for at a time: a voice that several hosts share refuses more than it can work at."""
 CIRCUIT_VALUES = {Circuit.CLOSED: 0.0, Circuit.HALF_OPEN: 0.5, Circuit.OPEN: 1.0}
 
 OpenAgent = Callable[[str, AgentConfig], AbstractAsyncContextManager[Agent]]
@@ -191,15 +193,17 @@ class Roster:
         config = entry.config
         bridges = [other.config.failover.bridge for other in self._wanted.values()]
         texts = {*config.announcements, *config.phrases, *bridges} - {""}
+        at_once = trio.CapacityLimiter(WORDS_AT_ONCE)
         with trio.move_on_after(WORDS_DEADLINE) as deadline:
             async with trio.open_nursery() as nursery:
                 for text in texts:
-                    nursery.start_soon(self._prepare_words, entry, agent, text)
+                    nursery.start_soon(self._prepare_words, entry, agent, text, at_once)
         if deadline.cancelled_caught:
             log.warning("fixed words are not all spoken", agent=entry.name, deadline_s=WORDS_DEADLINE)
 
-    async def _prepare_words(self, entry: Entry, agent: Agent, text: str) -> None:
+    async def _prepare_words(self, entry: Entry, agent: Agent, text: str, at_once: trio.CapacityLimiter) -> None:
         try:
-            entry.spoken[text] = tuple(await agent.synthesise(text))
+            async with at_once:
+                entry.spoken[text] = tuple(await agent.synthesise(text))
         except ProviderError as error:
             log.warning("words cannot be spoken beforehand", agent=entry.name, words=text, error=str(error))

@@ -461,10 +461,9 @@ class DeepgramSession:
             log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
 
     def _end(self, failure: str) -> None:
-        """Tell that the session is over."""
+        """Tell that the session is over. An utterance that is open stays so: it is not complete."""
         if self._ended:
             return
-        self._voice.end()
         self._emit(Ended(failure))
         self._ended = True
         self._events_send.close()

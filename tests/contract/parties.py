@@ -4,8 +4,10 @@ A party is told beforehand what the caller will have said and what its model is 
 what its model was given. What differs between parties is here; what is expected of all of them is in test_contract.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from enum import StrEnum
 from typing import Any
 from zlib import crc32
 
@@ -40,6 +42,22 @@ def seconds(text: str) -> float:
     return 0.05 * len(text)
 
 
+class Able(StrEnum):
+    """What a party can do: the rest of a sentence that begins with "it". The last are those of its sessions'
+    capabilities, by the same names."""
+
+    SCRIPTED = "says what the test wants"
+    """Its model does, and tells what it knows."""
+    TALKS_ON = "can be made to talk for long"
+    FAILS = "has a vendor that fails"
+    IS_REFUSED = "opens each session as a connection, which may be refused"
+    IS_WELCOMED = "waits for a word of its vendor's before a session is open"
+    TRUNCATES = "truncates"
+    TAKES_TEXT = "takes text"
+    TAKES_DIGITS = "takes digits"
+    ANSWERS_PROBES = "answers probes"
+
+
 @attrs.frozen
 class Turn:
     """What the caller says; then the model asks for the tools `calls` (names and arguments), and `says` something."""
@@ -55,12 +73,6 @@ class Party:
 
     provider: str
     settings: Mapping[str, Any]
-    scripted: bool = True
-    """Its model says what the test has told it to, and remembers what it was given."""
-    breaks: bool = True
-    """Its vendor can be made to fail."""
-    doors: bool = True
-    """A session is a connection of its own to the vendor, which may refuse it."""
 
     def expect(self, turn: Turn) -> None:
         """The caller's next turn, and the model's."""
@@ -100,7 +112,7 @@ class DeepgramParty(Party):
     script: list[deepgram_agent.Turn] = attrs.field(factory=list)
 
     def expect(self, turn: Turn) -> None:
-        calls = [deepgram_agent.Call(name, _json(arguments)) for name, arguments in turn.calls]
+        calls = [deepgram_agent.Call(name, json.dumps(arguments)) for name, arguments in turn.calls]
         self.script.append(deepgram_agent.Turn(turn.heard, (turn.says,), seconds(turn.says), calls=calls))
         self.fake.script = self.script
 
@@ -137,7 +149,9 @@ class RealtimeParty(Party):
     def expect(self, turn: Turn) -> None:
         self.fake.transcripts.append(turn.heard)
         if turn.calls:
-            self.fake.replies.append(Reply("", 0, calls=[(name, _json(arguments)) for name, arguments in turn.calls]))
+            self.fake.replies.append(
+                Reply("", 0, calls=[(name, json.dumps(arguments)) for name, arguments in turn.calls])
+            )
         self.fake.replies.append(Reply(turn.says, seconds(turn.says)))
 
     def told(self) -> list[str]:
@@ -279,7 +293,7 @@ async def openai_pipeline() -> AsyncIterator[PipelineParty]:
         peer = await opened.enter_async_context(open_http_peer(speech.answer))
         base = {"base_url": f"{peer.url}/v1"}
         settings = _pipeline_settings(chat_peer, listen="openai", listen_openai=base, speak="openai", speak_openai=base)
-        yield PipelineParty("pipeline", settings, doors=False, chat=chat, script=script, peers=[peer, chat_peer])
+        yield PipelineParty("pipeline", settings, chat=chat, script=script, peers=[peer, chat_peer])
 
 
 @attrs.define(eq=False)
@@ -309,9 +323,7 @@ async def wyoming_pipeline() -> AsyncIterator[PipelineParty]:
         settings = _pipeline_settings(
             chat_peer, listen="wyoming", listen_wyoming=uri, speak="wyoming", speak_wyoming=uri
         )
-        yield PipelineParty(
-            "pipeline", settings, doors=False, chat=chat, script=script, peers=[chat_peer], wyoming=peer
-        )
+        yield PipelineParty("pipeline", settings, chat=chat, script=script, peers=[chat_peer], wyoming=peer)
         nursery.cancel_scope.cancel()
     assert peer.violations == []
 
@@ -322,7 +334,7 @@ async def wyoming_pipeline() -> AsyncIterator[PipelineParty]:
 @asynccontextmanager
 async def local() -> AsyncIterator[Party]:
     """The engines of this host, with their real models."""
-    yield LocalParty("local", {"farewell": ""}, scripted=False, breaks=False, doors=False)
+    yield LocalParty("local", {"farewell": ""})
 
 
 @attrs.define(eq=False)
@@ -340,19 +352,35 @@ class ParrotParty(Party):
 
 @asynccontextmanager
 async def parrot() -> AsyncIterator[Party]:
-    yield ParrotParty("parrot", {"quiet_ms": 300}, scripted=False, breaks=False, doors=False)
+    yield ParrotParty("parrot", {"quiet_ms": 300})
 
 
-PARTIES: Mapping[str, Callable[[], AbstractAsyncContextManager[Party]]] = {
-    "deepgram": deepgram,
-    "realtime-pcm16": openai_realtime("pcm16"),
-    "realtime-g711": openai_realtime("g711_ulaw"),
-    "realtime-asked": openai_realtime("pcm16", vendor_answers=False),
-    "pipeline-deepgram": deepgram_pipeline,
-    "pipeline-openai": openai_pipeline,
-    "pipeline-wyoming": wyoming_pipeline,
-    "parrot": parrot,
-    "local": local,
+@attrs.frozen
+class Kind:
+    """How a party is opened, and what it can do."""
+
+    open: Callable[[], AbstractAsyncContextManager[Party]]
+    abilities: frozenset[Able]
+
+
+def _kind(open_party: Callable[[], AbstractAsyncContextManager[Party]], *abilities: Able) -> Kind:
+    return Kind(open_party, frozenset(abilities))
+
+
+VENDOR = (Able.SCRIPTED, Able.TALKS_ON, Able.FAILS)
+SESSION = (*VENDOR, Able.IS_REFUSED, Able.IS_WELCOMED, Able.TAKES_TEXT)
+REALTIME = (*SESSION, Able.TRUNCATES, Able.ANSWERS_PROBES)
+PIPELINE = (Able.TRUNCATES, Able.TAKES_TEXT, Able.TAKES_DIGITS)
+PARTIES: Mapping[str, Kind] = {
+    "deepgram": _kind(deepgram, *SESSION),
+    "realtime-pcm16": _kind(openai_realtime("pcm16"), *REALTIME),
+    "realtime-g711": _kind(openai_realtime("g711_ulaw"), *REALTIME),
+    "realtime-asked": _kind(openai_realtime("pcm16", vendor_answers=False), *REALTIME),
+    "pipeline-deepgram": _kind(deepgram_pipeline, *VENDOR, *PIPELINE, Able.IS_REFUSED),
+    "pipeline-openai": _kind(openai_pipeline, *VENDOR, *PIPELINE),
+    "pipeline-wyoming": _kind(wyoming_pipeline, *VENDOR, *PIPELINE),
+    "local": _kind(local, *PIPELINE),
+    "parrot": _kind(parrot, Able.TALKS_ON, Able.ANSWERS_PROBES),
 }
 
 
@@ -366,9 +394,3 @@ async def spoken(words: str) -> bytes:
         (loud,) = np.nonzero(np.abs(samples.astype(np.int32)) > 200)
         _voices[words] = samples[max(loud[0] - RATE // 50, 0) : loud[-1] + RATE // 50].tobytes()
     return _voices[words]
-
-
-def _json(arguments: Mapping[str, Any]) -> str:
-    import json
-
-    return json.dumps(arguments)

@@ -4,24 +4,22 @@ Of the call everything is real but the PBX, which is in memory; of the agents ev
 loopback sockets. A party is passed over only for what it cannot do, as its session's capabilities say.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
 import pytest
 import trio
-from structlog.testing import capture_logs
 
-from agentd.agent import AgentSession, CallInfo, Capabilities
+from agentd.agent import AgentSession, CallInfo
 from agentd.commands import Result
-from agentd.errors import ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History, Speaker, ToolUse
 from agentd.history import Turn as HistoryTurn
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import Alive, SessionEvent, UtteranceEnded, UtteranceStarted
-from providers import registry
-from tests.contract.parties import KEY, PARTIES, RATE, Party, Turn, seconds
+from tests.contract.parties import KEY, RATE, Able, Kind, Party, Turn, seconds
 from tests.contract.telephone import (
     WHOSE,
     Telephone,
@@ -33,66 +31,22 @@ from tests.contract.telephone import (
     until,
 )
 from tests.lab.vendors.peer import Fault
-from tests.parrot.agentd_parrot import PROVIDER
 from tests.shell.fake_asterisk import Answer
 
 GREETING = "Hello, this is the shop."
-ASK = Turn("What time is it now?", "It is noon.")
-ASK_AGAIN = Turn("And what day is it?", "It is Friday.")
-STORY = Turn(
-    "Tell me a long story.",
-    "Once upon a time there was a telephone that nobody ever answered, until one day a young woman took it off its "
-    "hook and said hello.",
-)
-STOP = Turn("I want to hear something else.", "As you like.")
-PRESS = Turn("Press five for me.", "I have pressed it.", [("send_dtmf", {"digits": "5"})])
-GOODBYE = Turn("That was all for today.", "Thank you for your call, and have a nice day.", [("hang_up", {})])
+# What callers say is without a sound at which a voice would pause: each of these is heard in one piece.
+ASK = Turn("Where are you now?", "In the shop.")
+ASK_AGAIN = Turn("When are you in?", "All day long.")
+STORY = Turn("Will you read me one?", "Once upon a time there was a telephone that nobody in the house ever answered.")
+STOP = Turn("Now read me a new one.", "As you like.")
+DIAL = Turn("Will you dial nine?", "I have dialled it.", [("send_dtmf", {"digits": "9"})])
+GOODBYE = Turn("We are done now.", "Goodbye, and have a nice day.", [("hang_up", {})])
 SILENT_WITHIN = 1.0
 """Seconds from the decision that the caller interrupts until the line is silent."""
+needs = pytest.mark.needs
+"""What a party has to be able to do (Able); without that it is passed over."""
 SLACK = 0.15
 """Seconds of sound that a fade, a level or a frame may hide."""
-
-
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.engines if name == "local" else ()) for name in PARTIES])
-async def party(request: pytest.FixtureRequest) -> AsyncIterator[Party]:
-    async with PARTIES[request.param]() as party:
-        yield party
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setitem(registry.BUILT_IN, "parrot", PROVIDER)  # type: ignore[arg-type]  # as if it were installed
-
-
-def stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {"at": trio.current_time(), **entry}
-
-
-@pytest.fixture(autouse=True)
-def logs(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
-    """What is logged, with the second at which it was. Whatever a test does, nobody tells the key."""
-    caplog.set_level("INFO")
-    with capture_logs(processors=[stamp]) as entries:
-        yield entries
-    assert KEY not in repr(entries)
-    assert KEY not in caplog.text
-
-
-async def abilities(party: Party) -> Capabilities:
-    """What a session of the party can do."""
-    async with (
-        opened(configuration(party)) as agents,
-        agents["tested"].open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()) as session,
-    ):
-        return session.capabilities
-
-
-def need(able: bool, what: str) -> None:
-    if not able:
-        pytest.skip(what)
 
 
 def moment(logs: list[Any], event: str, **fields: object) -> float:
@@ -118,12 +72,12 @@ async def test_it_greets(party: Party) -> None:
         assert telephone.turns == [(Speaker.AGENT, GREETING)]
 
 
-async def test_it_hears_and_answers(party: Party, logs: list[Any]) -> None:
+async def test_it_hears_and_answers(party: Party, kind: Kind, logs: list[Any]) -> None:
     async with talking(party) as telephone:
         began = trio.current_time()
         await ask(party, telephone, ASK)
         await ask(party, telephone, ASK_AGAIN)
-        if party.scripted:
+        if Able.SCRIPTED in kind.abilities:
             assert telephone.said_by(Speaker.CALLER) == [ASK.heard, ASK_AGAIN.heard]
             assert telephone.said_by(Speaker.AGENT) == [ASK.says, ASK_AGAIN.says]
             assert telephone.heard(began) > seconds(ASK.says + ASK_AGAIN.says) - SLACK
@@ -134,11 +88,10 @@ async def test_it_hears_and_answers(party: Party, logs: list[Any]) -> None:
     assert all(0 <= answer["response_ms"] < 5000 for answer in answers)
 
 
+@needs(Able.TALKS_ON)
 async def test_it_falls_silent_for_a_caller_who_interrupts_and_remembers_what_was_heard(
-    party: Party, logs: list[Any]
+    party: Party, kind: Kind, logs: list[Any]
 ) -> None:
-    need(party.scripted or (not party.doors and party.provider != "local"), "its model says what it likes, not a story")
-    truncates = (await abilities(party)).truncates
     async with talking(party) as telephone:
         party.expect(STORY)
         party.expect(STOP)
@@ -152,7 +105,7 @@ async def test_it_falls_silent_for_a_caller_who_interrupts_and_remembers_what_wa
         (story,) = [turn for turn in telephone.call.history.turns if turn.generated and turn.text != turn.generated]
         assert 0 < len(story.text) < len(story.generated)
         assert story.generated.startswith(story.text)
-        if party.scripted:
+        if Able.SCRIPTED in kind.abilities:
             assert story.generated in STORY.says
             assert telephone.turns == [
                 (Speaker.CALLER, STORY.heard),
@@ -160,31 +113,31 @@ async def test_it_falls_silent_for_a_caller_who_interrupts_and_remembers_what_wa
                 (Speaker.CALLER, STOP.heard),
                 (Speaker.AGENT, STOP.says),
             ]
-            assert not truncates or party.knows_what_was_heard_of(story)
+            assert Able.TRUNCATES not in kind.abilities or party.knows_what_was_heard_of(story)
 
 
+@needs(Able.SCRIPTED)
 async def test_it_uses_a_tool_and_says_what_came_of_it(party: Party) -> None:
-    need(party.scripted, "its model uses no tools, or only when it likes")
     async with talking(party, tools=["send_dtmf"]) as telephone:
-        await ask(party, telephone, PRESS)
-        assert set(telephone.asterisk.pressed.values()) == {"5"}
+        await ask(party, telephone, DIAL)
+        assert set(telephone.asterisk.pressed.values()) == {"9"}
         assert party.results() == ["The tones are being sent."]
-        assert telephone.said_by(Speaker.AGENT) == [PRESS.says]
+        assert telephone.said_by(Speaker.AGENT) == [DIAL.says]
         (use,) = [turn.tool for turn in telephone.call.history.turns if turn.tool is not None]
         assert (use.name, use.result) == ("send_dtmf", "The tones are being sent.")
 
 
+@needs(Able.SCRIPTED)
 async def test_a_tool_that_fails_is_told_to_the_model_and_the_call_goes_on(party: Party) -> None:
-    need(party.scripted, "its model uses no tools, or only when it likes")
     async with talking(party, tools=["send_dtmf"]) as telephone:
         telephone.asterisk.rule("POST */dtmf", Answer.refusal(500, "no"))
-        await ask(party, telephone, PRESS)
+        await ask(party, telephone, DIAL)
         assert party.results() == ["The telephone system could not send the tones."]
-        assert telephone.said_by(Speaker.AGENT) == [PRESS.says]
+        assert telephone.said_by(Speaker.AGENT) == [DIAL.says]
 
 
+@needs(Able.SCRIPTED)
 async def test_it_hangs_up_once_its_farewell_has_been_heard_to_its_end(party: Party) -> None:
-    need(party.scripted, "its model uses no tools, or only when it likes")
     async with talking(party, tools=["hang_up"]) as telephone:
         party.expect(GOODBYE)
         telephone.say(await party.speech(GOODBYE))
@@ -194,24 +147,24 @@ async def test_it_hangs_up_once_its_farewell_has_been_heard_to_its_end(party: Pa
         assert telephone.said_by(Speaker.AGENT) == [GOODBYE.says]
 
 
-async def test_digits_are_answered(party: Party) -> None:
-    need((await abilities(party)).takes_digits, "it takes no digits")
+@needs(Able.TAKES_DIGITS)
+async def test_digits_are_answered(party: Party, kind: Kind) -> None:
     async with talking(party) as telephone:
         telephone.press("5")
         await until(lambda: telephone.said_by(Speaker.AGENT))
         assert any("5" in text for text in telephone.said_by(Speaker.CALLER))
-        if party.scripted:
+        if Able.SCRIPTED in kind.abilities:
             assert any("5" in text for text in party.told())
 
 
-async def test_text_is_answered_as_if_the_caller_had_said_it(party: Party) -> None:
-    need((await abilities(party)).takes_text, "it takes no text")
+@needs(Able.TAKES_TEXT)
+async def test_text_is_answered_as_if_the_caller_had_said_it(party: Party, kind: Kind) -> None:
     async with talking(party) as telephone:
         party.expect(ASK)
         telephone.session.feed_text(ASK.heard)
         await until(lambda: telephone.said_by(Speaker.AGENT))
         assert telephone.said_by(Speaker.CALLER) == [ASK.heard]
-        if party.scripted:
+        if Able.SCRIPTED in kind.abilities:
             assert telephone.said_by(Speaker.AGENT) == [ASK.says]
             assert ASK.heard in party.told()
 
@@ -219,8 +172,8 @@ async def test_text_is_answered_as_if_the_caller_had_said_it(party: Party) -> No
 # --- when its vendor fails
 
 
+@needs(Able.FAILS)
 async def test_another_agent_goes_on_with_the_conversation_when_its_vendor_fails(party: Party) -> None:
-    need(party.breaks, "it has no vendor that could fail")
     async with talking(party, fallback=True, failover={"bridge": ""}) as telephone:
         await ask(party, telephone, ASK)
         party.strike(Fault.CLOSE)
@@ -234,8 +187,8 @@ async def test_another_agent_goes_on_with_the_conversation_when_its_vendor_fails
         assert telephone.turns[:2] == [(Speaker.CALLER, ASK.heard), (Speaker.AGENT, ASK.says)]
 
 
+@needs(Able.FAILS)
 async def test_a_failure_is_announced_where_nobody_takes_over(party: Party) -> None:
-    need(party.breaks, "it has no vendor that could fail")
     async with talking(party) as telephone:
         party.strike(Fault.CLOSE)
         with trio.fail_after(20):
@@ -243,16 +196,26 @@ async def test_a_failure_is_announced_where_nobody_takes_over(party: Party) -> N
                 telephone.say(await party.speech(STOP) + bytes(RATE * 2))
                 with trio.move_on_after(3.0):
                     await until(lambda: telephone.result)
-        assert (telephone.result, telephone.ended_with) == (Result.FAILED_AGENT, "failed-agent")
+        assert (telephone.result, telephone.ended_with) == (Result.FAILED_AGENT, "failed:agent")
         assert telephone.file.log == ["announce sound:sorry"]
 
 
-@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.RATE_LIMITED, Fault.MUTE, Fault.CLOSE])
+@needs(Able.IS_REFUSED)
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.RATE_LIMITED, Fault.MUTE])
 async def test_a_session_that_cannot_be_opened_is_a_provider_error_in_time(party: Party, fault: Fault) -> None:
-    need(party.doors, "a session of it is no connection that could be refused")
+    expected = ProviderRejected if fault is Fault.REFUSED else ProviderUnavailable
+    await is_refused(party, fault, expected)
+
+
+@needs(Able.IS_WELCOMED)
+async def test_a_session_that_is_closed_at_once_is_not_open(party: Party) -> None:
+    await is_refused(party, Fault.CLOSE, ProviderUnavailable)
+
+
+async def is_refused(party: Party, fault: Fault, expected: type[ProviderError]) -> None:
+    """Open a session with a vendor that has this fault."""
     async with opened(configuration(party)) as agents:
         party.strike(fault)
-        expected = ProviderRejected if fault is Fault.REFUSED else ProviderUnavailable
         with trio.fail_after(3.0), pytest.raises(expected) as raised:
             async with agents["tested"].open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()):
                 raise AssertionError("there is no session")
@@ -263,7 +226,7 @@ async def test_a_session_that_cannot_be_opened_is_a_provider_error_in_time(party
 # --- a session by itself
 
 
-async def test_a_session_answers_what_another_one_left_open(party: Party) -> None:
+async def test_a_session_answers_what_another_one_left_open(party: Party, kind: Kind) -> None:
     past = History(
         [
             HistoryTurn(Speaker.CALLER, "My name is Alice."),
@@ -283,13 +246,13 @@ async def test_a_session_answers_what_another_one_left_open(party: Party) -> Non
         (begun,) = (event for event in events if isinstance(event, UtteranceStarted))
         assert not begun.aside
         await until(lambda: playout.brought(begun.utterance) > 0.1)
-        if party.scripted:
+        if Able.SCRIPTED in kind.abilities:
             told = " ".join(party.told())
             assert all(words in told for words in ("My name is Alice.", "Hello Alice.", ASK.heard))
 
 
+@needs(Able.ANSWERS_PROBES)
 async def test_a_probe_brings_a_sign_of_life(party: Party) -> None:
-    need((await abilities(party)).answers_probes, "it answers no probes")
     events: list[SessionEvent] = []
     async with (
         opened(configuration(party)) as agents,
@@ -307,6 +270,18 @@ async def follow(session: AgentSession, events: list[SessionEvent], last: type) 
             events.append(event)
             if isinstance(event, last):
                 return
+
+
+async def test_its_capabilities_are_those_that_are_tested(party: Party, kind: Kind) -> None:
+    async with (
+        opened(configuration(party)) as agents,
+        agents["tested"].open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()) as session,
+    ):
+        able = session.capabilities
+    assert able.truncates == (Able.TRUNCATES in kind.abilities)
+    assert able.takes_text == (Able.TAKES_TEXT in kind.abilities)
+    assert able.takes_digits == (Able.TAKES_DIGITS in kind.abilities)
+    assert able.answers_probes == (Able.ANSWERS_PROBES in kind.abilities)
 
 
 async def test_nothing_shows_the_key(party: Party) -> None:
@@ -346,9 +321,9 @@ class AtSteps(trio.abc.Instrument):
 async def test_a_call_that_ends_at_any_step_leaves_nothing(party: Party) -> None:
     """Calls beside each other, each of which ends some way further on in the same story."""
     config = configuration(party, greeting="Hello.", tools=["send_dtmf"])
-    sound = await party.speech(PRESS)
+    sound = await party.speech(DIAL)
     for _call in ENDS:
-        party.expect(PRESS)
+        party.expect(DIAL)
     async with opened(config) as agents, AsyncExitStack() as stack:
         telephones = [connect(config, agents) for _ in ENDS]
         instrument = AtSteps(dict(zip(telephones, ENDS, strict=True)))

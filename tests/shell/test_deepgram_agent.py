@@ -622,8 +622,7 @@ async def test_a_connection_that_goes_in_mid_utterance_ends_the_session_with_a_f
         if fault is Fault.OVERSIZED:
             assert "Exceeded maximum message size" in failure
         await scene.until(lambda: scene.ended)
-        assert scene.of(UtteranceEnded) == [UtteranceEnded(1)]
-        await scene.until(lambda: scene.finished == [1])
+        assert scene.of(UtteranceEnded) == [], "it is not complete, and another agent may have to go on with it"
         scene.feed(1.0, loud=True)
         scene.session.tool_result("x", "y")
         assert await scene.session.say("Hello?") is SayOutcome.REFUSED

@@ -459,3 +459,13 @@ def test_a_key_pasted_where_its_name_belongs_is_refused_and_not_repeated() -> No
 def test_a_language_that_the_built_in_transcriber_does_not_hear_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"agents\.a\.local\.stt\.engine: moonshine.*English only.*'de-DE'"):
         parse_config({"agents": {"a": {"language": "de-DE"}}}, {})
+
+
+def test_the_table_of_a_provider_may_stay_when_the_agent_changes_over() -> None:
+    config = parsed('[agents.a]\nprovider = "local"\n[agents.a.deepgram]\nconnect_deadline = 3.0\n')
+    assert config.agents["a"].provider == "local"
+
+
+def test_a_table_that_is_not_used_has_to_be_good_all_the_same() -> None:
+    with pytest.raises(ConfigError, match=r"agents\.a\.deepgram\.conect_deadline"):
+        parsed('[agents.a]\nprovider = "local"\n[agents.a.deepgram]\nconect_deadline = 3.0\n')

@@ -76,6 +76,7 @@ async def test_the_response_delay_counts_from_the_last_speech_to_the_first_sound
 async def test_an_answer_is_told_with_where_its_time_went(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
+    figures.agent = "sales"
     await caller_speaks(figures, silence=0.2)
     await trio.sleep(0.4)
     stages = {"pause": 0.1, "transcript": 0.15, "first_token": 0.05, "first_audio": 0.2, "held": 0.0, "endpoint": 0.2}
@@ -86,6 +87,7 @@ async def test_an_answer_is_told_with_where_its_time_went(
     assert line(logs, "answer") == {
         "event": "answer",
         "log_level": "info",
+        "agent": "sales",
         "utterance": 7,
         "response_ms": 600,
         "pause_ms": 100,

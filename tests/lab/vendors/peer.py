@@ -153,7 +153,9 @@ class PeerConnection:
         self.request_path = event.target
         self.request_headers = {name.decode().lower(): value.decode() for name, value in event.extra_headers}
         if self.peer.fault is Fault.MUTE:
-            await trio.sleep_forever()
+            while await self.stream.receive_some(CHUNK):
+                pass
+            raise PeerGone("the client waits no longer for its upgrade")
         if self.peer.fault is Fault.SLOW:
             await trio.sleep(self.peer.delay)
         status = STATUSES.get(self.peer.fault) or admit(self.request_path, self.request_headers)

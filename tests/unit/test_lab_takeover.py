@@ -1,0 +1,64 @@
+"""Reading a fail-over off what the caller heard."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.lab.speech import silence
+from tests.lab.takeover import LOST, RATE, bridge_seconds, takeover, tone_until
+
+
+def tone(seconds: float) -> bytes:
+    moments = np.arange(round(seconds * RATE)) / RATE
+    return (8000 * np.sin(2 * np.pi * 440 * moments)).astype("<i2").tobytes()
+
+
+def voice(seconds: float, seed: int = 0) -> bytes:
+    return (np.random.default_rng(seed).normal(0, 3000, round(seconds * RATE))).astype("<i2").tobytes()
+
+
+@given(st.floats(0.1, 2.0), st.floats(0.0, 1.0), st.floats(0.1, 1.0))
+def test_the_last_of_a_tone_is_found_whatever_comes_before_and_after_it(
+    length: float, gap: float, after: float
+) -> None:
+    heard = silence(0.3) + voice(0.2) + tone(length) + silence(gap) + voice(after, 1)
+    assert tone_until(heard) == pytest.approx(0.5 + length, abs=0.012)
+
+
+@pytest.mark.parametrize("heard", [b"", silence(1), voice(1)])
+def test_what_holds_no_tone_is_refused(heard: bytes) -> None:
+    with pytest.raises(ValueError, match="heard"):
+        tone_until(heard)
+
+
+def test_the_bridge_is_the_first_voice_and_the_answer_comes_after_it() -> None:
+    heard = tone(2) + silence(0.4) + voice(0.9) + silence(0.7) + voice(1, 1)
+    found = takeover(heard, 0.95)
+    assert found.voice_after == pytest.approx(0.4, abs=0.015)
+    assert found.answer_after == pytest.approx(2.0, abs=0.015)
+
+
+def test_an_answer_may_follow_the_bridge_without_a_pause() -> None:
+    found = takeover(tone(2) + silence(0.4) + voice(0.9) + voice(1, 1), 0.9)
+    assert found.answer_after == pytest.approx(1.3, abs=0.015)
+
+
+def test_without_a_bridge_the_first_voice_is_the_answer() -> None:
+    found = takeover(tone(2) + silence(0.4) + voice(0.9), None)
+    assert found.answer_after == found.voice_after == pytest.approx(0.4, abs=0.015)
+
+
+def test_what_never_came_is_none() -> None:
+    assert takeover(tone(2) + silence(3), None).voice_after is None
+    alone = takeover(tone(2) + silence(0.4) + voice(0.9) + silence(3), 0.95)
+    assert alone.voice_after is not None
+    assert alone.answer_after is None
+
+
+def test_the_bridge_is_what_was_heard_after_the_loss_and_never_said() -> None:
+    says = [{"event": "agent says", "utterance": number} for number in (1, 2, 4)]
+    heard = [{"event": "utterance heard", "utterance": number, "heard_ms": 100 * number} for number in (1, 2, 3, 4)]
+    assert bridge_seconds([*says, heard[0], {"event": LOST}, *heard[1:]]) == pytest.approx(0.3)
+    assert bridge_seconds([*says, heard[0], {"event": LOST}, heard[1], heard[3]]) is None
+    assert bridge_seconds([*says, *heard]) is None
