@@ -5,12 +5,15 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import attrs
+import structlog
 import trio
 
 from agentd.agent import AgentSession
 from agentd.candidates import Candidate
 from agentd.errors import ProviderError, ProviderUnavailable, first_of
 from agentd.muteness import Muteness
+
+log = structlog.get_logger("agentd.call")
 
 
 @attrs.frozen
@@ -81,6 +84,10 @@ async def hold(  # noqa: ASYNC128 - passes task_status on
         failure = first_of(group)
     except* trio.TooSlowError:
         failure = ProviderUnavailable(f"{candidate.name} opened no session within {within:g} s")
+    except* Exception as group:
+        # The outermost frame of a provider's code, which may be anybody's: its defect must not end the call.
+        log.exception("the agent's session failed inside its provider", agent=candidate.name)
+        failure = ProviderUnavailable(f"a defect of the provider: {type(first_of(group)).__name__}")
     finally:
         if tenure is not None:
             tenure.failure = failure

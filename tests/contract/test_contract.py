@@ -37,7 +37,7 @@ GREETING = "Hello, this is the shop."
 # What callers say is without a sound at which a voice would pause: each of these is heard in one piece.
 ASK = Turn("Where are you now?", "In the shop.")
 ASK_AGAIN = Turn("When are you in?", "All day long.")
-STORY = Turn("Will you read me one?", "Once upon a time there was a telephone that nobody in the house ever answered.")
+STORY = Turn("Will you read me one?", "Once upon a time there was a telephone that nobody answered.")
 STOP = Turn("Now read me a new one.", "As you like.")
 DIAL = Turn("Will you dial nine?", "I have dialled it.", [("send_dtmf", {"digits": "9"})])
 GOODBYE = Turn("We are done now.", "Goodbye, and have a nice day.", [("hang_up", {})])
@@ -96,7 +96,7 @@ async def test_it_falls_silent_for_a_caller_who_interrupts_and_remembers_what_wa
         party.expect(STORY)
         party.expect(STOP)
         telephone.say(await party.speech(STORY))
-        await until(lambda: telephone.heard() > 1.0)
+        await until(lambda: telephone.heard() > 0.8)
         telephone.say(await party.speech(STOP))
         await until(lambda: len(telephone.said_by(Speaker.AGENT)) == 2)
         decided = moment(logs, "state", region="agent", cause="CallerTakesTurn")
@@ -178,7 +178,7 @@ async def test_another_agent_goes_on_with_the_conversation_when_its_vendor_fails
         await ask(party, telephone, ASK)
         party.strike(Fault.CLOSE)
         failed, answers = trio.current_time(), len(telephone.said_by(Speaker.AGENT))
-        telephone.say(await party.speech(STOP))
+        telephone.say(await party.speech(ASK_AGAIN))
         await until(lambda: len(telephone.said_by(Speaker.AGENT)) > answers)
         assert telephone.heard(failed) > 0.1
         candidate = telephone.call._keeper.candidate
@@ -187,15 +187,16 @@ async def test_another_agent_goes_on_with_the_conversation_when_its_vendor_fails
         assert telephone.turns[:2] == [(Speaker.CALLER, ASK.heard), (Speaker.AGENT, ASK.says)]
 
 
-@needs(Able.FAILS)
+@needs(Able.FAILS, Able.TAKES_TEXT)
 async def test_a_failure_is_announced_where_nobody_takes_over(party: Party) -> None:
+    party.expect(ASK)
     async with talking(party) as telephone:
         party.strike(Fault.CLOSE)
-        with trio.fail_after(20):
-            while telephone.result is None:  # a pipeline notices only when it is asked
-                telephone.say(await party.speech(STOP) + bytes(RATE * 2))
-                with trio.move_on_after(3.0):
-                    await until(lambda: telephone.result)
+        with trio.move_on_after(10):
+            while telephone.result is None:  # some notice only when they are asked, and try again
+                if (session := telephone.call._keeper.session) is not None:
+                    session.feed_text(ASK.heard)
+                await trio.sleep(0.3)
         assert (telephone.result, telephone.ended_with) == (Result.FAILED_AGENT, "failed:agent")
         assert telephone.file.log == ["announce sound:sorry"]
 

@@ -155,3 +155,43 @@ def _envelope(pcm: bytes, onset: float) -> tuple[npt.NDArray[np.float64], npt.ND
     level = 10 * np.log10(np.mean(steps**2, axis=1) / 32768**2 + 1e-9)
     times = first / RATE - onset + np.arange(len(steps)) * 2 * STEP_SECONDS
     return np.asarray(times), np.asarray(np.clip((level + 60) / 50, 0, 1))
+
+
+def takeovers(path: Path, rows: Sequence[Mapping[str, Any]], must: Mapping[str, float]) -> None:
+    """Draw a row a run, by kind and from the quickest to the slowest: without a voice, the bridge, then until the
+    answer. `must`: what the p95 of `voice_ms` and `answer_ms` is to stay below."""
+    ordered = sorted(rows, key=lambda row: (row["kind"], row["answer_ms"] is None, row["answer_ms"] or 0))
+    figure = Figure(figsize=(12, 1.6 + ROW_INCHES * max(len(ordered), 6)), layout="constrained")
+    axes = figure.subplots()
+    for row, run in enumerate(ordered):
+        voice, answer = run["voice_ms"], run["answer_ms"]
+        if voice is None or answer is None:
+            axes.text(
+                0, row, " no answer" if voice is not None else " no voice", va="center", fontsize=7, color="#b00020"
+            )
+            continue
+        bridge = min(run.get("bridge_ms") or 0, answer - voice)
+        axes.barh(row, voice, height=0.72, color="#e4572e")
+        axes.barh(row, bridge, left=voice, height=0.72, color="#f2a541")
+        axes.barh(row, answer - voice - bridge, left=voice + bridge, height=0.72, color="#9aa5b1")
+        axes.plot([answer] * 2, [row - 0.45, row + 0.45], color="black", linewidth=2)
+    for name, colour in (("voice_ms", "#e4572e"), ("answer_ms", "black")):
+        axes.axvline(must[name], color=colour, linestyle="--", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(ordered)), [run["kind"] for run in ordered], fontsize=7)
+    axes.set_ylim(len(ordered) - 0.4, -0.6)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        [
+            Rectangle((0, 0), 1, 1, color="#e4572e"),
+            Rectangle((0, 0), 1, 1, color="#f2a541"),
+            Rectangle((0, 0), 1, 1, color="#9aa5b1"),
+            Line2D([], [], color="black", marker="|", linestyle="", markersize=9, markeredgewidth=2),
+            Line2D([], [], color="black", linestyle="--", linewidth=1),
+        ],
+        ["no voice", "bridge", "after the bridge", "the answer begins", "what the p95 must stay below"],
+        loc="outside upper center", ncols=5, frameon=False, fontsize=9,
+    )  # fmt: skip
+    figure.supxlabel("milliseconds after the vendor was heard last", fontsize=10)
+    figure.savefig(path, dpi=110)

@@ -1,6 +1,6 @@
 """A TCP proxy on loopback whose cable can be pulled."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -14,11 +14,13 @@ FIRST_BYTES_DEADLINE = 5.0
 class Proxy:
     """Forwards connections to `target` ("host", port), until told otherwise.
 
-    `only`: pulling affects only connections whose first bytes contain this (b"" all of them).
+    `only`: pulling affects only connections whose first bytes contain this (b"" all of them). `tap` is told what comes
+    back from the target, before it is forwarded.
     """
 
     target: tuple[str, int]
     only: bytes = b""
+    tap: Callable[[bytes], None] | None = None
     port: int = attrs.field(default=0, init=False)
     pulled: bool = attrs.field(default=False, init=False)
     _open: set[trio.CancelScope] = attrs.field(factory=set, init=False)
@@ -61,16 +63,23 @@ class Proxy:
                 far = await trio.open_tcp_stream(*self.target)
                 async with far, trio.open_nursery() as nursery:
                     await far.send_all(first)
-                    nursery.start_soon(_pump, near, far, nursery.cancel_scope)
-                    nursery.start_soon(_pump, far, near, nursery.cancel_scope)
+                    nursery.start_soon(_pump, near, far, nursery.cancel_scope, None)
+                    nursery.start_soon(_pump, far, near, nursery.cancel_scope, self.tap)
             except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             finally:
                 self._open.discard(scope)
 
 
-async def _pump(source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
+async def _pump(
+    source: trio.SocketStream,
+    sink: trio.SocketStream,
+    scope: trio.CancelScope,
+    tap: Callable[[bytes], None] | None,
+) -> None:
     while data := await source.receive_some(CHUNK):
+        if tap is not None:
+            tap(bytes(data))
         await sink.send_all(data)
     scope.cancel()
 

@@ -22,7 +22,7 @@ from agentd.agent import (
 )
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.breaker import CircuitBreaker
-from agentd.errors import PlaybackError, ProviderError, ProviderUnavailable
+from agentd.errors import PlaybackError, ProviderUnavailable
 from agentd.history import History
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.heard import words_heard
@@ -73,7 +73,7 @@ class FakeSession:
     utterances: int = 0
     """The number of its last utterance."""
     _failing: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _failure: ProviderError | None = attrs.field(default=None, init=False)
+    _failure: Exception | None = attrs.field(default=None, init=False)
     _send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False)
     events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False)
 
@@ -91,7 +91,7 @@ class FakeSession:
     def close_events(self) -> None:
         self._send.close()
 
-    def fail(self, error: ProviderError) -> None:
+    def fail(self, error: Exception) -> None:
         """Its provider raises this out of the context manager that gave the session."""
         self._failure = error
         self._failing.set()

@@ -211,11 +211,15 @@ async def break_by_error(scene: Scene) -> None:
     scene.session.fail(ProviderUnavailable("the connection broke"))
 
 
+async def break_by_a_defect(scene: Scene) -> None:
+    scene.session.fail(KeyError("a bug of the provider's"))
+
+
 async def break_by_silence(scene: Scene) -> None:
     scene.session.close_events()
 
 
-BREAKS = [break_by_event, break_by_error, break_by_silence]
+BREAKS = [break_by_event, break_by_error, break_by_a_defect, break_by_silence]
 broken = pytest.mark.parametrize("break_off", BREAKS)
 Break = Callable[[Scene], Any]
 

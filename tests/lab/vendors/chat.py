@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 import attrs
+import trio
 
 from .http_peer import HttpExchange, HttpPeer, open_http_peer
 
@@ -80,6 +81,8 @@ class ChatServer:
     takes_tools: bool = True
     replies: dict[str, Sequence[str | Asked]] = attrs.field(factory=dict)
     reply: Sequence[str | Asked] = ()
+    delay: float = 0.0
+    """Seconds until a reply begins."""
     asked: list[Mapping[str, Any]] = attrs.field(factory=list)
     """The bodies of the requests that were good."""
     refused: list[str] = attrs.field(factory=list)
@@ -141,6 +144,7 @@ class ChatServer:
     async def _stream(self, exchange: HttpExchange, body: Mapping[str, Any]) -> None:
         last = body["messages"][-1]["content"]
         pieces = self.replies.get(last) or self.reply or ["You said ", f"{last}."]
+        await trio.sleep(self.delay)
         await exchange.begin(content_type="text/event-stream")
         await self._chunk(exchange, {"role": "assistant", "content": None})
         number = 0

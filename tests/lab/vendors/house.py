@@ -72,9 +72,10 @@ class House:
         fresh = DeepgramAgentFake()
         deepgram, realtime, chat = self.deepgram, self.realtime, self.chat
         deepgram.script, deepgram.paced, deepgram.turns_taken = fresh.script, fresh.paced, 0
+        deepgram.piece_ms = fresh.piece_ms
         realtime.replies, realtime.reply = deque(), Reply()
         realtime.transcripts = deque([CALLER_SAYS] * MOST_TURNS)
-        chat.replies, chat.reply = {}, ()
+        chat.replies, chat.reply, chat.delay = {}, (), 0.0
         for told in (deepgram.errors, realtime.errors, realtime.breaches, chat.asked, chat.refused):
             told.clear()
         for peer in (self.deepgram_peer, self.realtime_peer, self.deepgram_listen_peer):

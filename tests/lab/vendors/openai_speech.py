@@ -5,6 +5,7 @@ platform.openai.com/docs/api-reference/audio (createTranscription, createSpeech)
 
 import io
 import struct
+import time
 import wave
 from collections.abc import Mapping
 
@@ -44,6 +45,8 @@ class OpenAiSpeech:
     """Of each transcription: second of the monotonic clock, seconds of audio, words."""
     texts: list[tuple[float, str]] = attrs.field(factory=list, init=False)
     """What was to be spoken, and when."""
+    spoken_at: list[float] = attrs.field(factory=list, init=False)
+    """When the first audio of each of these was sent (time.monotonic())."""
 
     async def answer(self, exchange: HttpExchange) -> None:
         request = exchange.request
@@ -82,6 +85,7 @@ class OpenAiSpeech:
         if kind == "wav":
             audio = wav_header(self.rate, self.wav_size) + audio
         await exchange.begin(200, f"audio/{kind}")
+        self.spoken_at.append(time.monotonic())
         await send_in_pieces(exchange, audio, self.piece, self.pause)
 
 
