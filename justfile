@@ -66,6 +66,14 @@ bench-latency *args: setup-dev
 bench-barge-in *args: setup-dev
     {{ python }} -m tests.lab.bench_barge_in {{ args }}
 
+# A vendor fails in mid-sentence: how soon the caller hears a voice and the next agent's answer (writes build/bench/)
+bench-failover *args: setup-dev
+    {{ python }} -m tests.lab.bench_failover {{ args }}
+
+# What agentd adds between a vendor's first audio and the line (writes build/bench/)
+bench-overhead *args: setup-dev
+    {{ python }} -m tests.lab.bench_overhead {{ args }}
+
 # How evenly ten busy calls are served, and underruns in ten minutes of steady speech (writes build/bench/)
 bench-pacing *args: setup-dev
     {{ python }} -m tests.lab.bench_pacing {{ args }}

@@ -44,6 +44,8 @@ def settings_of_call(config: Config, entry: Entry, way: MediaWay) -> CallSetting
             max_duration=liveness.max_duration,
             warn_before=liveness.warn_before if liveness.duration_warning else 0.0,
         ),
-        failover=FailoverTimes(agent.failover.open_within, agent.failover.mute_after, agent.failover.bridge),
+        failover=FailoverTimes(
+            agent.failover.open_within, agent.failover.mute_after, agent.failover.bridge, agent.failover.apology
+        ),
         log_transcripts=config.logging.transcripts,
     )

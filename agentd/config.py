@@ -194,6 +194,9 @@ class Failover:
     bridge: Annotated[
         str, text("What the caller hears, in the next agent's voice, when an answer is cut short or does not come.")
     ] = "One moment, please."
+    apology: Annotated[
+        str, text("What the caller hears when an answer failed and nobody else can give it; empty: nothing.")
+    ] = "I am sorry, I could not answer that. Please say it again."
 
 
 @attrs.frozen
@@ -252,7 +255,13 @@ class AgentConfig:
     def phrases(self) -> tuple[str, ...]:
         """Every text that the agent is asked to say as it stands; none is empty."""
         liveness = self.liveness
-        texts = (self.greeting, liveness.check_in, liveness.filler, liveness.duration_warning)
+        texts = (
+            self.greeting,
+            liveness.check_in,
+            liveness.filler,
+            liveness.duration_warning,
+            self.failover.apology,
+        )
         return tuple(text for text in texts if text)
 
     @property

@@ -32,11 +32,12 @@ class Lost:
 
 @attrs.frozen
 class FailoverTimes:
-    """See agentd.config.Failover: seconds, and the words of the bridge."""
+    """See agentd.config.Failover: seconds, and the words of the bridge and of the apology."""
 
     open_within: float = 1.5
     mute_after: float = 1.2
     bridge: str = ""
+    apology: str = ""
 
 
 @attrs.frozen

@@ -4,6 +4,9 @@ from enum import StrEnum
 
 import attrs
 
+MOST_TEXT = 16_384
+"""Characters of a turn of the caller's: what goes beyond them is left out."""
+
 
 class Speaker(StrEnum):
     """Whose a turn of the conversation is."""
@@ -61,13 +64,13 @@ class History:
 
     def caller_said(self, text: str, place: Place | None = None) -> None:
         """Record what the caller said: last, or at a `place` that was taken when it was said. A place that is gone (its
-        turn was not heard after all) counts as the end."""
+        turn was not heard after all) counts as the end. Of a turn that is too long the end is cut."""
         at = len(self.turns) if place is None else self._index(place)
         for neighbour in (*self.turns[max(at - 1, 0) : at], *self.turns[at : at + 1]):
             if neighbour.speaker is Speaker.CALLER:
-                neighbour.text += " " + text
+                neighbour.text = f"{neighbour.text} {text}"[:MOST_TEXT]
                 return
-        self.turns.insert(at, Turn(Speaker.CALLER, text))
+        self.turns.insert(at, Turn(Speaker.CALLER, text[:MOST_TEXT]))
 
     def _index(self, place: Place) -> int:
         if place.turn is None:
@@ -110,5 +113,5 @@ class History:
         del self.turns[at]
         around = self.turns[max(at - 1, 0) : at + 1]
         if [neighbour.speaker for neighbour in around] == [Speaker.CALLER, Speaker.CALLER]:
-            around[0].text += " " + around[1].text
+            around[0].text = f"{around[0].text} {around[1].text}"[:MOST_TEXT]
             del self.turns[at]

@@ -99,6 +99,8 @@ class SessionKeeper:
     """Told who serves the call from now on; None: nobody."""
     off_record: Callable[[int], None]
     """Told the number of an utterance that is no part of the conversation: a bridge."""
+    broken_off: Callable[[int], None]
+    """Told the number of an utterance whose session was lost before it was complete."""
     session: AgentSession | None = attrs.field(default=None, init=False)
     candidate: Candidate | None = attrs.field(default=None, init=False)
     _caller: CallerFeed = attrs.field(init=False)
@@ -246,6 +248,7 @@ class SessionKeeper:
                     log.warning("an answer failed", agent=tenure.candidate.name, error=reason)
                     tenure.owes = False
                     event = NothingToSay(reason)
+                    self._nursery.start_soon(self._apologise, tenure.candidate)
                 case UtteranceStarted(utterance, aside):
                     tenure.begun[utterance] = Begun(aside, self.playout.generation)
                     tenure.owes = tenure.owes and aside
@@ -345,6 +348,7 @@ class SessionKeeper:
         """End what the session has left unfinished, whose playback need not wait for more."""
         unfinished = tenure.unfinished(self.playout.generation)
         for utterance in unfinished:
+            self.broken_off(utterance)
             await self.playout.put(UtteranceEnd(self.playout.generation, utterance))
         return unfinished
 
@@ -395,6 +399,11 @@ class SessionKeeper:
         self.tell(AgentReplaced())
         self._seat(tenure, replay_from)
         self._nursery.start_soon(self._caller.replay)
+
+    async def _apologise(self, candidate: Candidate) -> None:
+        """Have the caller say it again: in words that were spoken beforehand, since the voice may be what is broken."""
+        if words := candidate.spoken.get(self.times.apology):
+            await self._own_words.speak(self.times.apology, words)
 
     async def _bridge(self, order: Sequence[Candidate], said: trio.Event) -> None:
         """Say a few words in the voice of who will go on, as far as that can be told; `said`: they are on their way."""

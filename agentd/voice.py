@@ -29,6 +29,8 @@ log = structlog.get_logger("agentd.call")
 FINISH_POLL = 0.01
 OPEN_PATIENCE = 3.0
 """Seconds of silence after which the rest of an utterance that the session has begun is not waited for."""
+MOST_WORDS = 32_768
+"""Characters of an utterance's words that are kept, where they come beside its audio."""
 REMEMBERED = 8
 """Utterances whose words may still come after them."""
 
@@ -57,6 +59,7 @@ class AgentVoice:
     _begun: dict[int, tuple[AgentSession | None, int]] = attrs.field(factory=dict, init=False)
     """Utterances whose audio is not all there yet: whose they are, and their generation."""
     _off_record: set[int] = attrs.field(factory=set, init=False)
+    _broken_off: set[int] = attrs.field(factory=set, init=False)
     _words: dict[int, str] = attrs.field(factory=dict, init=False)
     """What the session told of the words of its last utterances."""
     _wordless: dict[int, Heard] = attrs.field(factory=dict, init=False)
@@ -122,11 +125,16 @@ class AgentVoice:
         """This utterance is no part of the conversation."""
         self._off_record.add(utterance)
 
+    def break_off(self, utterance: int) -> None:
+        """Nothing more of this utterance comes, since its session is lost: its words outlast its audio."""
+        self._broken_off.add(utterance)
+
     def on_words(self, utterance: int, text: str) -> None:
         """Words of an utterance: for one whose segments carry none, because its words come beside its audio."""
-        if utterance in self._off_record:
+        known = self._words.get(utterance, "")
+        if utterance in self._off_record or len(known) >= MOST_WORDS:
             return
-        self._words[utterance] = self._words.get(utterance, "") + text
+        self._words[utterance] = (known + text)[:MOST_WORDS]
         if (finished := self._wordless.get(utterance)) is not None:
             self._record(utterance, finished)
         while len(self._words) > REMEMBERED:
@@ -136,19 +144,24 @@ class AgentVoice:
         """Put into the history what was heard of an utterance; gives it with its words."""
         if utterance in self._off_record:
             return heard
+        if utterance in self._broken_off:
+            heard = self._in_part(utterance, attrs.evolve(heard, completed=False), heard.generated)
         if not heard.generated and heard.milliseconds:
             self._wordless[utterance] = heard
             while len(self._wordless) > REMEMBERED:
                 self._wordless.pop(next(iter(self._wordless)))
-            words = self._words.get(utterance, "").split()
-            if not words:
+            if not (whole := " ".join(self._words.get(utterance, "").split())):
                 return heard  # they may come later; until then the history has a turn without words
-            whole = " ".join(words)
-            total = max(self.playout.brought(utterance), expected_seconds(whole))
-            count = len(words) if heard.completed else words_heard(whole, heard.milliseconds / 1000, total)
-            heard = attrs.evolve(heard, text=" ".join(words[:count]), generated=whole)
+            heard = self._in_part(utterance, heard, whole)
         self.history.agent_heard(utterance, heard.text, heard.generated)
         return heard
+
+    def _in_part(self, utterance: int, heard: Heard, whole: str) -> Heard:
+        """What was heard of an utterance's words, told by the time that all of them take."""
+        words = whole.split()
+        total = max(self.playout.brought(utterance), expected_seconds(whole))
+        count = len(words) if heard.completed else words_heard(whole, heard.milliseconds / 1000, total)
+        return attrs.evolve(heard, text=" ".join(words[:count]), generated=whole)
 
     def _began(self, utterance: int) -> None:
         if utterance not in self._off_record:

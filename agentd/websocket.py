@@ -13,6 +13,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 import attrs
+import h11
 import trio
 import trio_websocket
 import wsproto.utilities
@@ -79,10 +80,12 @@ class WebSocket:
                 trio_websocket.HandshakeError,
                 trio_websocket.DisconnectionTimeout,
                 wsproto.utilities.ProtocolError,
+                h11.ProtocolError,  # out of wsproto, where it refuses an answer to a handshake
                 trio.TooSlowError,
                 trio.BrokenResourceError,
                 trio.ClosedResourceError,
                 OSError,
+                UnicodeError,  # wsproto reads headers of a handshake as ASCII, unchecked
             ) as group:
                 error = first_of(group)
                 if isinstance(error, trio_websocket.ConnectionRejected):

@@ -4,11 +4,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
+import structlog
 import trio
 
 from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
 from providers.stages import Voice
+
+log = structlog.get_logger("providers.speech_output")
+
+END_DEADLINE = 1.0
+"""Seconds that the playout may take for an utterance's end."""
 
 
 @attrs.frozen
@@ -87,9 +93,11 @@ class SpeechOutput:
             try:
                 yield utterance
             finally:
-                # Never waits: an end is no audio, so there is always room for it.
-                with trio.CancelScope(shield=True):
+                # There is always room for an end, which is no audio; but nobody may wait for ever for it.
+                with trio.move_on_after(END_DEADLINE, shield=True) as patience:
                     await self.playout.put(UtteranceEnd(utterance.generation, utterance.number))
+                if patience.cancelled_caught:
+                    log.error("the playout did not take the end of an utterance", utterance=utterance.number)
                 self.emit(UtteranceEnded(utterance.number))
 
     def heard(self, utterance: int) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 import attrs
 import httpx
+import structlog
 import trio
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.websocket import tls_context
 from providers.vendor_access import VendorAccess
+
+log = structlog.get_logger("providers.vendor_http")
 
 LONGEST_EXCHANGE = 120.0
 """Seconds after which an answer is given up, however steadily it trickles."""
@@ -115,6 +118,26 @@ class Answer:
         self._came.set()
 
 
+@attrs.frozen
+class _Body(httpx.AsyncByteStream):
+    """A request's body. httpx's own is a generator, which is left unfinished where the engine closes while it sends."""
+
+    content: bytes = attrs.field(repr=False)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once([self.content])
+
+
+@attrs.define
+class _Once(AsyncIterator[bytes]):
+    left: list[bytes] = attrs.field(repr=False)
+
+    async def __anext__(self) -> bytes:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop()
+
+
 @attrs.define(eq=False)
 class VendorHttp:
     """The API of `vendor` (its name, for messages). `timeout`: seconds that it may be silent, before and in an answer.
@@ -137,19 +160,28 @@ class VendorHttp:
             ProviderProtocolError: the answer is too long.
         """
         answer = Answer(self.vendor, limit, self.timeout, trio.current_time())
-        self._nursery.start_soon(self._exchange, self._client.build_request("POST", path, **content), answer)
+        self._nursery.start_soon(self._exchange, path, content, answer)
         return answer
 
-    async def _exchange(self, request: httpx.Request, answer: Answer) -> None:
+    def conceal(self, text: str) -> str:
+        """A vendor's text without the key."""
+        return text.replace(self._key, "***") if self._key else text
+
+    async def _exchange(self, path: str, content: Mapping[str, Any], answer: Answer) -> None:
         try:
             async with self._at_once:
                 if answer.wanted:  # who asked may have left meanwhile
+                    request = self._client.build_request("POST", path, **content)
+                    request.stream = _Body(request.read())
                     await self._fetch(request, answer)
-        except (httpx.HTTPError, httpx.StreamError, trio.TooSlowError) as error:
-            why = self._shown(f"{type(error).__name__} {error}")
-            answer.end(ProviderUnavailable(f"{self.vendor}: {why}"))
         except ProviderError as error:
             answer.end(error)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, ValueError, trio.TooSlowError) as error:
+            why = self._shown(f"{type(error).__name__} {error}")
+            answer.end(ProviderUnavailable(f"{self.vendor}: {why}"))
+        except Exception as error:  # this nursery is every call's: one answer must not end it
+            log.exception("an answer failed inside agentd", vendor=self.vendor)
+            answer.end(ProviderUnavailable(f"{self.vendor}: {type(error).__name__} inside agentd"))
         else:
             answer.end()
 
@@ -204,8 +236,14 @@ class VendorHttp:
 
     def _shown(self, text: str) -> str:
         """A text as an error repeats it: on one line, not long, without the key."""
-        text = " ".join(text.split())
-        return (text.replace(self._key, "***") if self._key else text)[:SHOWN]
+        return self.conceal(" ".join(text.split()))[:SHOWN]
+
+
+async def _stay(response: httpx.Response) -> None:
+    """A hook of the client, which awaits it. No redirect is followed, but httpx makes its request all the same, and
+    raises where the location is none."""
+    await trio.lowlevel.checkpoint()
+    response.headers.pop("Location", None)
 
 
 @asynccontextmanager
@@ -219,6 +257,7 @@ async def open_vendor_http(
         headers={**headers, "Accept-Encoding": "identity"},
         timeout=httpx.Timeout(timeout),
         limits=httpx.Limits(max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEPT_SECONDS),
+        event_hooks={"response": [_stay]},
         trust_env=False,
         verify=tls_context(),
     ) as client:

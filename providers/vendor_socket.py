@@ -5,7 +5,7 @@ ever waits for the vendor.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable, WebSocketError
 from agentd.websocket import WebSocket
+from providers.surrogates import mended, parse_json
 
 OUTBOX = 512
 """Messages that may wait to be sent: ten seconds of audio in frames of 20 ms."""
@@ -30,6 +31,8 @@ class VendorSocket:
     """An open connection to `vendor` (its name, for messages). Made by `open_vendor_socket`."""
 
     vendor: str
+    conceal: Callable[[str], str] = attrs.field(repr=False)
+    """Takes secrets out of a text."""
     dropped_audio: int = attrs.field(default=0, init=False)
     """Pieces of audio that were not sent because the vendor took none."""
     _socket: WebSocket
@@ -46,7 +49,7 @@ class VendorSocket:
         """Send a JSON message, in order with all else; never waits. Raises ProviderUnavailable when the vendor has not
         taken anything for so long that the queue is full."""
         try:
-            self._send.send_nowait(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
+            self._send.send_nowait(mended(json.dumps(message, ensure_ascii=False, separators=(",", ":"))))
         except trio.WouldBlock:
             raise ProviderUnavailable(f"{self.vendor}: takes no messages: {OUTBOX} wait to be sent") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -72,7 +75,8 @@ class VendorSocket:
         try:
             return await self._socket.receive()
         except WebSocketError as error:
-            raise ProviderUnavailable(f"{self.vendor}: {self._failure or error}") from error
+            why = _shown(self._failure or str(error), self._socket.url, self.conceal)
+            raise ProviderUnavailable(f"{self.vendor}: {why}") from None  # a traceback would show it as it came
 
     async def ping(self, deadline: float) -> bool:
         """Whether the vendor's server answers a ping within `deadline` seconds."""
@@ -105,8 +109,12 @@ async def open_vendor_socket(
     *,
     connect_deadline: float,
     max_message: int = 1 << 20,
+    conceal: Callable[[str], str] | None = None,
 ) -> AsyncIterator[VendorSocket]:
     """A connection to `url` (which holds no secret: those go into `headers`), closed on leaving the block.
+
+    What a vendor says of why it fails may repeat what we sent: `conceal` takes secrets out of it, by default the values
+    of `headers` and the last word of each.
 
     Raises:
         ProviderUnavailable: nobody answered within `connect_deadline` seconds, or the server is in trouble.
@@ -114,6 +122,7 @@ async def open_vendor_socket(
     """
     socket = WebSocket(url, headers, connect_deadline=connect_deadline, max_message=max_message)
     send, receive = trio.open_memory_channel[str | bytes](OUTBOX)
+    conceal = conceal or _without(headers)
     failure: WebSocketError | None = None
     connection = trio.CancelScope()
 
@@ -125,9 +134,10 @@ async def open_vendor_socket(
         try:
             await nursery.start(run)
         except WebSocketError as error:
-            failure = error  # raised in here, it would come in a group
+            # Raised in here, it would come in a group.
+            failure = WebSocketError(_shown(str(error), url, conceal), error.status)
         else:
-            vendor_socket = VendorSocket(vendor, socket, send)
+            vendor_socket = VendorSocket(vendor, conceal, socket, send)
             nursery.start_soon(vendor_socket.write, receive, connection)
             try:
                 yield vendor_socket
@@ -145,12 +155,32 @@ def _refusal(vendor: str, error: WebSocketError) -> ProviderUnavailable | Provid
     return ProviderUnavailable(f"{vendor}: {error}")
 
 
-def parse_object(vendor: str, message: str) -> Mapping[str, Any]:
-    """A vendor's text message as the JSON object that it must be. Raises ProviderProtocolError."""
+def _without(headers: Sequence[tuple[str, str]]) -> Callable[[str], str]:
+    values = {value for _name, value in headers} | {value.split()[-1] for _name, value in headers if value.strip()}
+    secrets = sorted(filter(None, values), key=len, reverse=True)  # a key is in its header's value: that one first
+
+    def conceal(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    return conceal
+
+
+def _shown(why: str, url: str, conceal: Callable[[str], str]) -> str:
+    """Why a connection failed, which begins with its URL; the rest may be a vendor's own words."""
+    return conceal(why)[: len(url) + SHOWN]
+
+
+def parse_object(vendor: str, message: str, conceal: Callable[[str], str] = str) -> Mapping[str, Any]:
+    """A vendor's text message as the JSON object that it must be, in whole characters.
+
+    Raises ProviderProtocolError, which repeats the message's beginning as `conceal` (a VendorSocket's) leaves it.
+    """
     try:
-        parsed = json.loads(message)
+        parsed = parse_json(message)
     except (ValueError, RecursionError) as error:
-        raise ProviderProtocolError(f"{vendor}: expected JSON, got {message[:SHOWN]!r}") from error
+        raise ProviderProtocolError(f"{vendor}: expected JSON, got {conceal(message)[:SHOWN]!r}") from error
     if not isinstance(parsed, dict):
-        raise ProviderProtocolError(f"{vendor}: expected a JSON object, got {message[:SHOWN]!r}")
+        raise ProviderProtocolError(f"{vendor}: expected a JSON object, got {conceal(message)[:SHOWN]!r}")
     return parsed

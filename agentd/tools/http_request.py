@@ -179,13 +179,31 @@ class HttpRequest:
     """Meets agentd.tools.contract.Tool.
 
     Each use has a client of its own: httpx leaks the pool slots of requests that are cancelled (httpcore issue 1093),
-    and so there is no pool that outlives one. What is dear to make, the TLS context, is made once.
+    and so there is no pool that outlives one. What is dear to make, the TLS context, is made once. So are the headers'
+    secrets, which may be in files: a reload, which makes the tool anew, takes those that have changed.
     """
 
     declaration: ToolDeclaration
     settings: HttpRequestSettings
     tls: ssl.SSLContext | bool = attrs.field(default=False, repr=False)
     find: Callable[[str], Secret | None] = attrs.field(default=find_secret, repr=False)
+    _found: Mapping[str, Secret | Exception] = attrs.field(init=False, repr=False)
+    """By header: its secret, or what is wrong with it."""
+
+    @_found.default
+    def _find_secrets(self) -> Mapping[str, Secret | Exception]:
+        return {header: self._find_secret(name) for header, name in self.settings.secret_headers.items()}
+
+    def _find_secret(self, name: str) -> Secret | Exception:
+        try:
+            secret = self.find(name)
+        except ConfigError as error:
+            return error
+        if secret is None:
+            return LookupError(f"the secret {name} is missing")
+        if not _fits_header(secret.reveal()):  # an error of the HTTP library would show it
+            return ValueError(f"the secret {name} fits in no header")
+        return secret
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> ToolOutcome:
         """Make the request; gives the status, and the body as text. Redirects are not followed.
@@ -207,16 +225,10 @@ class HttpRequest:
 
     def _headers(self) -> dict[str, str]:
         headers = {"User-Agent": "agentd", "Accept-Encoding": "identity", **self.settings.headers}
-        for header, name in self.settings.secret_headers.items():
-            try:
-                secret = self.find(name)
-            except ConfigError as error:
-                raise ToolError("The service is not set up.") from error
-            if secret is None:
-                raise ToolError("The service is not set up.") from LookupError(f"the secret {name} is missing")
-            if not _fits_header(secret.reveal()):  # an error of the HTTP library would show it
-                raise ToolError("The service is not set up.") from ValueError(f"the secret {name} fits in no header")
-            headers[header] = secret.reveal()
+        for header, found in self._found.items():
+            if isinstance(found, Exception):
+                raise ToolError("The service is not set up.") from found
+            headers[header] = found.reveal()
         return headers
 
     async def _read(self, answer: httpx.Response) -> str:

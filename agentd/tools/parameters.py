@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -13,6 +14,10 @@ from agentd.tools.contract import ToolError
 
 MAX_ARGUMENTS = 16 * 1024
 """Bytes of the arguments of one use."""
+MOST_VALUES = 500
+"""Values in the arguments of one use: nobody else on the loop is served while they are checked."""
+MOST_ERRORS = 20
+"""Errors that the one which a model is told of is chosen from."""
 MAX_COMPLAINT = 300
 
 
@@ -62,14 +67,16 @@ class Arguments:
     def parse(self, text: str) -> Mapping[str, Any]:
         """The arguments object of a model's text; no text at all is an empty one.
 
-        Raises ToolError, with words for the model, where it is too long, no JSON, or does not meet the schema.
+        Raises ToolError, with words for the model, where it is too much, no JSON, or does not meet the schema.
         """
         if len(text) > MAX_ARGUMENTS or len(text.encode(errors="replace")) > MAX_ARGUMENTS:
             raise ToolError(f"The arguments are too long: at most {MAX_ARGUMENTS} bytes.")
         try:
             value = json.loads(text or "{}", parse_constant=_no_number, parse_float=_finite)
             json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no character
-            complaint = best_match(self._validator.iter_errors(value))
+            if _too_many(value):
+                raise ToolError(f"The arguments hold too many values: at most {MOST_VALUES}.")
+            complaint = best_match(islice(self._validator.iter_errors(value), MOST_ERRORS))
         except (ValueError, RecursionError) as error:
             raise ToolError("The arguments must be a JSON object.") from error
         if not isinstance(value, dict):
@@ -77,6 +84,19 @@ class Arguments:
         if complaint is not None:
             raise ToolError(f"The arguments are wrong: {complaint.json_path}: {complaint.message[:MAX_COMPLAINT]}")
         return value
+
+
+def _too_many(value: object) -> bool:
+    """Whether there are more than MOST_VALUES values, lists and objects included."""
+    seen, waiting = 0, [value]
+    while waiting and seen <= MOST_VALUES:
+        seen += 1
+        match waiting.pop():
+            case dict(members):
+                waiting.extend(members.values())
+            case list(items):
+                waiting.extend(items)
+    return seen > MOST_VALUES
 
 
 def _no_number(name: str) -> float:

@@ -145,12 +145,13 @@ class CallTools:
             return Ended.UNKNOWN, ToolOutcome("There is no such tool."), None
         if self._at_work >= AT_ONCE:
             return Ended.REFUSED, ToolOutcome("Too many tools are at work: wait for their results."), None
-        try:
-            arguments = offered.arguments.parse(request.arguments)
-        except ToolError as error:
-            return Ended.INVALID, ToolOutcome(str(error)), error
         self._at_work += 1
         try:
+            await trio.lowlevel.checkpoint()  # of a flood, the rest is refused before it is parsed
+            try:
+                arguments = offered.arguments.parse(request.arguments)
+            except ToolError as error:
+                return Ended.INVALID, ToolOutcome(str(error)), error
             with trio.fail_after(offered.deadline):
                 outcome = await offered.tool.run(arguments, self.context)
             if not isinstance(outcome, ToolOutcome):

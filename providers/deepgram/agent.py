@@ -82,7 +82,11 @@ class DeepgramAgent:
         try:
             headers = (("Authorization", f"Token {self._key()}"),)
             async with open_vendor_socket(
-                VENDOR, self.settings.url, headers, connect_deadline=self.settings.connect_deadline
+                VENDOR,
+                self.settings.url,
+                headers,
+                connect_deadline=self.settings.connect_deadline,
+                conceal=self._secrets.conceal,
             ) as socket:
                 session = self._session(call, history, playout, socket)
                 try:

@@ -66,6 +66,10 @@ class AgentSpeech:
     """The open utterance has had audio."""
     _aside: bool = attrs.field(default=False, init=False)
     _request: Request | None = attrs.field(default=None, init=False)
+    _late: Request | None = attrs.field(default=None, init=False)
+    """What was given up waiting for, and may still be spoken: nobody wants to hear it then."""
+    _skips: bool = attrs.field(default=False, init=False)
+    """That is being spoken."""
 
     def expect(self, *, held: bool) -> None:
         """An answer comes next. `held`: what was begun is cut, and the answer kept until `VendorVoice.release`."""
@@ -74,14 +78,16 @@ class AgentSpeech:
             self.voice.hold()
 
     def starts(self) -> None:
-        """The agent says that it starts to speak."""
-        if not self.voice.utterance:
+        """The agent says that it starts to speak: an answer, or what it was asked to."""
+        asked = self._late is not None or (self._request is not None and not self._request.begun)
+        if not self.voice.utterance and not asked:
             self._expected = True
 
     def hush(self) -> None:
         """Nothing of what the agent says now is wanted."""
         self.voice.cut()
         self.deaf, self._expected = True, False
+        self._late, self._skips = None, False
 
     def listen(self) -> None:
         """The agent's words count again: what interrupted it was nothing."""
@@ -90,12 +96,20 @@ class AgentSpeech:
     def ask(self, text: str) -> Request:
         """Deepgram is asked to speak: what it says in these words is an aside."""
         self._request = Request(" ".join(text.split()))
+        if self._late is not None and self._late.text == self._request.text:
+            self._late = None  # whichever of the two comes will do
         return self._request
 
     def refused(self) -> None:
         """Deepgram does not speak what it was asked to."""
         if self._request is not None and not self._request.begun:
             self.forget_request()
+
+    def give_up(self, request: Request) -> None:
+        """It was waited for long enough, and is not wanted any more, even if it comes yet."""
+        if request is self._request:
+            self.forget_request()
+            self._late = request
 
     def forget_request(self) -> None:
         """What was asked for is not wanted any more."""
@@ -108,6 +122,9 @@ class AgentSpeech:
         text, request, begun = " ".join(text.split()), self._request, self.voice.utterance and self._aside
         if not text or (begun and request is not None and not request.left and text in request.text):
             return  # the words of an aside that began with its audio
+        self._skips = self._late is not None and self._late.takes(text)
+        if self._skips:
+            return
         if request is not None and request.takes(text):
             self.deaf = False
             if begun and request.begun:
@@ -124,7 +141,7 @@ class AgentSpeech:
 
     def audio(self, pcm: bytes) -> None:
         """The agent's audio: slin, in pieces of any length."""
-        if self.deaf:
+        if self.deaf or self._skips:
             return
         if not self.voice.utterance and not self._begin_with_audio():
             self.stray()
@@ -134,6 +151,8 @@ class AgentSpeech:
 
     def done(self) -> None:
         """All audio of an utterance has come. (Before any of the open one's, it is that of one that was cut.)"""
+        if self._skips:
+            self._late, self._skips = None, False
         if self._sounds and not self.deaf:
             self.voice.end()
             self._sounds = False

@@ -41,7 +41,7 @@ class FunctionCalls:
         return any(not call.cancelled for call in self._open.values())
 
     def request(self, function: FunctionCall, *, confirmed: bool) -> None:
-        """The model calls a function; `confirmed`: for a turn that is over."""
+        """The model calls a function; `confirmed`: for a turn that is over, and nothing has to be told before it."""
         if not function.client_side:
             return  # Deepgram's own to call
         if len(self._open) + len(self._early) >= MOST_OPEN:
@@ -53,7 +53,7 @@ class FunctionCalls:
             self._early.append(function)
 
     def confirm(self) -> None:
-        """The caller's turn is over: what was called for it counts."""
+        """The caller's turn is over, or what was to be told before is: what was called for counts."""
         early, self._early = self._early, []
         for function in early:
             self.request(function, confirmed=True)

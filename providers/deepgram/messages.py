@@ -24,6 +24,8 @@ from providers.vendor_socket import SHOWN, parse_object
 VENDOR = "Deepgram"
 MOST_TEXT = 32_768
 """Characters of a text that Deepgram may send, and of one that it is sent."""
+MOST_MESSAGE = 1 << 18
+"""Characters of a message: reading a longer one would hold up every call. (Its audio has a limit of its own.)"""
 MOST_NAME = 256
 MOST_SECONDS = 86_400
 MOST_FUNCTIONS = 32
@@ -322,8 +324,10 @@ ServerMessage = (
 
 
 def parse(message: str) -> ServerMessage:
-    """A text message of Deepgram's. Raises ProviderProtocolError for one that is no JSON object with a type, and for a
-    known one that lacks what it must have, or has it of the wrong type or too long."""
+    """A text message of Deepgram's. Raises ProviderProtocolError for one that is no JSON object with a type, or is too
+    long, and for a known one that lacks what it must have, or has it of the wrong type or too long."""
+    if len(message) > MOST_MESSAGE:
+        raise ProviderProtocolError(f"{VENDOR}: a message of {len(message)} characters, more than {MOST_MESSAGE}")
     fields = parse_object(VENDOR, message)
     kind = _string(fields, "type", MOST_NAME)
     reader = _READERS.get(kind)
@@ -389,7 +393,12 @@ def _seconds(fields: Mapping[str, Any], name: str) -> float | None:
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:SHOWN]
+    match value:
+        case str():
+            return repr(value[:SHOWN])
+        case int() | float() | None:
+            return repr(value)[:SHOWN]
+    return type(value).__name__  # what is in it may be long, and deep
 
 
 def _noted(fields: Mapping[str, Any]) -> Noted:

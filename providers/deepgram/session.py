@@ -31,10 +31,11 @@ from agentd.session_events import (
     StageTiming,
     Thinking,
 )
+from providers.caller_sound import CallerSound
 from providers.deepgram.agent_speech import AgentSpeech
-from providers.deepgram.caller_sound import CallerSound
 from providers.deepgram.function_calls import FunctionCalls
 from providers.deepgram.messages import (
+    GO_ON,
     KEEP_ALIVE,
     AgentAudioDone,
     AgentStartedSpeaking,
@@ -122,6 +123,10 @@ class DeepgramSession:
     _turn_since: float | None = attrs.field(default=None, init=False)
     """When the caller began the turn that is not confirmed yet."""
     _answer_due_since: float | None = attrs.field(default=None, init=False)
+    _lost: bool = attrs.field(default=False, init=False)
+    """An answer was awaited when the caller made the sound that is not confirmed yet, which took it away."""
+    _begun_since: bool = attrs.field(default=False, init=False)
+    """An answer has begun since that sound."""
     _speech: AgentSpeech = attrs.field(init=False)
     _saying: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _functions: FunctionCalls = attrs.field(init=False)
@@ -176,7 +181,7 @@ class DeepgramSession:
             try:
                 message = await self.socket.receive()
             except ProviderUnavailable as error:
-                self._end(str(error))
+                self._end(self.conceal(str(error)))
                 return
             if isinstance(message, bytes):
                 self._speech.audio(message)
@@ -189,7 +194,7 @@ class DeepgramSession:
             self._count_unknown()
             return None
         try:
-            parsed = parse(message)
+            parsed = parse(self.conceal(message))  # before an error shows a part of it
         except ProviderProtocolError as error:
             kind, why = "unreadable", str(error)
         else:
@@ -199,7 +204,9 @@ class DeepgramSession:
         self._count_unknown()
         if kind not in self._unknown and len(self._unknown) < MOST_UNKNOWN:
             self._unknown.add(kind)
-            log.warning("a message of Deepgram's is passed over", message_type=kind, reason=why)
+            log.warning(
+                "a message of Deepgram's is passed over", message_type=self.conceal(kind), reason=self.conceal(why)
+            )
         return None
 
     def _count_unknown(self) -> None:
@@ -264,6 +271,7 @@ class DeepgramSession:
         if self._ended or not text:
             return
         now = trio.current_time()
+        self._functions.dismiss()
         self._inject(text)
         self._caller_said(text, now, now)
 
@@ -283,6 +291,7 @@ class DeepgramSession:
             with trio.move_on_after(SAY_DEADLINE):
                 await request.decided.wait()
             if request.outcome is None:
+                self._speech.give_up(request)
                 self._emit(Degraded(f"Deepgram did not speak what it was asked to within {SAY_DEADLINE:g} s"))
                 return SayOutcome.REFUSED
             return request.outcome
@@ -290,6 +299,8 @@ class DeepgramSession:
     def answer(self) -> None:
         """Let the answer to the turn that is over into the playout."""
         self._voice.release()
+        if self._turn_since is None:
+            self._functions.confirm()
 
     def withhold(self) -> None:
         """Nothing to do: a caller who makes a sound takes the turn at once, and that drops the answer."""
@@ -334,6 +345,8 @@ class DeepgramSession:
 
     def _caller_speaks(self) -> None:
         now = trio.current_time()
+        self._lost = self._lost or self._answer_due_since is not None or self._functions.open
+        self._begun_since = False
         self._turn_since = now
         self._answer_due_since = None
         self._injected.clear()
@@ -351,6 +364,13 @@ class DeepgramSession:
         self._speech.listen()
         self._functions.dismiss()
         self._emit(CallerSpeechDismissed("Deepgram recognised no words"))
+        if (self._lost or self.history.owed) and not self._begun_since:
+            # For this sound an answer was thrown away, which is still owed. One that waits for a tool comes by itself.
+            if not self._functions.open:
+                self._inject(resumption(self.history) or GO_ON)
+            now = trio.current_time()
+            self._answer_comes(now, now)
+        self._lost = False
 
     def _user_text(self, text: str) -> None:
         if text in self._injected:
@@ -363,15 +383,19 @@ class DeepgramSession:
         self._functions.confirm()
 
     def _caller_said(self, text: str, now: float, last_speech_at: float) -> None:
-        """The caller's turn is over. Its answer is held until the call lets it go."""
-        self._turn_since = None
+        """The caller's turn is over."""
+        self._turn_since, self._lost = None, False
+        self.history.caller_said(text)
+        self._emit(CallerText(text))
+        self._answer_comes(now, last_speech_at)
+        self._time("endpoint", now - last_speech_at)
+
+    def _answer_comes(self, now: float, last_speech_at: float) -> None:
+        """The agent is to speak next, as soon as the call lets it."""
         self._answer_due_since = now
         self._speech.expect(held=True)
         self._timed.clear()
-        self.history.caller_said(text)
-        self._emit(CallerText(text))
         self._emit(CallerSpeechEnded(now, last_speech_at))
-        self._time("endpoint", now - last_speech_at)
 
     def _inject(self, text: str) -> None:
         self._injected.append(text.strip())
@@ -402,7 +426,9 @@ class DeepgramSession:
                 self._speech.done()
             case FunctionCallRequest(functions):
                 for function in functions:
-                    self._functions.request(function, confirmed=self._turn_since is None)
+                    # What was said before it is to be told before it.
+                    confirmed = self._turn_since is None and not self._voice.untold
+                    self._functions.request(function, confirmed=confirmed)
             case FunctionCallCancelled(calls):
                 self._functions.cancel(calls)
             case InjectionRefused():
@@ -413,7 +439,7 @@ class DeepgramSession:
                 self._end(str(self._failure(message)))
 
     def _answered(self) -> None:
-        self._answer_due_since = None
+        self._answer_due_since, self._lost, self._begun_since = None, False, True
 
     def _answer_is_late(self, now: float) -> bool:
         since = self._answer_due_since

@@ -17,9 +17,11 @@ import trio
 
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from providers.openai.answer_body import bound
 from providers.openai.chat_forms import ToolCalls, chat, declared, transcript
 from providers.openai.chat_settings import ChatSettings
 from providers.stages import Message, Responder, ToolCall
+from providers.surrogates import PieceMender
 from providers.vendor_access import VendorAccess, find_key
 
 log = structlog.get_logger("providers.openai")
@@ -28,8 +30,8 @@ ONCE = {"Connection": "close"}
 """The embedded server closes the connection of a stream without saying so: the next request on it would find it broken.
 A new one costs nothing on loopback."""
 MAX_REPLY = 8000
-LARGEST_ANSWER = 8 << 20
-"""Bytes; the client keeps all of a line until it ends."""
+SHOWN = 200
+"""Characters of a server's text that an error repeats."""
 WARM_UP_PATIENCE = 90.0
 KEEP_WARM_INTERVAL = 4.0
 """Seconds; the client closes a connection that is idle for 5."""
@@ -67,17 +69,18 @@ class ChatResponder:
         client = await self._connected()
         try:
             with trio.fail_after(self.patience):
-                try:
-                    stream = await self._request(client, messages, tools)
-                except openai.APIConnectionError:
-                    # A connection that was kept open is found closed by the server only when it is used again.
-                    stream = await self._request(client, messages, tools)
+                stream = await self._stream(client, messages, tools)
             self.access.granted()
             async with stream, aclosing(self._pieces(stream)) as pieces:
                 yield pieces
         except trio.TooSlowError as error:
             raise ProviderUnavailable("the language model did not answer within its deadline") from error
-        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
+        except (
+            openai.APIConnectionError,
+            openai.InternalServerError,
+            openai.RateLimitError,
+            httpx2.HTTPError,
+        ) as error:
             raise ProviderUnavailable(f"the language model's server: {_told(error)}") from None
         except openai.APIStatusError as error:
             refusal = f"the language model's server refused: {_told(error)}"
@@ -85,7 +88,7 @@ class ChatResponder:
                 self.access.refused(refusal)
             raise ProviderRejected(refusal) from None
         except openai.OpenAIError as error:
-            raise ProviderProtocolError(f"the language model's server: {error}") from error
+            raise ProviderProtocolError(f"the language model's server: {_told(error)}") from None
 
     @property
     def tells_sentence_ends(self) -> bool:
@@ -118,7 +121,7 @@ class ChatResponder:
                 try:
                     client = await self._connected()
                     await client.models.with_raw_response.list()  # raw: what it answers does not matter
-                except (ProviderUnavailable, openai.OpenAIError) as error:
+                except (ProviderUnavailable, openai.OpenAIError, httpx2.HTTPError, ValueError, AssertionError) as error:
                     log.debug("the language model's server could not be greeted", error=_told(error))
             await trio.sleep(KEEP_WARM_INTERVAL)
 
@@ -138,11 +141,23 @@ class ChatResponder:
                 api_key=endpoint[1] or "none",
                 max_retries=0,
                 timeout=WARM_UP_PATIENCE,  # the real deadline is `patience`
-                http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
+                http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [bound]}),
             )
             await _close(before)  # last: whoever comes meanwhile uses the new one
             return client
         return self._client
+
+    async def _stream(
+        self, client: openai.AsyncOpenAI, messages: Sequence[Message], tools: Sequence[ToolDeclaration]
+    ) -> Any:
+        try:
+            try:
+                return await self._request(client, messages, tools)
+            except openai.APIConnectionError:
+                # A connection that was kept open is found closed by the server only when it is used again.
+                return await self._request(client, messages, tools)
+        except (ValueError, AssertionError) as error:  # openai writes and reads outside of its own error handling
+            raise ProviderProtocolError(f"the language model's server: {_told(error)}") from error
 
     async def _request(
         self, client: openai.AsyncOpenAI, messages: Sequence[Message], tools: Sequence[ToolDeclaration]
@@ -168,6 +183,7 @@ class ChatResponder:
     async def _pieces(self, stream: Any) -> AsyncGenerator[str | ToolCall, None]:
         length = 0
         calls = ToolCalls()
+        mender = PieceMender()
         chunks = aiter(stream)
         while True:
             try:
@@ -176,16 +192,19 @@ class ChatResponder:
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     break
-                words = self._words(chunk, calls)
-            except (ValueError, TypeError, AttributeError, LookupError) as error:  # openai checks nothing of a chunk
+                words = mender.feed(self._words(chunk, calls))
+            except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+                # openai checks nothing of a chunk
                 raise ProviderProtocolError(
-                    f"the language model's server sent a chunk that is none: {error}"
+                    f"the language model's server sent a chunk that is none: {str(error)[:SHOWN]}"
                 ) from error
             if words:
                 length += len(words)
                 if length > MAX_REPLY:
                     raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
                 yield words
+        if half := mender.flush():
+            yield half
         for call in calls.whole():
             yield call
 
@@ -243,38 +262,17 @@ async def open_chat(settings: ChatSettings, *, transcript_style: bool = False) -
 
 
 def _told(error: Exception) -> str:
-    """What an error says of itself: of an answer the status only, for the server's words may repeat the key."""
-    return f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else str(error)
-
-
-@attrs.define(eq=False)
-class _BoundedStream(httpx2.AsyncByteStream):
-    """The body of an answer, of which no more than `LARGEST_ANSWER` is taken."""
-
-    _body: httpx2.AsyncByteStream
-    _chunks: AsyncIterator[bytes] = attrs.field(init=False)
-    _taken: int = attrs.field(default=0, init=False)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._chunks = aiter(self._body)
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await anext(self._chunks)
-        self._taken += len(chunk)
-        if self._taken > LARGEST_ANSWER:
-            raise ValueError(f"an answer is longer than {LARGEST_ANSWER} bytes")
-        return chunk
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-
-async def _bound(response: httpx2.Response) -> None:
-    """A hook of the client, which awaits it."""
-    await trio.lowlevel.checkpoint()
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _BoundedStream(response.stream)
+    """What an error says of itself, without the server's own words: they may repeat the key."""
+    match error:
+        case openai.APIStatusError():
+            return f"HTTP {error.status_code}"
+        case openai.APIConnectionError() | ProviderUnavailable():
+            return str(error)
+        case openai.APIError():
+            told = " ".join(part for part in (error.type, error.code) if isinstance(part, str))
+            return told[:SHOWN] or "an error of its own"
+        case _:
+            return type(error).__name__
 
 
 async def _close(client: openai.AsyncOpenAI | None) -> None:

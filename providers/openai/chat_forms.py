@@ -12,6 +12,7 @@ import attrs
 
 from agentd.agent import ToolDeclaration
 from providers.stages import Message, Role, ToolCall
+from providers.surrogates import mended, mended_json
 
 TRANSCRIPT_EXAMPLES = (
     "Caller: Hello, who is this?\n"
@@ -138,7 +139,11 @@ class ToolCalls:
     def whole(self) -> list[ToolCall]:
         """The calls, once the reply is complete."""
         return [
-            ToolCall(partial.call or f"call_{number}", partial.name, partial.arguments.strip() or "{}")
+            ToolCall(
+                mended(partial.call) or f"call_{number}",
+                mended(partial.name),
+                mended_json(partial.arguments.strip()) or "{}",
+            )
             for number, partial in enumerate(self._calls)
         ]
 

@@ -58,7 +58,7 @@ class OpenAiSpeechToText:
             body = await answer.whole()
         finally:
             answer.leave()
-        text = parse_object(VENDOR, body.decode("utf-8", "replace")).get("text")
+        text = parse_object(VENDOR, body.decode("utf-8", "replace"), self._http.conceal).get("text")
         if not isinstance(text, str):
             raise ProviderProtocolError(f"{VENDOR}: expected a text, got {type(text).__name__}")
         return " ".join(text.split())

@@ -14,19 +14,20 @@ import trio
 
 from agentd.agent import AgentSession, Audio, CallInfo, Playout, Readiness, ToolDeclaration
 from agentd.config import AgentConfig
-from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History
 from providers.openai import realtime_messages as messages
 from providers.openai.realtime_audio import G711_RATE, RealtimeAudio
-from providers.openai.realtime_events import VENDOR, SessionCreated, SessionUpdated, Unknown, VendorError, parse, shown
-from providers.openai.realtime_session import METRIC, RealtimeSession
+from providers.openai.realtime_events import VENDOR, SessionCreated, SessionUpdated, VendorError, shown
+from providers.openai.realtime_reader import EventReader
+from providers.openai.realtime_session import RealtimeSession
 from providers.openai.realtime_settings import RealtimeAudioFormat, RealtimeSettings
 from providers.openai.speak import OpenAiVoice, open_openai_speak
 from providers.openai.speech_settings import OpenAiSpeakSettings, SpeechFormat
 from providers.shared import SharedServices
 from providers.stages import fill_in, speak_whole
 from providers.vendor_access import VendorAccess, find_key
-from providers.vendor_socket import VendorSocket, open_vendor_socket, parse_object
+from providers.vendor_socket import VendorSocket, open_vendor_socket
 from providers.vendor_voice import VendorVoice
 
 log = structlog.get_logger("providers.openai")
@@ -34,6 +35,8 @@ log = structlog.get_logger("providers.openai")
 WIDEBAND = 16000
 LINE_RATE = 8000
 """Hz of what `synthesise` gives: every line can play it."""
+LARGEST_MESSAGE = 512 * 1024
+"""Bytes: eight seconds of pcm16 in base64. What is larger would take long to parse, and everybody's calls wait."""
 BAD_KEY = "invalid_api_key"
 PASSING = frozenset({"rate_limit_exceeded", "insufficient_quota", "server_error"})
 """Errors at the beginning that are no fault of our configuration."""
@@ -71,7 +74,11 @@ class RealtimeAgent:
         opening = trio.CancelScope(deadline=trio.current_time() + settings.connect_deadline)
         try:
             async with open_vendor_socket(
-                VENDOR, settings.session_url, headers, connect_deadline=settings.connect_deadline
+                VENDOR,
+                settings.session_url,
+                headers,
+                connect_deadline=settings.connect_deadline,
+                max_message=LARGEST_MESSAGE,
             ) as socket:
                 try:
                     expires_at = 0.0
@@ -139,7 +146,7 @@ class RealtimeAgent:
 
         Raises ProviderRejected, or ProviderUnavailable. The caller sets the deadline.
         """
-        expires_at = 0.0
+        expires_at, reader = 0.0, EventReader(self.shared.on_unknown, opening=True)
         while True:
             try:
                 message = await socket.receive()
@@ -147,26 +154,13 @@ class RealtimeAgent:
                 if BAD_KEY in str(error):  # the WebSocket's close may be all that tells it
                     raise ProviderRejected(f"{VENDOR} refuses our credentials: is the key right?") from error
                 raise
-            match self._read(message):
+            match reader.read(message):
                 case SessionCreated(expires_at):
                     socket.send(messages.session_update(self.settings, prompt, self.config.language, tools))
                 case SessionUpdated():
                     return expires_at
                 case VendorError() as refusal:
                     raise _refusal(refusal)
-
-    def _read(self, message: str | bytes) -> object:
-        """A message before the session is ready; None for one that cannot be read or is unknown, which is counted."""
-        try:
-            if isinstance(message, bytes):
-                raise ProviderProtocolError(f"{VENDOR}: expected text, got {len(message)} bytes")
-            event = parse(parse_object(VENDOR, message))
-        except ProviderProtocolError as error:
-            log.warning("a message that cannot be read", error=str(error))
-            event = Unknown("")
-        if isinstance(event, Unknown):
-            self.shared.on_unknown(METRIC)
-        return event
 
 
 def _refusal(error: VendorError) -> ProviderError:

@@ -199,7 +199,7 @@ def parse(message: Mapping[str, Any]) -> Event | Unknown | None:
     as published."""
     kind = message.get("type")
     if not isinstance(kind, str):
-        raise ProviderProtocolError(f"{VENDOR}: expected a message with a type, got {str(message)[:200]}")
+        raise ProviderProtocolError(f"{VENDOR}: expected a message with a type, got {type(kind).__name__}")
     if read := _READERS.get(kind):
         return read(_Fields(kind, message))
     return None if kind in IGNORED else Unknown(kind[:LONGEST_ID])
@@ -258,9 +258,9 @@ class _Fields:
             raise self.wrong(name, "base64") from None
 
     def wrong(self, name: str, expected: str) -> ProviderProtocolError:
-        return ProviderProtocolError(
-            f"{VENDOR}: {self.where}: expected {expected} as {name}, got {str(self.fields.get(name))[:80]!r}"
-        )
+        """An error that holds nothing of the message: it may be large, and is not for logs."""
+        got = type(self.fields.get(name)).__name__
+        return ProviderProtocolError(f"{VENDOR}: {self.where}: expected {expected} as {name}, got {got}")
 
 
 def _session_created(fields: _Fields) -> SessionCreated:

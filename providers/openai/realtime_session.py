@@ -1,9 +1,9 @@
 """One call's session with OpenAI Realtime: the server hears, thinks and speaks.
 
 How turns go: https://platform.openai.com/docs/guides/realtime-vad; what the events are is in realtime_events, what is
-made of answers in realtime_answers. One task reads, one brings audio into the playout, one knows when the session has
-to be renewed. Whatever is asked of the session is a message put into the socket's queue: nothing of the contract but
-`say` ever waits.
+made of answers in realtime_answers. One task reads, one keeps the time of turns, one brings audio into the playout, one
+knows when the session has to be renewed. Whatever is asked of the session is a message put into the socket's queue:
+nothing of the contract but `say` ever waits.
 """
 
 import time
@@ -14,10 +14,11 @@ import structlog
 import trio
 
 from agentd.agent import Capabilities, SayOutcome
-from agentd.errors import ProviderProtocolError, ProviderUnavailable
+from agentd.errors import ProviderUnavailable
 from agentd.history import History, Place
 from agentd.session_events import (
     Alive,
+    CallerSpeechDismissed,
     CallerSpeechEnded,
     CallerSpeechStarted,
     CallerTakesTurn,
@@ -28,6 +29,7 @@ from agentd.session_events import (
     SessionEvent,
     StageTiming,
 )
+from providers.caller_sound import CallerSound
 from providers.openai import realtime_messages as messages
 from providers.openai.realtime_answers import RealtimeAnswers
 from providers.openai.realtime_audio import RealtimeAudio, SentAudio
@@ -39,30 +41,25 @@ from providers.openai.realtime_events import (
     RateLimits,
     ResponseCreated,
     ResponseDone,
-    SessionCreated,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
     Transcribed,
     TranscriptDelta,
     TranscriptionFailed,
-    Unknown,
     VendorError,
-    parse,
     shown,
 )
+from providers.openai.realtime_reader import MOST_UNREADABLE, EventReader
 from providers.openai.realtime_settings import Detection, RealtimeSettings
-from providers.vendor_socket import VendorSocket, parse_object
+from providers.vendor_socket import VendorSocket
 from providers.vendor_voice import VendorVoice
 
 log = structlog.get_logger("providers.openai")
 
-METRIC = "openai_realtime"
 EVENT_QUEUE = 512
 KEPT_FOR_THE_END = 8
 """Places of the queue of events that only `Ended` may take."""
-MOST_UNREADABLE = 50
-"""Messages in a row that may be unreadable."""
 MOST_TURNS = 32
 """Turns of the caller whose words may be waited for at a time."""
 RENEWAL_LEAD = 120.0
@@ -71,6 +68,12 @@ SCARCE = 0.05
 """Share of a rate limit below which it is nearly used up."""
 ANSWERING = 1.0
 """Seconds that the server may take, beyond the silence that ends a turn, until something of its answer comes."""
+LATE_STOP = 3.0
+"""Seconds that the server may take, beyond the same silence, until it tells that a turn is over."""
+LONGEST_TURN = 60.0
+"""Seconds after which a turn of which the server does not tell the end was none, however loud it still is."""
+TICK = 0.25
+"""Seconds between looks at what has become due."""
 HARMLESS = frozenset({
     "response_cancel_not_active", "input_audio_buffer_commit_empty", "unsupported_content_type",
     "item_truncate_invalid_item_id", "item_delete_invalid_item_id",
@@ -83,8 +86,8 @@ FATAL = frozenset({"session_expired", "invalid_api_key", "beta_api_shape_disable
 
 @attrs.define(eq=False)
 class RealtimeSession:
-    """See agentd.agent.AgentSession. `instructions` is the prompt; `on_unknown(METRIC)` counts messages that nobody
-    knows, `observe_delay` is told how late caller audio is."""
+    """See agentd.agent.AgentSession. `instructions` is the prompt; `on_unknown` counts messages that nobody
+    knows, by vendor, `observe_delay` is told how late caller audio is."""
 
     settings: RealtimeSettings
     history: History
@@ -99,15 +102,19 @@ class RealtimeSession:
     _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
     _ended: bool = attrs.field(default=False, init=False)
     _sent: SentAudio = attrs.field(factory=SentAudio, init=False)
-    _unreadable: int = attrs.field(default=0, init=False)
-    _scarce: set[str] = attrs.field(factory=set, init=False)
-    """Rate limits that are nearly used up."""
+    _sound: CallerSound = attrs.field(factory=CallerSound, init=False)
+    _reader: EventReader = attrs.field(init=False)
+    _turn_since: float | None = attrs.field(default=None, init=False)
+    """When the caller began the turn that is not over."""
+    _lost_events: int = attrs.field(default=0, init=False)
+    """Events that found their queue full."""
     _turns: dict[str, Place] = attrs.field(factory=dict, init=False)
     """Turns of the caller whose words are not known yet, by their item."""
 
     def __attrs_post_init__(self) -> None:
         self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
         self.voice.emit = self._emit
+        self._reader = EventReader(self.on_unknown)
         self._answers = RealtimeAnswers(
             self.history,
             self.voice,
@@ -121,14 +128,35 @@ class RealtimeSession:
     # --- its tasks
 
     async def run(self) -> None:
-        """Read what the server tells, until the session is over."""
-        while not self._ended:
-            try:
-                message = await self.socket.receive()
-            except ProviderUnavailable as error:
-                self._end(str(error))
-            else:
-                self._read(message)
+        """Read what the server tells, and keep the time, until the session is over."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_time)
+            while not self._ended:
+                try:
+                    message = await self.socket.receive()
+                except ProviderUnavailable as error:
+                    self._end(str(error))
+                else:
+                    self._read(message)
+            nursery.cancel_scope.cancel()
+
+    async def _keep_time(self) -> None:
+        """Look at what has become due, until cancelled."""
+        lost = 0
+        while True:
+            await trio.sleep(TICK)
+            if not lost and (lost := self.socket.dropped_messages):
+                self._emit(Degraded(f"{VENDOR} sends faster than it can be read: some of it is lost"))
+            if self._turn_since is not None and self._turn_is_none(self._turn_since):
+                self._turn_since = None
+                self._emit(CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over"))
+                self._answers.caller_dismissed()
+            self._answers.keep_time()
+
+    def _turn_is_none(self, since: float) -> bool:
+        now = trio.current_time()
+        quiet_since = max(since, self._sound.loud_until)
+        return now - quiet_since > self.settings.turn.longest_pause + LATE_STOP or now - since > LONGEST_TURN
 
     async def ask_for_renewal(self, expires_at: float) -> None:
         """Tell when the session has to be renewed. `expires_at`: the server's word for it in seconds since 1970, or 0;
@@ -145,6 +173,8 @@ class RealtimeSession:
         """Whatever is asked from now on is of no interest."""
         if not self._ended:
             self._ended = True
+            if self._lost_events:
+                log.error("session events found their queue full and were dropped", count=self._lost_events)
             self._events_send.close()
             self._answers.close()
 
@@ -168,7 +198,10 @@ class RealtimeSession:
     def feed(self, pcm: bytes, at: float) -> None:
         """See agentd.agent.AgentSession.feed."""
         self.observe_delay(trio.current_time() - at)
-        if self._ended or not (audio := self.audio.encode(pcm)):
+        if self._ended:
+            return
+        self._sound.hear(pcm, at)
+        if not (audio := self.audio.encode(pcm)):
             return
         dropped = self.socket.dropped_audio
         self.socket.send_audio(messages.audio_append(audio))
@@ -230,23 +263,10 @@ class RealtimeSession:
     # --- what the server tells
 
     def _read(self, message: str | bytes) -> None:
-        try:
-            if isinstance(message, bytes):
-                raise ProviderProtocolError(f"{VENDOR}: expected text, got {len(message)} bytes")
-            event = parse(parse_object(VENDOR, message))
-        except ProviderProtocolError as error:
-            self._unreadable += 1
-            self.on_unknown(METRIC)
-            log.warning("a message that cannot be read", error=str(error))
-            if self._unreadable >= MOST_UNREADABLE:
-                self._end(str(error))
-            return
-        self._unreadable = 0
-        if isinstance(event, Unknown):
-            self.on_unknown(METRIC)
-            log.debug("a message of an unknown type", message_type=event.type)
-        elif event is not None:
+        if (event := self._reader.read(message)) is not None:
             self._take(event)
+        elif self._reader.hopeless:
+            self._end(f"{VENDOR}: {MOST_UNREADABLE} messages in a row could not be read")
 
     def _take(self, event: Event) -> None:
         match event:
@@ -255,6 +275,7 @@ class RealtimeSession:
             case ResponseCreated():
                 self._answers.on_created(event)
             case SpeechStarted():
+                self._turn_since = trio.current_time()
                 self._answers.caller_begins()
                 self._emit(CallerSpeechStarted(trio.current_time()))
                 self._emit(CallerTakesTurn(trio.current_time()))
@@ -267,18 +288,18 @@ class RealtimeSession:
                     self._emit(CallerText(words))
             case TranscriptionFailed(item, message):
                 self._turns.pop(item, None)
-                self._emit(Degraded(f"{VENDOR} could not transcribe what the caller said: {shown(message)}"))
+                what = f"{VENDOR} could not transcribe what the caller said: {shown(message)}"
+                self._degrade("transcription", what)
             case VendorError():
                 self._on_error(event)
             case RateLimits():
                 self._on_rate_limits(event)
             case SessionUpdated():
                 self._emit(Alive())
-            case SessionCreated():
-                log.warning("a second session.created was ignored")
 
     def _on_speech_stopped(self, item: str, audio_end: float) -> None:
         now, turn = trio.current_time(), self.settings.turn
+        self._turn_since = None
         self._turns[item] = self.history.place
         if len(self._turns) > MOST_TURNS:
             del self._turns[next(iter(self._turns))]
@@ -300,14 +321,11 @@ class RealtimeSession:
         elif error.cause in TOO_LATE or error.code in HARMLESS or error.param == "audio_end_ms":
             log.debug("something came too late", error=what)
         else:
-            self._emit(Degraded(what))
+            self._degrade(error.code or error.kind, what)
 
     def _on_rate_limits(self, event: RateLimits) -> None:
         for limit in event.limits:
-            if limit.remaining >= SCARCE * limit.limit:
-                self._scarce.discard(limit.name)
-            elif limit.name not in self._scarce and len(self._scarce) < MOST_TURNS:
-                self._scarce.add(limit.name)
+            if limit.remaining < SCARCE * limit.limit and self._reader.first(f"limit: {limit.name}"):
                 log.warning(
                     "a rate limit is nearly used up",
                     name=limit.name,
@@ -330,12 +348,19 @@ class RealtimeSession:
         if self._ended:
             return
         if self._events_send.statistics().current_buffer_used >= EVENT_QUEUE - KEPT_FOR_THE_END:
-            log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
+            self._lost_events += 1
             return
         self._events_send.send_nowait(event)
 
+    def _degrade(self, kind: str, reason: str) -> None:
+        """Tell what went wrong: the first time of its kind, so that the log does not fill with it."""
+        if self._reader.first(kind):
+            self._emit(Degraded(reason))
+        else:
+            log.debug("the same trouble again", reason=reason)
+
     def _end(self, failure: str) -> None:
-        """Tell that the session is over."""
+        """Tell that the session is over, and why."""
         if not self._ended:
             self._events_send.send_nowait(Ended(failure))
             self.close()

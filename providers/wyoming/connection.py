@@ -5,6 +5,7 @@ whoever wants no answer any more closes the connection.
 """
 
 import math
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -16,9 +17,12 @@ from providers.wyoming.protocol import Decoder, Event, encode, failure_of
 from providers.wyoming.settings import split_uri
 
 CHUNK = 64 * 1024
-MAX_DATA = 4 << 20
-"""Bytes of an event's data: wyoming-piper's list of voices takes 86 kB."""
-MAX_PAYLOAD = 4 << 20
+MAX_DATA = 64 * 1024
+"""Bytes of an event's data. JSON is parsed in one go, in which nobody else on the loop is served."""
+MAX_INFO_DATA = 256 * 1024
+"""Of an `info`, which is asked for seldom: wyoming-piper's list of voices takes 86 kB."""
+MAX_PAYLOAD = 1 << 20
+"""Bytes of audio in an event: some servers send a clause in one."""
 MOST_SKIPPED = 1000
 """Events that nobody asked for, one after the other, before a peer counts as one that does not answer."""
 
@@ -35,6 +39,15 @@ class WyomingConnection:
     gone: bool = attrs.field(default=False, init=False)
     """It was found to be closed by the peer, or broken."""
     decoder: Decoder = attrs.field(factory=lambda: Decoder(MAX_DATA, MAX_PAYLOAD), repr=False)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing has come that nobody has received, not even the end: it is fit for another request."""
+        if not self.decoder.between_events:
+            return False
+        arrivals = select.poll()
+        arrivals.register(self.stream.socket.fileno(), select.POLLIN)
+        return not arrivals.poll(0)
 
     async def send(self, event: Event, deadline: float) -> None:
         """Send an event. Raises ProviderUnavailable when the connection is gone, or the peer does not take it within
@@ -76,13 +89,14 @@ class WyomingConnection:
             raise ProviderUnavailable(f"{self.peer}: the connection is gone: {_reason(error)}") from error
         return event
 
-    async def expect(self, *types: str, deadline: float) -> Event:
-        """The next event of these types, within `deadline` seconds; what else comes is passed over.
+    async def expect(self, *types: str, deadline: float, until: float = math.inf) -> Event:
+        """The next event of these types, within `deadline` seconds and by the monotonic second `until`; what else comes
+        is passed over.
 
         Raises what `receive` does, what the peer's `error` event means, and ProviderUnavailable when the connection
         ends before.
         """
-        until = trio.current_time() + deadline
+        until = min(until, trio.current_time() + deadline)
         for _ in range(MOST_SKIPPED):
             event = await self.receive(deadline, until)
             if event is None:
@@ -111,22 +125,24 @@ class WyomingConnection:
             return self.decoder.next_event()
 
 
-async def connect(uri: str, deadline: float) -> WyomingConnection:
-    """Connect to a server (tcp://host:port). Raises ProviderUnavailable. Cancelling leaves nothing."""
+async def connect(uri: str, deadline: float, max_data: int = MAX_DATA) -> WyomingConnection:
+    """Connect to a server (tcp://host:port), whose events may have `max_data` bytes of data. Raises
+    ProviderUnavailable. Cancelling leaves nothing."""
     host, port = split_uri(uri)
     try:
         with trio.fail_after(deadline):
-            return WyomingConnection(uri, await trio.open_tcp_stream(host, port))
+            stream = await trio.open_tcp_stream(host, port)
     except trio.TooSlowError:
         raise ProviderUnavailable(f"{uri}: no connection within {deadline:g} s") from None
     except OSError as error:
         raise ProviderUnavailable(f"{uri}: cannot connect: {_reason(error)}") from error
+    return WyomingConnection(uri, stream, Decoder(max_data, MAX_PAYLOAD))
 
 
 @asynccontextmanager
-async def open_connection(uri: str, deadline: float) -> AsyncIterator[WyomingConnection]:
+async def open_connection(uri: str, deadline: float, max_data: int = MAX_DATA) -> AsyncIterator[WyomingConnection]:
     """The same, closed on leaving the block."""
-    connection = await connect(uri, deadline)
+    connection = await connect(uri, deadline, max_data)
     try:
         yield connection
     finally:

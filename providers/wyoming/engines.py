@@ -41,6 +41,11 @@ class Hearing(Protocol):
     @property
     def pool(self) -> EnginePool: ...
 
+    @property
+    def streams(self) -> bool:
+        """Whether an utterance is work from its beginning on, and not only once it is complete."""
+        ...
+
     def begin(self, rate: int) -> Transcript:
         """An utterance begins: slin at `rate` Hz."""
         ...
@@ -83,8 +88,12 @@ class LocalHearing:
     engine: Engine
     model: str
 
+    @property
+    def streams(self) -> bool:
+        return self.engine is not Engine.MOONSHINE
+
     def begin(self, rate: int) -> Transcript:
-        return (_Whole if self.engine is Engine.MOONSHINE else _Streamed)(self.pool, self.model, rate)
+        return (_Streamed if self.streams else _Whole)(self.pool, self.model, rate)
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,8 @@ from agentd.errors import ProviderProtocolError
 from providers.wyoming.protocol import Event
 
 MOST_ENTRIES = 5000
-"""Models or voices that are read of one server."""
+"""Models or voices that one server may have of a kind, each counted for every language of its own: calls look
+through them."""
 
 
 @attrs.frozen
@@ -90,10 +91,13 @@ def _alike(one: str, other: str) -> int:
 
 
 def _programs(data: Mapping[str, Any], kind: str, offers: str) -> tuple[Program, ...]:
-    return tuple(
+    programs = tuple(
         Program(_text(entry, "name"), _offers(entry, offers), _text(entry, "description"), _text(entry, "version"))
         for entry in _installed(data, kind)
     )
+    if sum(max(1, len(offer.languages)) for program in programs for offer in program.offers) > MOST_ENTRIES:
+        raise ProviderProtocolError(f"info: expected {kind} to have at most {MOST_ENTRIES} {offers} and languages")
+    return programs
 
 
 def _offers(program: Mapping[str, Any], kind: str) -> tuple[Offer, ...]:
@@ -115,7 +119,7 @@ def _languages(entry: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     if not isinstance(languages, list) or not all(isinstance(language, str) for language in languages):
         raise ProviderProtocolError("info: expected languages to be a list of texts")
-    return tuple(languages[:MOST_ENTRIES])
+    return tuple(languages)
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

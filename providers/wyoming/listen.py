@@ -132,7 +132,7 @@ class _WyomingTranscript:
             with trio.fail_after(timeout):
                 try:
                     return await self._ask()
-                except _ConnectionLost as error:  # while the caller spoke, as when a server is started again
+                except _BrokenOff as error:  # while the caller spoke, as when a server is started again
                     log.debug("a turn is sent once more", error=str(error))
                 return await self._ask()
         except trio.TooSlowError:
@@ -176,8 +176,8 @@ class _WyomingTranscript:
         return f"{self._settled} {said}".strip()
 
 
-class _ConnectionLost(ProviderUnavailable):
-    """The server closed the connection, or it broke, without any answer."""
+class _BrokenOff(ProviderUnavailable):
+    """The connection ended without any answer, or with one to less than the turn."""
 
 
 @attrs.define(eq=False)
@@ -190,6 +190,8 @@ class _Utterance:
     _length: int | None = attrs.field(default=None, init=False)
     _grown: trio.Event = attrs.field(factory=trio.Event, init=False)
     _done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _complete: bool = attrs.field(default=False, init=False)
+    """All of it is sent: a transcript that comes now is one of all of it."""
     _words: str | None = attrs.field(default=None, init=False)
     _error: ProviderError | None = attrs.field(default=None, init=False)
 
@@ -231,10 +233,13 @@ class _Utterance:
         try:
             # What bounds a turn bounds this; `words` has a deadline of its own.
             transcript = await connection.expect("transcript", deadline=MOST_SECONDS + self.engine.settings.timeout)
+            if not self._complete:
+                self._error = _BrokenOff(f"{connection.peer}: answered before the turn was complete")
+                return
             with connection.blaming():
                 self._words = " ".join(text_of(transcript).split())
         except ProviderUnavailable as error:
-            self._error = _ConnectionLost(str(error)) if connection.gone else error
+            self._error = _BrokenOff(str(error)) if connection.gone else error
         except ProviderError as error:
             self._error = error
 
@@ -252,6 +257,7 @@ class _Utterance:
                 chunk = bytes(self.pcm[sent : sent + min(ready, LARGEST_CHUNK)])
                 await connection.send(audio_chunk(audio, chunk), timeout)
                 sent += len(chunk)
+            self._complete = True
             await connection.send(audio_stop(), timeout)
         except ProviderUnavailable as error:
             if not connection.gone:  # else what the server said before it closed is the better reason

@@ -7,8 +7,9 @@ Source: https://github.com/OHF-Voice/wyoming (README, "Event Flow"); wyoming-pip
 the README leaves open: no audio-start is needed, and an empty text is answered with a lone audio-stop.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 
 import attrs
 import structlog
@@ -17,7 +18,7 @@ import trio
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from providers.stages import Transcript
 from providers.wyoming.connection import WyomingConnection
-from providers.wyoming.engines import Engines, Speaking, sentences
+from providers.wyoming.engines import Engines, Hearing, Speaking, sentences
 from providers.wyoming.info import Program, same_language
 from providers.wyoming.metrics import SpeechMetrics
 from providers.wyoming.pool import NoCapacity
@@ -84,10 +85,13 @@ def _request(engine: str) -> Iterator[None]:
 
 @attrs.define(eq=False)
 class _Utterance:
-    """Audio that is coming in."""
+    """Audio that is coming in. `until`: the monotonic second by which it must be complete; `admission`: what lets it
+    in, where it is work already."""
 
     transcript: Transcript
     audio: AudioFormat
+    until: float
+    admission: ExitStack
     taken: int = 0
     odd: bytes = b""
 
@@ -101,6 +105,10 @@ class _Utterance:
         whole = len(pcm) & ~1
         self.odd = pcm[whole:]
         self.transcript.feed(pcm[:whole])
+
+    def close(self) -> None:
+        self.transcript.close()
+        self.admission.close()
 
 
 @attrs.define(eq=False)
@@ -141,12 +149,13 @@ class SpeechSession:
     def close(self) -> None:
         """Free what the engines keep of an utterance that was not finished."""
         if self._utterance is not None:
-            self._utterance.transcript.close()
+            self._utterance.close()
             self._utterance = None
 
     async def _next_event(self) -> Event | None:
+        until = self._utterance.until if self._utterance is not None else math.inf
         try:
-            return await self.connection.receive(self.settings.idle_timeout)
+            return await self.connection.receive(self.settings.idle_timeout, until)
         except ProviderUnavailable:
             if self.working or not self.connection.decoder.between_events:
                 raise
@@ -197,13 +206,21 @@ class SpeechSession:
         if event.type == "audio-start":
             self.close()
         if self._utterance is None:
-            self._utterance = _Utterance(hearing.begin(audio.rate), audio)
+            self._utterance = self._begin(hearing, audio)
         utterance = self._utterance
         if audio != utterance.audio:
             raise ProviderProtocolError("an utterance changes its format")
         utterance.feed(event.payload)
         if utterance.seconds > self.settings.max_utterance:
             raise ProviderProtocolError(f"an utterance may have {self.settings.max_utterance:g} s of audio")
+
+    def _begin(self, hearing: Hearing, audio: AudioFormat) -> _Utterance:
+        # Audio comes as it is spoken. Who sends on and on and never an end keeps a place that others wait for.
+        until = trio.current_time() + self.settings.max_utterance + self.settings.idle_timeout
+        with ExitStack() as stack:
+            if hearing.streams:
+                stack.enter_context(hearing.pool.admit())
+            return _Utterance(hearing.begin(audio.rate), audio, until, stack.pop_all())
 
     async def _transcribe(self) -> None:
         utterance, hearing = self._utterance, self.engines.hearing
@@ -212,7 +229,7 @@ class SpeechSession:
             return
         began = trio.current_time()
         try:
-            with _request("stt"), hearing.pool.admit():
+            with _request("stt"), nullcontext() if hearing.streams else hearing.pool.admit():
                 words = await utterance.transcript.words()
         finally:
             self.close()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import attrs
 import structlog
+import trio
 
 from agentd.agent import Readiness
 from agentd.audio.resample import Resampler
@@ -24,8 +25,12 @@ from providers.wyoming.watch import WyomingWatch, watch_server
 
 log = structlog.get_logger("providers.wyoming")
 
-MOST_SECONDS = 300
+MOST_SECONDS = 90
 """Audio that one clause may have."""
+MOST_WAITED = 120.0
+"""Seconds that the server may be waited for in one clause, all in all."""
+SLICE = 8192
+"""Bytes of audio that are converted at a time: nobody else on the loop is served meanwhile."""
 WARM_UP = "Hello."
 WARM_UP_RATE = 8000
 
@@ -89,7 +94,7 @@ class WyomingVoice:
             pieces.take_format_or_end(first)
             yield pieces
         finally:
-            if pieces.complete and self._kept is None:
+            if pieces.complete and self._kept is None and connection.at_rest:
                 self._kept = connection
             else:
                 connection.close()
@@ -103,17 +108,32 @@ class WyomingVoice:
     async def _ask(self, text: str) -> tuple[WyomingConnection, Event]:
         """Send the request; gives the connection and the answer's first event."""
         settings = self.engine.settings
-        kept, self._kept = self._kept, None
-        if kept is not None:
+        if (kept := self._take_kept()) is not None:
             try:
-                return kept, await self._begin(kept, text)
+                first = await self._begin(kept, text)
             except ProviderUnavailable as error:
                 if not kept.gone:
                     raise
                 # A server may close a connection that was idle for long.
                 log.debug("Wyoming connection is opened again", error=str(error))
+            else:
+                if first.type == "audio-start" or not text.strip():
+                    return kept, first
+                # It may be left over from the clause before: then all clauses to come would have their neighbours'
+                # answers. A text that cannot be spoken is asked for twice.
+                kept.close()
+                log.debug("Wyoming connection is opened again", error="a clause without sound")
         fresh = await connect(settings.uri, settings.connect_timeout)
         return fresh, await self._begin(fresh, text)
+
+    def _take_kept(self) -> WyomingConnection | None:
+        """The connection that is kept, unless something has come on it that belongs to no request, such as its end."""
+        kept, self._kept = self._kept, None
+        if kept is None or kept.at_rest:
+            return kept
+        kept.close()
+        log.debug("Wyoming connection is opened again", error="something came after an answer, or it was closed")
+        return None
 
     async def _begin(self, connection: WyomingConnection, text: str) -> Event:
         timeout = self.engine.settings.timeout
@@ -137,7 +157,10 @@ def _suspicious(watch: WyomingWatch) -> Iterator[None]:
 
 @attrs.define(eq=False)
 class _Pieces:
-    """A clause's sound, iterated once. `complete`: all of it has come, so the connection can be used again."""
+    """A clause's sound, iterated once. `complete`: all of it has come, so the connection can be used again.
+
+    What the server is waited for is bounded for each piece of sound, whatever else comes, and for all of them.
+    """
 
     _connection: WyomingConnection
     _watch: WyomingWatch
@@ -146,19 +169,39 @@ class _Pieces:
     complete: bool = attrs.field(default=False, init=False)
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _seconds: float = attrs.field(default=0.0, init=False)
+    _waited: float = attrs.field(default=0.0, init=False)
+    _chunk: bytes = attrs.field(default=b"", init=False, repr=False)
+    """Sound that has come and is not converted yet."""
 
     def __aiter__(self) -> "_Pieces":
         return self
 
     async def __anext__(self) -> bytes:
-        while not self.complete:
-            with _suspicious(self._watch):
-                event = await self._connection.expect(
-                    "audio-start", "audio-chunk", "audio-stop", deadline=self._timeout
-                )
-            if pcm := self._take_chunk(event) if event.type == "audio-chunk" else self.take_format_or_end(event):
+        until = trio.current_time() + self._timeout
+        while self._chunk or not self.complete:
+            if self._chunk:
+                await trio.lowlevel.checkpoint()
+                pcm = self._next_slice()
+            elif (event := await self._receive(until)).type == "audio-chunk":
+                self._take_chunk(event)
+                continue
+            else:
+                pcm = self.take_format_or_end(event)
+            if pcm:
                 return pcm
         raise StopAsyncIteration
+
+    async def _receive(self, until: float) -> Event:
+        began = trio.current_time()
+        with _suspicious(self._watch):
+            if self._waited > MOST_WAITED:
+                raise ProviderUnavailable(f"{self._connection.peer}: not done with a clause after {MOST_WAITED:g} s")
+            try:
+                return await self._connection.expect(
+                    "audio-start", "audio-chunk", "audio-stop", deadline=self._timeout, until=until
+                )
+            finally:
+                self._waited += trio.current_time() - began
 
     def take_format_or_end(self, event: Event) -> bytes:
         """Take an audio-start or audio-stop; gives what was still to come of the audio before. Raises
@@ -170,14 +213,19 @@ class _Pieces:
             self._resampler = Resampler(self._format(event), self._rate)
         return rest
 
-    def _take_chunk(self, event: Event) -> bytes:
+    def _take_chunk(self, event: Event) -> None:
         rate = self._format(event)
         if self._resampler is None or rate != self._resampler.source_hz:
             raise ProviderProtocolError(f"{self._connection.peer}: audio of {rate} Hz that no audio-start has told")
         self._seconds += len(event.payload) / 2 / rate
         if self._seconds > MOST_SECONDS:
             raise ProviderProtocolError(f"{self._connection.peer}: speaks one clause for more than {MOST_SECONDS} s")
-        return self._resampler.feed(event.payload)
+        self._chunk = event.payload
+
+    def _next_slice(self) -> bytes:
+        pcm, self._chunk = self._chunk[:SLICE], self._chunk[SLICE:]
+        assert self._resampler is not None
+        return self._resampler.feed(pcm)
 
     def _format(self, event: Event) -> int:
         with self._connection.blaming():

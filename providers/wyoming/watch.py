@@ -17,7 +17,7 @@ import trio
 from agentd.agent import Readiness
 from agentd.errors import ProviderError
 from providers.shared import SharedServices
-from providers.wyoming.connection import open_connection
+from providers.wyoming.connection import MAX_INFO_DATA, open_connection
 from providers.wyoming.info import Info, parse_info
 from providers.wyoming.protocol import describe
 
@@ -48,7 +48,7 @@ class WyomingWatch:
     async def look(self) -> None:
         """Ask the server; what comes of it is in `info` and `readiness`. Logged when it changes."""
         try:
-            async with open_connection(self.uri, self.connect_timeout) as connection:
+            async with open_connection(self.uri, self.connect_timeout, MAX_INFO_DATA) as connection:
                 await connection.send(describe(), ANSWER_DEADLINE)
                 answer = await connection.expect("info", deadline=ANSWER_DEADLINE)
                 with connection.blaming():

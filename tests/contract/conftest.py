@@ -22,7 +22,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     kind = PARTIES[request.param]
     for need in (able for mark in request.node.iter_markers("needs") for able in mark.args):
         if need not in kind.abilities:
-            pytest.skip(f"{request.param}: it is not so that it {need}")
+            pytest.skip(f"{request.param} is none that {need}")
     return kind
 
 
@@ -37,7 +37,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setitem(registry.BUILT_IN, "parrot", PROVIDER)  # type: ignore[arg-type]  # as if it were installed
+    monkeypatch.setitem(registry.BUILT_IN, "parrot", PROVIDER)  # as if it were installed
 
 
 def stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:

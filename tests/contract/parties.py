@@ -134,9 +134,9 @@ class DeepgramParty(Party):
 
 @asynccontextmanager
 async def deepgram() -> AsyncIterator[Party]:
-    fake = DeepgramAgentFake(key=KEY)
+    fake = DeepgramAgentFake(key=KEY, silence_ms=200)
     async with open_peer(fake.serve, fake.peer(), admit=fake.admit) as peer:
-        settings = {"url": f"{peer.url}{deepgram_agent.PATH}", "connect_deadline": 1.0}
+        settings = {"url": f"{peer.url}{deepgram_agent.PATH}", "connect_deadline": 0.5}
         yield DeepgramParty("deepgram", settings, fake=fake, peer=peer)
     assert fake.errors == [], "the client broke the protocol"
 
@@ -181,8 +181,8 @@ def openai_realtime(
             settings = {
                 "url": f"{peer.url}/v1/realtime",
                 "audio": audio,
-                "connect_deadline": 1.0,
-                "turn": {"silence_ms": 300, "vendor_answers": vendor_answers},
+                "connect_deadline": 0.5,
+                "turn": {"silence_ms": 200, "vendor_answers": vendor_answers},
             }
             yield RealtimeParty("openai_realtime", settings, fake=fake, peer=peer)
         assert fake.breaches == []
@@ -277,7 +277,7 @@ async def deepgram_pipeline() -> AsyncIterator[PipelineParty]:
         settings = _pipeline_settings(
             chat_peer,
             listen="deepgram",
-            listen_deepgram={"base_url": f"http{ears.url.removeprefix('ws')}", "connect_timeout": 1.0},
+            listen_deepgram={"base_url": f"http{ears.url.removeprefix('ws')}", "connect_timeout": 0.5},
             speak="deepgram",
             speak_deepgram={"base_url": mouth.url},
         )
@@ -334,7 +334,7 @@ async def wyoming_pipeline() -> AsyncIterator[PipelineParty]:
 @asynccontextmanager
 async def local() -> AsyncIterator[Party]:
     """The engines of this host, with their real models."""
-    yield LocalParty("local", {"farewell": ""})
+    yield LocalParty("local", {"farewell": "", "llm": {"max_tokens": 12}})
 
 
 @attrs.define(eq=False)

@@ -66,7 +66,7 @@ def configuration(party: Party, *, fallback: bool = False, **agent: Any) -> Conf
         party.provider: dict(party.settings),
         **agent,
     }
-    polly = {"provider": "parrot", "greeting": "", "liveness": liveness}
+    polly = {"provider": "parrot", "greeting": "", "liveness": liveness, "parrot": {"quiet_ms": 300}}
     return parse_config({"agents": {"tested": tested, **({"polly": polly} if fallback else {})}}, {})
 
 
@@ -213,6 +213,7 @@ async def talking(party: Party, **agent: Any) -> AsyncIterator[Telephone]:
             async with trio.open_nursery() as calls:
                 calls.start_soon(telephone.run)
                 await until(lambda: telephone.live)
+                assert tasks_of(telephone)
                 yield telephone
                 telephone.hang_up()
             nursery.cancel_scope.cancel()

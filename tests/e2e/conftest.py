@@ -145,8 +145,7 @@ class Lab:
         return await trio.to_thread.run_sync(lambda: trio.from_thread.run(call, trio_token=self.token))
 
     async def nothing_is_left(self) -> None:
-        """Fails if anything of any call is still there: on the PBX, in the daemon, in the media
-        directory, or at a vendor."""
+        """Fails if anything of any call is still there: on the PBX, in the daemon or its files, or at a vendor."""
         await self.daemon.until_idle(SETTLE_SECONDS)
         left: dict[str, Any] = {"not looked": True}
         with trio.move_on_after(SETTLE_SECONDS):

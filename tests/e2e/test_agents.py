@@ -21,7 +21,7 @@ from tests.lab.vendors.realtime import PCM_RATE, Reply
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines]
 
-QUESTION, FAREWELL = "conf-onlyperson", "demo-thanks"
+QUESTION, FAREWELL = "conf-onlyperson", "vm-nomore"
 STORY = (
     "There was once a telephone that nobody answered, in a house that nobody lived in any more. It rang every evening "
     "at seven, for as long as the man at the other end had patience, and the neighbours came to tell the time by it."

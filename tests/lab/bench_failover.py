@@ -32,7 +32,7 @@ from .figures import OUT, Conditions, in_words, spread, write_report
 from .pictures import takeovers
 from .sip import CallEnded, SipCaller
 from .speech import human_prompts, silence
-from .takeover import LOST, bridge_seconds, takeover
+from .takeover import LOST, bridge_seconds, takeover, vendors_voice
 from .vendors.deepgram_agent import Turn
 from .vendors.house import CALLER_SAYS, House, open_house
 from .vendors.peer import Fault
@@ -62,7 +62,8 @@ DIALPLAN = "exten => _7[4-9]XX,1,Gosub(agentd-call,${EXTEN},1(vendor${EXTEN},ext
 async def one_run(pbx: PrivateAsterisk, daemon: Daemon, house: House, question: bytes, number: int, kind: str) -> Row:
     """A call whose vendor fails; gives it as the report lists it."""
     house.restore()
-    house.deepgram.script, house.deepgram.paced = (Turn(CALLER_SAYS, STORY, STORY_SECONDS),), True
+    voice = vendors_voice(STORY_SECONDS)
+    house.deepgram.script, house.deepgram.paced = (Turn(CALLER_SAYS, STORY, pcm=voice),), True
     since, failure = len(daemon.lines), ""
     async with SipCaller().call(pbx.sip_uri(str(FIRST_EXTENSION + number))) as call:
         try:

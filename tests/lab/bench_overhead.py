@@ -6,9 +6,11 @@ Vendors' fakes on loopback note when they send the first audio of an answer; a t
 when the first frame comes that is not silence. Both are in this process and on one clock, so what is measured holds the
 way through two sockets, and this process's own lateness. One call at a time; the caller's turns are a recorded word.
 
-    deepgram burst, paced   answers come at once, or in real time, in pieces of 100 ms; or in real time, of 20 ms
-    realtime burst, paced   the same of OpenAI Realtime, in pieces of 100 ms
-    mixed                   a pipeline, from the first speech of its voice; the model is slow, so that no answer is held
+    burst   all of an answer at once, in pieces of 100 ms: as fast as the vendor can
+    ahead   in pieces of 100 ms, a quarter faster than they are heard
+    paced   each piece just when the one before it has been heard, of 100 ms, or of 20 ms: what is late by a millisecond
+            leaves a hole, from which the jitter buffer learns to wait longer in the rest of the call
+    mixed   a pipeline, from the first speech of its voice; its model is slow, so that no answer is held
 
 A line has a clock of 20 ms, whose next tick a frame waits for: 10 ms of it are in every mean. Always exits with 0: the
 figures judge themselves.
@@ -30,7 +32,7 @@ from .asterisk import PrivateAsterisk
 from .calibration import reticent_agent
 from .daemon import Daemon, DaemonFailed, environment, run_daemon, write_config
 from .debian import find_or_unpack
-from .figures import OUT, Conditions, in_words, spread, write_report
+from .figures import OUT, Conditions, in_words, spread, total, write_report
 from .line_tap import LineTap, overheads
 from .proxy import Proxy, open_proxy
 from .sip import CallEnded, SipCaller
@@ -89,6 +91,7 @@ WAYS = (
     Way("deepgram paced", "7400", "deepgram", lambda house: deepgram(house, 100, paced=True), deepgram_sent),
     Way("deepgram paced 20", "7400", "deepgram", lambda house: deepgram(house, 20, paced=True), deepgram_sent),
     Way("realtime burst", "7401", "realtime", lambda house: realtime(house, 0.0), realtime_sent),
+    Way("realtime ahead", "7401", "realtime", lambda house: realtime(house, 0.8), realtime_sent),
     Way("realtime paced", "7401", "realtime", lambda house: realtime(house, 1.0), realtime_sent),
     Way("mixed", "7402", "mixed", mixed, lambda house: house.openai_speech.spoken_at),
 )
@@ -139,11 +142,19 @@ async def measure(
     return [round(1000 * seconds, 2) for seconds in found if seconds is not None]
 
 
-def summary(measured: dict[str, list[float]]) -> dict[str, Any]:
+async def underruns(daemon: Daemon) -> float:
+    """How often an answer has run out so far."""
+    return total(await daemon.metrics(), "agentd_playout_underruns_total") or 0.0
+
+
+def summary(measured: dict[str, list[float]], holes: dict[str, float]) -> dict[str, Any]:
     """The report."""
     return {
         "must_p95_ms": MUST_P95,
-        "overhead_ms": {name: {"answers": len(values), **spread(values, 1)} for name, values in measured.items()},
+        "overhead_ms": {
+            name: {"answers": len(values), **spread(values, 1), "underruns": holes[name]}
+            for name, values in measured.items()
+        },
         "load": "one call at a time",
         "all_ms": measured,
     }
@@ -155,7 +166,7 @@ async def run(answers: int) -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     prefix = await find_or_unpack(lambda text: print(text, flush=True))
     word = next(prompt.pcm() for prompt in human_prompts(prefix) if prompt.name == "vm-goodbye") + silence(0.1)
-    conditions, measured = Conditions.now(), dict[str, list[float]]()
+    conditions, measured, holes = Conditions.now(), dict[str, list[float]](), dict[str, float]()
     async with AsyncExitStack() as stack:
         pbx = await stack.enter_async_context(PrivateAsterisk(prefix, extra_dialplan=DIALPLAN))
         audio = await stack.enter_async_context(open_proxy(("127.0.0.1", 0), pbx.agent_port))
@@ -172,10 +183,12 @@ async def run(answers: int) -> int:
         (up,) = daemon.having("AudioSocket listener is up")
         audio.target = ("127.0.0.1", up["port"])
         for way in WAYS:
-            measured[way.name] = await measure(pbx, daemon, audio, house, way, word, answers)
-            print(f"{way.name:18} {in_words(spread(measured[way.name], 1))}  (must: p95 {MUST_P95} ms)", flush=True)
-    path = write_report("overhead", summary(measured), conditions)
-    print(f"{conditions}\nwritten to {path}")
+            before = await underruns(daemon)
+            values = measured[way.name] = await measure(pbx, daemon, audio, house, way, word, answers)
+            holes[way.name] = await underruns(daemon) - before
+            print(f"{way.name:18} {in_words(spread(values, 1)):44} underruns {holes[way.name]:g}", flush=True)
+    path = write_report("overhead", summary(measured, holes), conditions)
+    print(f"must: p95 {MUST_P95} ms\n{conditions}\nwritten to {path}")
     return 0
 
 

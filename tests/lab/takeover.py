@@ -13,12 +13,15 @@ import numpy as np
 from .measure import speech_spans
 
 RATE = 8000
-TONE_HZ = 440.0
+TONE_HZ = 620.0
+"""No voice of the fakes has this pitch: a bridge may be spoken by one of theirs."""
 WINDOW = 160
 """Samples that are looked at together, and as many as a frame has."""
 HOP = 40
-PURE = 0.9
-"""The share of a window's energy at the tone's pitch from which on it is the tone; speech stays far below it."""
+PURE = 0.98
+"""The share of a window's energy at the tone's pitch from which on it is the tone."""
+LASTS = 0.1
+"""Seconds that it goes on for; a vowel may be as pure for less."""
 LOUD = 32768 * 10 ** (-45.0 / 20)
 LOST = "the agent's session is lost"
 """What the daemon logs then."""
@@ -44,21 +47,29 @@ class Takeover:
         return None if self.answer_at is None else self.answer_at - self.vendor_until
 
 
+def vendors_voice(seconds: float) -> bytes:
+    """What the vendor says: 8 kHz slin."""
+    moments = np.arange(round(seconds * RATE)) / RATE
+    return bytes((8000 * np.sin(2 * np.pi * TONE_HZ * moments)).astype("<i2").tobytes())
+
+
 def tone_until(heard: bytes, hz: float = TONE_HZ) -> float:
     """The second at which the tone was heard last, to 5 ms. Raises ValueError where there is none."""
     samples = np.frombuffer(heard, "<i2").astype(np.float64)
     count = (len(samples) - WINDOW) // HOP + 1
-    if count <= 0:
-        raise ValueError("nothing was heard")
+    if count <= LASTS * RATE / HOP:
+        raise ValueError("too little was heard")
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP][:count]
     phase = 2 * np.pi * hz / RATE * np.arange(WINDOW)
     base = np.linalg.qr(np.stack([np.cos(phase), np.sin(phase)], axis=1))[0]
     energy = np.sum(windows**2, axis=1)
     at_pitch = np.sum((windows @ base) ** 2, axis=1)
     pure = (at_pitch > PURE * energy) & (energy > WINDOW * LOUD**2)
-    if not pure.any():
+    length = round(LASTS * RATE) // HOP
+    lasting = np.convolve(pure, np.ones(length), "valid") > length - 0.5
+    if not lasting.any():
         raise ValueError(f"no tone of {hz:g} Hz was heard")
-    return float((np.flatnonzero(pure)[-1] * HOP + WINDOW) / RATE)
+    return float(((np.flatnonzero(lasting)[-1] + length - 1) * HOP + WINDOW) / RATE)
 
 
 def takeover(heard: bytes, bridge_seconds: float | None) -> Takeover:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import trio.testing
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from providers.local import sentence_end
+from providers.openai import answer_body
 from providers.openai import chat as module
 from providers.openai.chat import MAX_REPLY, ChatResponder
 from providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, transcript
@@ -67,6 +69,10 @@ class Exchange:
 
     async def error(self, status: int, message: str = "no") -> None:
         await self._http.answer(status, {"error": {"message": message}})
+
+    async def unframed(self, data: bytes) -> None:
+        """Bytes that may be no answer."""
+        await self._http._send(data)
 
     async def gone(self) -> None:
         """Until the client has closed the connection."""
@@ -130,6 +136,16 @@ async def scene(
             await server.until_left_alone()
         while trio.lowlevel.current_statistics().tasks_living > tasks:  # openai's generators are ended by Trio
             await trio.sleep(0.005)
+
+
+def saying(answer: bytes) -> Callable[[Exchange], Awaitable[None]]:
+    """Says these bytes, whatever is asked, and closes the connection."""
+
+    async def say(exchange: Exchange) -> None:
+        await exchange.unframed(answer)
+        await exchange.die()
+
+    return say
 
 
 async def noon(exchange: Exchange) -> None:
@@ -376,6 +392,117 @@ async def test_a_chunk_that_makes_no_sense_is_the_server_s_error_and_ends_no_cal
         with pytest.raises(ProviderProtocolError):
             await talk.reply()
         await talk.server.until_left_alone()
+
+
+@pytest.mark.parametrize("transcript_style", [False, True])
+@pytest.mark.parametrize("chunk", ["[" * 100_000, '{"choices": [{"delta": ' + "[" * 5000 + "]" * 5000 + "}]}"])
+async def test_a_chunk_that_is_nested_too_deeply_is_the_server_s_error_and_ends_no_call(
+    chunk: str, transcript_style: bool
+) -> None:
+    async def nest(exchange: Exchange) -> None:
+        await exchange.begin()
+        await exchange.data(chunk)
+        await exchange.end()
+
+    async with scene(nest, transcript_style=transcript_style) as talk:
+        with pytest.raises(ProviderProtocolError):
+            await talk.reply()
+        await talk.server.until_left_alone()
+
+
+REFUSALS = {
+    "cut": (b"502 Bad Gateway", b"Content-Type: text/html\r\nContent-Length: 500", b"<html>"),
+    "cut in a chunk": (b"503 Busy", b"Transfer-Encoding: chunked", b"10\r\nab"),
+    "no chunks": (b"500 Oops", b"Transfer-Encoding: chunked", b"zz\r\n"),
+    "no gzip": (b"400 Bad", b"Content-Encoding: gzip\r\nContent-Length: 5", b"hello"),
+    "no zstd": (b"400 Bad", b"Content-Encoding: zstd\r\nContent-Length: 5", b"hello"),
+    "no text": (b"400 Bad", b"Content-Type: text/plain; charset=hex\r\nContent-Length: 5", b"hello"),
+    "no name": (b"400 Bad", b"Content-Type: text/plain; charset=idna\r\nContent-Length: 5", b"\xff\xfexxx"),
+    "deep": (b"400 Bad", b"Content-Type: application/json\r\nContent-Length: 100000", b"[" * 100_000),
+    "long": (b"400 Bad", b"Content-Type: text/plain", b"x" * (9 << 20)),
+}
+
+
+@pytest.mark.parametrize("transcript_style", [False, True])
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_of_a_refusal_the_status_counts_whatever_its_body_is(
+    refusal: str, transcript_style: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client read the body outside of its own error handling, and what that raised ended the call."""
+    status, headers, body = REFUSALS[refusal]
+    answer = b"HTTP/1.1 " + status + b"\r\n" + headers + b"\r\n\r\n" + body
+    error = ProviderUnavailable if status.startswith(b"5") else ProviderRejected
+    async with scene(saying(answer), transcript_style=transcript_style) as talk:
+        with pytest.raises(error, match=f"HTTP {status[:3].decode()}"):
+            await talk.reply()
+        async with kept_warm(talk, monkeypatch):
+            while len(talk.server.requests) < 4:
+                await trio.sleep(0.005)
+
+
+async def test_a_refusal_whose_body_does_not_end_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def drip(exchange: Exchange) -> None:
+        await exchange.begin(503)
+        await exchange.raw(b"Well, ")
+        await exchange.gone()
+
+    monkeypatch.setattr(answer_body, "REFUSAL_PATIENCE", 0.05)
+    async with scene(drip) as talk:
+        began = trio.current_time()
+        with pytest.raises(ProviderUnavailable, match="HTTP 503"):
+            await talk.reply()
+        assert trio.current_time() - began < 1
+
+
+async def test_after_a_refusal_its_connection_is_used_again() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.error(429)
+
+    async with scene(refuse) as talk:
+        for _ in range(3):
+            with pytest.raises(ProviderUnavailable, match="HTTP 429"):
+                await talk.reply()
+        assert talk.server.accepted == 1
+
+
+async def test_a_prompt_that_no_encoding_can_write_ends_no_call() -> None:
+    async with scene(noon) as talk:
+        with pytest.raises(ProviderProtocolError, match="UnicodeEncodeError"):
+            async with talk.responder.respond([Message(Role.USER, "\ud83d")]):
+                raise AssertionError("it was asked")
+
+
+@pytest.mark.parametrize("transcript_style", [False, True])
+async def test_an_error_in_the_stream_is_told_by_its_type_and_code_for_its_words_may_hold_the_key(
+    transcript_style: bool,
+) -> None:
+    told = {"message": f"Incorrect key: {KEY} {'z' * 300_000}", "type": "invalid_request", "code": "c" * 1000}
+
+    async def fail(exchange: Exchange) -> None:
+        await exchange.begin()
+        await exchange.data(json.dumps({"error": told}))
+        await exchange.end()
+
+    async with scene(fail, transcript_style=transcript_style) as talk:
+        with pytest.raises(ProviderProtocolError, match="invalid_request c") as caught:
+            await talk.reply()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert KEY not in shown and "zzz" not in shown
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("transcript_style", [False, True])
+async def test_a_character_that_comes_in_halves_comes_whole_and_half_a_one_is_no_character(
+    transcript_style: bool,
+) -> None:
+    async def halve(exchange: Exchange) -> None:
+        await exchange.begin()
+        for piece in ("Great \ud83d", "\ude00 or \ude00", " not \ud83d"):
+            await exchange.text(piece)
+        await exchange.end()
+
+    async with scene(halve, transcript_style=transcript_style) as talk:
+        assert await talk.reply() == ["Great ", "😀 or \ufffd", " not ", "\ufffd"]
 
 
 async def test_a_reply_that_is_no_event_stream_has_no_words() -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import attrs
 import numpy as np
 import pytest
+import structlog
 import trio
 
 from agentd.agent import AgentSession, Audio, CallInfo, Capabilities, SayOutcome, SegmentStart, ToolDeclaration
@@ -45,7 +46,7 @@ from providers.deepgram.settings import (
     credentials,
 )
 from providers.shared import SharedServices
-from tests.lab.vendors.deepgram_agent import KEY, PATH, Call, DeepgramAgentFake, Turn
+from tests.lab.vendors.deepgram_agent import KEY, PATH, Call, DeepgramAgentFake, Turn, conversation_text
 from tests.lab.vendors.deepgram_speech import DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpPeer, open_http_peer
 from tests.lab.vendors.peer import Fault, WebSocketPeer, open_peer
@@ -54,6 +55,8 @@ from tests.lab.vendors.scripted_words import tone
 E = TypeVar("E")
 PATIENCE = 5.0
 FRAME = 0.02
+STAGES = 4
+"""StageTimings of a turn, the last of which comes when its answer is complete."""
 QUESTION, ANSWER = "What time is it?", "It is noon."
 TOOL = ToolDeclaration("look_up", "Looks things up.", {"type": "object", "properties": {"what": {"type": "string"}}})
 
@@ -309,7 +312,7 @@ async def test_latencies_become_stages_once_an_answer() -> None:
         for turn in (1, 2):
             scene.speak()
             await scene.event(UtteranceEnded, turn)
-            await scene.until(lambda turn=turn: len(scene.of(StageTiming)) == 4 * turn)
+            await scene.until(lambda turn=turn: len(scene.of(StageTiming)) == STAGES * turn)
         told = [(event.stage, event.seconds) for event in scene.of(StageTiming) if event.stage != "endpoint"]
         assert told == [("first_token", 0.3), ("first_audio", 0.2), ("transcript", 0.12)] * 2
 
@@ -333,8 +336,9 @@ async def test_an_answer_whose_words_come_after_its_audio_is_heard(says_started:
 async def test_nothing_of_an_answer_is_heard_before_the_call_lets_it_go() -> None:
     async with call(obedient=False) as scene:
         scene.speak()
-        await scene.event(UtteranceEnded)
+        await scene.event(StageTiming, STAGES)
         assert scene.playout.empty
+        assert scene.of(UtteranceStarted) == []
         scene.session.interrupt()  # of what came before it
         scene.playout.interrupt()
         scene.session.answer()
@@ -361,9 +365,9 @@ async def test_an_interruption_drops_the_answer_and_all_that_still_comes_of_it()
 async def test_an_answer_that_was_held_when_the_caller_went_on_is_never_heard() -> None:
     async with call(Turn("What", ("Pardon?",)), Turn("time is it?", (ANSWER,)), obedient=False) as scene:
         scene.speak()
-        await scene.event(UtteranceEnded)
+        await scene.event(StageTiming, STAGES)
         scene.speak()
-        await scene.event(UtteranceEnded, 2)
+        await scene.event(StageTiming, 2 * STAGES)
         scene.session.answer()
         await scene.until(lambda: scene.finished == [2])
         assert scene.heard == {2: [ANSWER]}
@@ -390,6 +394,79 @@ async def test_a_sound_without_words_is_dismissed(monkeypatch: pytest.MonkeyPatc
         scene.speak(0.14)
         await scene.event(CallerSpeechDismissed)
         assert scene.history.turns == []
+
+
+@pytest.fixture
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is soon known that a sound had no words."""
+    monkeypatch.setattr(session_module, "NOVA_PAUSE", 0.1)
+    monkeypatch.setattr(session_module, "RECOGNITION", 0.2)
+
+
+@pytest.mark.usefixtures("_brief")
+async def test_a_cough_while_the_answer_is_prepared_does_not_lose_the_answer() -> None:
+    async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), faults={"think_seconds": 0.5}) as scene:
+        scene.speak()
+        await scene.event(CallerSpeechEnded)
+        scene.speak(0.14)
+        await scene.event(CallerSpeechDismissed)
+        await scene.event(CallerSpeechEnded, 2)
+        await scene.until(lambda: 1 in scene.finished)
+        assert scene.heard == {1: [ANSWER]}
+        assert [message["content"] for message in scene.fake.session.messages("InjectUserMessage")] == [QUESTION]
+        assert [turn.text for turn in scene.history.turns] == [QUESTION]
+        assert len(scene.of(CallerText)) == 1, "the echo is not said again"
+
+
+@pytest.mark.usefixtures("_brief")
+async def test_a_cough_that_takes_away_an_answer_which_was_begun_but_not_heard_does_not_lose_it() -> None:
+    async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), obedient=False) as scene:
+        scene.speak()
+        await scene.event(StageTiming, STAGES)
+        scene.speak(0.14)
+        await scene.event(CallerSpeechEnded, 2)
+        await scene.event(StageTiming, STAGES + 3)  # it has no end of a turn
+        scene.session.answer()
+        await scene.until(lambda: scene.finished == [2])
+        assert scene.heard == {2: [ANSWER]}
+
+
+@pytest.mark.usefixtures("_brief")
+async def test_an_answer_that_is_still_owed_after_a_cough_may_fail_to_come() -> None:
+    async with call(faults={"think_seconds": 100.0}, answer_within=0.6) as scene:
+        scene.speak()
+        await scene.event(CallerSpeechEnded)
+        scene.speak(0.14)
+        await scene.event(CallerSpeechEnded, 2)
+        await scene.event(AnswerFailed)
+
+
+@pytest.mark.usefixtures("_brief")
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_tool_that_gives_its_result_during_a_cough_is_still_answered(told: bool) -> None:
+    turns = (Turn(QUESTION, calls=(Call("look_up"),)), Turn(says=(ANSWER,)))
+    async with call(*turns, tools=(TOOL,), faults={"cancels_calls": told}) as scene:
+        scene.speak()
+        asked = await scene.event(ToolRequested)
+        scene.speak(0.14)
+        await scene.event(CallerTakesTurn, 2)
+        scene.history.agent_heard(7, "One moment.", "One moment.")  # a filler, which is no answer
+        scene.session.tool_result(asked.call, "noon")
+        await scene.until(lambda: scene.finished == [1])
+        assert scene.heard == {1: [ANSWER]}
+        assert len(scene.fake.session.messages("InjectUserMessage")) == 1
+
+
+@pytest.mark.usefixtures("_brief")
+async def test_a_cough_where_nothing_is_owed_asks_for_nothing() -> None:
+    async with call() as scene:
+        scene.speak()
+        await scene.until(lambda: scene.finished == [1])
+        scene.history.agent_heard(1, ANSWER, ANSWER)
+        scene.speak(0.14)
+        await scene.event(CallerSpeechDismissed)
+        assert len(scene.of(CallerSpeechEnded)) == 1
+        assert scene.fake.session.messages("InjectUserMessage") == []
 
 
 async def test_an_answer_that_does_not_come_has_failed() -> None:
@@ -425,8 +502,9 @@ async def test_words_to_say_are_an_aside_and_no_answer() -> None:
         assert scene.of(UtteranceStarted)[1] == UtteranceStarted(2)
 
 
-async def test_words_to_say_may_come_without_being_repeated() -> None:
-    async with call(faults={"tells_words": False, "says_started": False}) as scene:
+@pytest.mark.parametrize("says_started", [True, False])
+async def test_words_to_say_may_come_without_being_repeated(says_started: bool) -> None:
+    async with call(faults={"tells_words": False, "says_started": says_started}) as scene:
         assert await scene.session.say("Hello there.") is SayOutcome.SPOKEN
         await scene.until(lambda: scene.finished == [1])
         assert scene.of(UtteranceStarted) == [UtteranceStarted(1, aside=True)]
@@ -458,6 +536,40 @@ async def test_words_that_are_not_spoken_in_time_are_refused(monkeypatch: pytest
         scene.peer.strike(Fault.MUTE)
         assert await scene.session.say("Hello.") is SayOutcome.REFUSED
         assert "did not speak" in (await scene.event(Degraded)).reason
+
+
+@pytest.mark.parametrize("words_first", [True, False])
+async def test_words_that_come_after_they_were_given_up_are_not_heard(
+    words_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "SAY_DEADLINE", 0.1)
+    async with call() as scene:
+        scene.peer.strike(Fault.MUTE)
+        assert await scene.session.say("Hello there. How can I help?") is SayOutcome.REFUSED
+        await scene.until(lambda: scene.fake.session.spoken and scene.fake.session.spoken[-1].complete)
+        scene.peer.strike(Fault.NONE)
+        for sentence in ("Hello there.", "How can I help?"):
+            words = conversation_text("assistant", sentence)
+            for message in (words, bytes(8000)) if words_first else (bytes(8000), words):
+                await scene.fake.session.send(message)
+        await scene.fake.session.send({"type": "AgentAudioDone"})
+        scene.speak()
+        await scene.until(lambda: scene.finished == [1])
+        assert scene.of(UtteranceStarted) == [UtteranceStarted(1)]
+        assert [event.text for event in scene.of(AgentText)] == [ANSWER]
+        assert len(scene.sound[1]) == 16000
+
+
+async def test_words_that_were_given_up_may_be_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "SAY_DEADLINE", 0.1)
+    async with call() as scene:
+        scene.peer.strike(Fault.MUTE)
+        assert await scene.session.say("Are you there?") is SayOutcome.REFUSED
+        monkeypatch.setattr(session_module, "SAY_DEADLINE", PATIENCE)
+        scene.peer.strike(Fault.NONE)
+        assert await scene.session.say("Are you there?") is SayOutcome.SPOKEN
+        await scene.until(lambda: scene.heard.get(1) == ["Are you there?"])
+        assert scene.of(UtteranceStarted)[0] == UtteranceStarted(1, aside=True)
 
 
 async def test_an_aside_that_is_interrupted_is_not_heard_of_again() -> None:
@@ -526,6 +638,21 @@ async def test_a_tool_that_is_taken_back_is_recorded_and_not_told() -> None:
         scene.speak()
         await scene.event(UtteranceEnded, 2)
         assert scene.fake.session.messages("FunctionCallResponse") == []
+
+
+async def test_a_tool_is_asked_for_after_what_was_said_before_it_also_when_that_is_held() -> None:
+    async with call(obedient=False, tools=(TOOL,)) as scene:
+        scene.speak()
+        await scene.event(StageTiming, STAGES)
+        request = {"id": "fc_1", "name": "look_up", "arguments": "{}", "client_side": True}
+        await scene.fake.session.send({"type": "FunctionCallRequest", "functions": [request]})
+        await scene.fake.session.send({"type": "Warning", "description": "", "code": "SLOW_THINK_REQUEST"})
+        await scene.event(Degraded)
+        assert scene.of(ToolRequested) == []
+        scene.session.answer()
+        await scene.event(ToolRequested)
+        kinds = [type(event) for event in scene.events]
+        assert kinds.index(UtteranceEnded) < kinds.index(ToolRequested)
 
 
 # --- history and renewal
@@ -653,6 +780,35 @@ async def test_a_known_message_that_is_malformed_is_counted_and_survived() -> No
         await scene.until(lambda: scene.unknown == ["deepgram"])
         scene.speak()
         await scene.event(UtteranceEnded)
+
+
+async def test_what_is_told_of_utterances_that_are_not_the_session_s_own_does_no_harm() -> None:
+    async with call() as scene:
+        scene.speak()
+        await scene.event(UtteranceStarted)
+        for utterance in (0, 7, 10**9):
+            scene.session.started(utterance)
+            scene.session.heard(utterance, 1234, completed=False)
+        await scene.until(lambda: scene.finished == [1])
+        assert scene.heard == {1: [ANSWER]}
+        assert len(scene.sound[1]) == 16000
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["%s", '{"type": "%s"}', '{"type": "ConversationText", "content": "", "role": "\\u0064%s"}'],
+    ids=["no JSON", "unknown", "escaped"],
+)
+async def test_a_message_that_is_passed_over_shows_no_secret(message: str) -> None:
+    key = KEY[1:] if "u0064" in message else KEY
+    assert KEY[0] == "d"
+    async with call() as scene:
+        with structlog.testing.capture_logs() as logs:
+            await scene.fake.session.send(message % key)
+            await scene.fake.session.send("x" * 190 + KEY)  # an error shows the beginning
+            await scene.until(lambda: scene.unknown == ["deepgram"] * 2)
+        assert any(log["event"] == "a message of Deepgram's is passed over" for log in logs)
+        assert KEY[:8] not in repr(logs)
 
 
 async def test_a_mute_server_does_not_block_the_caller_s_audio() -> None:

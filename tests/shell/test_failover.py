@@ -10,7 +10,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.agent import Readiness
+from agentd.agent import Audio, Readiness
 from agentd.breaker import FAILURES, FIRST_COOL_DOWN, Circuit
 from agentd.call_events import DepartureRequested
 from agentd.caller_audio import LEAD_SECONDS
@@ -33,7 +33,7 @@ from agentd.session_events import (
 )
 from agentd.session_keeper import LAST_RESORT_WITHIN, MOST_FRUITLESS
 from tests.shell.call_scene import BRIDGE, BRIDGES, GREETING, Mode, Scene, make_scene, running
-from tests.shell.fakes import CAPABLE, FakeAgent, FakeSession, failing, stand_still, voice
+from tests.shell.fakes import CAPABLE, RATE, FakeAgent, FakeSession, failing, stand_still, voice
 from tests.shell.lines import audio_frame
 from tests.shell.test_call import AtStep
 
@@ -580,6 +580,22 @@ async def test_an_answer_that_failed_where_there_is_no_other_agent_leaves_the_se
         assert not scene.call.answer_due
         assert opened(scene) == [1]
         assert [log["error"] for log in logs if log["event"] == "an answer failed"] == ["the model is overloaded"]
+        scene.hang_up()
+
+
+async def test_a_caller_whom_nobody_can_answer_is_asked_to_say_it_again(autojump_clock: MockClock) -> None:
+    scene = scene_of(FakeAgent(), failover=FailoverTimes(apology="Please say it again."))
+    apology = voice(1.0, seed=77)
+    scene.call.candidates[0].spoken["Please say it again."] = (Audio(0, 0, apology, RATE),)  # type: ignore[index]
+    async with running(scene):
+        await scene.greeted()
+        turn(scene, "What are your hours?")
+        await trio.sleep(0.1)
+        since = trio.current_time()
+        scene.session.emit(AnswerFailed("the model is overloaded"))
+        await trio.sleep(3.0)
+        assert sounds(scene, since) == apology
+        assert scene.agent_turns[-1] == "Please say it again."
         scene.hang_up()
 
 

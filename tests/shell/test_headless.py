@@ -17,6 +17,7 @@ from agentd.agent import Readiness
 from agentd.config import AudioSocket, Calls, Headless
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
+from agentd.figures import CallFigures
 from agentd.headless import HeadlessLine
 from agentd.leg import LegKind
 from agentd.metrics import Metrics
@@ -233,15 +234,13 @@ async def test_an_agent_that_never_opens_is_given_up(tmp_path: Path, autojump_cl
         assert line.hung_up
 
 
-async def test_a_defect_in_one_call_ends_that_call_only(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async def crash() -> None:
-        await trio.sleep(0.1)
-        raise ZeroDivisionError
-
+async def test_a_defect_in_one_call_ends_that_call_only(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with accepting(tmp_path) as desk:
         other, _ = desk.stranger()
         await desk.until(lambda: desk.agent.sessions and desk.session.begun)
-        desk.agent.opening = crash
+        monkeypatch.setattr(CallFigures, "began", lambda _figures, _utterance: 1 / 0)
         with structlog.testing.capture_logs() as logs:
             line, _ = desk.stranger()
             await desk.until(lambda: line.released)

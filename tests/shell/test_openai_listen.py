@@ -223,6 +223,28 @@ async def test_an_answer_that_makes_no_sense_is_an_error(body: bytes) -> None:
         assert len(str(caught.value)) < 400
 
 
+async def test_an_answer_that_repeats_the_key_shows_nothing_of_it() -> None:
+    async def repeat(exchange: HttpExchange) -> None:
+        await exchange.answer(200, f"<p>no such key: {KEY}</p>".encode())
+
+    async with scene(handler=repeat) as talk, talk.engine.open(RATE) as transcriber:
+        transcript = transcriber.begin()
+        feed(transcript, loud(0.5))
+        with pytest.raises(ProviderProtocolError, match=r"no such key: \*\*\*") as caught:
+            await transcript.words()
+        assert KEY not in str(caught.value)
+
+
+async def test_words_that_end_in_half_a_character_hold_whole_ones_only() -> None:
+    async def halved(exchange: HttpExchange) -> None:
+        await exchange.answer(200, rb'{"text": "yes \ud83d\ude00 please\ud83d"}')
+
+    async with scene(handler=halved) as talk, talk.engine.open(RATE) as transcriber:
+        transcript = transcriber.begin()
+        feed(transcript, loud(0.5))
+        assert await transcript.words() == "yes 😀 please\ufffd"
+
+
 async def test_an_answer_that_trickles_is_given_up_at_the_deadline() -> None:
     async def trickle(exchange: HttpExchange) -> None:
         await exchange.begin()

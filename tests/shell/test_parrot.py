@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import attrs
 import numpy as np
 import pytest
+import structlog.testing
 import trio
 import trio.testing
 
@@ -139,6 +140,23 @@ async def test_what_means_nothing_to_it_does_nothing() -> None:
         scene.session.heard(1, 100, True)
         scene.session.tool_result("call", "result")
         assert scene.told() == []
+
+
+async def test_a_call_that_takes_no_events_never_makes_it_raise() -> None:
+    async with parrot() as scene:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(100):
+                scene.hear(0.4)
+                scene.hear(0.8, SILENCE)
+            scene.session.answer()
+            await scene.session.say("hello")
+            scene.session.interrupt()
+            scene.session.resume()
+            scene.session.probe()
+        assert len(scene.told()) == 256
+        assert {line["event"] for line in logs} == {"a session event found its queue full and was dropped"}
+        scene.session.probe()
+        assert scene.told() == [session_events.Alive()]
 
 
 async def test_its_whistles_are_loud_enough_to_be_heard() -> None:

@@ -562,6 +562,30 @@ async def test_a_caller_who_takes_the_turn_silences_the_vendor() -> None:
         assert fake.errors == []
 
 
+@pytest.mark.parametrize("turn", [RealtimeTurnSettings(), VENDOR_ASKED], ids=["the vendor answers", "agentd asks"])
+async def test_a_cough_without_words_does_not_cost_the_caller_the_answer(turn: RealtimeTurnSettings) -> None:
+    replies = _queue(Reply("One.", delay=30), Reply("It is noon."))
+    fake = RealtimeFake(transcripts=_queue("What is the time?", ""), replies=replies)
+    async with talking(fake, turn=turn) as talk:
+        talk.say()
+        await talk.until(lambda: talk.of(CallerSpeechEnded))
+        talk.session.answer()
+        await talk.until(lambda: fake.answers)
+        talk.speak(0.24)
+        await talk.until(lambda: len(talk.of(CallerTakesTurn)) == 2)
+        talk.session.withhold()
+        talk.interrupt()
+        talk.be_silent()
+        await talk.until(lambda: len(talk.of(CallerSpeechEnded)) == 2)
+        talk.session.answer()
+        await talk.until(lambda: talk.complete)
+        assert [answer.status for answer in fake.answers] == ["cancelled", "completed"]
+        assert talk.words(1) == "It is noon."
+        assert fake.conversation[:2] == [("user", "What is the time?"), ("user", "")]
+        await talk.until(lambda: talk.turns == [("caller", "What is the time?")])
+        assert fake.errors == []
+
+
 async def test_what_had_come_of_protected_words_is_heard_while_the_caller_speaks() -> None:
     fake = RealtimeFake(replies=_queue(Reply("A legal notice.", seconds=30, pace=0.2), Reply("Yes?")))
     async with talking(fake) as talk:
@@ -900,6 +924,14 @@ async def test_a_connection_that_is_lost_in_mid_utterance_ends_the_session_with_
         assert fault is not Fault.OVERSIZED or "maximum message size" in why
 
 
+async def test_a_message_that_would_take_long_to_parse_is_not_taken() -> None:
+    async with talking() as talk:
+        await talk.fake.sessions[0].tell("hologram", data="x" * 500_000)
+        await talk.until(lambda: talk.unknown)
+        await talk.fake.sessions[0].tell("hologram", data="x" * 530_000)
+        assert "maximum message size" in await talk.ended()
+
+
 async def test_garbage_and_unknown_messages_are_survived_and_counted() -> None:
     async with talking() as talk:
         talk.peer.strike(Fault.GARBAGE)
@@ -914,7 +946,7 @@ async def test_a_vendor_that_sends_nothing_but_garbage_is_given_up() -> None:
         connection = talk.fake.sessions[0].connection
         for _ in range(50):
             await connection.send("}{")
-        assert "expected JSON" in await talk.ended()
+        assert "50 messages in a row could not be read" in await talk.ended()
 
 
 async def test_a_mute_vendor_answers_no_probe() -> None:

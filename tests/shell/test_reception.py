@@ -13,6 +13,7 @@ from agentd.breaker import FAILURES
 from agentd.config import AgentConfig, AudioSocket, Calls, DownstreamMode, Failover
 from agentd.errors import ProviderUnavailable
 from agentd.failover import FailoverTimes
+from agentd.figures import CallFigures
 from agentd.session_events import CallerSpeechDismissed, CallerSpeechStarted, CallerTakesTurn, Ended
 from tests.shell.fake_asterisk import Answer
 from tests.shell.fakes import failing, stand_still, voice
@@ -114,16 +115,12 @@ async def test_a_caller_who_was_gone_before_the_answer_is_no_failure(tmp_path: P
 
 
 async def test_a_defect_in_a_call_hands_its_caller_back_and_ends_no_other(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def crash() -> None:
-        await trio.sleep(0.1)
-        raise ZeroDivisionError
-
     async with open_for_callers(tmp_path) as desk:
         desk.call(caller="1700000000.2")
         await begun(desk)
-        desk.agent.opening = crash
+        monkeypatch.setattr(CallFigures, "began", lambda _figures, _utterance: 1 / 0)
         with structlog.testing.capture_logs() as logs:
             desk.call()
             await desk.until(lambda: desk.left_with())
@@ -315,12 +312,15 @@ async def test_an_agent_that_is_down_is_not_asked_by_the_next_call(tmp_path: Pat
 
 
 async def test_what_a_call_says_and_waits_for_is_its_own_agent_s(tmp_path: Path, autojump_clock: MockClock) -> None:
-    agents = {**WITH_FALLBACK, "default": attrs.evolve(WITH_FALLBACK["default"], failover=Failover(2.0, 3.0, "Wait."))}
+    agents = {
+        **WITH_FALLBACK,
+        "default": attrs.evolve(WITH_FALLBACK["default"], failover=Failover(2.0, 3.0, "Wait.", "Sorry?")),
+    }
     async with open_for_callers(tmp_path, agents) as desk:
         desk.call()
         await begun(desk)
         (call,) = desk.reception._calls
-        assert call.settings.failover == FailoverTimes(2.0, 3.0, "Wait.")
+        assert call.settings.failover == FailoverTimes(2.0, 3.0, "Wait.", "Sorry?")
         assert [candidate.name for candidate in call.candidates] == ["default", "night"]
         assert all("Wait." in candidate.spoken for candidate in call.candidates)
         desk.hang_up()

@@ -21,7 +21,11 @@ from tests.shell.fakes import FakeAgent
 
 WORDLESS = Liveness(silence_farewell="", duration_farewell="", check_in="", filler="", duration_warning="")
 PLAIN = AgentConfig(
-    greeting="", failure_announcement="", shutdown_announcement="", liveness=WORDLESS, failover=Failover(bridge="")
+    greeting="",
+    failure_announcement="",
+    shutdown_announcement="",
+    liveness=WORDLESS,
+    failover=Failover(bridge="", apology=""),
 )
 
 
@@ -160,9 +164,9 @@ async def test_what_must_be_exact_is_spoken_beforehand(autojump_clock: MockClock
         failure_announcement="Sorry.",
         shutdown_announcement="Goodbye.",
         liveness=words,
-        failover=Failover(bridge="Wait."),
+        failover=Failover(bridge="Wait.", apology="Again?"),
     )
-    everything = {"Nobody.", "Time.", "There?", "Hm.", "Soon.", "Hello.", "Sorry.", "Goodbye.", "Wait."}
+    everything = {"Nobody.", "Time.", "There?", "Hm.", "Soon.", "Hello.", "Sorry.", "Goodbye.", "Wait.", "Again?"}
     assert await spoken(Provider(), default=config) == {"default": everything}
 
 
@@ -178,7 +182,7 @@ async def test_a_text_that_is_configured_away_is_not_spoken(autojump_clock: Mock
 
 
 async def test_whoever_takes_over_has_the_bridge_of_every_agent(autojump_clock: MockClock) -> None:
-    wait = attrs.evolve(PLAIN, failover=Failover(bridge="Wait."))
+    wait = attrs.evolve(PLAIN, failover=Failover(bridge="Wait.", apology=""))
     assert await spoken(Provider(), default=wait, other=PLAIN) == {"default": {"Wait."}, "other": {"Wait."}}
 
 

@@ -52,6 +52,7 @@ class Hearer:
     gate: trio.Event
     failure: Exception | None = None
     open: int = 0
+    streams: bool = False
 
     def begin(self, rate: int) -> Transcript:
         assert rate == RATE
@@ -384,6 +385,45 @@ async def test_more_requests_than_processes_and_places_to_wait_are_refused_at_on
         async with at.client() as fourth:
             await fourth.say(sound_of("four"))
             assert await fourth.answer() == ("transcript", {"text": "four"})
+
+
+async def test_an_engine_that_hears_as_the_audio_comes_has_its_requests_counted_from_their_beginning() -> None:
+    async with scene() as at, at.client() as first, at.client() as second:
+        at.hearer.streams = True
+        for client in (first, second):
+            await client.send("audio-start", FORMAT)
+        await until(lambda: at.hearer.open == 2)
+        assert at.counted("waiting", engine="stt") == 1
+        for kind in ("audio-start", "audio-chunk"):
+            async with at.client() as third:
+                await third.send(kind, FORMAT)
+                assert await third.error() == "busy"
+        await first.send("audio-start", FORMAT)  # instead of the one before
+        await first.send("audio-chunk", FORMAT, sound_of("one"))
+        await first.send("audio-stop")
+        assert await first.answer() == ("transcript", {"text": "one"})
+        assert at.server.engines.pools[0].requests == 1
+        await first.send("audio-start", FORMAT)
+        await until(lambda: at.server.engines.pools[0].requests == 2)
+
+
+async def test_an_engine_that_hears_whole_utterances_is_free_until_one_is_complete() -> None:
+    async with scene(max_waiting=0) as at, at.client() as first, at.client() as second:
+        for client in (first, second):
+            await client.send("audio-chunk", FORMAT, sound_of("one"))
+        await until(lambda: at.hearer.open == 2)
+        assert at.server.engines.pools[0].requests == 0
+
+
+@pytest.mark.parametrize("kind", ["audio-chunk", "ping", "dance"])
+async def test_an_utterance_that_never_ends_is_given_up(kind: str) -> None:
+    async with scene(idle_timeout=0.2, max_utterance=0.1) as at, at.client() as client:
+        await client.send("audio-start", FORMAT)
+        with pytest.raises(trio.BrokenResourceError):
+            while True:
+                await client.send(kind, FORMAT)
+                await trio.sleep(0.02)
+        assert at.counted("broken_total") == 1
 
 
 async def test_hearing_that_is_full_does_not_keep_it_from_speaking() -> None:

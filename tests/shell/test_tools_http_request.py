@@ -257,6 +257,16 @@ async def test_a_secret_header_has_the_secret_s_value() -> None:
     assert service.seen[0].headers["authorization"] == "Bearer hunter2"
 
 
+async def test_a_secret_is_read_once_and_again_with_the_next_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "old")
+    async with open_service() as service:
+        before = tool(service, secret_headers={"Authorization": "SHOP_TOKEN"})
+        monkeypatch.setenv("SHOP_TOKEN", "new")
+        for made in (before, before, tool(service, secret_headers={"Authorization": "SHOP_TOKEN"})):
+            await made.run({"id": "1"}, CALL)
+    assert [seen.headers["authorization"] for seen in service.seen] == ["old", "old", "new"]
+
+
 def _unreadable(name: str) -> Secret | None:
     raise ConfigError("the credential cannot be read")
 

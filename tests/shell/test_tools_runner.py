@@ -261,6 +261,16 @@ async def test_only_so_many_are_at_work_at_a_time(autojump_clock: MockClock) -> 
     assert bench.answers[-1] == ("later", "done")
 
 
+async def test_a_flood_of_wrong_arguments_is_not_even_read() -> None:
+    bench = Bench()
+    async with trio.open_nursery() as nursery:
+        for number in range(AT_ONCE + 6):
+            nursery.start_soon(bench.ask, "work", '{"n": "wrong"}', f"c{number}")
+    assert bench.count("work", "invalid") == AT_ONCE
+    assert bench.count("work", "refused") == 6
+    assert not bench.tools.busy
+
+
 async def test_a_hang_up_cancels_the_tool(autojump_clock: MockClock) -> None:
     gone: list[bool] = []
 

@@ -1,6 +1,7 @@
 """A vendor's WebSocket: one writer, bounded, every failure as a ProviderError."""
 
 import json
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,8 +10,8 @@ import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from providers import vendor_socket
-from providers.vendor_socket import OUTBOX, RESERVED, VendorSocket, open_vendor_socket, parse_object
-from tests.lab.vendors.peer import Fault, PeerConnection, WebSocketPeer, open_peer
+from providers.vendor_socket import OUTBOX, RESERVED, SHOWN, VendorSocket, open_vendor_socket, parse_object
+from tests.lab.vendors.peer import Fault, Handler, PeerConnection, WebSocketPeer, open_peer
 
 PATIENCE = 5.0
 SECRET = "s3cret-of-the-vendor"
@@ -106,6 +107,51 @@ async def test_a_vendor_that_takes_a_message_too_slowly_is_given_up(monkeypatch:
             socket.send_audio(bytes(1 << 20))
         with pytest.raises(ProviderUnavailable, match="no answer within the deadline"):
             await received(socket)
+
+
+def closing(reason: str) -> Handler:
+    """Says why it closes the connection."""
+
+    async def close(connection: PeerConnection) -> None:
+        await connection.close(4000, reason)
+
+    return close
+
+
+@pytest.mark.parametrize("reason", [f"bad Authorization: Token {SECRET}", f"no such key: {SECRET}", f"of {SECRET}s"])
+async def test_a_close_that_repeats_a_header_shows_nothing_of_it(reason: str) -> None:
+    async with open_peer(closing(reason)) as peer, connected(peer) as socket:
+        with pytest.raises(ProviderUnavailable, match=r"code=4000.*\*\*\*") as caught:
+            await received(socket)
+        told = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in told and "Token" not in told
+
+
+async def test_who_knows_more_secrets_takes_them_out_and_the_rest_is_not_long() -> None:
+    def conceal(text: str) -> str:
+        return text.replace("Bobby", "***" * 200)
+
+    async with open_peer(closing("ask Bobby")) as peer:
+        async with open_vendor_socket("Vendor", peer.url, (), connect_deadline=1.0, conceal=conceal) as socket:
+            with pytest.raises(ProviderUnavailable, match=r"ask \*\*\*") as caught:
+                await received(socket)
+    assert len(str(caught.value)) < SHOWN + 100
+
+
+async def test_what_is_no_json_is_shown_without_our_secrets() -> None:
+    async with open_peer(echo) as peer, connected(peer) as socket:
+        for text in (f"<p>{SECRET}</p>", f'["Token {SECRET}"]', " " * (SHOWN - 5) + SECRET):
+            with pytest.raises(ProviderProtocolError) as caught:
+                parse_object("Vendor", text, socket.conceal)
+            assert SECRET[:5] not in str(caught.value)
+
+
+async def test_half_a_character_is_neither_taken_nor_sent() -> None:
+    async with open_peer(echo) as peer, connected(peer) as socket:
+        socket.send({"text": "ends in \ud83d"})
+        assert json.loads(await received(socket)) == {"text": "ends in \ufffd"}
+    text = r'{"a": ["\ud83d", "\ud83d\ude00"], "\ude00": {}}'
+    assert parse_object("Vendor", text) == {"a": ["\ufffd", "😀"], "\ufffd": {}}
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[1]", "7", "[" * 100_000])

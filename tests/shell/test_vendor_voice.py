@@ -14,7 +14,7 @@ from agentd.agent import Audio, SegmentStart
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
 from providers import vendor_voice
-from providers.vendor_voice import VendorVoice
+from providers.vendor_voice import MOST_CHUNKS, MOST_TEXT, MOST_UNTOLD, VendorVoice
 
 RATE = 8000
 SECOND = bytes(range(1, 251)) * 64
@@ -120,6 +120,53 @@ async def test_the_vendor_is_never_waited_for_and_what_waits_is_bounded(
         assert len(pcm) // len(SECOND) == 5
 
 
+async def test_words_without_audio_are_bounded_and_that_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.begin()
+        for _ in range(40):
+            scene.voice.words("x" * 1000)
+        scene.voice.end()
+        assert [type(event) for event in scene.events].count(Degraded) == 1
+        assert sum(len(event.text) for event in scene.events if isinstance(event, AgentText)) > MOST_TEXT - 40
+        _, words, _ = await scene.heard()
+        assert len(words[0]) == MOST_TEXT
+        scene.voice.begin(text="Room again.")
+        scene.voice.end()
+        assert await scene.heard() == (2, ["Room again."], b"")
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_words_with_hardly_any_audio_are_bounded(held: bool) -> None:
+    events: list[SessionEvent] = []
+    voice = VendorVoice(PlayoutBuffer(), RATE, events.append)
+    if held:
+        voice.hold()
+    for _ in range(3):
+        voice.begin()
+        for _ in range(2 * MOST_CHUNKS):
+            voice.words("x")
+            voice.audio(b"\0\0")
+        voice.end()
+    for _ in range(200):
+        voice.begin(text="x" * 30_000)
+        voice.end()
+    waiting = voice._waiting if voice._held is None else voice._held
+    assert len(waiting) <= MOST_CHUNKS + 4
+    assert sum(len(chunk.text) for chunk in waiting if isinstance(chunk, SegmentStart)) <= MOST_TEXT
+    assert any(isinstance(event, Degraded) for event in events)
+    assert len(voice._untold) <= MOST_UNTOLD + 2
+
+
+async def test_small_pieces_of_audio_go_together_while_they_wait() -> None:
+    voice = VendorVoice(PlayoutBuffer(), RATE, lambda _event: None)
+    voice.begin()
+    for _ in range(RATE):
+        voice.audio(b"\1\2")
+    pieces = [chunk.pcm for chunk in voice._waiting if isinstance(chunk, Audio)]
+    assert b"".join(pieces) == b"\1\2" * RATE
+    assert len(pieces) <= 10
+
+
 async def test_what_is_cut_is_not_brought_and_what_had_begun_ends(autojump_clock: trio.testing.MockClock) -> None:
     async with speaking() as scene:
         scene.voice.begin()
@@ -161,6 +208,47 @@ async def test_what_is_held_comes_when_it_is_let_go_in_the_generation_of_that_mo
         scene.voice.audio(SECOND)
         scene.voice.end()
         assert await scene.heard() == (2, ["Held."], SECOND * 2)
+
+
+async def test_nobody_is_told_of_an_utterance_that_is_held_before_its_generation_is_known(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with speaking() as scene:
+        told: list[tuple[int, SessionEvent]] = []
+        scene.voice.emit = lambda event: told.append((scene.playout.generation, event))
+        scene.voice.hold()
+        scene.voice.begin(text="Held.")
+        scene.voice.audio(SECOND)
+        scene.voice.words("In clauses.")
+        scene.voice.end()
+        scene.voice.begin()
+        assert (told, scene.voice.untold) == ([], True)
+        scene.playout.interrupt()
+        scene.voice.release()
+        scene.voice.audio(SECOND)
+        scene.voice.end()
+        assert not scene.voice.untold
+        assert told == [
+            (1, UtteranceStarted(1)),
+            (1, AgentText(1, "Held. In clauses.")),
+            (1, UtteranceEnded(1)),
+            (1, UtteranceStarted(2)),
+            (1, UtteranceEnded(2)),
+        ]
+        assert await scene.heard() == (1, ["Held.", "In clauses."], SECOND)
+        assert await scene.heard() == (2, [""], SECOND)
+
+
+async def test_nobody_is_ever_told_of_what_was_held_and_cut(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.begin()
+        scene.voice.hold()
+        assert scene.events == [UtteranceStarted(1), UtteranceEnded(1)], "this one was begun before"
+        scene.voice.begin(text="Held.")
+        scene.voice.cut()
+        scene.voice.release()
+        assert not scene.voice.untold
+        assert len(scene.events) == 2
 
 
 async def test_a_cut_forgets_what_is_held_and_holds_nothing_more(autojump_clock: trio.testing.MockClock) -> None:

@@ -23,7 +23,7 @@ from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import CallerSpeechEnded, UtteranceEnded, UtteranceStarted
-from agentd.voice import OPEN_PATIENCE, REMEMBERED, AgentVoice
+from agentd.voice import MOST_WORDS, OPEN_PATIENCE, REMEMBERED, AgentVoice
 from tests.shell.fakes import FakePlayback, FakeSession
 
 NOTICE = "This call is recorded."
@@ -329,6 +329,17 @@ async def test_words_of_an_utterance_whose_segments_carry_them_change_nothing(au
         await trio.sleep(2.0)
         stage.voice.on_words(1, " again")
     assert stage.turns == ["One two"]
+
+
+async def test_words_that_never_end_are_kept_up_to_a_length(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.voice.on_words(1, "x" * (MOST_WORDS - 1))
+    assert stage.voice._words == {1: "x" * MOST_WORDS}
+    await stage.utter("")
+    async with speaking(stage):
+        await trio.sleep(2.0)
+    assert stage.turns == ["x" * MOST_WORDS]
 
 
 async def test_words_of_long_ago_are_not_kept(autojump_clock: MockClock) -> None:

@@ -1,6 +1,9 @@
 """The WebSocket client over real sockets: the defects of trio-websocket 0.12.2 stay contained."""
 
+import base64
 import gc
+import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +19,8 @@ from tests.shell.fake_asterisk import EventSocket, FakeAsterisk
 
 PATIENCE = 5.0
 """Real seconds until a test that hangs is given up."""
+WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455, section 1.3."""
 SECRET = ("Authorization", "Basic c2VjcmV0")
 
 
@@ -218,6 +223,40 @@ async def test_a_refused_handshake_tells_the_status_and_leaves_no_socket(status:
             await client.run()
         nursery.cancel_scope.cancel()
     assert SECRET[1] not in f"{caught.value!r} {client!r}"
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Connection: \xc3\xa9",
+        b"Sec-WebSocket-Extensions: \xc3\xa9",
+        b"Sec-WebSocket-Protocol: \xc3\xa9",
+        b"Sec-WebSocket-Protocol: unheard-of",
+        b"Sec-WebSocket-Extensions: unheard-of",
+    ],
+)
+async def test_a_handshake_that_makes_no_sense_is_a_websocket_error(header: bytes) -> None:
+    """wsproto reads these headers as ASCII, and raised what nobody expected."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += await stream.receive_some()
+        key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
+        assert key is not None
+        accept = base64.b64encode(hashlib.sha1(key[1] + WEBSOCKET_GUID, usedforsecurity=False).digest())
+        head = [b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade"]
+        await stream.send_all(b"\r\n".join([*head, b"Sec-WebSocket-Accept: " + accept, header, b"", b""]))
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, answer, 0)
+        client = WebSocket(f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/", (SECRET,))
+        with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match=r"ws://127\.0\.0\.1:") as caught:
+            await client.run()
+        nursery.cancel_scope.cancel()
+    assert SECRET[1] not in str(caught.value)
     gc.collect()
 
 

@@ -17,7 +17,7 @@ from providers.stages import SpeechToText, Transcript
 from providers.wyoming import listen, watch
 from providers.wyoming.listen import open_wyoming_listen
 from providers.wyoming.settings import WyomingListenSettings
-from tests.shell.wyoming_peer import INFO, RATE, Fault, WyomingPeer, sound_of, wyoming_peer
+from tests.shell.wyoming_peer import INFO, RATE, Fault, WyomingPeer, frame, sound_of, wyoming_peer
 
 FRAME = RATE // 50 * 2
 IN_TIME = 3.0
@@ -231,6 +231,34 @@ async def test_a_fault_is_raised_in_time_and_the_next_turn_is_served(fault: Faul
         another = transcriber.begin()
         speak(another, "two")
         assert await another.words() == "two"
+
+
+async def test_words_that_come_before_the_turn_is_complete_are_not_its_words() -> None:
+    async with scene() as at, at.turn() as turn:
+        at.peer.early = [frame("transcript", {"text": "nine"})]
+        speak(turn, "one")
+        await at.peer.until(lambda: at.peer.connections == 2 and at.peer.open == 0)
+        assert await turn.words() == "one"
+
+
+async def test_a_server_that_always_answers_too_early_is_told() -> None:
+    async with scene() as at, at.turn() as turn:
+        at.peer.early, at.peer.always_early = [frame("transcript", {"text": "nine"})], True
+        speak(turn, "one", seconds=30)
+        with pytest.raises(ProviderUnavailable, match="before the turn was complete"):
+            await turn.words()
+
+
+async def test_what_is_said_is_bounded_for_a_peer_that_says_what_it_serves_and_more_so_for_others() -> None:
+    padding = "x" * (100 << 10)
+    async with scene(info={**INFO, "padding": padding}) as at, at.turn() as turn:
+        assert at.engine.readiness.ready
+        at.peer.transcribe = lambda _: padding
+        speak(turn, "one")
+        with pytest.raises(ProviderProtocolError, match="data_length"):
+            await turn.words()
+    async with wyoming_peer(info={**INFO, "padding": padding * 3}) as peer, engine_of(peer.uri) as engine:
+        assert "data_length" in engine.readiness.detail
 
 
 async def test_a_connection_that_breaks_while_the_caller_speaks_costs_nothing() -> None:

@@ -16,7 +16,7 @@ from providers.stages import TextToSpeech, speak_whole
 from providers.wyoming import speak, watch
 from providers.wyoming.settings import WyomingSpeakSettings
 from providers.wyoming.speak import open_wyoming_speak
-from tests.shell.wyoming_peer import RATE, SOUND, Fault, WyomingPeer, wyoming_peer
+from tests.shell.wyoming_peer import RATE, SOUND, Fault, WyomingPeer, frame, wyoming_peer
 
 IN_TIME = 3.0
 
@@ -136,6 +136,47 @@ async def test_the_server_loads_its_voice_before_the_first_caller() -> None:
         assert [asked["text"] for asked in peer.asked("synthesize")] == ["Hello."]
 
 
+STOP = frame("audio-stop", {"timestamp": None})
+
+
+@pytest.mark.parametrize("stray", [STOP, STOP[:10], frame("ping")], ids=["stop", "half a stop", "ping"])
+async def test_what_comes_after_an_answer_belongs_to_no_later_clause(stray: bytes) -> None:
+    async with scene() as at, at.engine.open() as voice:
+        at.peer.surplus = [stray]
+        await speak_whole(voice, "One.", 8000)
+        await until(lambda: not at.peer.surplus)
+        await trio.sleep(0.02)  # on its way to us
+        assert await speak_whole(voice, "Two.", RATE) == SOUND
+        assert await speak_whole(voice, "Three.", RATE) == SOUND
+        assert at.peer.connections == 2
+
+
+async def test_a_stop_that_comes_late_is_not_taken_for_a_clause_without_sound() -> None:
+    async with scene() as at, at.engine.open() as voice:
+        await speak_whole(voice, "One.", 8000)
+        at.peer.gate = trio.Event()
+        got: list[bytes] = []
+
+        async def ask() -> None:
+            got.append(await speak_whole(voice, "Two.", RATE))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await at.peer.until(lambda: len(at.peer.asked("synthesize")) == 2)
+            await at.peer.streams[-1].send_all(STOP)
+            await at.peer.until(lambda: at.peer.connections == 2)
+            at.peer.gate.set()
+        assert got == [SOUND]
+        assert await speak_whole(voice, "Three.", RATE) == SOUND
+
+
+async def test_a_big_chunk_is_converted_in_slices() -> None:
+    async with scene(piece=len(SOUND)) as at, at.engine.open() as voice, voice.speak("Hello.", 8000) as pieces:
+        got = [piece async for piece in pieces]
+        assert max(map(len, got)) <= speak.SLICE
+        assert b"".join(got) == convert(SOUND, RATE, 8000)
+
+
 # --- giving up
 
 
@@ -189,6 +230,8 @@ async def test_giving_up_at_any_moment_leaves_nothing(steps: int) -> None:
         (Fault.CHANGES_RATE, ProviderProtocolError),
         (Fault.FLOODS, ProviderProtocolError),
         (Fault.TRICKLES, ProviderUnavailable),
+        (Fault.EMPTY_CHUNKS, ProviderUnavailable),
+        (Fault.EMPTY_STARTS, ProviderUnavailable),
     ],
 )
 @pytest.mark.parametrize("first", [True, False], ids=["first clause", "later clause"])
@@ -229,6 +272,32 @@ async def test_a_clause_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatc
     async with scene() as at, at.engine.open() as voice:
         with pytest.raises(ProviderProtocolError, match=r"for more than 0\.1 s"):
             await speak_whole(voice, "One.", 8000)
+
+
+async def test_a_server_that_speaks_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speak, "MOST_WAITED", 0.2)
+    async with scene() as at, at.engine.open() as voice:
+        at.peer.fault = Fault.DRIPS
+        with pytest.raises(ProviderUnavailable, match=r"not done with a clause after 0\.2 s"):
+            await speak_whole(voice, "One.", 8000)
+
+
+async def test_a_listener_who_takes_their_time_is_no_fault_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speak, "MOST_WAITED", 0.2)
+    async with scene() as at, at.engine.open() as voice, voice.speak("One.", RATE) as pieces:
+        sound = await anext(aiter(pieces))
+        await trio.sleep(0.6)
+        assert sound + b"".join([piece async for piece in pieces]) == SOUND
+
+
+@pytest.mark.parametrize("fault", [Fault.EMPTY_CHUNKS, Fault.EMPTY_STARTS, Fault.DRIPS])
+async def test_a_server_that_never_ends_its_answer_does_not_keep_an_agent_from_being_opened(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speak, "MOST_WAITED", 0.2)
+    with trio.fail_after(IN_TIME):
+        async with wyoming_peer(fault=fault) as peer, engine_of(peer.uri):
+            pass
 
 
 async def test_a_server_that_is_gone_is_told_once_and_found_again() -> None:

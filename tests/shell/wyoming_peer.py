@@ -37,6 +37,9 @@ class Fault(Enum):
     CHANGES_RATE = auto()
     FLOODS = auto()
     TRICKLES = auto()
+    EMPTY_CHUNKS = auto()
+    EMPTY_STARTS = auto()
+    DRIPS = auto()
 
 
 INFO: dict[str, Any] = {
@@ -130,6 +133,14 @@ class WyomingPeer:
     violations: list[str] = attrs.field(factory=list)
     connections: int = 0
     open: int = 0
+    surplus: list[bytes] = attrs.field(factory=list)
+    """Events that nobody asked for, sent after the answer to the next `synthesize`."""
+    early: list[bytes] = attrs.field(factory=list)
+    """Events that are sent at the next `audio-start`, long before anything is asked."""
+    always_early: bool = False
+    """At every `audio-start`, that is."""
+    piece: int = 2048
+    """Bytes of sound in a chunk."""
     gate: trio.Event | None = None
     """Closed, nothing is answered but `describe`; a test opens it."""
     streams: list[trio.SocketStream] = attrs.field(factory=list)
@@ -189,6 +200,8 @@ class WyomingPeer:
                 case "audio-start":
                     self.note(data == {"rate": RATE, "width": 2, "channels": 1, "timestamp": None}, f"format {data}")
                     audio = bytearray()
+                    await stream.send_all(b"".join(self.early))
+                    self.early = self.early if self.always_early else []
                 case "audio-chunk" if audio is not None:
                     audio += payload
                 case "audio-stop" if audio is not None:
@@ -200,10 +213,12 @@ class WyomingPeer:
                         return
                 case "synthesize":
                     tell = {"rate": self.rate, "width": 2, "channels": 1, "timestamp": None}
-                    pieces = [SOUND[start : start + 2048] for start in range(0, len(SOUND), 2048)]
+                    pieces = [SOUND[start : start + self.piece] for start in range(0, len(SOUND), self.piece)]
                     chunks = [frame("audio-chunk", tell, piece) for piece in pieces]
                     end = frame("audio-stop", {"timestamp": None})
                     await self.answer(stream, [frame("audio-start", tell), *chunks, end] if data["text"] else [end])
+                    surplus, self.surplus = self.surplus, []
+                    await stream.send_all(b"".join(surplus))
                 case _:
                     self.note(False, f"{kind} out of order")
 
@@ -249,6 +264,14 @@ class WyomingPeer:
             case Fault.TRICKLES:
                 while True:  # something always comes, and never an answer
                     await stream.send_all(frame("voice-started"))
+                    await trio.sleep(0.01)
+            case Fault.EMPTY_CHUNKS | Fault.EMPTY_STARTS | Fault.DRIPS:
+                await stream.send_all(events[0])
+                tell = {"rate": self.rate, "width": 2, "channels": 1}
+                sound = b"\1\0" if self.fault is Fault.DRIPS else b""
+                again = events[0] if self.fault is Fault.EMPTY_STARTS else frame("audio-chunk", tell, sound)
+                while True:  # the answer goes on, and never ends
+                    await stream.send_all(again)
                     await trio.sleep(0.01)
 
 

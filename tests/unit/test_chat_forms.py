@@ -108,6 +108,18 @@ def test_a_call_without_an_id_gets_one_and_arguments_may_be_an_object() -> None:
     assert len({call.call for call in calls}) == 2
 
 
+def test_calls_hold_whole_characters_only() -> None:
+    halves = [
+        delta(0, "a\ud83d", "clock\ude00", '{"x": "\ud83d'),
+        delta(0, None, None, '\ude00", "y": "'),
+        delta(0, None, None, r'\ud83d\ude00 \ud83d"}'),
+    ]
+    (call,) = read(*halves)
+    assert (call.call, call.name) == ("a\ufffd", "clock\ufffd")
+    assert json.loads(call.arguments) == {"x": "😀", "y": "😀 \ufffd"}
+    assert chat([Message(Role.ASSISTANT, "", (call,))])[0]["tool_calls"][0]["function"]["arguments"] == call.arguments
+
+
 @pytest.mark.parametrize(
     "hostile",
     [

@@ -307,9 +307,11 @@ def test_every_phrase_that_is_not_empty_is_told_to_be_spoken() -> None:
         check_in = "Are you there?"
         filler = ""
         duration_warning = "One minute left."
+        [agents.a.failover]
+        apology = "Sorry?"
         """
     ).agents["a"]
-    assert agent.phrases == ("Hi.", "Are you there?", "One minute left.")
+    assert agent.phrases == ("Hi.", "Are you there?", "One minute left.", "Sorry?")
 
 
 def test_the_announcements_are_told_apart_from_the_phrases() -> None:

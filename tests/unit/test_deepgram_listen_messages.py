@@ -146,6 +146,12 @@ def test_a_turn_s_words_are_all_final_results_one_after_the_other_and_the_last_i
     assert (turn.text, turn.settled_to, turn.heard_to) == ("my number is", 3.5, 4.0)
 
 
+def test_half_a_character_is_none() -> None:
+    halved = json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": "yes \ud83d\ude00 please\ud83d"}]}})
+    results = parse(halved)
+    assert results is not None and results.transcript == "yes 😀 please\ufffd"
+
+
 def test_silence_says_nothing() -> None:
     turn = TurnWords(0.0)
     turn.take(final(0.0, 1.0))

@@ -15,6 +15,7 @@ from providers.deepgram.messages import (
     GO_ON,
     MOST_FUNCTIONS,
     MOST_HISTORY,
+    MOST_MESSAGE,
     MOST_TEXT,
     AgentAudioDone,
     AgentStartedSpeaking,
@@ -285,6 +286,17 @@ def test_a_message_is_what_it_says(text: str, event: object) -> None:
 def test_a_message_that_is_not_what_it_should_be_is_an_error(text: str) -> None:
     with pytest.raises(ProviderProtocolError, match="Deepgram"):
         parse(text)
+
+
+def test_a_message_that_is_too_long_is_not_read() -> None:
+    with pytest.raises(ProviderProtocolError, match="characters, more than"):
+        parse('{"type":"PromptUpdated"%s}' % (" " * MOST_MESSAGE))
+
+
+@pytest.mark.parametrize(("value", "shown"), [("[" * 900 + "]" * 900, "list"), ('{"secret":1}', "dict")])
+def test_an_error_shows_no_whole_list_or_object(value: str, shown: str) -> None:
+    with pytest.raises(ProviderProtocolError, match=f"content must be a string, not {shown}$"):
+        parse(f'{{"type":"ConversationText","role":"user","content":{value}}}')
 
 
 JSON = st.recursive(

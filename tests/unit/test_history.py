@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.history import History, Speaker, ToolUse, Turn
+from agentd.history import MOST_TEXT, History, Speaker, ToolUse, Turn
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -29,6 +29,18 @@ def test_a_caller_who_pauses_and_goes_on_has_said_one_thing() -> None:
     history.caller_said("I would like")
     history.caller_said("a table for two.")
     assert told(history) == [(CALLER, "I would like a table for two.")]
+
+
+def test_a_turn_that_never_ends_is_kept_up_to_a_length() -> None:
+    history = History()
+    for _ in range(3):
+        history.caller_said("x" * MOST_TEXT)
+    assert told(history) == [(CALLER, "x" * MOST_TEXT)]
+    history.agent_speaks(1)
+    history.caller_said("y" * MOST_TEXT + "z")
+    assert history.turns[-1].text == "y" * MOST_TEXT
+    history.agent_heard(1, "", "Never heard.")
+    assert told(history) == [(CALLER, "x" * MOST_TEXT)]
 
 
 def test_what_was_cut_off_is_kept_beside_what_was_heard() -> None:

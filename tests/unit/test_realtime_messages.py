@@ -356,6 +356,16 @@ def test_a_message_that_is_not_as_published_is_an_error_that_says_so(message: di
     assert len(str(caught.value)) < 500
 
 
+def test_an_error_shows_the_type_of_what_came_and_nothing_of_it() -> None:
+    with pytest.raises(ProviderProtocolError) as caught:
+        parse({"type": "error", "error": {"message": [{"secret": 1}] * 1000}})
+    assert str(caught.value) == (
+        "OpenAI Realtime: error: error: expected a text of at most 65536 characters as message, got list"
+    )
+    with pytest.raises(ProviderProtocolError, match=r"expected a message with a type, got dict$"):
+        parse({"type": {"secret": 1}})
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "error"]), inner),

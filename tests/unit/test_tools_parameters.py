@@ -2,14 +2,17 @@
 
 import json
 import re
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema.exceptions import ValidationError
 
 from agentd.tools.contract import ToolError
-from agentd.tools.parameters import MAX_ARGUMENTS, Arguments, parse_schema, schema_problem
+from agentd.tools.parameters import MAX_ARGUMENTS, MOST_VALUES, Arguments, parse_schema, schema_problem
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -81,6 +84,29 @@ def test_a_complaint_does_not_grow_with_what_it_is_about() -> None:
     with pytest.raises(ToolError) as caught:
         ORDER.parse(json.dumps({"order": "x" * 10_000}))
     assert len(str(caught.value)) < 400
+
+
+class EndlessErrors:
+    """Checks as a schema does that finds one more thing wrong for ever."""
+
+    def iter_errors(self, value: object) -> Iterator[ValidationError]:
+        return repeat(ValidationError("it is wrong"))
+
+
+def test_of_many_things_that_are_wrong_only_some_are_looked_for() -> None:
+    with pytest.raises(ToolError, match="it is wrong"):
+        Arguments(EndlessErrors()).parse("{}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[1] * 600, [[]] * 600, {"y": [[1] * 300] * 2}, dict.fromkeys(map(str, range(600)))],
+    ids=["scalars", "lists", "nested", "members"],
+)
+def test_the_values_that_are_checked_are_bounded(value: object) -> None:
+    with pytest.raises(ToolError, match=f"too many values: at most {MOST_VALUES}"):
+        ANYTHING.parse(json.dumps({"x": value}))
+    assert ANYTHING.parse(json.dumps({"x": [1] * (MOST_VALUES - 2)}))
 
 
 @given(st.text())

@@ -269,6 +269,8 @@ def test_what_is_not_installed_is_not_served() -> None:
         {"asr": [{"installed": True, "models": [{"installed": True, "languages": [5]}]}]},
         {"tts": [{"installed": True, "voices": 5}]},
         {"tts": [{}] * 6000},
+        {"asr": [asr(*["en"] * 3000), asr(*["en"] * 3000)]},
+        {"asr": [{"installed": True, "models": [{"installed": True}] * 3000}] * 2},
     ],
 )
 def test_an_info_that_is_none_is_told(data: dict[str, Any]) -> None:

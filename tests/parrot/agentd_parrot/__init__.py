@@ -6,6 +6,7 @@ from typing import Annotated
 
 import attrs
 import numpy as np
+import structlog
 import trio
 
 from agentd import agent
@@ -15,7 +16,6 @@ from agentd.config import AgentConfig
 from agentd.history import History
 from agentd.schema import positive, text
 from providers.registry import Provider
-from providers.shared import SharedServices
 from providers.vendor_voice import VendorVoice
 
 
@@ -41,56 +41,57 @@ class Session:
     def __init__(self, rate: int, history: History, playout: agent.Playout, settings: Settings) -> None:
         self.rate, self.history, self.settings = rate, history, settings
         self.send, self.events = trio.open_memory_channel[told.SessionEvent](256)
-        self.voice = VendorVoice(playout, rate, self.send.send_nowait)
-        self.turn, self.spoken = bytearray(), 0  # what the caller says, and its bytes up to the last loud frame
-        self.reply: tuple[str, bytes] | None = None
+        self.voice = VendorVoice(playout, rate, self.tell)
+        self.interrupt = self.voice.cut
+        self.turn, self.spoken, self.replies = bytearray(), 0, list[tuple[str, bytes]]()  # spoken: to its last sound
+
+    def tell(self, event: told.SessionEvent) -> None:
+        try:
+            self.send.send_nowait(event)
+        except trio.WouldBlock:
+            structlog.get_logger().error("a session event found its queue full and was dropped", told=type(event))
 
     def feed(self, pcm: bytes, at: float) -> None:
         loud, before, second = rms_dbfs(pcm) >= self.settings.loud_dbfs, self.spoken, 2 * self.rate
         if loud and not self.turn:
-            self.send.send_nowait(told.CallerSpeechStarted(at))
+            self.tell(told.CallerSpeechStarted(at))
         self.turn += pcm if loud or self.turn else b""
         self.spoken = len(self.turn) if loud else before
         if before < second / 5 <= self.spoken:  # longer than a click
-            self.send.send_nowait(told.CallerTakesTurn(at))
+            self.tell(told.CallerTakesTurn(at))
         quiet = (len(self.turn) - self.spoken) / second
         if quiet * 1000 >= self.settings.quiet_ms or len(self.turn) > 20 * second:
             heard, self.turn, self.spoken = bytes(self.turn[: self.spoken]), bytearray(), 0
             if len(heard) < second / 5:
-                self.send.send_nowait(told.CallerSpeechDismissed("too short to be speech"))
+                self.tell(told.CallerSpeechDismissed("too short to be speech"))
                 return
-            self.reply = f"({len(heard) / second:.1f} seconds of speech)", heard
-            self.history.caller_said(self.reply[0])
-            self.send.send_nowait(told.CallerText(self.reply[0]))
-            self.send.send_nowait(told.CallerSpeechEnded(at, at - quiet))
+            self.replies = [(f"({len(heard) / second:.1f} seconds of speech)", heard)]
+            self.history.caller_said(self.replies[0][0])
+            self.tell(told.CallerText(self.replies[0][0]))
+            self.tell(told.CallerSpeechEnded(at, at - quiet))
 
-    def utter(self, words: str, pcm: bytes, *, aside: bool = False) -> None:
+    def utter(self, words: str, pcm: bytes = b"", *, aside: bool = False) -> None:
         self.voice.begin(aside=aside, text=words)
-        self.voice.audio(pcm)
+        self.voice.audio(pcm or whistle(words, self.rate))
         self.voice.end()
 
     async def say(self, text: str) -> agent.SayOutcome:
-        self.utter(text, whistle(text, self.rate), aside=True)
+        self.utter(text, aside=True)
         await trio.lowlevel.checkpoint()
         return agent.SayOutcome.REPLACED
 
     def answer(self) -> None:
-        if self.reply:
-            self.utter(*self.reply)
-        self.reply = None
-
-    def interrupt(self) -> None:
-        self.voice.cut()
+        while self.replies:
+            self.utter(*self.replies.pop())
 
     def resume(self) -> None:
         if self.history.owed or self.history.broken_off:
-            words = next(turn.text for turn in reversed(self.history.turns) if turn.text)
-            self.utter(words, whistle(words, self.rate))
+            self.utter(next(turn.text for turn in reversed(self.history.turns) if turn.text))
         else:
-            self.send.send_nowait(told.NothingToSay("the history leaves nothing open"))
+            self.tell(told.NothingToSay("the history leaves nothing open"))
 
     def probe(self) -> None:
-        self.send.send_nowait(told.Alive())
+        self.tell(told.Alive())
 
     def never_mind(self, *_: object) -> None:
         """A parrot reads nothing, uses no tools, and has no memory; what it may say is on its way at once."""
@@ -101,8 +102,7 @@ class Session:
 class Parrot:
     """The agent: it has no engines, and so it is always ready."""
 
-    readiness = agent.Readiness(True)
-    rates = (16000, 8000)
+    readiness, rates = agent.Readiness(True), (16000, 8000)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -122,7 +122,7 @@ class Parrot:
 
 
 @asynccontextmanager
-async def open_parrot(name: str, config: AgentConfig, shared: SharedServices) -> AsyncIterator[Parrot]:
+async def open_parrot(name: str, config: AgentConfig, shared: object) -> AsyncIterator[Parrot]:
     assert isinstance(config.settings, Settings)
     yield Parrot(config.settings)
 

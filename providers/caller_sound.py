@@ -1,4 +1,5 @@
-"""When the caller was last heard, by loudness: Deepgram's messages carry no times. Pure."""
+"""When the caller was last heard, by loudness: for vendors that tell what the caller does, but not when, or not
+reliably. Pure."""
 
 import math
 
@@ -7,11 +8,11 @@ import attrs
 from agentd.audio.level import rms_dbfs
 
 SPEECH_DBFS = -45.0
-"""What is louder may be speech. (What it is, Deepgram decides; this tells only when.)"""
+"""What is louder may be speech. (What it is, the vendor decides; this tells only when.)"""
 GAP = 0.4
 """Seconds of quiet within one stretch of speech."""
 RECENT = 2.0
-"""Seconds for which a sound can be the one that Deepgram speaks of."""
+"""Seconds for which a sound can be the one that the vendor speaks of."""
 
 
 @attrs.define

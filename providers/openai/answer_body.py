@@ -1,0 +1,65 @@
+"""The bodies of a chat server's answers, as the openai client is given them: bounded, and of a refusal none.
+
+The client reads a refusal's body, and decodes it as the headers say, outside of its own error handling; of a success it
+keeps a line until it ends, however long it is.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import attrs
+import httpx2
+import trio
+
+LARGEST_ANSWER = 8 << 20
+"""Bytes."""
+LONGEST_REFUSAL = 1 << 16
+"""Bytes of a refusal's body that are read to have its connection again: beyond it a new one costs less."""
+REFUSAL_PATIENCE = 1.0
+"""Seconds that they may take to come."""
+
+
+@attrs.define(eq=False)
+class _BoundedStream(httpx2.AsyncByteStream):
+    """The body of an answer, of which no more than `LARGEST_ANSWER` is taken."""
+
+    _body: httpx2.AsyncByteStream
+    _chunks: AsyncIterator[bytes] = attrs.field(init=False)
+    _taken: int = attrs.field(default=0, init=False)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._chunks = aiter(self._body)
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await anext(self._chunks)
+        self._taken += len(chunk)
+        if self._taken > LARGEST_ANSWER:
+            raise ValueError(f"an answer is longer than {LARGEST_ANSWER} bytes")
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+async def bound(response: httpx2.Response) -> None:
+    """A hook of the client, which awaits it. Of a refusal the status alone counts."""
+    await trio.lowlevel.checkpoint()
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    if response.is_success:
+        response.stream = _BoundedStream(response.stream)
+        return
+    await _discard(response.stream)
+    response.stream = httpx2.ByteStream(b"")
+    response.headers.pop("Content-Encoding", None)
+
+
+async def _discard(body: httpx2.AsyncByteStream) -> None:
+    """Read a body to its end, so that its connection can be used again, unless it is long, slow or broken."""
+    taken = 0
+    with trio.move_on_after(REFUSAL_PATIENCE) as reading, suppress(httpx2.HTTPError):
+        async for data in body:
+            taken += len(data)
+            if taken > LONGEST_REFUSAL:
+                reading.cancel()  # strikes httpx2's generators where they wait, so that they end
+    await body.aclose()
