@@ -109,10 +109,11 @@ class Audio:
 
 @attrs.frozen
 class UtteranceEnd:
-    """Nothing more of this utterance will come."""
+    """Nothing more of this utterance will come. `cut`: though more of it was to: its last words may have no audio."""
 
     generation: int
     utterance: int
+    cut: bool = False
 
 
 Chunk = SegmentStart | Audio | SegmentEnd | UtteranceEnd

@@ -201,7 +201,6 @@ class Call:
             tell=self._inbox.post,
             on_change=self._session_changed,
             off_record=self._voice.leave_off_record,
-            broken_off=self._voice.break_off,
         )
         self._tools = CallTools(
             self.candidates[0].tools,

@@ -136,6 +136,11 @@ class UtteranceSource(Protocol):
         """True once an interruption has made the rest of this utterance void."""
         ...
 
+    @property
+    def cut(self) -> bool:
+        """True once it has ended before it was complete (see UtteranceEnd)."""
+        ...
+
     async def next(self) -> SegmentStart | Audio | SegmentEnd | None:
         """The next chunk, or None at the end. Cancelling it loses nothing."""
         ...
@@ -152,6 +157,7 @@ class UtteranceStream:
     _buffer: PlayoutBuffer
     utterance: int
     generation: int
+    cut: bool = attrs.field(default=False, init=False)
 
     @property
     def interrupted(self) -> bool:
@@ -161,7 +167,10 @@ class UtteranceStream:
     async def next(self) -> SegmentStart | Audio | SegmentEnd | None:
         """The next chunk, or None at the end."""
         chunk = await self._buffer.take(self.utterance, self.generation)
-        return None if isinstance(chunk, UtteranceEnd) else chunk
+        if isinstance(chunk, UtteranceEnd):
+            self.cut = chunk.cut
+            return None
+        return chunk
 
     async def until_interrupted(self) -> None:
         """Wait until `interrupted` turns true."""

@@ -99,8 +99,6 @@ class SessionKeeper:
     """Told who serves the call from now on; None: nobody."""
     off_record: Callable[[int], None]
     """Told the number of an utterance that is no part of the conversation: a bridge."""
-    broken_off: Callable[[int], None]
-    """Told the number of an utterance whose session was lost before it was complete."""
     session: AgentSession | None = attrs.field(default=None, init=False)
     candidate: Candidate | None = attrs.field(default=None, init=False)
     _caller: CallerFeed = attrs.field(init=False)
@@ -348,8 +346,7 @@ class SessionKeeper:
         """End what the session has left unfinished, whose playback need not wait for more."""
         unfinished = tenure.unfinished(self.playout.generation)
         for utterance in unfinished:
-            self.broken_off(utterance)
-            await self.playout.put(UtteranceEnd(self.playout.generation, utterance))
+            await self.playout.put(UtteranceEnd(self.playout.generation, utterance, cut=True))
         return unfinished
 
     async def _resume(self, tenure: Tenure, cut: Collection[int]) -> None:

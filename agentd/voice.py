@@ -59,7 +59,6 @@ class AgentVoice:
     _begun: dict[int, tuple[AgentSession | None, int]] = attrs.field(factory=dict, init=False)
     """Utterances whose audio is not all there yet: whose they are, and their generation."""
     _off_record: set[int] = attrs.field(factory=set, init=False)
-    _broken_off: set[int] = attrs.field(factory=set, init=False)
     _words: dict[int, str] = attrs.field(factory=dict, init=False)
     """What the session told of the words of its last utterances."""
     _wordless: dict[int, Heard] = attrs.field(factory=dict, init=False)
@@ -125,10 +124,6 @@ class AgentVoice:
         """This utterance is no part of the conversation."""
         self._off_record.add(utterance)
 
-    def break_off(self, utterance: int) -> None:
-        """Nothing more of this utterance comes, since its session is lost: its words outlast its audio."""
-        self._broken_off.add(utterance)
-
     def on_words(self, utterance: int, text: str) -> None:
         """Words of an utterance: for one whose segments carry none, because its words come beside its audio."""
         known = self._words.get(utterance, "")
@@ -144,8 +139,6 @@ class AgentVoice:
         """Put into the history what was heard of an utterance; gives it with its words."""
         if utterance in self._off_record:
             return heard
-        if utterance in self._broken_off:
-            heard = self._in_part(utterance, attrs.evolve(heard, completed=False), heard.generated)
         if not heard.generated and heard.milliseconds:
             self._wordless[utterance] = heard
             while len(self._wordless) > REMEMBERED:

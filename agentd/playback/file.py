@@ -22,7 +22,7 @@ from agentd.audio.resample import convert
 from agentd.errors import AriError, AriRejected, PlaybackError, first_of
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
-from agentd.playback.heard import words_heard
+from agentd.playback.heard import expected_seconds, words_heard
 from agentd.playback.segments import FILE_RATE, SegmentCutter
 from agentd.playout import UtteranceSource
 
@@ -77,6 +77,8 @@ class _Segment:
     text: str = ""
     seconds: float = 0.0
     path: Path | None = None
+    cut: bool = False
+    """Its words outlast its audio."""
     started_at: float | None = None
     paused_at: float | None = None
     paused_seconds: float = 0.0
@@ -145,6 +147,7 @@ class FilePlayback:
                     more = chunk is not None
                     for text, pcm in cutter.feed(chunk):
                         segment = await nursery.start(self._play_file, queue, stops, text, pcm)
+                        segment.cut = chunk is None and stream.cut
                         played.append(segment)
         except* PlaybackError as group:
             raise first_of(group) from None
@@ -152,7 +155,7 @@ class FilePlayback:
             self._listener = self._nursery = None
         if not stream.interrupted:
             await self._silence()
-        return _heard(played, interrupted=stream.interrupted)
+        return _heard(played, interrupted=stream.interrupted or stream.cut)
 
     async def announce(self, announcement: Announcement) -> None:
         """See agentd.playback.contract.Playback.announce."""
@@ -317,7 +320,8 @@ class FilePlayback:
 def _heard(played: list[_Segment], *, interrupted: bool) -> Heard:
     words: list[str] = []
     for segment in played:
-        words += segment.text.split()[: words_heard(segment.text, segment.heard_seconds, segment.seconds)]
+        total = max(segment.seconds, expected_seconds(segment.text)) if segment.cut else segment.seconds
+        words += segment.text.split()[: words_heard(segment.text, segment.heard_seconds, total)]
     return Heard(
         milliseconds=round(1000 * sum(segment.heard_seconds for segment in played)),
         completed=not interrupted and all(segment.outcome == "done" for segment in played),

@@ -50,6 +50,11 @@ class Remainder:
         """True once an interruption has made the rest of this utterance void."""
         return self._source.interrupted
 
+    @property
+    def cut(self) -> bool:
+        """True once it has ended before it was complete."""
+        return self._source.cut
+
     async def next(self) -> Piece | None:
         """The next chunk, or None at the end. Cancelling it loses nothing."""
         await self._reading.read.wait()

@@ -48,12 +48,13 @@ class StartDepth:
 
 @attrs.define(eq=False)
 class Segment:
-    """Where one segment stands, in samples. `complete`: no more of its audio will come."""
+    """Where one segment stands, in samples. `complete`: no more of its audio will come; `cut`: more was to."""
 
     text: str = ""
     received: int = 0
     popped: int = 0
     complete: bool = False
+    cut: bool = False
 
     @property
     def waiting(self) -> int:
@@ -62,7 +63,8 @@ class Segment:
 
     def words_heard(self, rate: int) -> int:
         """How many of its words were popped. Where not all of its audio has come, its length is estimated."""
-        total = self.received if self.complete else max(self.received, round(expected_seconds(self.text) * rate))
+        whole = self.complete and not self.cut
+        total = self.received if whole else max(self.received, round(expected_seconds(self.text) * rate))
         return words_heard(self.text, self.popped, total)
 
 
@@ -144,8 +146,10 @@ class JitterBuffer:
         if not self._pcm:
             self._concealed = False  # nothing was missing: only this news came late
 
-    def end(self) -> None:
-        """The utterance's audio is complete."""
+    def end(self, *, cut: bool = False) -> None:
+        """The utterance's audio is complete, or `cut` where it stands."""
+        if self.segments and not self.segments[-1].complete:
+            self.segments[-1].cut = cut
         self.end_segment()
         self._ended = True
         self._note_finish()

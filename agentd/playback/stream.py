@@ -232,7 +232,7 @@ class StreamPlayback:
             if resampler is not None:
                 jitter.push(resampler.flush())
             if speaking.source_ended:
-                jitter.end()
+                jitter.end(cut=speaking.source.cut)
             speaking.read.set()
         if jitter.finished:
             self._end(speaking)
@@ -251,7 +251,8 @@ class StreamPlayback:
         """The caller hears nothing more of an utterance, but for what fades out; settle what was heard."""
         if speaking.heard is not None:
             return
-        completed = speaking.jitter.finished and not speaking.source.interrupted
+        finished = speaking.jitter.finished and not speaking.source.interrupted
+        completed = finished and not speaking.source.cut
         speaking.heard = _heard(speaking.jitter, completed)
         for place, count in (
             ("within", speaking.jitter.underruns_within),
@@ -259,7 +260,7 @@ class StreamPlayback:
         ):
             self.metrics.playout_underruns.labels(place=place).inc(count)
         self._speaking = None
-        if not completed:
+        if not finished:
             if self._level > 0 and (frame := speaking.jitter.peek()) is not None:
                 self._fading = ramp(frame, self._level, 0.0)
             self._be_itself()

@@ -51,6 +51,10 @@ class _Keeping:
     def interrupted(self) -> bool:
         return self._source.interrupted
 
+    @property
+    def cut(self) -> bool:
+        return self._source.cut
+
     async def next(self) -> SegmentStart | Audio | SegmentEnd | None:
         chunk = await self._source.next()
         if isinstance(chunk, Audio):

@@ -360,7 +360,7 @@ async def test_one_that_fails_in_mid_utterance_is_heard_as_far_as_it_came_and_go
         turn(scene, "What are your hours?")
         await trio.sleep(0.1)
         since = trio.current_time()
-        came = await scene.session.utter("We open at nine,", seconds=1.0, whole=False)
+        came = await scene.session.utter("We open at nine,", seconds=1.5, whole=False)
         await trio.sleep(0.5)
         await break_off(scene)
         session = await next_session(scene)
@@ -370,6 +370,21 @@ async def test_one_that_fails_in_mid_utterance_is_heard_as_far_as_it_came_and_go
         await trio.sleep(4.0)
         assert sounds(scene, since) == came + BRIDGES[0] + voice(1.0, seed=session.utterances)
         assert scene.agent_turns == [GREETING, "We open at nine,", "and close at five."]
+        scene.hang_up()
+
+
+async def test_words_that_outlast_the_audio_that_came_were_not_heard(autojump_clock: MockClock) -> None:
+    scene = scene_of()
+    async with running(scene):
+        await scene.greeted()
+        turn(scene, "What are your hours?")
+        await trio.sleep(0.1)
+        await scene.session.utter("We open at nine in the morning, and close at five.", seconds=1.0, whole=False)
+        await trio.sleep(0.5)
+        await break_by_event(scene)
+        await next_session(scene)
+        await trio.sleep(3.0)
+        assert scene.agent_turns == [GREETING, "We open at"]
         scene.hang_up()
 
 
@@ -1042,7 +1057,7 @@ async def story(scene: Scene) -> None:
     await scene.live()
     await scene.until(lambda: scene.session.reports)
     turn(scene, "What are your hours?")
-    await scene.session.utter("We open", seconds=0.2, whole=False)
+    await scene.session.utter("We open", seconds=0.8, whole=False)
     await trio.sleep(0.1)
     scene.session.fail(ProviderUnavailable("the connection broke"))
     await next_session(scene, 2.0)

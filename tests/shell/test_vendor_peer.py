@@ -1,8 +1,7 @@
 """The loopback peer of the vendors' fakes: it serves, and fails as it is told to."""
 
-import gc
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,7 +9,7 @@ import trio
 
 from agentd.errors import WebSocketError
 from agentd.websocket import WebSocket
-from tests.lab.vendors.peer import Fault, PeerConnection, WebSocketPeer, open_peer, peer_in_thread
+from tests.lab.vendors.peer import Fault, PeerConnection, WebSocketPeer, open_peer
 
 PATIENCE = 5.0
 
@@ -160,40 +159,12 @@ async def test_an_oversized_message_is_larger_than_a_client_allows() -> None:
         assert "Exceeded maximum message size" in await ended(socket)
 
 
-async def test_a_peer_in_a_thread_of_its_own_serves_and_is_struck_from_here() -> None:
-    with peer_in_thread(echo) as peer:
-        async with client(peer) as socket:
-            await socket.send("x")
-            assert await said(socket) == "x"
-            peer.strike(Fault.CLOSE)
-            assert "1011" in await ended(socket)
-    gc.collect()
-
-
-@pytest.mark.parametrize("threaded", [False, True])
-async def test_a_fake_that_fails_fails_the_test(threaded: bool) -> None:
+async def test_a_fake_that_fails_fails_the_test() -> None:
     async def broken(connection: PeerConnection) -> None:
         raise AssertionError("that was not in the documentation")
 
-    async def talk(peer: WebSocketPeer) -> None:
-        async with client(peer) as socket:
-            await ended(socket)
-
-    caught = await _failure(broken, talk, threaded)
-    assert caught.group_contains(AssertionError, match="not in the documentation")
-
-
-async def _failure(
-    handler: Callable[[PeerConnection], Awaitable[None]],
-    talk: Callable[[WebSocketPeer], Awaitable[None]],
-    threaded: bool,
-) -> "pytest.ExceptionInfo[BaseExceptionGroup[BaseException]]":
     with pytest.raises(BaseExceptionGroup) as caught:
-        if threaded:
-            with peer_in_thread(handler) as peer:
-                await talk(peer)
-        else:
-            async with open_peer(handler) as peer:
-                await talk(peer)
-                await trio.sleep_forever()
-    return caught
+        async with open_peer(broken) as peer, client(peer) as socket:
+            await ended(socket)
+            await trio.sleep_forever()
+    assert caught.group_contains(AssertionError, match="not in the documentation")

@@ -6,11 +6,9 @@ so that an answer can be cut in two.
 """
 
 import json
-import queue
 import random
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any
@@ -20,7 +18,7 @@ import attrs
 import h11
 import trio
 
-from .peer import PATIENCE, STATUSES, Fault, PeerGone
+from .peer import STATUSES, Fault, PeerGone
 
 CHUNK = 65536
 LARGEST = 32 << 20
@@ -277,44 +275,3 @@ async def open_http_peer(handler: HttpHandler, peer: HttpPeer | None = None) -> 
         await nursery.start(lambda task_status: peer.serve(handler, task_status=task_status))
         yield peer
         nursery.cancel_scope.cancel()
-
-
-@contextmanager
-def http_peer_in_thread(handler: HttpHandler, peer: HttpPeer | None = None) -> Iterator[HttpPeer]:
-    """The same in a thread and a Trio loop of its own: for tests whose own loop is busy.
-
-    What the handler raises is raised on leaving the block.
-    """
-    peer = peer or HttpPeer()
-    started: queue.Queue[tuple[trio.lowlevel.TrioToken, trio.CancelScope] | None] = queue.Queue()
-    failures: list[Exception] = []
-
-    async def main() -> None:
-        with trio.CancelScope() as scope:
-            async with open_http_peer(handler, peer):
-                started.put((trio.lowlevel.current_trio_token(), scope))
-                await trio.sleep_forever()
-
-    def run() -> None:
-        try:
-            trio.run(main)
-        except Exception as error:
-            failures.append(error)
-            started.put(None)
-
-    thread = threading.Thread(target=run, name="vendor HTTP peer", daemon=True)
-    thread.start()
-    handles = started.get(timeout=PATIENCE)
-    try:
-        if handles is not None:
-            yield peer
-    finally:
-        if handles is not None and thread.is_alive():
-            token, scope = handles
-            try:
-                token.run_sync_soon(scope.cancel)
-            except trio.RunFinishedError:
-                pass  # it has failed, which is raised below
-        thread.join(PATIENCE)
-    if failures:
-        raise failures[0]

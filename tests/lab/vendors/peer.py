@@ -6,11 +6,9 @@ one can be cut in two.
 """
 
 import json
-import queue
 import random
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -291,46 +289,3 @@ async def open_peer(handler: Handler, peer: WebSocketPeer | None = None, **serve
         nursery.cancel_scope.cancel()
     if peer.failures:
         raise ExceptionGroup("the fake failed", peer.failures)
-
-
-@contextmanager
-def peer_in_thread(handler: Handler, peer: WebSocketPeer | None = None, **serve: Any) -> Iterator[WebSocketPeer]:
-    """The same in a thread and a Trio loop of its own: for tests whose own loop is busy.
-
-    What the handler raises is raised on leaving the block.
-    """
-    peer = peer or WebSocketPeer()
-    started: queue.Queue[tuple[trio.lowlevel.TrioToken, trio.CancelScope] | None] = queue.Queue()
-    failures: list[BaseException] = []
-
-    async def main() -> None:
-        with trio.CancelScope() as scope:
-            async with open_peer(handler, peer, **serve):
-                started.put((trio.lowlevel.current_trio_token(), scope))
-                await trio.sleep_forever()
-        if peer.failures:
-            raise ExceptionGroup("the fake failed", peer.failures)
-
-    def run() -> None:
-        try:
-            trio.run(main)
-        except BaseException as error:
-            failures.append(error)
-            started.put(None)
-
-    thread = threading.Thread(target=run, name="vendor peer", daemon=True)
-    thread.start()
-    handles = started.get(timeout=PATIENCE)
-    try:
-        if handles is not None:
-            yield peer
-    finally:
-        if handles is not None and thread.is_alive():
-            token, scope = handles
-            try:
-                token.run_sync_soon(scope.cancel)
-            except trio.RunFinishedError:
-                pass  # it has failed, which is raised below
-        thread.join(PATIENCE)
-        if failures:
-            raise failures[0]  # the cause of what may have failed on this side
