@@ -14,8 +14,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import AgentSession, CallInfo, SayOutcome, UtteranceEnd
-from agentd.breaker import Circuit
+from agentd.agent import AgentSession, CallInfo, UtteranceEnd
 from agentd.call_events import AgentFailed, AgentReplaced
 from agentd.caller_audio import LEAD_SECONDS, CallerAudio
 from agentd.caller_feed import CallerFeed
@@ -47,7 +46,6 @@ LAST_RESORT_WITHIN = 20.0
 """Seconds that the only agent, or the last one, may take to open a session."""
 MOST_FRUITLESS = 2
 """Sessions of one agent in a row that may fail without an answer that was complete."""
-SAY_DEADLINE = 10.0
 BRIDGE_WITHIN = 1.0
 """Seconds that a bridge may take on its way into the playout: more only where that is full of what came before."""
 UNREAD_GRACE = 0.05
@@ -103,10 +101,6 @@ class SessionKeeper:
     candidate: Candidate | None = attrs.field(default=None, init=False)
     _caller: CallerFeed = attrs.field(init=False)
     _own_words: OwnWords = attrs.field(init=False)
-    _tenure: Tenure | None = attrs.field(default=None, init=False, repr=False)
-    _last_said: str = attrs.field(default="", init=False)
-    _asked: AgentSession | None = attrs.field(default=None, init=False, repr=False)
-    """Who has been asked to say words and has not said what becomes of it."""
     _reconnects: int = attrs.field(default=0, init=False)
     _fruitless: dict[str, int] = attrs.field(factory=dict, init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
@@ -129,31 +123,8 @@ class SessionKeeper:
             self._nursery.cancel_scope.cancel()
 
     async def say(self, text: str) -> None:
-        """Have words said that are no answer: by the session where it speaks given words exactly, else from what was
-        spoken beforehand, else by the session as it can."""
-        session, candidate, generation = self.session, self.candidate, self.playout.generation
-        if session is None or candidate is None:
-            return
-        self._last_said = text
-        known = candidate.spoken.get(text, ())
-        outcome = SayOutcome.REFUSED
-        if session.capabilities.speaks_verbatim or not known:
-            self._asked = session
-            with trio.move_on_after(SAY_DEADLINE):
-                outcome = await session.say(text)
-            if self.session is not session:
-                return  # what it did not say, the next one is asked to
-            self._asked = None
-        if outcome is not SayOutcome.REFUSED or generation != self.playout.generation:
-            return
-        if not known:
-            log.info("words could not be said", agent=candidate.name, words=text)
-            return
-        with trio.move_on_after(SAY_DEADLINE):  # in the middle of what the agent says they would tear it apart
-            while self._tenure is not None and self._tenure.unfinished(generation):  # noqa: ASYNC110 - rare and short
-                await trio.sleep(LOOK_EVERY)
-        if generation == self.playout.generation:
-            await self._own_words.speak(text, known)
+        """Have words said that are no answer; see OwnWords."""
+        await self._own_words.say(text)
 
     # --- one session
 
@@ -192,7 +163,7 @@ class SessionKeeper:
         return candidate.agent.open(self.info, self.history, self.playout, declared)
 
     def _seat(self, tenure: Tenure | None, replay_from: float | None = None) -> None:
-        self._tenure = tenure
+        self._own_words.serving = tenure
         self.session = None if tenure is None else tenure.session
         self._caller.to(self.session, replay_from)
         self.candidate = None if tenure is None else tenure.candidate
@@ -246,7 +217,7 @@ class SessionKeeper:
                     log.warning("an answer failed", agent=tenure.candidate.name, error=reason)
                     tenure.owes = False
                     event = NothingToSay(reason)
-                    self._nursery.start_soon(self._apologise, tenure.candidate)
+                    self._nursery.start_soon(self._own_words.apologise, self.times.apology)
                 case UtteranceStarted(utterance, aside):
                     tenure.begun[utterance] = Begun(aside, self.playout.generation)
                     tenure.owes = tenure.owes and aside
@@ -315,7 +286,7 @@ class SessionKeeper:
         ]
         bridged = trio.Event()
         if takeover.bridge and order:
-            self._nursery.start_soon(self._bridge, order, bridged)
+            self._nursery.start_soon(self._own_words.bridge, self.times.bridge, order, bridged)
         else:
             bridged.set()
         for asked, candidate in enumerate(promising(order, now), start=1):
@@ -336,8 +307,8 @@ class SessionKeeper:
             if takeover.resume:
                 fresh.owes = True
                 self._nursery.start_soon(self._resume, fresh, unfinished)
-            if takeover.repeat and self._last_said:
-                self._nursery.start_soon(self.say, self._last_said)
+            if takeover.repeat and (words := self._own_words.last):
+                self._nursery.start_soon(self.say, words)
             return fresh
         await self.deliver(Ended(reason))
         return None
@@ -380,7 +351,7 @@ class SessionKeeper:
             owed=self.history.owed or (self.call.answer_due and self._words_of_caller > tenure.words_before),
             answer_due=self.call.answer_due,
             cut_answer=tenure.owes or False in unfinished,
-            cut_aside=True in unfinished or self._asked is tenure.session,
+            cut_aside=True in unfinished or self._own_words.asked is tenure,
             caller_speaks=self.call.caller_speaks,
             onset=tenure.onset,
             unheard_from=unheard if tenure.session.capabilities.takes_turns else None,
@@ -396,20 +367,6 @@ class SessionKeeper:
         self.tell(AgentReplaced())
         self._seat(tenure, replay_from)
         self._nursery.start_soon(self._caller.replay)
-
-    async def _apologise(self, candidate: Candidate) -> None:
-        """Have the caller say it again: in words that were spoken beforehand, since the voice may be what is broken."""
-        if words := candidate.spoken.get(self.times.apology):
-            await self._own_words.speak(self.times.apology, words)
-
-    async def _bridge(self, order: Sequence[Candidate], said: trio.Event) -> None:
-        """Say a few words in the voice of who will go on, as far as that can be told; `said`: they are on their way."""
-        text, now = self.times.bridge, trio.current_time()
-        able = [candidate for candidate in order if text in candidate.spoken]
-        sound = [candidate for candidate in able if candidate.breaker.circuit(now) is Circuit.CLOSED]
-        for candidate in [*sound, *able][:1]:
-            await self._own_words.speak(text, candidate.spoken[text], record=False)
-        said.set()
 
     # --- renewal
 
