@@ -15,7 +15,8 @@ from agentd.config import AgentConfig
 from agentd.errors import ConfigError, ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History
 from agentd.secrets import Secret, need_secret
-from providers.deepgram.messages import VENDOR, Keys, settings_message
+from providers.deepgram.events import VENDOR
+from providers.deepgram.messages import Keys, settings_message
 from providers.deepgram.session import DeepgramSession, open_session
 from providers.deepgram.settings import DeepgramAgentSettings, SpeakProvider, credentials
 from providers.deepgram.speak import open_deepgram_speak

@@ -12,7 +12,7 @@ import structlog
 
 from agentd.history import History, ToolUse
 from agentd.session_events import Degraded, SessionEvent, ToolRequested
-from providers.deepgram.messages import FunctionCall
+from providers.deepgram.events import FunctionCall
 
 log = structlog.get_logger("providers.deepgram")
 

@@ -1,10 +1,10 @@
 """One call's conversation with the Deepgram Voice Agent: its messages as events, its audio into the playout.
 
-Order of messages: https://developers.deepgram.com/docs/voice-agent-message-flow. Which of the agent's words and audio
-count is decided in providers.deepgram.agent_speech, which function calls do in providers.deepgram.function_calls.
+Order of messages: https://developers.deepgram.com/docs/voice-agent-message-flow. What the caller's turns are and which
+answers are due is decided in providers.deepgram.caller_turns, which of the agent's words and audio count in
+providers.deepgram.agent_speech, which function calls do in providers.deepgram.function_calls.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,51 +14,31 @@ import structlog
 import trio
 
 from agentd.agent import Capabilities, Playout, SayOutcome
-from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderUnavailable
 from agentd.history import History
-from agentd.session_events import (
-    Alive,
-    AnswerFailed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    Ended,
-    RenewalDue,
-    SessionEvent,
-    StageTiming,
-    Thinking,
-)
-from providers.caller_sound import CallerSound
+from agentd.session_events import Alive, Degraded, Ended, RenewalDue, SessionEvent, Thinking
 from providers.deepgram.agent_speech import AgentSpeech
-from providers.deepgram.function_calls import FunctionCalls
-from providers.deepgram.messages import (
-    GO_ON,
-    KEEP_ALIVE,
+from providers.deepgram.caller_turns import CallerTurns
+from providers.deepgram.events import (
     AgentAudioDone,
     AgentStartedSpeaking,
     AgentThinking,
     AssistantText,
+    Event,
     FunctionCallCancelled,
     FunctionCallRequest,
     InjectionRefused,
     LatencyReport,
-    ServerMessage,
     SettingsApplied,
-    Unknown,
     UserStartedSpeaking,
     UserText,
     VendorError,
     VendorWarning,
     Welcome,
-    function_call_response,
-    inject_agent_message,
-    inject_user_message,
-    parse,
-    resumption,
 )
+from providers.deepgram.function_calls import FunctionCalls
+from providers.deepgram.messages import KEEP_ALIVE, function_call_response, inject_agent_message
+from providers.deepgram.reader import EventReader
 from providers.deepgram.settings import DeepgramAgentSettings
 from providers.vendor_socket import VendorSocket
 from providers.vendor_voice import VendorVoice
@@ -68,31 +48,9 @@ log = structlog.get_logger("providers.deepgram")
 EVENT_QUEUE = 256
 SAY_DEADLINE = 5.0
 """Seconds until words that Deepgram was asked to speak have begun, or been refused."""
-FLUX_PAUSE = 5.0
-"""Seconds of silence after which a flux model ends a turn at the latest, unless told otherwise."""
-NOVA_PAUSE = 2.0
-"""The same of other models: an estimate, Deepgram documents none."""
 PROBE_DEADLINE = 2.0
-RECOGNITION = 2.0
-"""Seconds on top of that for the words to be recognised."""
-LONGEST_TURN = 60.0
-"""Seconds after which a turn without words was none, however loud it still is."""
 TICK = 0.25
 """Seconds between looks at what has become due."""
-MOST_INJECTED = 16
-MOST_UNKNOWN = 32
-OUR_FAULT = frozenset(
-    {
-        "UNPARSABLE_CLIENT_MESSAGE",
-        "NON_SETTINGS_MESSAGE_BEFORE_SETTINGS",
-        "SETTINGS_ALREADY_APPLIED",
-        "INVALID_SETTINGS",
-        "USER_AUDIO_FORMAT",
-        "AGENT_ID_NOT_SUPPORTED",
-        "INVALID_AGENT_ID",
-    }
-)
-"""Errors that trying again does not mend (https://developers.deepgram.com/docs/voice-agent-errors-warnings)."""
 LIMIT_APPROACHES = "MAXIMUM_SESSION_LENGTH_APPROACHING"
 INJECTION_WARNINGS = frozenset({"INJECT_AGENT_MESSAGE_DURING_USER_SPEECH", "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"})
 
@@ -117,31 +75,24 @@ class DeepgramSession:
     _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
     _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
     _ended: bool = attrs.field(default=False, init=False)
-    _sound: CallerSound = attrs.field(factory=CallerSound, init=False)
+    _reader: EventReader = attrs.field(init=False)
     _audio_at: float = attrs.field(factory=trio.current_time, init=False)
     _renew_at: float = attrs.field(init=False)
-    _turn_since: float | None = attrs.field(default=None, init=False)
-    """When the caller began the turn that is not confirmed yet."""
-    _answer_due_since: float | None = attrs.field(default=None, init=False)
-    _lost: bool = attrs.field(default=False, init=False)
-    """An answer was awaited when the caller made the sound that is not confirmed yet, which took it away."""
-    _begun_since: bool = attrs.field(default=False, init=False)
-    """An answer has begun since that sound."""
     _speech: AgentSpeech = attrs.field(init=False)
     _saying: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _functions: FunctionCalls = attrs.field(init=False)
-    _injected: deque[str] = attrs.field(factory=lambda: deque(maxlen=MOST_INJECTED), init=False)
-    _unknown: set[str] = attrs.field(factory=set, init=False)
-    """Types of messages that the log has been told of."""
+    _turns: CallerTurns = attrs.field(init=False)
     _probed: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _timed: set[str] = attrs.field(factory=set, init=False)
-    """Stages of this answer that were told."""
 
     def __attrs_post_init__(self) -> None:
         self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
         self._voice = VendorVoice(self.playout, self.rate, self._emit)
-        self._speech = AgentSpeech(self._voice, self._answered, self._count_unknown)
+        self._reader = EventReader(self.on_unknown, self.conceal)
+        self._speech = AgentSpeech(self._voice, self._answered, self._reader.count)
         self._functions = FunctionCalls(self.history, self._emit)
+        self._turns = CallerTurns(
+            self.settings, self.history, self._speech, self._functions, send=self._send, emit=self._emit
+        )
         self._renew_at = trio.current_time() + self.settings.session_limit - self.settings.renew_before
 
     # --- its life
@@ -157,11 +108,11 @@ class DeepgramSession:
 
     async def _await(self, kind: type) -> None:
         while True:
-            message = self._parse(await self.socket.receive())
+            message = self._reader.read(await self.socket.receive())
             if isinstance(message, kind):
                 return
             if isinstance(message, VendorError):
-                raise self._failure(message)
+                raise self._reader.failure(message)
 
     async def run(self) -> None:
         """Carry the conversation, until cancelled: all of the session's tasks."""
@@ -186,31 +137,7 @@ class DeepgramSession:
             if isinstance(message, bytes):
                 self._speech.audio(message)
             else:
-                self._obey(self._parse(message))
-
-    def _parse(self, message: str | bytes) -> ServerMessage | None:
-        """A message that we know; None for what we do not, or cannot read, which is counted."""
-        if isinstance(message, bytes):
-            self._count_unknown()
-            return None
-        try:
-            parsed = parse(self.conceal(message))  # before an error shows a part of it
-        except ProviderProtocolError as error:
-            kind, why = "unreadable", str(error)
-        else:
-            if not isinstance(parsed, Unknown):
-                return parsed
-            kind, why = parsed.type, "the type is not known"
-        self._count_unknown()
-        if kind not in self._unknown and len(self._unknown) < MOST_UNKNOWN:
-            self._unknown.add(kind)
-            log.warning(
-                "a message of Deepgram's is passed over", message_type=self.conceal(kind), reason=self.conceal(why)
-            )
-        return None
-
-    def _count_unknown(self) -> None:
-        self.on_unknown("deepgram")
+                self._obey(self._reader.read(message))
 
     async def _keep_time(self) -> None:
         """Look at what has become due, until cancelled."""
@@ -226,11 +153,7 @@ class DeepgramSession:
             if now >= self._renew_at and not renewal_told:
                 renewal_told = True
                 self._emit(RenewalDue(self.settings.renew_before))
-            if self._turn_since is not None and self._turn_is_none(self._turn_since, now):
-                self._dismiss()
-            if self._answer_is_late(now):
-                self._answer_due_since = None
-                self._emit(AnswerFailed(f"Deepgram gave no answer within {self.settings.answer_within:g} s"))
+            self._turns.keep_time(now)
 
     async def _answer_probes(self) -> None:
         """Ping whenever a sign of life is asked for, until cancelled. One ping at a time."""
@@ -249,7 +172,7 @@ class DeepgramSession:
             truncates=False,
             speaks_verbatim=True,
             takes_text=True,
-            longest_pause=self._longest_pause,
+            longest_pause=self._turns.longest_pause,
             answers_probes=True,
         )
 
@@ -262,18 +185,14 @@ class DeepgramSession:
         if self._ended or not pcm:
             return
         self.observe_delay(trio.current_time() - at)
-        self._sound.hear(pcm, at)
+        self._turns.sound.hear(pcm, at)
         self._audio_at = trio.current_time()
         self.socket.send_audio(pcm)
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller's."""
-        if self._ended or not text:
-            return
-        now = trio.current_time()
-        self._functions.dismiss()
-        self._inject(text)
-        self._caller_said(text, now, now)
+        if not self._ended and text:
+            self._turns.wrote(text)
 
     def feed_digits(self, digits: str) -> None:
         """Digits are not taken (see capabilities)."""
@@ -299,7 +218,7 @@ class DeepgramSession:
     def answer(self) -> None:
         """Let the answer to the turn that is over into the playout."""
         self._voice.release()
-        if self._turn_since is None:
+        if not self._turns.open:
             self._functions.confirm()
 
     def withhold(self) -> None:
@@ -323,111 +242,41 @@ class DeepgramSession:
 
     def resume(self) -> None:
         """Give Deepgram the words again that its history was given without, or ask it to go on."""
-        if not self._ended and (text := resumption(self.history)):
-            self._inject(text)
+        if not self._ended:
+            self._turns.resume()
 
     def tool_result(self, call: str, result: str) -> None:
         """Record what a tool gave, and tell Deepgram, unless that has taken the request back."""
         if name := self._functions.result(call, result):
             self._send(function_call_response(call, name, result))
-            if not self._speech.deaf:
-                self._speech.expect(held=False)
-                self._answer_due_since = trio.current_time()
-
-    # --- the caller's turns
-
-    @property
-    def _longest_pause(self) -> float:
-        listen = self.settings.listen
-        if listen.is_flux:
-            return listen.eot_timeout_ms / 1000 or FLUX_PAUSE
-        return NOVA_PAUSE
-
-    def _caller_speaks(self) -> None:
-        now = trio.current_time()
-        self._lost = self._lost or self._answer_due_since is not None or self._functions.open
-        self._begun_since = False
-        self._turn_since = now
-        self._answer_due_since = None
-        self._injected.clear()
-        self._speech.hush()
-        self._functions.dismiss()
-        self._emit(CallerSpeechStarted(self._sound.onset(now)))
-        self._emit(CallerTakesTurn(now))
-
-    def _turn_is_none(self, since: float, now: float) -> bool:
-        quiet_since = max(since, self._sound.loud_until)
-        return now - quiet_since > self._longest_pause + RECOGNITION or now - since > LONGEST_TURN
-
-    def _dismiss(self) -> None:
-        self._turn_since = None
-        self._speech.listen()
-        self._functions.dismiss()
-        self._emit(CallerSpeechDismissed("Deepgram recognised no words"))
-        if (self._lost or self.history.owed) and not self._begun_since:
-            # For this sound an answer was thrown away, which is still owed. One that waits for a tool comes by itself.
-            if not self._functions.open:
-                self._inject(resumption(self.history) or GO_ON)
-            now = trio.current_time()
-            self._answer_comes(now, now)
-        self._lost = False
-
-    def _user_text(self, text: str) -> None:
-        if text in self._injected:
-            self._injected.remove(text)  # what we gave it ourselves
-            return
-        if not text:
-            return
-        now = trio.current_time()
-        self._caller_said(text, now, self._sound.last(now, self._longest_pause + RECOGNITION))
-        self._functions.confirm()
-
-    def _caller_said(self, text: str, now: float, last_speech_at: float) -> None:
-        """The caller's turn is over."""
-        self._turn_since, self._lost = None, False
-        self.history.caller_said(text)
-        self._emit(CallerText(text))
-        self._answer_comes(now, last_speech_at)
-        self._time("endpoint", now - last_speech_at)
-
-    def _answer_comes(self, now: float, last_speech_at: float) -> None:
-        """The agent is to speak next, as soon as the call lets it."""
-        self._answer_due_since = now
-        self._speech.expect(held=True)
-        self._timed.clear()
-        self._emit(CallerSpeechEnded(now, last_speech_at))
-
-    def _inject(self, text: str) -> None:
-        self._injected.append(text.strip())
-        self._speech.expect(held=False)
-        self._send(inject_user_message(text))
+            self._turns.tool_answered()
 
     # --- what Deepgram says
 
-    def _obey(self, message: ServerMessage | None) -> None:
+    def _obey(self, message: Event | None) -> None:
         match message:
             case UserStartedSpeaking():
-                self._caller_speaks()
+                self._turns.begins()
             case UserText(text):
-                self._user_text(text)
+                self._turns.words(text)
             case AssistantText(text):
                 self._speech.words(text)
             case AgentThinking():
                 self._emit(Thinking())
             case AgentStartedSpeaking(first_token, first_audio):
                 self._speech.starts()
-                self._time("first_token", first_token)
-                self._time("first_audio", first_audio)
+                self._turns.time("first_token", first_token)
+                self._turns.time("first_audio", first_audio)
             case LatencyReport(transcript, first_token, first_audio):
-                self._time("transcript", transcript)
-                self._time("first_token", first_token)
-                self._time("first_audio", first_audio)
+                self._turns.time("transcript", transcript)
+                self._turns.time("first_token", first_token)
+                self._turns.time("first_audio", first_audio)
             case AgentAudioDone():
                 self._speech.done()
             case FunctionCallRequest(functions):
                 for function in functions:
                     # What was said before it is to be told before it.
-                    confirmed = self._turn_since is None and not self._voice.untold
+                    confirmed = not self._turns.open and not self._voice.untold
                     self._functions.request(function, confirmed=confirmed)
             case FunctionCallCancelled(calls):
                 self._functions.cancel(calls)
@@ -436,14 +285,10 @@ class DeepgramSession:
             case VendorWarning():
                 self._warn(message)
             case VendorError():
-                self._end(str(self._failure(message)))
+                self._end(str(self._reader.failure(message)))
 
     def _answered(self) -> None:
-        self._answer_due_since, self._lost, self._begun_since = None, False, True
-
-    def _answer_is_late(self, now: float) -> bool:
-        since = self._answer_due_since
-        return since is not None and now - since > self.settings.answer_within and not self._functions.open
+        self._turns.answered()
 
     # --- troubles
 
@@ -453,14 +298,7 @@ class DeepgramSession:
         elif warning.code == LIMIT_APPROACHES:
             self._renew_at = min(self._renew_at, trio.current_time())
         else:
-            self._emit(Degraded(f"Deepgram warns: {self._described(warning)}"))
-
-    def _failure(self, error: VendorError) -> ProviderError:
-        kind = ProviderRejected if error.code in OUR_FAULT else ProviderUnavailable
-        return kind(f"Deepgram reports an error: {self._described(error)}")
-
-    def _described(self, trouble: VendorWarning | VendorError) -> str:
-        return self.conceal(f"{trouble.code} {trouble.description}".strip())[:200]
+            self._emit(Degraded(f"Deepgram warns: {self._reader.shown(warning)}"))
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._ended:
@@ -471,12 +309,6 @@ class DeepgramSession:
             self._end(str(error))
 
     # --- events
-
-    def _time(self, stage: str, seconds: float | None) -> None:
-        """Tell how long a stage of this answer took, once."""
-        if seconds is not None and stage not in self._timed:
-            self._timed.add(stage)
-            self._emit(StageTiming(stage, seconds))
 
     def _emit(self, event: SessionEvent) -> None:
         if self._ended:

@@ -36,6 +36,7 @@ from agentd.session_events import (
     UtteranceStarted,
 )
 from providers.credentials import Credential, Scheme
+from providers.deepgram import caller_turns
 from providers.deepgram import session as session_module
 from providers.deepgram.agent import DeepgramAgent, open_deepgram_agent
 from providers.deepgram.settings import (
@@ -388,8 +389,8 @@ async def test_an_interruption_by_the_call_drops_what_is_being_said() -> None:
 
 
 async def test_a_sound_without_words_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "NOVA_PAUSE", 0.1)
-    monkeypatch.setattr(session_module, "RECOGNITION", 0.1)
+    monkeypatch.setattr(caller_turns, "NOVA_PAUSE", 0.1)
+    monkeypatch.setattr(caller_turns, "RECOGNITION", 0.1)
     async with call() as scene:
         scene.speak(0.14)
         await scene.event(CallerSpeechDismissed)
@@ -399,8 +400,8 @@ async def test_a_sound_without_words_is_dismissed(monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is soon known that a sound had no words."""
-    monkeypatch.setattr(session_module, "NOVA_PAUSE", 0.1)
-    monkeypatch.setattr(session_module, "RECOGNITION", 0.2)
+    monkeypatch.setattr(caller_turns, "NOVA_PAUSE", 0.1)
+    monkeypatch.setattr(caller_turns, "RECOGNITION", 0.2)
 
 
 @pytest.mark.usefixtures("_brief")
@@ -875,8 +876,8 @@ def _all_tasks() -> list[trio.lowlevel.Task]:
 @pytest.mark.parametrize(
     ("listen", "longest_pause"),
     [
-        (AgentListenSettings(), session_module.NOVA_PAUSE),
-        (AgentListenSettings("flux-general-en"), session_module.FLUX_PAUSE),
+        (AgentListenSettings(), caller_turns.NOVA_PAUSE),
+        (AgentListenSettings("flux-general-en"), caller_turns.FLUX_PAUSE),
         (AgentListenSettings("flux-general-en", eot_timeout_ms=3000), 3.0),
     ],
 )

@@ -11,10 +11,8 @@ from agentd.agent import ToolDeclaration
 from agentd.errors import ProviderProtocolError
 from agentd.history import History, Speaker, ToolUse, Turn
 from agentd.schema import Problem, build
-from providers.deepgram.messages import (
-    GO_ON,
+from providers.deepgram.events import (
     MOST_FUNCTIONS,
-    MOST_HISTORY,
     MOST_MESSAGE,
     MOST_TEXT,
     AgentAudioDone,
@@ -25,7 +23,6 @@ from providers.deepgram.messages import (
     FunctionCallCancelled,
     FunctionCallRequest,
     InjectionRefused,
-    Keys,
     LatencyReport,
     Noted,
     SettingsApplied,
@@ -35,11 +32,16 @@ from providers.deepgram.messages import (
     VendorError,
     VendorWarning,
     Welcome,
+    parse,
+)
+from providers.deepgram.messages import (
+    GO_ON,
+    MOST_HISTORY,
+    Keys,
     context_messages,
     function_call_response,
     inject_agent_message,
     inject_user_message,
-    parse,
     resumption,
     settings_message,
 )
