@@ -358,5 +358,5 @@ ENDS = [
     *(1, 2, 3, 5, 8, 12, 17, 23, 30, 40, 50, 65, 80, 100, 130, 160, 190, 230, 270, 310),
     *(350, 400, 450, 520, 600, 690, 800, 950, 1150),
 ]
-"""Steps at which a call ends: closest together where it is being opened. Of some parties, or on a busy host, where steps
-are fewer and longer, the story is over before."""
+"""Steps at which a call ends: closest together where it is being opened. Of some parties, or on a busy host, where
+steps are fewer and longer, the story is over before."""
