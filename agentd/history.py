@@ -84,8 +84,13 @@ class History:
         return bool(spoken) and spoken[-1] is Speaker.CALLER
 
     @property
-    def broken_off(self) -> bool:
-        """Whether the agent spoke last: where its session failed, it may have been cut short."""
+    def caller_characters(self) -> int:
+        """How much of what the caller said is known."""
+        return sum(len(turn.text) for turn in self.turns if turn.speaker is Speaker.CALLER)
+
+    @property
+    def agent_spoke_last(self) -> bool:
+        """Whether it is the agent whose words are the last: where its session failed, they may have been cut short."""
         spoken = [turn.speaker for turn in self.turns if turn.speaker is not Speaker.TOOL]
         return bool(spoken) and spoken[-1] is Speaker.AGENT
 

@@ -12,12 +12,11 @@ from agentd.breaker import Circuit
 from agentd.candidates import Candidate
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import AgentText, SessionEvent, UtteranceEnded, UtteranceStarted
-from agentd.tenure import Tenure
+from agentd.tenure import LOOK_EVERY, Tenure
 
 log = structlog.get_logger("agentd.call")
 
 SAY_DEADLINE = 10.0
-LOOK_EVERY = 0.1
 
 
 @attrs.define(eq=False)

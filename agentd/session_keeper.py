@@ -20,8 +20,8 @@ from agentd.caller_audio import LEAD_SECONDS, CallerAudio
 from agentd.caller_feed import CallerFeed
 from agentd.candidates import Candidate, promising
 from agentd.errors import ProviderError, ProviderRejected
-from agentd.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, plan, successors
-from agentd.history import History, Speaker
+from agentd.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, Takeover, plan, successors
+from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.own_words import OwnWords
 from agentd.playout import PlayoutBuffer
@@ -38,7 +38,7 @@ from agentd.session_events import (
     UtteranceEnded,
     UtteranceStarted,
 )
-from agentd.tenure import Begun, Tenure, hold
+from agentd.tenure import LOOK_EVERY, Begun, Tenure, hold
 
 log = structlog.get_logger("agentd.call")
 
@@ -52,7 +52,6 @@ UNREAD_GRACE = 0.05
 """Seconds for the events of a session that is closed already."""
 RESUME_WITHIN = 60.0
 """Seconds that what was said before a failure may be heard for until its successor goes on."""
-LOOK_EVERY = 0.1
 RENEW_EARLY = 0.9
 """The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
 
@@ -182,7 +181,7 @@ class SessionKeeper:
             for work in (self._pump, self._watch, self._until_closed, self._renew):
                 nursery.start_soon(until, work)
         if not ends:
-            return await self._renewed(tenure)
+            return self._renewed(tenure)
         if tenure.renewal is not None:  # both at one moment
             tenure.renewal.scope.cancel()
         tenure.scope.cancel()
@@ -230,7 +229,7 @@ class SessionKeeper:
                     tenure.owes = False
                 case CallerSpeechStarted(at):
                     tenure.onset = at
-                    tenure.words_before = self._words_of_caller
+                    tenure.words_before = self.history.caller_characters
             tenure.muteness.progress(trio.current_time())
             await self.deliver(event)
         if tenure.failure is not None:
@@ -300,13 +299,10 @@ class SessionKeeper:
             self._reconnects += candidate is failed
             with trio.move_on_after(BRIDGE_WITHIN):  # whoever speaks at once would speak into the bridge
                 await bridged.wait()
-            self._take_over(fresh, takeover.replay_from)
+            self._take_over(fresh, takeover, unfinished)
             log.warning(
                 "a fresh session goes on", by=candidate.name, after_ms=round(1000 * (trio.current_time() - now))
             )
-            if takeover.resume:
-                fresh.owes = True
-                self._nursery.start_soon(self._resume, fresh, unfinished)
             if takeover.repeat and (words := self._own_words.last):
                 self._nursery.start_soon(self.say, words)
             return fresh
@@ -348,7 +344,7 @@ class SessionKeeper:
         unheard = spoke_from if spoke_from is not None and not tenure.muteness.noticed(spoke_from) else None
         return Standing(
             at=now,
-            owed=self.history.owed or (self.call.answer_due and self._words_of_caller > tenure.words_before),
+            owed=self.history.owed or (self.call.answer_due and self.history.caller_characters > tenure.words_before),
             answer_due=self.call.answer_due,
             cut_answer=tenure.owes or False in unfinished,
             cut_aside=True in unfinished or self._own_words.asked is tenure,
@@ -357,16 +353,14 @@ class SessionKeeper:
             unheard_from=unheard if tenure.session.capabilities.takes_turns else None,
         )
 
-    @property
-    def _words_of_caller(self) -> int:
-        """How much of what the caller said is known, in characters."""
-        return sum(len(turn.text) for turn in self.history.turns if turn.speaker is Speaker.CALLER)
-
-    def _take_over(self, tenure: Tenure, replay_from: float) -> None:
-        """Seat a fresh session, which hears first what the caller has said since `replay_from`."""
+    def _take_over(self, tenure: Tenure, takeover: Takeover, cut: Collection[int]) -> None:
+        """Seat a fresh session as planned; `cut` are the utterances that its predecessor left incomplete."""
         self.tell(AgentReplaced())
-        self._seat(tenure, replay_from)
+        self._seat(tenure, takeover.replay_from)
         self._nursery.start_soon(self._caller.replay)
+        if takeover.resume:
+            tenure.owes = True
+            self._nursery.start_soon(self._resume, tenure, cut)
 
     # --- renewal
 
@@ -386,17 +380,14 @@ class SessionKeeper:
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 
-    async def _renewed(self, tenure: Tenure) -> Tenure | None:
+    def _renewed(self, tenure: Tenure) -> Tenure:
         """The fresh session goes on; the old one is put away. What the caller has begun to say meanwhile is heard
         again."""
         fresh, now = tenure.renewal, trio.current_time()
         assert fresh is not None
         takeover = plan(self._standing(tenure, now), LEAD_SECONDS)
-        self._take_over(fresh, min(takeover.replay_from, now - LEAD_SECONDS))
+        takeover = attrs.evolve(takeover, replay_from=min(takeover.replay_from, now - LEAD_SECONDS))
+        self._take_over(fresh, takeover, tenure.unfinished(self.playout.generation))
         log.info("session renewed", agent=fresh.candidate.name)
         tenure.scope.cancel()
-        await trio.lowlevel.checkpoint()
-        if takeover.resume:
-            fresh.owes = True
-            self._nursery.start_soon(self._resume, fresh, tenure.unfinished(self.playout.generation))
         return fresh

@@ -15,6 +15,9 @@ from agentd.muteness import Muteness
 
 log = structlog.get_logger("agentd.call")
 
+LOOK_EVERY = 0.1
+"""Seconds between two looks at a session that nobody tells about."""
+
 
 @attrs.frozen
 class Begun:

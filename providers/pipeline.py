@@ -28,13 +28,13 @@ from agentd.session_events import (
     CallerTakesTurn,
     CallerText,
     Degraded,
-    Ended,
     NothingToSay,
     SessionEvent,
     Thinking,
 )
 from providers.answer import Answer
 from providers.digit_entry import DigitEntry
+from providers.event_queue import EventQueue
 from providers.replies import Replies
 from providers.speech_output import SpeechOutput
 from providers.stages import (
@@ -51,7 +51,6 @@ from providers.turn_taking import RESUME_MS, Signal, TurnTaker
 
 log = structlog.get_logger("providers.pipeline")
 
-EVENT_QUEUE = 256
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
 CUE_DEADLINE = 0.5
@@ -79,8 +78,7 @@ class PipelineSession:
     _taker: TurnTaker = attrs.field(init=False)
     _replies: Replies = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
-    _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
-    _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
+    _events: EventQueue = attrs.field(factory=EventQueue, init=False)
     _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
     _turn_audio: TurnAudio = attrs.field(init=False)
     _transcript: Transcript | None = attrs.field(default=None, init=False)
@@ -93,7 +91,6 @@ class PipelineSession:
     _silent: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: DigitEntry = attrs.field(init=False)
     _failures: int = attrs.field(default=0, init=False)
-    _ended: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._turn_audio = TurnAudio(self.call.rate)
@@ -102,13 +99,19 @@ class PipelineSession:
             by_sound=self.judge is not None,
             by_sentence=self.responder.tells_sentence_ends,
         )
-        self._requests = ToolRequests(self.history, self._emit)
+        self._requests = ToolRequests(self.history, self._events.put)
         self._replies = Replies(
-            self.call, self.history, self.output, self.settings, self.responder, self.tools, self._requests, self._emit
+            self.call,
+            self.history,
+            self.output,
+            self.settings,
+            self.responder,
+            self.tools,
+            self._requests,
+            self._events.put,
         )
         self._digits = DigitEntry(lambda digits: self.feed_text(f"(pressed {' '.join(digits)})"))
-        self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
-        self.output.emit = self._emit
+        self.output.emit = self._events.put
 
     def run_in(self, nursery: trio.Nursery) -> None:
         """Do all work in this nursery from now on."""
@@ -117,7 +120,7 @@ class PipelineSession:
 
     def close(self) -> None:
         """Free what the engines keep of a turn in progress; whatever is fed from now on is of no interest."""
-        self._ended = True
+        self._events.close()
         self._drop_draft()
         if self._transcript is not None:
             self._transcript.close()
@@ -130,12 +133,12 @@ class PipelineSession:
 
     @property
     def events(self) -> AsyncIterator[SessionEvent]:
-        return self._events
+        return self._events.events
 
     def feed(self, pcm: bytes, at: float) -> None:
         """Take caller audio: judge it, and keep it if it belongs to a turn."""
         self.observe_delay(trio.current_time() - at)
-        if self._ended:
+        if self._events.ended:
             return
         probabilities = self.detector.feed(pcm, keep_open=self._taker.in_turn)
         if self._transcript is not None:
@@ -148,7 +151,7 @@ class PipelineSession:
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
-        if self._ended:
+        if self._events.ended:
             return
         now = trio.current_time()
         answer = Answer(0, now, text)
@@ -161,7 +164,7 @@ class PipelineSession:
 
     async def say(self, text: str) -> SayOutcome:
         """Speak words, after the utterance that is being spoken now; fillers only before the answer."""
-        if self._ended:
+        if self._events.ended:
             return SayOutcome.REFUSED
         outcome, answers = SayOutcome.REFUSED, self.output.answers
         answered = self._committed is not None and self._committed.utterance > 0
@@ -215,16 +218,16 @@ class PipelineSession:
 
     def resume(self) -> None:
         """Answer what the history leaves open; it may be heard at once."""
-        if self._ended:
+        if self._events.ended:
             return
-        if not (self.history.owed or self.history.broken_off):
-            self._emit(NothingToSay("the history leaves nothing open"))
+        if not (self.history.owed or self.history.agent_spoke_last):
+            self._events.put(NothingToSay("the history leaves nothing open"))
             return
         closing = "" if self.history.owed else CUT_SHORT
         answer = Answer(0, trio.current_time(), "", closing=closing, committed=True)
         self._committed = answer
         self.answer()
-        self._emit(Thinking())
+        self._events.put(Thinking())
         self._start(answer, self._compose)
 
     def probe(self) -> None:
@@ -257,14 +260,14 @@ class PipelineSession:
                     self._turn_audio.clear()
                     while self._pre_roll:
                         self._listen(self._pre_roll.popleft())
-                    self._emit(CallerSpeechStarted(at))
+                    self._events.put(CallerSpeechStarted(at))
                 case Signal.CONFIRMED:
-                    self._emit(CallerSpeechConfirmed(at))
+                    self._events.put(CallerSpeechConfirmed(at))
                 case Signal.TAKEN:
-                    self._emit(CallerTakesTurn(at))
+                    self._events.put(CallerTakesTurn(at))
                 case Signal.PAUSED:
                     self._turn_audio.pause()
-                    self._emit(CallerPaused(at))
+                    self._events.put(CallerPaused(at))
                     self._begin_draft(at)
                 case Signal.LOOK:
                     if self._draft is not None:
@@ -273,7 +276,7 @@ class PipelineSession:
                     log.debug("the caller goes on", **self._taker.evidence)
                     self._turn_audio.resume(RESUME_MS)
                     self._drop_draft()
-                    self._emit(CallerSpeechResumed(at))
+                    self._events.put(CallerSpeechResumed(at))
                 case Signal.ENDED:
                     log.debug("the turn is over", **self._taker.evidence)
                     self._end_turn(at)
@@ -305,7 +308,7 @@ class PipelineSession:
         if self._transcript is not None:
             self._transcript.close()
             self._transcript = None
-        self._emit(CallerSpeechDismissed(self._taker.dismissal))
+        self._events.put(CallerSpeechDismissed(self._taker.dismissal))
         if self.history.owed and self._committed is None:
             self.feed_text("")  # for this sound an answer was thrown away, which is still owed
 
@@ -318,17 +321,17 @@ class PipelineSession:
         answer.mark("endpoint")
         if answer.text is not None:
             self._caller_said(answer)
-        self._emit(CallerSpeechEnded(at, answer.last_speech_at))
+        self._events.put(CallerSpeechEnded(at, answer.last_speech_at))
         if answer.failure:
             answer.close_transcript()
             self._answer_failed(answer)
         elif answer.text is not None:
-            self._emit(Thinking())
+            self._events.put(Thinking())
 
     def _caller_said(self, answer: Answer) -> None:
         """The words of a turn that is over are known."""
         if answer.text:
-            self._emit(CallerText(answer.text))
+            self._events.put(CallerText(answer.text))
             self.history.caller_said(answer.text)
         answer.close_transcript()
 
@@ -360,9 +363,9 @@ class PipelineSession:
 
     def _count_failure(self, failure: AnswerFailed | Degraded) -> None:
         self._failures += 1
-        self._emit(failure)
+        self._events.put(failure)
         if self._failures >= FAILURES_IN_A_ROW:
-            self._end(failure.reason)
+            self._events.end(failure.reason)
 
     async def _look(self, draft: Answer) -> None:
         """Have the sound of the turn judged; without that, words and silence decide alone."""
@@ -377,7 +380,7 @@ class PipelineSession:
             try:
                 return await ask(*args)
             except ProviderError as error:
-                self._emit(Degraded(f"a cue for the end of turns is missing: {error}"))
+                self._events.put(Degraded(f"a cue for the end of turns is missing: {error}"))
         return None
 
     async def _transcribe_and_compose(self, answer: Answer) -> None:
@@ -388,9 +391,9 @@ class PipelineSession:
             self._caller_said(answer)
             if answer.given_up:
                 return
-            self._emit(Thinking())
+            self._events.put(Thinking())
         else:
-            self._emit(CallerText(answer.text, final=False))
+            self._events.put(CallerText(answer.text, final=False))
             self._obey(self._taker.know_words(answer.pause, answer.text), trio.current_time())
             await trio.lowlevel.checkpoint()  # it may have been dismissed
             if answer.text and self.responder.tells_sentence_ends:
@@ -403,33 +406,17 @@ class PipelineSession:
         if not answer.text and not (answer.committed and (self.history.owed or answer.closing)):
             await answer.gate.passed()  # a draft of nothing is committed where the turn has become too long
             if not self.history.owed:
-                self._emit(NothingToSay("no words were recognised"))
+                self._events.put(NothingToSay("no words were recognised"))
                 return
         if answer.text and self._replies.ends_the_call(answer.text):
             await self._replies.farewell(answer)
-            self._end()
+            self._events.end()
             return
         if self._audible:
             with trio.move_on_after(FALLING_SILENT):  # the history is told then what was heard
                 await self._silent.wait()
         if await self._replies.reply(answer):
             self._failures = 0
-
-    # --- events
-
-    def _emit(self, event: SessionEvent) -> None:
-        if self._ended:
-            return
-        try:
-            self._events_send.send_nowait(event)
-        except trio.WouldBlock:
-            log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
-
-    def _end(self, failure: str = "") -> None:
-        """Tell that the session is over; it answers nothing more."""
-        self._emit(Ended(failure))
-        self._ended = True
-        self._events_send.close()
 
 
 @asynccontextmanager

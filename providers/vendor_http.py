@@ -9,6 +9,7 @@ other here, never in the pool.
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -18,7 +19,9 @@ import trio
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.websocket import tls_context
-from providers.vendor_access import VendorAccess
+from providers.credentials import Scheme
+from providers.shared import SharedServices
+from providers.vendor_access import VendorAccess, find_key
 
 log = structlog.get_logger("providers.vendor_http")
 
@@ -244,6 +247,19 @@ async def _stay(response: httpx.Response) -> None:
     raises where the location is none."""
     await trio.lowlevel.checkpoint()
     response.headers.pop("Location", None)
+
+
+@asynccontextmanager
+async def use_vendor_http(
+    shared: SharedServices, vendor: str, base_url: str, api_key_name: str, scheme: Scheme, timeout: float
+) -> AsyncIterator[VendorHttp]:
+    """What every engine with the same server, key and patience shares of it. Raises ConfigError where the key that is
+    named is missing."""
+    key = find_key(api_key_name, vendor)
+    headers = {"Authorization": f"{scheme.value} {key}"} if key else {}
+    opener = partial(open_vendor_http, vendor, base_url, headers, key, timeout)
+    async with shared.use(("http", vendor, base_url, api_key_name, timeout), opener) as http:
+        yield http
 
 
 @asynccontextmanager

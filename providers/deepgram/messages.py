@@ -160,7 +160,7 @@ def resumption(history: History) -> str:
     """What a session is told as the caller's words that takes another's place; empty: it waits for the caller."""
     if turn := _open_turn(history):
         return turn.text
-    return GO_ON if history.owed or history.broken_off else ""
+    return GO_ON if history.owed or history.agent_spoke_last else ""
 
 
 def inject_user_message(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import trio
 from agentd.agent import Capabilities, Playout, SayOutcome
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
-from agentd.session_events import Alive, Degraded, Ended, RenewalDue, SessionEvent, Thinking
+from agentd.session_events import Alive, Degraded, RenewalDue, SessionEvent, Thinking
 from providers.deepgram.agent_speech import AgentSpeech
 from providers.deepgram.caller_turns import CallerTurns
 from providers.deepgram.events import (
@@ -40,12 +40,12 @@ from providers.deepgram.function_calls import FunctionCalls
 from providers.deepgram.messages import KEEP_ALIVE, function_call_response, inject_agent_message
 from providers.deepgram.reader import EventReader
 from providers.deepgram.settings import DeepgramAgentSettings
+from providers.event_queue import EventQueue
 from providers.vendor_socket import VendorSocket
 from providers.vendor_voice import VendorVoice
 
 log = structlog.get_logger("providers.deepgram")
 
-EVENT_QUEUE = 256
 SAY_DEADLINE = 5.0
 """Seconds until words that Deepgram was asked to speak have begun, or been refused."""
 PROBE_DEADLINE = 2.0
@@ -72,9 +72,7 @@ class DeepgramSession:
     observe_delay: Callable[[float], None]
     conceal: Callable[[str], str]
     _voice: VendorVoice = attrs.field(init=False)
-    _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
-    _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
-    _ended: bool = attrs.field(default=False, init=False)
+    _events: EventQueue = attrs.field(factory=EventQueue, init=False)
     _reader: EventReader = attrs.field(init=False)
     _audio_at: float = attrs.field(factory=trio.current_time, init=False)
     _renew_at: float = attrs.field(init=False)
@@ -85,13 +83,12 @@ class DeepgramSession:
     _probed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
-        self._voice = VendorVoice(self.playout, self.rate, self._emit)
+        self._voice = VendorVoice(self.playout, self.rate, self._events.put)
         self._reader = EventReader(self.on_unknown, self.conceal)
         self._speech = AgentSpeech(self._voice, self._answered, self._reader.count)
-        self._functions = FunctionCalls(self.history, self._emit)
+        self._functions = FunctionCalls(self.history, self._events.put)
         self._turns = CallerTurns(
-            self.settings, self.history, self._speech, self._functions, send=self._send, emit=self._emit
+            self.settings, self.history, self._speech, self._functions, send=self._send, emit=self._events.put
         )
         self._renew_at = trio.current_time() + self.settings.session_limit - self.settings.renew_before
 
@@ -125,10 +122,10 @@ class DeepgramSession:
 
     def close(self) -> None:
         """Whatever is fed from now on is of no interest."""
-        self._ended = True
+        self._events.close()
 
     async def _read(self) -> None:
-        while not self._ended:
+        while not self._events.ended:
             try:
                 message = await self.socket.receive()
             except ProviderUnavailable as error:
@@ -146,13 +143,13 @@ class DeepgramSession:
             await trio.sleep(TICK)
             now = trio.current_time()
             if not lost and (lost := self.socket.dropped_audio + self.socket.dropped_messages):
-                self._emit(Degraded("Deepgram does not take the audio in time, or sends faster than it can be read"))
+                self._events.put(Degraded("Deepgram takes audio too slowly, or sends faster than it can be read"))
             if now - self._audio_at >= self.settings.keep_alive:
                 self._audio_at = now
                 self._send(KEEP_ALIVE)
             if now >= self._renew_at and not renewal_told:
                 renewal_told = True
-                self._emit(RenewalDue(self.settings.renew_before))
+                self._events.put(RenewalDue(self.settings.renew_before))
             self._turns.keep_time(now)
 
     async def _answer_probes(self) -> None:
@@ -161,7 +158,7 @@ class DeepgramSession:
             await self._probed.wait()
             self._probed = trio.Event()
             if await self.socket.ping(PROBE_DEADLINE):
-                self._emit(Alive())
+                self._events.put(Alive())
 
     # --- the contract
 
@@ -178,11 +175,11 @@ class DeepgramSession:
 
     @property
     def events(self) -> AsyncIterator[SessionEvent]:
-        return self._events
+        return self._events.events
 
     def feed(self, pcm: bytes, at: float) -> None:
         """Send caller audio on, whatever it holds: Deepgram counts silence by it, and ends a session without any."""
-        if self._ended or not pcm:
+        if self._events.ended or not pcm:
             return
         self.observe_delay(trio.current_time() - at)
         self._turns.sound.hear(pcm, at)
@@ -191,7 +188,7 @@ class DeepgramSession:
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller's."""
-        if not self._ended and text:
+        if not self._events.ended and text:
             self._turns.wrote(text)
 
     def feed_digits(self, digits: str) -> None:
@@ -203,7 +200,7 @@ class DeepgramSession:
         Deepgram refuses while the caller or the agent is in the middle of a turn. Cancelling stops waiting only.
         """
         async with self._saying:
-            if self._ended or not text:
+            if self._events.ended or not text:
                 return SayOutcome.REFUSED
             request = self._speech.ask(text)
             self._send(inject_agent_message(text))
@@ -211,7 +208,7 @@ class DeepgramSession:
                 await request.decided.wait()
             if request.outcome is None:
                 self._speech.give_up(request)
-                self._emit(Degraded(f"Deepgram did not speak what it was asked to within {SAY_DEADLINE:g} s"))
+                self._events.put(Degraded(f"Deepgram did not speak what it was asked to within {SAY_DEADLINE:g} s"))
                 return SayOutcome.REFUSED
             return request.outcome
 
@@ -242,7 +239,7 @@ class DeepgramSession:
 
     def resume(self) -> None:
         """Give Deepgram the words again that its history was given without, or ask it to go on."""
-        if not self._ended:
+        if not self._events.ended:
             self._turns.resume()
 
     def tool_result(self, call: str, result: str) -> None:
@@ -262,7 +259,7 @@ class DeepgramSession:
             case AssistantText(text):
                 self._speech.words(text)
             case AgentThinking():
-                self._emit(Thinking())
+                self._events.put(Thinking())
             case AgentStartedSpeaking(first_token, first_audio):
                 self._speech.starts()
                 self._turns.time("first_token", first_token)
@@ -298,33 +295,19 @@ class DeepgramSession:
         elif warning.code == LIMIT_APPROACHES:
             self._renew_at = min(self._renew_at, trio.current_time())
         else:
-            self._emit(Degraded(f"Deepgram warns: {self._reader.shown(warning)}"))
+            self._events.put(Degraded(f"Deepgram warns: {self._reader.shown(warning)}"))
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        if self._ended:
+        if self._events.ended:
             return
         try:
             self.socket.send(message)
         except ProviderUnavailable as error:
             self._end(str(error))
 
-    # --- events
-
-    def _emit(self, event: SessionEvent) -> None:
-        if self._ended:
-            return
-        try:
-            self._events_send.send_nowait(event)
-        except trio.WouldBlock:
-            log.error("a session event found its queue full and was dropped", event_type=type(event).__name__)
-
     def _end(self, failure: str) -> None:
         """Tell that the session is over. An utterance that is open stays so: it is not complete."""
-        if self._ended:
-            return
-        self._emit(Ended(failure))
-        self._ended = True
-        self._events_send.close()
+        self._events.end(failure)
         self._speech.forget_request()
 
 

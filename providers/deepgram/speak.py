@@ -6,18 +6,17 @@ docs/tts-media-output-settings (what can be asked for).
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 
 import attrs
 
 from agentd.agent import Readiness
 from agentd.audio.resample import Resampler
+from providers.credentials import Scheme
 from providers.deepgram.speech_settings import DeepgramSpeakSettings
 from providers.shared import SharedServices
 from providers.stages import Voice
 from providers.text_limit import pieces_of
-from providers.vendor_access import find_key
-from providers.vendor_http import Answer, VendorHttp, open_vendor_http
+from providers.vendor_http import Answer, VendorHttp, use_vendor_http
 from providers.vendor_speech import Decoder, speech
 
 VENDOR = "Deepgram"
@@ -64,8 +63,7 @@ async def open_deepgram_speak(
     settings: DeepgramSpeakSettings, _language: str, shared: SharedServices
 ) -> AsyncIterator[DeepgramVoice]:
     """Deepgram's text to speech; the language is the voice's own. Raises ConfigError where the key is missing."""
-    key = find_key(settings.api_key_name, VENDOR)
-    headers = {"Authorization": f"Token {key}"} if key else {}
-    opener = partial(open_vendor_http, VENDOR, settings.base_url, headers, key, settings.timeout)
-    async with shared.use(("http", VENDOR, settings.base_url, settings.api_key_name, settings.timeout), opener) as http:
+    async with use_vendor_http(
+        shared, VENDOR, settings.base_url, settings.api_key_name, Scheme.TOKEN, settings.timeout
+    ) as http:
         yield DeepgramVoice(settings, http)

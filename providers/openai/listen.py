@@ -7,17 +7,16 @@ import io
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import attrs
 
 from agentd.agent import Readiness
 from agentd.errors import ProviderProtocolError
+from providers.credentials import Scheme
 from providers.openai.speech_settings import OpenAiListenSettings
 from providers.shared import SharedServices
 from providers.stages import Transcriber, Transcript
-from providers.vendor_access import find_key
-from providers.vendor_http import VendorHttp, open_vendor_http
+from providers.vendor_http import VendorHttp, use_vendor_http
 from providers.vendor_socket import parse_object
 
 VENDOR = "OpenAI"
@@ -132,8 +131,7 @@ async def open_openai_listen(
     settings: OpenAiListenSettings, language: str, shared: SharedServices
 ) -> AsyncIterator[OpenAiSpeechToText]:
     """The server's speech to text, for callers who speak `language`. Raises ConfigError where the key is missing."""
-    key = find_key(settings.api_key_name, VENDOR)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    opener = partial(open_vendor_http, VENDOR, settings.base_url, headers, key, settings.timeout)
-    async with shared.use(("http", VENDOR, settings.base_url, settings.api_key_name, settings.timeout), opener) as http:
+    async with use_vendor_http(
+        shared, VENDOR, settings.base_url, settings.api_key_name, Scheme.BEARER, settings.timeout
+    ) as http:
         yield OpenAiSpeechToText(settings, language.partition("-")[0].lower(), http)

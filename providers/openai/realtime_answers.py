@@ -127,7 +127,7 @@ class RealtimeAnswers:
         if self.history.owed:
             self._unanswered = True
             self.ask()
-        elif self.history.broken_off:
+        elif self.history.agent_spoke_last:
             self.ask(prompt + GO_ON)
 
     def answer(self) -> None:

@@ -24,12 +24,12 @@ from agentd.session_events import (
     CallerTakesTurn,
     CallerText,
     Degraded,
-    Ended,
     RenewalDue,
     SessionEvent,
     StageTiming,
 )
 from providers.caller_sound import CallerSound
+from providers.event_queue import EventQueue
 from providers.openai import realtime_messages as messages
 from providers.openai.realtime_answers import RealtimeAnswers
 from providers.openai.realtime_audio import RealtimeAudio, SentAudio
@@ -57,9 +57,6 @@ from providers.vendor_voice import VendorVoice
 
 log = structlog.get_logger("providers.openai")
 
-EVENT_QUEUE = 512
-KEPT_FOR_THE_END = 8
-"""Places of the queue of events that only `Ended` may take."""
 MOST_TURNS = 32
 """Turns of the caller whose words may be waited for at a time."""
 RENEWAL_LEAD = 120.0
@@ -98,22 +95,17 @@ class RealtimeSession:
     observe_delay: Callable[[float], None]
     on_unknown: Callable[[str], None]
     _answers: RealtimeAnswers = attrs.field(init=False, repr=False)
-    _events_send: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False, repr=False)
-    _events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False, repr=False)
-    _ended: bool = attrs.field(default=False, init=False)
+    _events: EventQueue = attrs.field(factory=EventQueue, init=False)
     _sent: SentAudio = attrs.field(factory=SentAudio, init=False)
     _sound: CallerSound = attrs.field(factory=CallerSound, init=False)
     _reader: EventReader = attrs.field(init=False)
     _turn_since: float | None = attrs.field(default=None, init=False)
     """When the caller began the turn that is not over."""
-    _lost_events: int = attrs.field(default=0, init=False)
-    """Events that found their queue full."""
     _turns: dict[str, Place] = attrs.field(factory=dict, init=False)
     """Turns of the caller whose words are not known yet, by their item."""
 
     def __attrs_post_init__(self) -> None:
-        self._events_send, self._events = trio.open_memory_channel[SessionEvent](EVENT_QUEUE)
-        self.voice.emit = self._emit
+        self.voice.emit = self._events.put
         self._reader = EventReader(self.on_unknown)
         self._answers = RealtimeAnswers(
             self.history,
@@ -121,7 +113,7 @@ class RealtimeSession:
             self.audio,
             self.settings.turn.vendor_answers,
             send=self._send,
-            emit=self._emit,
+            emit=self._events.put,
             fail=self._end,
         )
 
@@ -131,7 +123,7 @@ class RealtimeSession:
         """Read what the server tells, and keep the time, until the session is over."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
-            while not self._ended:
+            while not self._events.ended:
                 try:
                     message = await self.socket.receive()
                 except ProviderUnavailable as error:
@@ -146,10 +138,10 @@ class RealtimeSession:
         while True:
             await trio.sleep(TICK)
             if not lost and (lost := self.socket.dropped_messages):
-                self._emit(Degraded(f"{VENDOR} sends faster than it can be read: some of it is lost"))
+                self._events.put(Degraded(f"{VENDOR} sends faster than it can be read: some of it is lost"))
             if self._turn_since is not None and self._turn_is_none(self._turn_since):
                 self._turn_since = None
-                self._emit(CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over"))
+                self._events.put(CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over"))
                 self._answers.caller_dismissed()
             self._answers.keep_time()
 
@@ -167,16 +159,12 @@ class RealtimeSession:
             limit = left
         lead = min(RENEWAL_LEAD, limit / 4)
         await trio.sleep(limit - lead)
-        self._emit(RenewalDue(lead))
+        self._events.put(RenewalDue(lead))
 
     def close(self) -> None:
         """Whatever is asked from now on is of no interest."""
-        if not self._ended:
-            self._ended = True
-            if self._lost_events:
-                log.error("session events found their queue full and were dropped", count=self._lost_events)
-            self._events_send.close()
-            self._answers.close()
+        self._events.close()
+        self._answers.close()
 
     # --- the contract
 
@@ -193,12 +181,12 @@ class RealtimeSession:
 
     @property
     def events(self) -> AsyncIterator[SessionEvent]:
-        return self._events
+        return self._events.events
 
     def feed(self, pcm: bytes, at: float) -> None:
         """See agentd.agent.AgentSession.feed."""
         self.observe_delay(trio.current_time() - at)
-        if self._ended:
+        if self._events.ended:
             return
         self._sound.hear(pcm, at)
         if not (audio := self.audio.encode(pcm)):
@@ -208,17 +196,17 @@ class RealtimeSession:
         if self.socket.dropped_audio == dropped:
             self._sent.note(self.audio.seconds(audio), at)
         elif not dropped:
-            self._emit(Degraded(f"{VENDOR} takes the caller's audio too slowly: some of it is lost"))
+            self._events.put(Degraded(f"{VENDOR} takes the caller's audio too slowly: some of it is lost"))
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
-        if self._ended:
+        if self._events.ended:
             return
         now = trio.current_time()
         self.history.caller_said(text)
         self._send(messages.caller_item(text))
-        self._emit(CallerText(text))
-        self._emit(CallerSpeechEnded(now, now))
+        self._events.put(CallerText(text))
+        self._events.put(CallerSpeechEnded(now, now))
         self._answers.caller_wrote()
 
     def feed_digits(self, digits: str) -> None:
@@ -226,7 +214,7 @@ class RealtimeSession:
 
     async def say(self, text: str) -> SayOutcome:
         """Have words spoken, which the model may change. Refused while a response is on its way or in progress."""
-        return SayOutcome.REFUSED if self._ended else await self._answers.say(text)
+        return SayOutcome.REFUSED if self._events.ended else await self._answers.say(text)
 
     def answer(self) -> None:
         """See agentd.agent.AgentSession.answer."""
@@ -277,15 +265,15 @@ class RealtimeSession:
             case SpeechStarted():
                 self._turn_since = trio.current_time()
                 self._answers.caller_begins()
-                self._emit(CallerSpeechStarted(trio.current_time()))
-                self._emit(CallerTakesTurn(trio.current_time()))
+                self._events.put(CallerSpeechStarted(trio.current_time()))
+                self._events.put(CallerTakesTurn(trio.current_time()))
             case SpeechStopped(item, audio_end_ms):
                 self._on_speech_stopped(item, audio_end_ms / 1000)
             case Transcribed(item, text):
                 place = self._turns.pop(item, None)
                 if words := text.strip():
                     self.history.caller_said(words, place)
-                    self._emit(CallerText(words))
+                    self._events.put(CallerText(words))
             case TranscriptionFailed(item, message):
                 self._turns.pop(item, None)
                 what = f"{VENDOR} could not transcribe what the caller said: {shown(message)}"
@@ -295,7 +283,7 @@ class RealtimeSession:
             case RateLimits():
                 self._on_rate_limits(event)
             case SessionUpdated():
-                self._emit(Alive())
+                self._events.put(Alive())
 
     def _on_speech_stopped(self, item: str, audio_end: float) -> None:
         now, turn = trio.current_time(), self.settings.turn
@@ -308,9 +296,9 @@ class RealtimeSession:
         known = self._sent.time_of(audio_end)
         last_speech_at = now if known is None else min(known, now)
         self._answers.caller_ends()
-        self._emit(CallerSpeechEnded(now, last_speech_at))
-        self._emit(StageTiming("pause", now - last_speech_at))
-        self._emit(StageTiming("endpoint", now - last_speech_at))
+        self._events.put(CallerSpeechEnded(now, last_speech_at))
+        self._events.put(StageTiming("pause", now - last_speech_at))
+        self._events.put(StageTiming("endpoint", now - last_speech_at))
 
     def _on_error(self, error: VendorError) -> None:
         what = f"{VENDOR}: {error.code or error.kind}: {shown(error.message)}"
@@ -337,30 +325,21 @@ class RealtimeSession:
     # --- messages and events
 
     def _send(self, message: messages.Message) -> None:
-        if self._ended:
+        if self._events.ended:
             return
         try:
             self.socket.send(message)
         except ProviderUnavailable as error:
             self._end(str(error))
 
-    def _emit(self, event: SessionEvent) -> None:
-        if self._ended:
-            return
-        if self._events_send.statistics().current_buffer_used >= EVENT_QUEUE - KEPT_FOR_THE_END:
-            self._lost_events += 1
-            return
-        self._events_send.send_nowait(event)
-
     def _degrade(self, kind: str, reason: str) -> None:
         """Tell what went wrong: the first time of its kind, so that the log does not fill with it."""
         if self._reader.first(kind):
-            self._emit(Degraded(reason))
+            self._events.put(Degraded(reason))
         else:
             log.debug("the same trouble again", reason=reason)
 
     def _end(self, failure: str) -> None:
         """Tell that the session is over, and why."""
-        if not self._ended:
-            self._events_send.send_nowait(Ended(failure))
-            self.close()
+        self._events.end(failure)
+        self.close()

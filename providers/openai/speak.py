@@ -6,20 +6,19 @@ OpenAI's as pcm, and tell it nowhere: the header of a wav does.
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 
 import attrs
 
 from agentd.agent import Readiness
 from agentd.audio.resample import RATES, Resampler
 from agentd.errors import ProviderProtocolError
+from providers.credentials import Scheme
 from providers.openai.speech_settings import OpenAiSpeakSettings, SpeechFormat
 from providers.openai.wav import WavReader
 from providers.shared import SharedServices
 from providers.stages import Voice
 from providers.text_limit import pieces_of
-from providers.vendor_access import find_key
-from providers.vendor_http import Answer, VendorHttp, open_vendor_http
+from providers.vendor_http import Answer, VendorHttp, use_vendor_http
 from providers.vendor_speech import Decoder, speech
 
 VENDOR = "OpenAI"
@@ -97,8 +96,7 @@ async def open_openai_speak(
     settings: OpenAiSpeakSettings, _language: str, shared: SharedServices
 ) -> AsyncIterator[OpenAiVoice]:
     """The server's text to speech; it speaks the language of the text. Raises ConfigError where the key is missing."""
-    key = find_key(settings.api_key_name, VENDOR)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    opener = partial(open_vendor_http, VENDOR, settings.base_url, headers, key, settings.timeout)
-    async with shared.use(("http", VENDOR, settings.base_url, settings.api_key_name, settings.timeout), opener) as http:
+    async with use_vendor_http(
+        shared, VENDOR, settings.base_url, settings.api_key_name, Scheme.BEARER, settings.timeout
+    ) as http:
         yield OpenAiVoice(settings, http)

@@ -136,15 +136,15 @@ def test_what_a_tool_gave_is_a_turn_of_its_own() -> None:
 
 def test_who_spoke_last_tells_what_is_left_open() -> None:
     history = History()
-    assert (history.owed, history.broken_off) == (False, False), "nobody has said anything"
+    assert (history.owed, history.agent_spoke_last) == (False, False), "nobody has said anything"
     history.caller_said("What is the time?")
-    assert (history.owed, history.broken_off) == (True, False)
+    assert (history.owed, history.agent_spoke_last) == (True, False)
     history.tool_used(ToolUse("clock", "{}", "noon"))
-    assert (history.owed, history.broken_off) == (True, False), "a tool is no answer"
+    assert (history.owed, history.agent_spoke_last) == (True, False), "a tool is no answer"
     history.agent_speaks(1)
-    assert (history.owed, history.broken_off) == (False, True), "it is being heard"
+    assert (history.owed, history.agent_spoke_last) == (False, True), "it is being heard"
     history.tool_used(ToolUse("clock", "{}", "noon"))
-    assert (history.owed, history.broken_off) == (False, True)
+    assert (history.owed, history.agent_spoke_last) == (False, True)
 
 
 def test_an_answer_of_which_nothing_was_heard_leaves_the_caller_waiting() -> None:

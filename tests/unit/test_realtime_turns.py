@@ -26,7 +26,6 @@ from agentd.session_events import (
     AgentText,
     CallerSpeechDismissed,
     CallerSpeechEnded,
-    CallerSpeechStarted,
     Degraded,
     Ended,
     SessionEvent,
@@ -380,20 +379,6 @@ async def test_the_same_trouble_again_and_again_is_told_once(autojump_clock: Moc
             await scene.tell("error", error={"type": "invalid_request_error", "code": "odd", "message": "no"})
             await scene.tell("conversation.item.input_audio_transcription.failed", item_id="i", error={"message": "no"})
         assert len(scene.of(Degraded)) == 2
-
-
-async def test_events_that_nobody_takes_are_told_in_one_line(autojump_clock: MockClock) -> None:
-    settings, socket = RealtimeSettings(), Socket()
-    audio = RealtimeAudio(settings.audio, RATE)
-    voice = VendorVoice(PlayoutBuffer(), audio.rate, lambda _event: None)
-    vendor: Any = socket
-    session = RealtimeSession(settings, History(), vendor, audio, voice, "", lambda _s: None, lambda _v: None)
-    with structlog.testing.capture_logs() as entries:
-        for _ in range(600):
-            session._emit(CallerSpeechStarted(0.0))
-        session._end("gone")
-    (told,) = [entry for entry in entries if entry["log_level"] == "error"]
-    assert told["count"] == 600 - 504
 
 
 async def test_messages_that_found_no_room_are_told_once(autojump_clock: MockClock) -> None:

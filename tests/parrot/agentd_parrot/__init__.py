@@ -85,7 +85,7 @@ class Session:
             self.utter(*self.replies.pop())
 
     def resume(self) -> None:
-        if self.history.owed or self.history.broken_off:
+        if self.history.owed or self.history.agent_spoke_last:
             self.utter(next(turn.text for turn in reversed(self.history.turns) if turn.text))
         else:
             self.tell(told.NothingToSay("the history leaves nothing open"))
