@@ -1,6 +1,5 @@
 """ONE call from StasisStart to its last trace, with files and streaming: how it goes, how it ends, what it leaves."""
 
-from collections.abc import Callable
 from functools import partial
 
 import attrs
@@ -35,6 +34,7 @@ from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, ru
 from tests.shell.fake_asterisk import Answer, Request
 from tests.shell.fakes import failing, stand_still, voice
 from tests.shell.lines import audio_frame, dtmf_frame
+from tests.shell.steps import Act, play
 
 MODES = list(Mode)
 
@@ -634,20 +634,6 @@ async def story(scene: Scene) -> None:
     session.emit(Ended())
 
 
-@attrs.define(eq=False)
-class AtStep(trio.abc.Instrument):
-    """Acts before the n-th step that any task takes from now on: at every await point there is."""
-
-    act: Callable[[], None]
-    at: float = float("inf")
-    steps: int = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            self.act()
-
-
 @attrs.frozen
 class Staging:
     """How the story is put on: the way of its legs, the mode, and whether a lost leg makes it fall back to files."""
@@ -669,32 +655,11 @@ STAGINGS = [
 staged = pytest.mark.parametrize("staging", STAGINGS, ids=str)
 
 
-async def play_story(staging: Staging, act: Callable[[Scene, trio.CancelScope], None], at: float) -> tuple[Scene, int]:
+async def play_story(staging: Staging, act: Act, at: float) -> tuple[Scene, int]:
     tries = 0 if staging.falls_back else 3
     scene = make_scene(staging.mode, media=staging.way, reattach_tries=tries)
     scene.asterisk.slow("*", 0.01)
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    scope, over = trio.CancelScope(), trio.CancelScope()
-
-    async def run() -> None:
-        with scope:
-            await scene.run()
-        over.cancel()
-
-    async def tell() -> None:
-        with over:
-            await story(scene)
-
-    instrument = AtStep(lambda: act(scene, scope), at)
-    with trio.fail_after(300):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run)
-            nursery.start_soon(tell)
-            trio.lowlevel.add_instrument(instrument)
-    trio.lowlevel.remove_instrument(instrument)
-    assert trio.lowlevel.current_statistics().tasks_living == tasks
-    scene.nothing_is_left()
-    return scene, instrument.steps
+    return scene, await play(scene, story, act, at)
 
 
 @staged

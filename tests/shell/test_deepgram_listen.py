@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
-import numpy as np
 import pytest
 import trio
 
@@ -20,26 +19,7 @@ from providers.stages import Transcript
 from tests.lab.vendors.deepgram_speech import KEY, DeepgramListen
 from tests.lab.vendors.peer import Fault, WebSocketPeer, open_peer
 from tests.lab.vendors.scripted_words import Script
-
-RATE = 8000
-FRAME = RATE // 50 * 2
-PATIENCE = 20.0
-random = np.random.default_rng(4)
-
-
-def loud(seconds: float) -> bytes:
-    """A caller's sound, never the same."""
-    return random.integers(-9000, 9000, round(seconds * RATE)).astype("<i2").tobytes()
-
-
-def silence(seconds: float) -> bytes:
-    return bytes(round(seconds * RATE) * 2)
-
-
-def feed(transcript: Transcript, pcm: bytes) -> None:
-    """Frame by frame, as the line brings it, but all at once."""
-    for begin in range(0, len(pcm), FRAME):
-        transcript.feed(pcm[begin : begin + FRAME])
+from tests.shell.vendor_engine import PATIENCE, RATE, feed, loud, silence
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -1,7 +1,7 @@
 """Deepgram's text to speech, against its fake on a real socket."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import attrs
@@ -21,9 +21,10 @@ from providers.deepgram.speech_settings import DeepgramSpeakSettings
 from providers.shared import SharedServices
 from providers.stages import speak_whole
 from tests.lab.vendors.deepgram_speech import KEY, DeepgramSpeak
-from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer, open_http_peer
+from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
 from tests.lab.vendors.peer import Fault, PeerGone
 from tests.lab.vendors.scripted_words import tone
+from tests.shell.vendor_engine import TIMEOUT, faulty, served
 
 TEXT = "Good morning."
 PATIENCE = 20.0
@@ -45,18 +46,13 @@ async def scene(
     handler: HttpHandler | None = None, fake: DeepgramSpeak | None = None, **settings: Any
 ) -> AsyncIterator[Scene]:
     """The engine and its vendor; when it is closed no connection and no task is left."""
-    tasks = trio.lowlevel.current_statistics().tasks_living
     fake = fake or DeepgramSpeak()
-    with trio.fail_after(PATIENCE):
-        async with open_http_peer(handler or fake.answer, HttpPeer(delay=0.1)) as peer:
-            wanted = DeepgramSpeakSettings(base_url=peer.url, **settings)
-            async with trio.open_nursery() as nursery:
-                async with open_deepgram_speak(wanted, "en-US", SharedServices(nursery)) as engine:
-                    yield Scene(fake, peer, engine)
-                nursery.cancel_scope.cancel()
-            while peer.open:
-                await trio.sleep(0.002)
-        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+    def opener(url: str, shared: SharedServices) -> AbstractAsyncContextManager[DeepgramVoice]:
+        return open_deepgram_speak(DeepgramSpeakSettings(base_url=url, **settings), "en-US", shared)
+
+    async with served(handler or fake.answer, opener) as (peer, engine):
+        yield Scene(fake, peer, engine)
 
 
 @pytest.fixture(autouse=True)
@@ -175,22 +171,11 @@ async def test_without_a_key_there_is_no_engine(monkeypatch: pytest.MonkeyPatch,
 # --- what goes wrong
 
 
-@pytest.mark.parametrize(
-    ("fault", "error", "says"),
-    [
-        (Fault.REFUSED, ProviderRejected, "refuses our credentials .HTTP 401"),
-        (Fault.RATE_LIMITED, ProviderUnavailable, "HTTP 429"),
-        (Fault.UNAVAILABLE, ProviderUnavailable, "HTTP 503"),
-        (Fault.MUTE, ProviderUnavailable, "no answer within 0.3 s"),
-        (Fault.CLOSE, ProviderUnavailable, "disconnected"),
-        (Fault.CUT, ProviderUnavailable, "incomplete"),
-        (Fault.OVERSIZED, ProviderProtocolError, "an answer of more than 1440000 bytes"),
-    ],
-)
+@faulty()
 async def test_each_fault_is_an_error_and_the_next_clause_is_spoken(
     fault: Fault, error: type[ProviderError], says: str
 ) -> None:
-    async with scene(timeout=0.3) as talk:
+    async with scene(timeout=TIMEOUT) as talk:
         talk.peer.strike(fault)
         with pytest.raises(error, match=says) as caught:
             await talk.say()

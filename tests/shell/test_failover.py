@@ -1,6 +1,7 @@
 """ONE call whose agent fails: who takes over, how soon, and what the caller hears and loses meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,7 @@ from agentd.session_keeper import LAST_RESORT_WITHIN, MOST_FRUITLESS
 from tests.shell.call_scene import BRIDGE, BRIDGES, GREETING, Mode, Scene, make_scene, running
 from tests.shell.fakes import CAPABLE, RATE, FakeAgent, FakeSession, failing, stand_still, voice
 from tests.shell.lines import audio_frame
-from tests.shell.test_call import AtStep
+from tests.shell.steps import Act, play
 
 TIMES = FailoverTimes(open_within=1.5, mute_after=1.2, bridge=BRIDGE)
 SOON = 0.3
@@ -46,6 +47,16 @@ REALTIME = attrs.evolve(PROBED, speaks_verbatim=False)
 
 def scene_of(*agents: FakeAgent, mode: Mode = Mode.STREAM, **settings: Any) -> Scene:
     return make_scene(mode, agents or (FakeAgent(), FakeAgent()), **{"failover": TIMES, **settings})
+
+
+@asynccontextmanager
+async def greeted(*agents: FakeAgent, mode: Mode = Mode.STREAM, **settings: Any) -> AsyncIterator[Scene]:
+    """A call whose caller has heard the greeting, and hangs up after the block."""
+    scene = scene_of(*agents, mode=mode, **settings)
+    async with running(scene):
+        await scene.greeted()
+        yield scene
+        scene.hang_up()
 
 
 def opened(scene: Scene) -> list[int]:
@@ -190,14 +201,11 @@ async def test_an_agent_that_is_well_again_takes_calls_again(autojump_clock: Moc
         first.breaker.failed(trio.current_time(), "down")
     first.opening = partial(trio.sleep, 0.0)
     await trio.sleep(FIRST_COOL_DOWN)
-    scene = scene_of(first, other)
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(first, other) as scene:
         assert first.breaker.circuit(trio.current_time()) is Circuit.HALF_OPEN, "a greeting is no proof"
         turn(scene, "Hello?")
         await scene.speaking("The answer")
         assert first.breaker.circuit(trio.current_time()) is Circuit.CLOSED
-        scene.hang_up()
 
 
 # --- a session that fails
@@ -228,9 +236,7 @@ Break = Callable[[Scene], Any]
 async def test_one_that_fails_while_nothing_happens_is_replaced_without_a_word(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await scene.session.utter("Nine to five.")
         await trio.sleep(3.0)
@@ -244,16 +250,13 @@ async def test_one_that_fails_while_nothing_happens_is_replaced_without_a_word(
         assert scene.call.history.turns == before
         assert scene.sample("failovers_total", agent="first", cause="ended") == 1
         assert scene.agents[0].closed == 1
-        scene.hang_up()
 
 
 @broken
 async def test_one_that_fails_while_an_answer_is_due_is_bridged_and_the_answer_comes(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.2)
         since = trio.current_time()
@@ -265,13 +268,10 @@ async def test_one_that_fails_while_an_answer_is_due_is_bridged_and_the_answer_c
         assert sounds(scene, since) == BRIDGES[0] + voice(1.0, seed=session.utterances)
         assert scene.agent_turns == [GREETING, "Nine to five."], "the bridge is no part of the conversation"
         assert session.told.count("resume") == 1
-        scene.hang_up()
 
 
 async def test_the_bridge_is_heard_in_the_voice_of_who_goes_on(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.2)
         since = trio.current_time()
@@ -280,14 +280,11 @@ async def test_the_bridge_is_heard_in_the_voice_of_who_goes_on(autojump_clock: M
         await trio.sleep(1.0)
         assert session is scene.agents[1].session
         assert sounds(scene, since) == BRIDGES[1]
-        scene.hang_up()
 
 
 async def test_the_caller_s_wait_is_short(autojump_clock: MockClock) -> None:
     """An agent that cannot be had again, and one that takes its time: the bridge is heard at once all the same."""
-    scene = scene_of(FakeAgent(), FakeAgent(partial(trio.sleep, 1.0)))
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(FakeAgent(), FakeAgent(partial(trio.sleep, 1.0))) as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.2)
         since = trio.current_time()
@@ -296,16 +293,13 @@ async def test_the_caller_s_wait_is_short(autojump_clock: MockClock) -> None:
         assert trio.current_time() - since < SOON
         await next_session(scene, 1.5)
         assert trio.current_time() - since == pytest.approx(1.0, abs=0.2)
-        scene.hang_up()
 
 
 @broken
 async def test_one_that_fails_while_the_caller_speaks_loses_and_doubles_no_word(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         await trio.sleep(2.0)
         caller, since = CallerVoice(scene), trio.current_time()
         async with trio.open_nursery() as nursery:
@@ -325,16 +319,13 @@ async def test_one_that_fails_while_the_caller_speaks_loses_and_doubles_no_word(
         assert first - session.fed_at[0] == pytest.approx(LEAD_SECONDS, abs=0.05), "and not what was said before it"
         assert session.told == []
         assert sounds(scene, since) == b"", "nobody talks into it"
-        scene.hang_up()
 
 
 @broken
 async def test_words_that_were_lost_with_their_session_are_heard_again(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         await trio.sleep(2.0)
         caller, since = CallerVoice(scene), trio.current_time()
         await caller.speak(1.5)
@@ -347,16 +338,13 @@ async def test_words_that_were_lost_with_their_session_are_heard_again(
         assert heard_by(session) == caller.spoken
         assert "resume" not in session.told, "it hears the turn itself"
         assert sounds(scene, since) == BRIDGES[0]
-        scene.hang_up()
 
 
 @broken
 async def test_one_that_fails_in_mid_utterance_is_heard_as_far_as_it_came_and_gone_on_with(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.1)
         since = trio.current_time()
@@ -370,13 +358,10 @@ async def test_one_that_fails_in_mid_utterance_is_heard_as_far_as_it_came_and_go
         await trio.sleep(4.0)
         assert sounds(scene, since) == came + BRIDGES[0] + voice(1.0, seed=session.utterances)
         assert scene.agent_turns == [GREETING, "We open at nine,", "and close at five."]
-        scene.hang_up()
 
 
 async def test_words_that_outlast_the_audio_that_came_were_not_heard(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.1)
         await scene.session.utter("We open at nine in the morning, and close at five.", seconds=1.0, whole=False)
@@ -385,13 +370,10 @@ async def test_words_that_outlast_the_audio_that_came_were_not_heard(autojump_cl
         await next_session(scene)
         await trio.sleep(3.0)
         assert scene.agent_turns == [GREETING, "We open at"]
-        scene.hang_up()
 
 
 async def test_with_files_it_goes_the_same_way(autojump_clock: MockClock) -> None:
-    scene = scene_of(mode=Mode.FILE)
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(mode=Mode.FILE) as scene:
         turn(scene, "What are your hours?")
         await scene.session.utter("We open at nine,", whole=False)
         await trio.sleep(0.5)
@@ -403,15 +385,12 @@ async def test_with_files_it_goes_the_same_way(autojump_clock: MockClock) -> Non
         heard = [entry.removeprefix("play ") for entry in scene.file.log if entry.startswith("play ")]
         assert heard == [GREETING, "We open at nine,", BRIDGE, "and close at five."]
         assert scene.agent_turns == [GREETING, "We open at nine,", "and close at five."]
-        scene.hang_up()
 
 
 async def test_words_that_never_came_keep_the_next_session_waiting_no_longer_than_the_bridge(
     autojump_clock: MockClock,
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await scene.session.utter_beside("We open at nine,", late=True, whole=False)
         await trio.sleep(0.5)
@@ -419,13 +398,10 @@ async def test_words_that_never_came_keep_the_next_session_waiting_no_longer_tha
         session = await next_session(scene)
         await trio.sleep(0.5 + 0.6 + 0.5)
         assert session.told == ["resume"]
-        scene.hang_up()
 
 
 async def test_a_caller_who_speaks_before_an_answer_is_resumed_wants_another_one(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await scene.session.utter("We open at nine,", seconds=3.0, whole=False)
         await trio.sleep(0.5)
@@ -435,15 +411,12 @@ async def test_a_caller_who_speaks_before_an_answer_is_resumed_wants_another_one
         session.emit(CallerSpeechStarted(now), CallerTakesTurn(now))
         await trio.sleep(5.0)
         assert "resume" not in session.told
-        scene.hang_up()
 
 
 async def test_what_is_heard_again_comes_at_once_with_the_times_at_which_it_was_said(
     autojump_clock: MockClock,
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         await trio.sleep(2.0)
         since = trio.current_time()
         await CallerVoice(scene).speak(3.0)
@@ -456,14 +429,11 @@ async def test_what_is_heard_again_comes_at_once_with_the_times_at_which_it_was_
         first = next(at for pcm, at in zip(session.fed, session.fed_at, strict=True) if any(pcm))
         assert first == pytest.approx(since, abs=0.05)
         assert session.fed_at == sorted(session.fed_at)
-        scene.hang_up()
 
 
 @pytest.mark.parametrize("loss", ["it fails", "it falls mute"])
 async def test_an_answer_that_is_to_be_resumed_is_owed_whoever_fails(loss: str, autojump_clock: MockClock) -> None:
-    scene = scene_of(FakeAgent(), FakeAgent(capabilities=PROBED, lively=False), FakeAgent())
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(FakeAgent(), FakeAgent(capabilities=PROBED, lively=False), FakeAgent()) as scene:
         turn(scene, "What are your hours?")
         await scene.session.utter("We open at nine,", whole=False)
         await trio.sleep(0.5)
@@ -475,14 +445,11 @@ async def test_an_answer_that_is_to_be_resumed_is_owed_whoever_fails(loss: str, 
         third = await next_session(scene, TIMES.mute_after + SOON)
         assert third is scene.agents[2].session
         await scene.until(lambda: "resume" in third.told)
-        scene.hang_up()
 
 
 async def test_a_word_that_was_beginning_is_not_lost(autojump_clock: MockClock) -> None:
     """The session has said nothing of the caller's voice yet when it fails."""
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         await trio.sleep(2.0)
         caller = CallerVoice(scene)
         async with trio.open_nursery() as nursery:
@@ -494,7 +461,6 @@ async def test_a_word_that_was_beginning_is_not_lost(autojump_clock: MockClock) 
             caller.stopped = True
         await trio.sleep(0.2)
         assert heard_by(session) == caller.spoken
-        scene.hang_up()
 
 
 def first_session(scene: Scene, **manner: Any) -> None:
@@ -545,9 +511,7 @@ async def test_a_greeting_that_was_not_even_begun_is_said_by_the_next_session(au
 async def test_words_that_a_filler_has_followed_are_answered_and_not_heard_twice(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         await trio.sleep(2.0)
         since = trio.current_time()
         await CallerVoice(scene).speak(1.0)
@@ -563,13 +527,10 @@ async def test_words_that_a_filler_has_followed_are_answered_and_not_heard_twice
         await trio.sleep(1.0)
         assert "resume" in session.told
         assert heard_by(session) == []
-        scene.hang_up()
 
 
 async def test_an_answer_that_failed_is_given_by_another_agent(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.1)
         first, since = scene.session, trio.current_time()
@@ -579,15 +540,12 @@ async def test_an_answer_that_failed_is_given_by_another_agent(autojump_clock: M
         await scene.until(lambda: session.told == ["resume"])
         await trio.sleep(1.0)
         assert sounds(scene, since) == BRIDGES[1]
-        scene.hang_up()
 
 
 async def test_an_answer_that_failed_where_there_is_no_other_agent_leaves_the_session_as_it_is(
     autojump_clock: MockClock,
 ) -> None:
-    scene = scene_of(FakeAgent())
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(FakeAgent()) as scene:
         turn(scene, "What are your hours?")
         with structlog.testing.capture_logs() as logs:
             scene.session.emit(AnswerFailed("the model is overloaded"))
@@ -595,7 +553,6 @@ async def test_an_answer_that_failed_where_there_is_no_other_agent_leaves_the_se
         assert not scene.call.answer_due
         assert opened(scene) == [1]
         assert [log["error"] for log in logs if log["event"] == "an answer failed"] == ["the model is overloaded"]
-        scene.hang_up()
 
 
 async def test_a_caller_whom_nobody_can_answer_is_asked_to_say_it_again(autojump_clock: MockClock) -> None:
@@ -615,23 +572,17 @@ async def test_a_caller_whom_nobody_can_answer_is_asked_to_say_it_again(autojump
 
 
 async def test_a_refusal_in_the_call_is_no_reason_to_ask_again(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         scene.session.fail(ProviderRejected("the key was withdrawn"))
         await next_session(scene)
         assert opened(scene) == [1, 1]
         assert scene.agent.breaker.circuit(trio.current_time()) is Circuit.OPEN
-        scene.hang_up()
 
 
 async def test_a_session_that_does_not_even_close_delays_nobody(autojump_clock: MockClock) -> None:
-    scene = scene_of(FakeAgent(closing=30.0), FakeAgent())
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(FakeAgent(closing=30.0), FakeAgent()) as scene:
         scene.session.emit(Ended("gone"))
         await next_session(scene)
-        scene.hang_up()
 
 
 @broken
@@ -778,9 +729,7 @@ async def test_a_session_whose_answer_was_interrupted_and_never_ended_is_not_mut
 
 
 async def test_an_agent_that_breaks_again_and_again_is_left_after_its_reconnects(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         for _ in range(RECONNECTS + 1):
             turn(scene, "And then?")
             await scene.speaking("This.", seconds=1.0)
@@ -788,7 +737,6 @@ async def test_an_agent_that_breaks_again_and_again_is_left_after_its_reconnects
             scene.session.emit(Ended("the connection broke"))
             await next_session(scene)
         assert opened(scene) == [RECONNECTS + 1, 1]
-        scene.hang_up()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -832,9 +780,7 @@ async def test_an_agent_that_begins_answers_and_dies_over_them_does_not_keep_the
 
 
 async def test_a_session_that_must_end_is_renewed_in_a_quiet_moment(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         turn(scene, "What are your hours?")
         first = scene.session
         first.emit(RenewalDue(60.0))
@@ -853,13 +799,10 @@ async def test_a_session_that_must_end_is_renewed_in_a_quiet_moment(autojump_clo
         assert scene.sample("failovers_total", agent="first", cause="ended") == 0
         turn(scene, "Thanks")
         await scene.until(lambda: session.told == ["answer"])
-        scene.hang_up()
 
 
 async def test_without_a_quiet_moment_nothing_happens_until_the_old_one_ends(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         scene.session.emit(CallerSpeechStarted(trio.current_time()))
         await scene.until(lambda: scene.call.caller_speaks)
         scene.session.emit(RenewalDue(5.0))
@@ -869,28 +812,22 @@ async def test_without_a_quiet_moment_nothing_happens_until_the_old_one_ends(aut
         assert opened(scene) == [1, 0]
         scene.session.emit(Ended("60 minutes are over"))
         await next_session(scene)
-        scene.hang_up()
 
 
 async def test_a_renewal_that_fails_leaves_the_session_that_there_is(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         scene.agent.opening = failing(ProviderUnavailable("no route"))
         scene.session.emit(RenewalDue(60.0))
         await trio.sleep(10.0)
         assert opened(scene) == [2, 0]
         turn(scene, "Are you there?")
         await scene.until(lambda: scene.session.told == ["answer"])
-        scene.hang_up()
 
 
 async def test_a_caller_who_begins_to_speak_while_the_next_session_opens_loses_no_word(
     autojump_clock: MockClock,
 ) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         await trio.sleep(1.0)
         scene.agent.opening = partial(trio.sleep, 1.0)
         caller = CallerVoice(scene)
@@ -905,24 +842,18 @@ async def test_a_caller_who_begins_to_speak_while_the_next_session_opens_loses_n
             caller.stopped = True
         await trio.sleep(0.2)
         assert heard_by(session) == caller.spoken
-        scene.hang_up()
 
 
 async def test_a_renewal_is_asked_for_once_however_often_it_is_told(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         scene.session.emit(*[RenewalDue(60.0)] * 5)
         await trio.sleep(5.0)
         assert opened(scene) == [2, 0]
         assert scene.agent.closed == 1
-        scene.hang_up()
 
 
 async def test_a_session_that_is_lost_before_its_renewal_needs_none(autojump_clock: MockClock) -> None:
-    scene = scene_of()
-    async with running(scene):
-        await scene.greeted()
+    async with greeted() as scene:
         scene.session.emit(CallerSpeechStarted(trio.current_time()))
         await scene.until(lambda: scene.call.caller_speaks)
         scene.session.emit(RenewalDue(60.0))
@@ -932,7 +863,6 @@ async def test_a_session_that_is_lost_before_its_renewal_needs_none(autojump_clo
         await trio.sleep(120.0)
         assert opened(scene) == [2, 0]
         assert scene.agent.closed == 1
-        scene.hang_up()
 
 
 # --- words of agentd's own
@@ -1072,31 +1002,10 @@ async def story(scene: Scene) -> None:
     scene.session.emit(Ended())
 
 
-async def play_story(act: Callable[[Scene, trio.CancelScope], None], at: float) -> tuple[Scene, int]:
+async def play_story(act: Act, at: float) -> tuple[Scene, int]:
     slow = partial(FakeAgent, partial(trio.sleep, 0.1), closing=0.05, capabilities=PROBED)
     scene = scene_of(slow(), slow())
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    scope, over = trio.CancelScope(), trio.CancelScope()
-
-    async def run() -> None:
-        with scope:
-            await scene.run()
-        over.cancel()
-
-    async def tell() -> None:
-        with over:
-            await story(scene)
-
-    instrument = AtStep(lambda: act(scene, scope), at)
-    with trio.fail_after(300):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run)
-            nursery.start_soon(tell)
-            trio.lowlevel.add_instrument(instrument)
-    trio.lowlevel.remove_instrument(instrument)
-    assert trio.lowlevel.current_statistics().tasks_living == tasks
-    scene.nothing_is_left()
-    return scene, instrument.steps
+    return scene, await play(scene, story, act, at)
 
 
 async def test_the_story_itself_comes_to_its_end(autojump_clock: MockClock) -> None:

@@ -3,43 +3,23 @@
 import io
 import wave
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import attrs
-import numpy as np
 import pytest
 import trio
 
-from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderError, ProviderProtocolError, ProviderUnavailable
 from providers.openai import listen as module
 from providers.openai.listen import SETTLED_SECONDS, OpenAiSpeechToText, open_openai_listen
 from providers.openai.speech_settings import OpenAiListenSettings
 from providers.shared import SharedServices
-from providers.stages import Transcript
-from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer, open_http_peer
+from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
 from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
 from tests.lab.vendors.peer import Fault
 from tests.lab.vendors.scripted_words import Script
-
-RATE = 8000
-PATIENCE = 20.0
-random = np.random.default_rng(4)
-
-
-def loud(seconds: float) -> bytes:
-    """A caller's sound, never the same."""
-    return random.integers(-9000, 9000, round(seconds * RATE)).astype("<i2").tobytes()
-
-
-def silence(seconds: float) -> bytes:
-    return bytes(round(seconds * RATE) * 2)
-
-
-def feed(transcript: Transcript, pcm: bytes) -> None:
-    """Frame by frame, as the line brings it."""
-    for begin in range(0, len(pcm), RATE // 25):
-        transcript.feed(pcm[begin : begin + RATE // 25])
+from tests.shell.vendor_engine import RATE, TIMEOUT, faulty, feed, loud, served, silence
 
 
 @attrs.define(eq=False)
@@ -54,18 +34,13 @@ async def scene(
     *phrases: str, handler: HttpHandler | None = None, language: str = "en-US", **settings: Any
 ) -> AsyncIterator[Scene]:
     """The engine and its server; when it is closed no connection and no task is left."""
-    tasks = trio.lowlevel.current_statistics().tasks_living
     fake = OpenAiSpeech(Script(phrases or ("yes please",)))
-    with trio.fail_after(PATIENCE):
-        async with open_http_peer(handler or fake.answer, HttpPeer(delay=0.1)) as peer:
-            wanted = OpenAiListenSettings(base_url=f"{peer.url}/v1", **settings)
-            async with trio.open_nursery() as nursery:
-                async with open_openai_listen(wanted, language, SharedServices(nursery)) as engine:
-                    yield Scene(fake, peer, engine)
-                nursery.cancel_scope.cancel()
-            while peer.open:
-                await trio.sleep(0.002)
-        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+    def opener(url: str, shared: SharedServices) -> AbstractAsyncContextManager[OpenAiSpeechToText]:
+        return open_openai_listen(OpenAiListenSettings(base_url=f"{url}/v1", **settings), language, shared)
+
+    async with served(handler or fake.answer, opener) as (peer, engine):
+        yield Scene(fake, peer, engine)
 
 
 @pytest.fixture(autouse=True)
@@ -181,23 +156,11 @@ async def test_words_that_were_given_up_are_asked_for_again_at_the_next_pause() 
         assert await transcript.words() == "one two"
 
 
-@pytest.mark.parametrize(
-    ("fault", "error", "says"),
-    [
-        (Fault.REFUSED, ProviderRejected, "refuses our credentials .HTTP 401"),
-        (Fault.RATE_LIMITED, ProviderUnavailable, "HTTP 429"),
-        (Fault.UNAVAILABLE, ProviderUnavailable, "HTTP 503"),
-        (Fault.MUTE, ProviderUnavailable, "no answer within 0.3 s"),
-        (Fault.CLOSE, ProviderUnavailable, "disconnected"),
-        (Fault.CUT, ProviderUnavailable, "incomplete"),
-        (Fault.OVERSIZED, ProviderProtocolError, "an answer of more than"),
-        (Fault.GARBAGE, ProviderProtocolError, "expected JSON"),
-    ],
-)
+@faulty((Fault.GARBAGE, ProviderProtocolError, "expected JSON"))
 async def test_each_fault_is_an_error_and_the_turn_can_be_asked_for_again(
     fault: Fault, error: type[ProviderError], says: str
 ) -> None:
-    async with scene(timeout=0.3) as talk, talk.engine.open(RATE) as transcriber:
+    async with scene(timeout=TIMEOUT) as talk, talk.engine.open(RATE) as transcriber:
         transcript = transcriber.begin()
         feed(transcript, loud(0.5))
         talk.peer.strike(fault)

@@ -2,7 +2,7 @@
 (errors, deadlines, readiness, cancellation) is in test_deepgram_speak.py, and tried here once more for short."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import attrs
@@ -10,16 +10,17 @@ import pytest
 import trio
 
 from agentd.audio.resample import convert
-from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderError, ProviderProtocolError
 from agentd.schema import Problem, build
 from providers.openai.speak import LONGEST_TEXT, OpenAiVoice, open_openai_speak
 from providers.openai.speech_settings import OpenAiSpeakSettings, SpeechFormat
 from providers.shared import SharedServices
 from providers.stages import speak_whole
-from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer, open_http_peer
+from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
 from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
 from tests.lab.vendors.peer import Fault
 from tests.lab.vendors.scripted_words import tone
+from tests.shell.vendor_engine import TIMEOUT, faulty, served
 
 TEXT = "Good morning."
 PATIENCE = 20.0
@@ -41,18 +42,13 @@ async def scene(
     handler: HttpHandler | None = None, fake: OpenAiSpeech | None = None, **settings: Any
 ) -> AsyncIterator[Scene]:
     """The engine and its server; when it is closed no connection and no task is left."""
-    tasks = trio.lowlevel.current_statistics().tasks_living
     fake = fake or OpenAiSpeech()
-    with trio.fail_after(PATIENCE):
-        async with open_http_peer(handler or fake.answer, HttpPeer(delay=0.1)) as peer:
-            wanted = OpenAiSpeakSettings(base_url=f"{peer.url}/v1", **settings)
-            async with trio.open_nursery() as nursery:
-                async with open_openai_speak(wanted, "en-US", SharedServices(nursery)) as engine:
-                    yield Scene(fake, peer, engine)
-                nursery.cancel_scope.cancel()
-            while peer.open:
-                await trio.sleep(0.002)
-        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+    def opener(url: str, shared: SharedServices) -> AbstractAsyncContextManager[OpenAiVoice]:
+        return open_openai_speak(OpenAiSpeakSettings(base_url=f"{url}/v1", **settings), "en-US", shared)
+
+    async with served(handler or fake.answer, opener) as (peer, engine):
+        yield Scene(fake, peer, engine)
 
 
 @pytest.fixture(autouse=True)
@@ -122,23 +118,11 @@ async def test_a_server_of_one_s_own_needs_no_key() -> None:
         assert "authorization" not in talk.peer.requests[0].headers
 
 
-@pytest.mark.parametrize(
-    ("fault", "error", "says"),
-    [
-        (Fault.REFUSED, ProviderRejected, "refuses our credentials .HTTP 401"),
-        (Fault.RATE_LIMITED, ProviderUnavailable, "HTTP 429"),
-        (Fault.UNAVAILABLE, ProviderUnavailable, "HTTP 503"),
-        (Fault.MUTE, ProviderUnavailable, "no answer within 0.3 s"),
-        (Fault.CLOSE, ProviderUnavailable, "disconnected"),
-        (Fault.CUT, ProviderUnavailable, "incomplete"),
-        (Fault.OVERSIZED, ProviderProtocolError, "an answer of more than"),
-        (Fault.GARBAGE, ProviderProtocolError, "expected a WAV file"),
-    ],
-)
+@faulty((Fault.GARBAGE, ProviderProtocolError, "expected a WAV file"))
 async def test_each_fault_is_an_error_and_the_next_clause_is_spoken(
     fault: Fault, error: type[ProviderError], says: str
 ) -> None:
-    async with scene(timeout=0.3) as talk:
+    async with scene(timeout=TIMEOUT) as talk:
         talk.peer.strike(fault)
         with pytest.raises(error, match=says) as caught:
             await talk.say()

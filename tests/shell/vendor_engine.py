@@ -1,0 +1,69 @@
+"""An engine of speech and its HTTP vendor on loopback: what all such engines have to survive, and a caller's sound."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import trio
+
+from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from providers.shared import SharedServices
+from providers.stages import Transcript
+from tests.lab.vendors.http_peer import HttpHandler, HttpPeer, open_http_peer
+from tests.lab.vendors.peer import Fault
+
+RATE = 8000
+FRAME = RATE // 50 * 2
+PATIENCE = 20.0
+TIMEOUT = 0.3
+"""Seconds that the engines of `faulty` tests are patient for."""
+Engine = TypeVar("Engine")
+random = np.random.default_rng(4)
+
+
+@asynccontextmanager
+async def served(
+    handler: HttpHandler, opener: Callable[[str, SharedServices], AbstractAsyncContextManager[Engine]]
+) -> AsyncIterator[tuple[HttpPeer, Engine]]:
+    """The vendor, and the engine that `opener(url, shared)` gives; after the block nothing is left of either."""
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    with trio.fail_after(PATIENCE):
+        async with open_http_peer(handler, HttpPeer(delay=0.1)) as peer:
+            async with trio.open_nursery() as nursery:
+                async with opener(peer.url, SharedServices(nursery)) as engine:
+                    yield peer, engine
+                nursery.cancel_scope.cancel()
+            while peer.open:
+                await trio.sleep(0.002)
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+def faulty(*own: tuple[Fault, type[ProviderError], str]) -> pytest.MarkDecorator:
+    """Every fault, the error that it must come out as, and what that says; `own` is where engines differ."""
+    common = [
+        (Fault.REFUSED, ProviderRejected, "refuses our credentials .HTTP 401"),
+        (Fault.RATE_LIMITED, ProviderUnavailable, "HTTP 429"),
+        (Fault.UNAVAILABLE, ProviderUnavailable, "HTTP 503"),
+        (Fault.MUTE, ProviderUnavailable, f"no answer within {TIMEOUT:g} s"),
+        (Fault.CLOSE, ProviderUnavailable, "disconnected"),
+        (Fault.CUT, ProviderUnavailable, "incomplete"),
+        (Fault.OVERSIZED, ProviderProtocolError, "an answer of more than"),
+    ]
+    return pytest.mark.parametrize(("fault", "error", "says"), [*common, *own])
+
+
+def loud(seconds: float) -> bytes:
+    """A caller's sound, never the same."""
+    return random.integers(-9000, 9000, round(seconds * RATE)).astype("<i2").tobytes()
+
+
+def silence(seconds: float) -> bytes:
+    return bytes(round(seconds * RATE) * 2)
+
+
+def feed(transcript: Transcript, pcm: bytes) -> None:
+    """Frame by frame, as the line brings it, but all at once."""
+    for begin in range(0, len(pcm), FRAME):
+        transcript.feed(pcm[begin : begin + FRAME])
