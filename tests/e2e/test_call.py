@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.e2e.conftest import Lab
-from tests.lab.hearing import likeness, speak, words
+from tests.lab.hearing import confirms, likeness, speak, words
 from tests.lab.measure import speech_spans
 from tests.lab.scene import ask, listen, words_heard
 from tests.lab.sip import Call, SipCaller
@@ -47,7 +47,7 @@ async def test_a_caller_is_greeted_asks_and_hears_the_answer(lab: Lab, way: str)
     assert len(said) == 1, "the agent took its own voice, or noise, for the caller"
     assert likeness(question.text, said[0]) > 0.6
     spoken = " ".join(line["text"] for line in mine if line["event"] == "agent says")
-    assert likeness(spoken.removeprefix(GREETING), heard) > 0.6
+    assert confirms(spoken.removeprefix(GREETING), heard)
     assert [line["result"] for line in mine if line["event"] == "call ended"] == ["caller-hung-up"]
 
 

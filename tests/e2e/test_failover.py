@@ -8,7 +8,7 @@ import trio
 
 from tests.e2e.conftest import BREAKABLE, Lab
 from tests.lab.daemon import Line
-from tests.lab.hearing import likeness
+from tests.lab.hearing import confirms, likeness
 from tests.lab.scene import words_heard
 from tests.lab.sip import Call, SipCaller
 from tests.lab.speech import human_prompts, silence
@@ -93,7 +93,7 @@ async def test_a_vendor_that_fails_in_mid_sentence_is_bridged_and_another_agent_
     lost = await lab.daemon.wait_for("the agent's session is lost", start=told, agent=agent)
     assert lost["error"]
     assert lost["mute"] is (agent == "mute")
-    assert likeness(spoken(lab, since), heard) > 0.5
+    assert confirms(spoken(lab, since), heard, 0.5)
     cause = "mute" if agent == "mute" else "ended"
     assert counted(await lab.daemon.metrics(), "failovers_total", agent=agent, cause=cause) >= 1
     assert (await circuit(lab, agent))["circuit_reason"]
@@ -119,7 +119,7 @@ async def test_a_vendor_that_does_not_answer_at_all_is_replaced_and_the_caller_n
     assert [line["agent"] for line in said_by_caller] == ["default"]
     assert likeness(CALLER_SAYS, said_by_caller[0]["text"]) > 0.6, "it was given what the vendor swallowed"
     assert bridge_seconds(lab.daemon.lines[since:]), "the caller's wait was bridged"
-    assert likeness(spoken(lab, since), heard) > 0.5
+    assert confirms(spoken(lab, since), heard, 0.5)
 
 
 async def test_the_next_agent_knows_what_was_said_and_what_was_heard(lab: Lab, house: House) -> None:

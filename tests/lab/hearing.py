@@ -12,6 +12,10 @@ from .measure import speech_spans
 
 MODEL, VOICE = "moonshine-tiny-en", "en_US-joe-medium"
 RATE = 8000
+ENOUGH = 0.6
+"""How alike the words heard and the words spoken must be."""
+FEW = 2
+"""So many words, and no others around them, are misheard as often as not: "To-day," for "Goodbye."."""
 _ear = trio.CapacityLimiter(1)
 _NUMBERS = dict(
     zip(
@@ -41,10 +45,19 @@ async def speak(text: str) -> bytes:
 
 
 def words(text: str) -> list[str]:
-    """A text's words, without case, punctuation and the difference between 3 and three."""
-    return [_NUMBERS.get(word, word) for word in re.findall(r"[a-z0-9']+", text.lower())]
+    """A text's words, without case, punctuation, and the difference between 3 and three, to-day and today."""
+    return [_NUMBERS.get(word, word) for word in re.findall(r"[a-z0-9']+", text.lower().replace("-", ""))]
 
 
 def likeness(expected: str, heard: str) -> float:
     """How much of the words of two texts agrees, in order: 1.0 all, 0.0 nothing."""
     return difflib.SequenceMatcher(None, words(expected), words(heard), autojunk=False).ratio()
+
+
+def confirms(spoken: str, heard: str, enough: float = ENOUGH) -> bool:
+    """Whether what was heard may be what was spoken: most words agree, or both are no more than a few words."""
+    if not words(spoken) or not words(heard):
+        return False
+    if len(words(spoken)) <= FEW:
+        return len(words(heard)) <= FEW + 1
+    return likeness(spoken, heard) >= enough
