@@ -353,3 +353,33 @@ async def test_httpcore_issue_1093_cancelled_requests_do_not_exhaust_the_pool(
                     for _ in range(80):
                         nursery.start_soon(partial(rest.channels))
         server.cancel_scope.cancel()
+
+
+async def test_httpcore_issue_1093_a_frozen_asterisk_costs_the_pool_no_places(
+    asterisk: FakeAsterisk, metrics: Metrics
+) -> None:
+    """More requests than connections while nothing is answered: each fails in time. Once Asterisk is well again
+    every place of the pool is there."""
+    asterisk.slow("GET /bridges", math.inf)
+    failures: list[AriUnavailable] = []
+    async with trio.open_nursery() as server:
+        url = await server.start(asterisk.serve)
+        async with open_rest(url, USER, PASSWORD, metrics, deadline=0.3) as rest:
+
+            async def unanswered() -> None:
+                with pytest.raises(AriUnavailable) as caught:
+                    await rest.bridges()
+                failures.append(caught.value)
+
+            with trio.fail_after(30.0):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(200):
+                        nursery.start_soon(unanswered)
+            assert len(failures) == 200
+            pool = rest.client._transport._pool  # type: ignore[attr-defined]
+            assert not pool._requests
+            assert all(connection.is_idle() or connection.is_closed() for connection in pool.connections)
+            with trio.fail_after(30.0):
+                for _ in range(80):
+                    assert set(await rest.channels()) == {CALLER}
+        server.cancel_scope.cancel()
