@@ -33,6 +33,7 @@ from agentd.call_events import (
     Left,
     ShutdownDue,
 )
+from agentd.call_fields import set_call_fields
 from agentd.candidates import Candidate
 from agentd.commands import (
     Answer,
@@ -281,7 +282,7 @@ class Call:
         audible = self.conversation.agent in AUDIBLE
         step = self.conversation.step(event)
         for change in step.transitions:
-            structlog.contextvars.bind_contextvars(state=str(self.conversation.state))
+            set_call_fields(state=str(self.conversation.state))
             log.info("state", region=change.region, before=change.before, after=change.after, cause=change.event)
         for command in step.commands:
             self._figures.on_command(command, audible=audible)
@@ -391,7 +392,7 @@ class Call:
         self._voice.session = session
         if candidate is not None:
             self._tools.tools, self._figures.agent = candidate.tools, candidate.name
-            structlog.contextvars.bind_contextvars(agent=candidate.name)
+            set_call_fields(agent=candidate.name)
         self._connect()
 
     async def _deliver(self, event: SessionEvent) -> None:

@@ -1,8 +1,8 @@
 """Logs: structlog in front; native journal fields under systemd, readable lines on a terminal, JSON on request.
 
-Every line of a call carries its call id, channel, agent and state (bound as context variables in the call's
-nursery, which child tasks inherit). In the journal these are the fields CALL_ID, CHANNEL, AGENT and STATE, so that
-`journalctl -u agentd CALL_ID=...` tells one call's story. Every other key becomes AGENTD_<KEY>.
+Every line of a call carries its call id, channel, agent and state (agentd.call_fields). In the journal these are the
+fields CALL_ID, CHANNEL, AGENT and STATE, so that `journalctl -u agentd CALL_ID=...` tells one call's story. Every other
+key becomes AGENTD_<KEY>.
 """
 
 import logging
@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from logging_journald import JournaldTransport, check_journal_stream
 
+from agentd.call_fields import merge_call_fields
 from agentd.config import LogFormat, Logging
 
 CALL_FIELDS = ("call_id", "channel", "agent", "state")
@@ -87,6 +88,7 @@ def set_up_logging(settings: Logging, journal_socket: Path | None = None) -> Non
     chosen = choose_format(settings.format)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        merge_call_fields,
         _add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=False),

@@ -17,6 +17,7 @@ from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission
 from agentd.call import Call
+from agentd.call_fields import begin_call_fields, set_call_fields
 from agentd.call_settings import settings_of_call
 from agentd.candidates import Candidate
 from agentd.commands import Result
@@ -125,8 +126,7 @@ class Reception:
         hand_back: Callable[[Result], Awaitable[object]],
     ) -> None:
         """The outermost frame of a call: whatever happens in it ends this call only, and is told once."""
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(call_id=call_id, channel=channel)
+        begin_call_fields(call_id=call_id, channel=channel)
         result = Result.FAILED_INTERNAL
         self._active += 1
         self.metrics.calls_active.inc()
@@ -153,7 +153,7 @@ class Reception:
             return await self._refuse(start, Result.REFUSED_ARGUMENTS, str(error))
         name = arguments.agent or self.config.default_agent
         entry = self.roster.find(name)
-        structlog.contextvars.bind_contextvars(agent=name)
+        set_call_fields(agent=name)
         if self.draining:
             return await self._refuse(start, Result.REFUSED_DRAINING, "agentd is being stopped")
         if self._active > self.config.calls.max_calls:
@@ -226,7 +226,7 @@ class Reception:
     async def _serve_headless(self, uuid: UUID, connection: AudioSocketConnection) -> Result:
         name = self.config.headless_agent
         entry = self.roster.find(name)
-        structlog.contextvars.bind_contextvars(agent=name)
+        set_call_fields(agent=name)
         if self._active > self.config.calls.max_calls:  # several were taken at one moment
             log.warning("headless call refused", detail=f"{self._active - 1} calls already")
             return Result.REFUSED_BUSY

@@ -72,6 +72,7 @@ async def hold(  # noqa: ASYNC128 - passes task_status on
 
     Raises ProviderError when it does not open within `within` seconds; what comes later is the tenure's `failure`.
     """
+    structlog.contextvars.bind_contextvars(agent=candidate.name)  # whoever serves the call meanwhile, or later
     tenure: Tenure | None = None
     failure: ProviderError | None = None
     try:

@@ -9,11 +9,13 @@ import attrs
 import pytest
 import structlog
 import trio
+from structlog.contextvars import merge_contextvars
 from trio.testing import MockClock
 
 from agentd.agent import Audio, Readiness
 from agentd.breaker import FAILURES, FIRST_COOL_DOWN, Circuit
 from agentd.call_events import DepartureRequested
+from agentd.call_fields import begin_call_fields, merge_call_fields
 from agentd.caller_audio import LEAD_SECONDS
 from agentd.commands import Phrase, Result
 from agentd.errors import ProviderRejected, ProviderUnavailable
@@ -569,6 +571,24 @@ async def test_a_caller_whom_nobody_can_answer_is_asked_to_say_it_again(autojump
         assert sounds(scene, since) == apology
         assert scene.agent_turns[-1] == "Please say it again."
         scene.hang_up()
+
+
+async def test_the_log_lines_of_every_task_name_the_agent_that_serves_now(autojump_clock: MockClock) -> None:
+    begin_call_fields(call_id="1700000000.1", agent="first")
+    with structlog.testing.capture_logs(processors=[merge_contextvars, merge_call_fields]) as logs:
+        async with greeted() as scene:
+            turn(scene, "What are your hours?")
+            await trio.sleep(0.1)
+            scene.session.emit(AnswerFailed("the model is overloaded"))
+            session = await next_session(scene)
+            await trio.sleep(2.0)
+            before = len(logs)
+            await session.utter("We open at nine.")
+            await trio.sleep(3.0)
+    after = [log for log in logs[before:] if log["event"] in ("state", "answer", "utterance heard")]
+    assert {log["event"] for log in after} == {"state", "answer", "utterance heard"}
+    assert {log["agent"] for log in after} == {"second"}
+    assert {log["agent"] for log in logs[:before] if log["event"] == "utterance heard"} >= {"first"}
 
 
 async def test_a_refusal_in_the_call_is_no_reason_to_ask_again(autojump_clock: MockClock) -> None:
