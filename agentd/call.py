@@ -165,8 +165,6 @@ class Call:
     _echo: EchoGuard = attrs.field(init=False)
     _keeper: SessionKeeper = attrs.field(init=False)
     _tools: CallTools = attrs.field(init=False)
-    _tools_at_work: dict[str, tuple[AgentSession, ToolRequested]] = attrs.field(factory=dict, init=False)
-    """Whose request each tool serves, by the request's name."""
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
     _leaving: bool = attrs.field(default=False, init=False)
     _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -207,7 +205,6 @@ class Call:
             self.candidates[0].tools,
             CallContext(self.info, self.caller),
             self.metrics,
-            answer=self._tool_answered,
             tell=self._inbox.post,
             log_transcripts=self.settings.log_transcripts,
         )
@@ -398,25 +395,15 @@ class Call:
     async def _deliver(self, event: SessionEvent) -> None:
         """Take an event of a session."""
         self._on_session_event(event)
-        if isinstance(event, ToolRequested) and self._keeper.session is not None:
-            self._tools_at_work[event.call] = (self._keeper.session, event)
-            self._nursery.start_soon(self._use_tool, event)
+        if isinstance(event, ToolRequested) and (session := self._keeper.session) is not None:
+            self._nursery.start_soon(self._tools.run, event, partial(self._tool_answered, session, event))
         if isinstance(event, CONVERSATION_EVENTS):
             await self._inbox.send(event)
 
-    async def _use_tool(self, request: ToolRequested) -> None:
-        try:
-            await self._tools.run(request)
-        finally:
-            self._tools_at_work.pop(request.call, None)
-
-    def _tool_answered(self, call: str, result: str) -> None:
+    def _tool_answered(self, session: AgentSession, request: ToolRequested, result: str) -> None:
         """Hand a tool's result to the session that asked; where another one serves meanwhile, the history has it."""
-        if (asked := self._tools_at_work.pop(call, None)) is None:
-            return
-        session, request = asked
         if session is self._keeper.session:
-            session.tool_result(call, result)
+            session.tool_result(request.call, result)
         else:
             self.history.tool_used(ToolUse(request.name, request.arguments, result))
             log.info("a tool's result came after its session", tool=request.name)

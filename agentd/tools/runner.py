@@ -94,14 +94,12 @@ class CallContext:
 
 @attrs.define(eq=False)
 class CallTools:
-    """One call's. `answer(call, text)` hands a result to the session that asked, and does nothing if it is gone;
-    `tell(event)` gets the end that a tool leads to. Neither may block."""
+    """One call's. `tell(event)` gets the end that a tool leads to, and may not block."""
 
     tools: Mapping[str, OfferedTool]
     """Those of the agent that serves the call now: another agent has others."""
     context: CallContext
     metrics: Metrics
-    answer: Callable[[str, str], None]
     tell: Callable[[object], None]
     log_transcripts: bool = False
     _at_work: int = attrs.field(default=0, init=False)
@@ -124,8 +122,9 @@ class CallTools:
             case CallerSpeechEnded():
                 self._spoken = False
 
-    async def run(self, request: ToolRequested) -> None:
-        """Serve one request of the model. Raises nothing; cancelling it cancels the tool."""
+    async def run(self, request: ToolRequested, answer: Callable[[str], None]) -> None:
+        """Serve one request of the model: `answer` hands it the result, and may not block. Raises nothing; cancelling
+        it cancels the tool."""
         spoken, began = self._spoken, trio.current_time()
         ended, error = Ended.CANCELLED, None
         try:
@@ -133,11 +132,11 @@ class CallTools:
         finally:
             self._note(request, ended, trio.current_time() - began, error)
         if outcome.then is None:
-            self._give(request.call, outcome.text)
+            self._give(answer, outcome.text)
         elif self._departing:  # of two ends that were asked for, the first holds
-            self._give(request.call, "The call is ending: say goodbye.")
+            self._give(answer, "The call is ending: say goodbye.")
         else:
-            await self._depart(request.call, outcome, spoken)
+            await self._depart(answer, outcome, spoken)
 
     async def _use(self, request: ToolRequested) -> tuple[Ended, ToolOutcome, Exception | None]:
         offered = self.tools.get(request.name)
@@ -166,18 +165,18 @@ class CallTools:
             self._at_work -= 1
         return Ended.FAILED if outcome.failed else Ended.DONE, outcome, None
 
-    def _give(self, call: str, text: str) -> None:
+    def _give(self, answer: Callable[[str], None], text: str) -> None:
         """Give the model a result: whatever it says from now on, it says knowing this. Once the call is on its way out,
         nothing may make it speak."""
         if not self._left:
             self._spoken = False
-            self.answer(call, _cut(text))
+            answer(_cut(text))
 
-    async def _depart(self, call: str, outcome: ToolOutcome, spoken: bool) -> None:
+    async def _depart(self, answer: Callable[[str], None], outcome: ToolOutcome, spoken: bool) -> None:
         self._departing = True
         if not (spoken or self._spoken):
             self._begun = trio.Event()
-            self._give(call, outcome.text)
+            self._give(answer, outcome.text)
             with trio.move_on_after(WORDS_PATIENCE):
                 await self._begun.wait()
         self._left = True

@@ -182,6 +182,17 @@ async def test_keys_are_pressed_and_the_call_goes_on(autojump_clock: MockClock) 
         scene.hang_up()
 
 
+async def test_a_model_that_names_two_requests_alike_gets_both_results(autojump_clock: MockClock) -> None:
+    """As servers do that number each answer's requests from 0."""
+    async with running(shop()) as scene:
+        await scene.greeted()
+        for digit in "12":
+            scene.session.emit(ToolRequested("send_dtmf", f'{{"digits": "{digit}"}}', "call_0"))
+        await scene.until(lambda: len(scene.session.results) == 2)
+        assert [call for call, _result in scene.session.results] == ["call_0", "call_0"]
+        scene.hang_up()
+
+
 @both
 @pytest.mark.parametrize("after", [0.0, 0.3, 2.0])
 async def test_a_caller_who_hangs_up_before_the_end_is_gone(

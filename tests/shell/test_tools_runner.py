@@ -106,13 +106,12 @@ class Bench:
             },
             CallContext(CallInfo("1700000000.1", "100"), self.line),
             self.metrics,
-            answer=lambda call, text: self.answers.append((call, text)),
             tell=self.told.append,
             log_transcripts=self.log_transcripts,
         )
 
     async def ask(self, name: str, arguments: str = "{}", call: str = "c1") -> None:
-        await self.tools.run(ToolRequested(name, arguments, call))
+        await self.tools.run(ToolRequested(name, arguments, call), lambda text: self.answers.append((call, text)))
 
     def hear(self, *events: object) -> None:
         for event in events:
