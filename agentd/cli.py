@@ -140,11 +140,16 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Validate the configuration."""
+    from agentd.tools.registry import Toolbox, missing_secrets
+
     config = _load(arguments)
+    Toolbox.of(config)
     names = ", ".join(sorted(config.agents))
     print(f"{arguments.config}: good; agents: {names}; default agent: {config.default_agent or 'none'}")
     if find_secret(ARI_PASSWORD) is None:
         print(f"note: {ARI_PASSWORD} is not set here; the daemon needs it (or the credential ari-password)")
+    for tool, missing in missing_secrets(config):
+        print(f"note: the tool {tool!r} will fail: {missing}")
     return EXIT_OK
 
 

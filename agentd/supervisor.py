@@ -23,7 +23,7 @@ from agentd.playback.file import MediaDirectory
 from agentd.reception import LINE_CLOCK, Reception
 from agentd.roster import Roster
 from agentd.secrets import Secret
-from agentd.tools.registry import Toolbox
+from agentd.tools.registry import Toolbox, missing_secrets
 from providers.registry import find_provider
 from providers.shared import SharedServices
 
@@ -101,7 +101,7 @@ class Supervisor:
                     self.metrics,
                     watch,
                     config,
-                    Toolbox.of(config),
+                    _toolbox(config),
                 )
                 report = partial(self._report, client, listener, reception, roster)
                 health = HealthServer(config.health.host, config.health.port, report, self.metrics)
@@ -156,7 +156,7 @@ class Supervisor:
         self.notifier.reloading()
         try:
             config = self.reload()
-            toolbox = Toolbox.of(config)
+            toolbox = _toolbox(config)
         except ConfigError as error:
             log.error("the new configuration is refused, the old one stays", error=str(error))
         else:
@@ -192,6 +192,12 @@ class Supervisor:
 
 def _open_agent(shared: SharedServices, name: str, config: AgentConfig):  # type: ignore[no-untyped-def]
     return find_provider(config.provider).open(name, config, shared)
+
+
+def _toolbox(config: Config) -> Toolbox:
+    for tool, missing in missing_secrets(config):
+        log.error("a tool will fail until its secret is there", tool=tool, error=missing)
+    return Toolbox.of(config)
 
 
 async def _beat_listener(listener: AudioSocketListener, watch: ProgressWatch) -> None:

@@ -4,14 +4,13 @@ A third-party package joins through the entry point group `agentd.tools`: the en
 value a `ToolKind`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
 import attrs
-import structlog
 
 from agentd.config import AgentConfig, Config, ToolConfig
 from agentd.errors import ConfigError
@@ -23,8 +22,6 @@ from agentd.tools.parameters import Arguments, schema_problem
 from agentd.tools.runner import OfferedTool
 from agentd.tools.send_dtmf import SEND_DTMF
 from agentd.tools.transfer import TRANSFER
-
-log = structlog.get_logger("agentd.tools")
 
 ENTRY_POINT_GROUP = "agentd.tools"
 BUILT_IN: Mapping[str, ToolKind] = {
@@ -70,17 +67,8 @@ class Toolbox:
 
     @classmethod
     def of(cls, config: Config) -> "Toolbox":
-        """Make them. A secret that is missing is told in the log: the tool will fail until it is there.
-
-        Raises ConfigError where an installed kind makes a tool that cannot be offered.
-        """
+        """Make them. Raises ConfigError where an installed kind makes a tool that cannot be offered."""
         kinds = {name: find_kind(tool.kind or name) for name, tool in config.tools.items()}
-        for name, kind in kinds.items():
-            for secret in kind.secrets(config.tools[name].settings):
-                try:
-                    need_secret(secret, "the secret of a header")
-                except ConfigError as error:
-                    log.error("a tool will fail until its secret is there", tool=name, error=str(error))
         return cls({name: _offer(name, kind, config.tools[name]) for name, kind in kinds.items()}, kinds)
 
     def of_agent(self, agent: AgentConfig, *, ari: bool = True) -> Mapping[str, OfferedTool]:
@@ -90,6 +78,16 @@ class Toolbox:
         """
         names = [name for name in agent.tools if name in self.tools]
         return {name: self.tools[name] for name in names if ari or not self.kinds[name].needs_ari}
+
+
+def missing_secrets(config: Config) -> Iterator[tuple[str, str]]:
+    """The tools that will fail until a secret is there, each with what is missing."""
+    for name, tool in config.tools.items():
+        for secret in find_kind(tool.kind or name).secrets(tool.settings):
+            try:
+                need_secret(secret, "the secret of a header")
+            except ConfigError as error:
+                yield name, str(error)
 
 
 def _offer(name: str, kind: ToolKind, config: ToolConfig) -> OfferedTool:

@@ -49,6 +49,26 @@ def test_a_password_that_is_there_is_not_missed_and_not_shown(
     assert "hunter2" not in out + err
 
 
+def test_a_secret_that_a_tool_will_need_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(
+        "[agents.shop]\ntools = ['order']\n[tools.order]\nkind = 'http_request'\n[tools.order.http_request]\n"
+        "url = 'https://shop.example/order'\nsecret_headers = { Authorization = 'SHOP_KEY' }\n"
+    )
+    monkeypatch.delenv("SHOP_KEY", raising=False)
+    assert main(["check", "--config", str(path)]) == 0
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if "order" in line]
+    assert note.startswith("note: the tool 'order' will fail: ")
+    assert "SHOP_KEY" in note
+    monkeypatch.setenv("SHOP_KEY", "hunter2")
+    assert main(["check", "--config", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert "order" not in out
+    assert "hunter2" not in out + err
+
+
 def test_a_bad_configuration_exits_2_and_tells_everything_on_stderr(
     bad: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from agentd.agent import CallInfo
+from agentd.cli import main
 from agentd.config_file import config_schema, parse_config, sample_toml
 from agentd.errors import ConfigError
 from agentd.tools import registry
@@ -106,7 +107,12 @@ def test_an_entry_point_that_is_no_kind_is_told(monkeypatch: pytest.MonkeyPatch)
     [("other", {"type": "object"}, "is declared as 'other'"), ("opening_hours", {"type": "array"}, "must be the JSON")],
 )
 def test_a_tool_that_no_model_could_use_is_told(
-    name: str, parameters: dict[str, str], complaint: str, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    parameters: dict[str, str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import agentd_hours
 
@@ -119,3 +125,6 @@ def test_a_tool_that_no_model_could_use_is_told(
     config = parse_config({"agents": {"a": {"tools": ["opening_hours"]}}}, {})
     with pytest.raises(ConfigError, match=complaint):
         Toolbox.of(config)
+    (tmp_path / "agent.toml").write_text('[agents.a]\ntools = ["opening_hours"]\n')
+    assert main(["check", "--config", str(tmp_path / "agent.toml")]) == 2
+    assert complaint in capsys.readouterr().err
