@@ -44,6 +44,8 @@ class Route:
     channels: set[str] = attrs.field(factory=set, init=False)
     left: bool = attrs.field(default=False, init=False)
     """The caller was handed over: the channel is the dialplan's now, or another call's."""
+    _subscriptions: int = attrs.field(default=0, init=False)
+    """How often the application was subscribed to the caller's channel, beside Asterisk's own subscription."""
     _lost: bool = attrs.field(default=False, init=False)
 
     def owns(self, channel: str) -> None:
@@ -66,9 +68,27 @@ class Route:
             return False
         with trio.move_on_after(LEAVE_DEADLINE, shield=True):
             self.left = await try_leave(self._client.rest, self.caller, result, destination)
-        if self.left:
-            self.disowns(self.caller)
+            if self.left:
+                self.disowns(self.caller)
+                await self._unsubscribe()
         return self.left
+
+    async def subscribe(self) -> None:
+        """Have the caller's events come to a stream that was opened after the caller came. Raises AriError."""
+        await self._client.rest.subscribe(self._client.app, f"channel:{self.caller}")
+        self._subscriptions += 1
+        if self.left:  # meanwhile
+            await self._unsubscribe()
+
+    async def _unsubscribe(self) -> None:
+        """Left subscribed, the channel would be taken for a caller of ours that no call owns when the event stream is
+        next lost, and be taken out of whatever application it is in then."""
+        try:
+            while self._subscriptions:
+                self._subscriptions -= 1
+                await self._client.rest.unsubscribe(self._client.app, f"channel:{self.caller}")
+        except AriError as error:
+            log.warning("still subscribed to a channel that has left", channel=self.caller, error=str(error))
 
     def put(self, event: Event | Resync) -> None:
         """Append an event; one that finds the queue full is counted, and a Resync follows in its place.
@@ -238,7 +258,7 @@ class AriClient:
                 log.info("channel went away while the event stream was down", channel=route.caller)
                 route.put(StasisEnd(Channel(route.caller)))
                 continue
-            await self.rest.subscribe(self.app, route.caller)
+            await route.subscribe()
             route.put(Resync())
         for channel in channels:
             if self.is_ours(channel) and channel not in self.routes:

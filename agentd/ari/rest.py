@@ -216,8 +216,17 @@ class AriRest:
             raise AriError(f"ARI GET {path}: expected an application, got {str(answer)[:200]}")
         return {str(channel) for channel in channels}
 
-    async def subscribe(self, app: str, channel: str) -> None:
-        await self.request("POST", f"/applications/{_id(app)}/subscription", {"eventSource": f"channel:{channel}"})
+    async def subscribe(self, app: str, source: str) -> None:
+        """Have a source's events come to the application, as in "channel:ID". Asterisk counts how often."""
+        await self.request("POST", f"/applications/{_id(app)}/subscription", {"eventSource": source})
+
+    async def unsubscribe(self, app: str, source: str) -> None:
+        """Undo one `subscribe`; also where Asterisk has done so, or the source is gone."""
+        try:
+            await self.request("DELETE", f"/applications/{_id(app)}/subscription", {"eventSource": source})
+        except AriRejected as error:
+            if error.status not in (404, 409, 422):
+                raise
 
 
 @asynccontextmanager

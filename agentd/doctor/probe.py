@@ -6,7 +6,7 @@ A name of its own keeps it apart from a running agentd, which neither sees these
 import base64
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 import attrs
@@ -47,7 +47,7 @@ class Probe:
         bridge = f"{self.app}-bridge"
         self._bridges.append(bridge)
         await self.rest.create_bridge(bridge)
-        await self._subscription("POST", bridge)
+        await self.rest.subscribe(self.app, f"bridge:{bridge}")
         return bridge
 
     async def play(self, bridge: str, media: str, deadline: float) -> str:
@@ -82,18 +82,10 @@ class Probe:
         """End the event stream, and with it the application."""
         self._stream.cancel()
 
-    async def _subscription(self, method: str, bridge: str) -> None:
-        path = f"/applications/{quote(self.app, safe='')}/subscription"
-        await self.rest.request(method, path, {"eventSource": f"bridge:{bridge}"})
-
     async def _unsubscribe(self, bridge: str) -> None:
         """Asterisk ends the subscription with the bridge, but later, and an application whose stream ends
         before that stays (seen on 22.10)."""
-        try:
-            await self._subscription("DELETE", bridge)
-        except AriRejected as error:
-            if error.status not in (404, 409, 422):
-                raise
+        await self.rest.unsubscribe(self.app, f"bridge:{bridge}")
 
     async def _removed(self, ids: Iterable[str], remove: Callable[[str], Awaitable[None]]) -> list[str]:
         left = []

@@ -1,6 +1,7 @@
 """What tools ask of Asterisk, asked of a real one: whether the dialplan has an extension, keys, and a transfer."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -16,6 +17,8 @@ from tests.lab.sip import SipCaller
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["tests.lab.fixtures"]
+
+Incoming = trio.MemoryReceiveChannel[tuple[StasisStart, Route]]
 
 DIALPLAN = """\
 exten => 8000,1,Answer()
@@ -36,43 +39,70 @@ async def pbx(pbx_prefix: Prefix) -> AsyncIterator[PrivateAsterisk]:
         yield running
 
 
-async def test_a_caller_is_transferred_to_another_agent_and_then_out_of_the_application(pbx: PrivateAsterisk) -> None:
-    metrics = Metrics()
+@asynccontextmanager
+async def open_client(pbx: PrivateAsterisk) -> AsyncIterator[tuple[AriClient, Incoming]]:
+    """The application on this Asterisk, connected, and those who enter it."""
+    metrics, url = Metrics(), f"http://127.0.0.1:{pbx.http_port}"
     send, calls = trio.open_memory_channel[tuple[StasisStart, Route]](8)
-    url = f"http://127.0.0.1:{pbx.http_port}"
     with trio.fail_after(30):
         async with open_rest(url, pbx.ari_user, pbx.ari_password, metrics) as rest, trio.open_nursery() as nursery:
             client = AriClient(url, pbx.ari_user, pbx.ari_password, "agentd", rest, metrics, lambda start: None)
             client.on_call = lambda start: send.send_nowait((start, client.route(start.channel.id)))
             nursery.start_soon(client.run)
             await client.ever_connected.wait()
-            async with SipCaller().call(pbx.sip_uri("8000")) as call:
-                start, first = await calls.receive()
-                channel = start.channel.id
-                there = {}
-                for destination in ("200@elsewhere", "8001@from-lab", "8399@from-lab", "201@elsewhere", "200@nowhere"):
-                    extension, _, context = destination.partition("@")
-                    there[destination] = await rest.variable(channel, f"DIALPLAN_EXISTS({context},{extension},1)")
-                assert there == {
-                    "200@elsewhere": "1",
-                    "8001@from-lab": "1",
-                    "8399@from-lab": "1",
-                    "201@elsewhere": "0",
-                    "200@nowhere": "0",
-                }
-                await rest.send_dtmf(channel, "1w#")
-
-                assert await first.leave("transferred", Destination("from-lab", "8001"))
-                start, second = await calls.receive()
-                assert (start.channel.id, start.args) == (channel, ("agent=second",))
-                first.close()
-                assert client.routes[channel] is second
-                assert await second.leave("transferred", Destination("elsewhere", "200"))
-                while "elsewhere with transferred" not in pbx.log_path.read_text("utf-8"):
-                    await trio.sleep(0.02)
-                await client._reconcile()
-                await client._hand_back_orphans()
-                assert not call.ended.is_set()
-                assert channel in await rest.channels()
+            yield client, calls
             nursery.cancel_scope.cancel()
+
+
+async def until_logged(pbx: PrivateAsterisk, text: str) -> None:
+    """Wait for a line of Asterisk's log."""
+    while text not in pbx.log_path.read_text("utf-8"):
+        await trio.sleep(0.02)
+
+
+async def test_a_caller_is_transferred_to_another_agent_and_then_out_of_the_application(pbx: PrivateAsterisk) -> None:
+    async with open_client(pbx) as (client, calls):
+        rest = client.rest
+        async with SipCaller().call(pbx.sip_uri("8000")) as call:
+            start, first = await calls.receive()
+            channel = start.channel.id
+            there = {}
+            for destination in ("200@elsewhere", "8001@from-lab", "8399@from-lab", "201@elsewhere", "200@nowhere"):
+                extension, _, context = destination.partition("@")
+                there[destination] = await rest.variable(channel, f"DIALPLAN_EXISTS({context},{extension},1)")
+            assert there == {
+                "200@elsewhere": "1",
+                "8001@from-lab": "1",
+                "8399@from-lab": "1",
+                "201@elsewhere": "0",
+                "200@nowhere": "0",
+            }
+            await rest.send_dtmf(channel, "1w#")
+
+            assert await first.leave("transferred", Destination("from-lab", "8001"))
+            start, second = await calls.receive()
+            assert (start.channel.id, start.args) == (channel, ("agent=second",))
+            first.close()
+            assert client.routes[channel] is second
+            assert await second.leave("transferred", Destination("elsewhere", "200"))
+            await until_logged(pbx, "elsewhere with transferred")
+            await client._reconcile()
+            await client._hand_back_orphans()
+            assert not call.ended.is_set()
+            assert channel in await rest.channels()
     assert "back with" not in pbx.log_path.read_text("utf-8")
+
+
+async def test_a_caller_who_is_transferred_after_the_event_stream_was_lost_is_not_ours_any_more(
+    pbx: PrivateAsterisk,
+) -> None:
+    """At each reconnection the application is subscribed to the callers that there are; Asterisk counts these."""
+    async with open_client(pbx) as (client, calls), SipCaller().call(pbx.sip_uri("8000")):
+        start, route = await calls.receive()
+        for _ in range(2):
+            await client._reconcile()
+        assert start.channel.id in await client.rest.application_channels("agentd")
+        assert await route.leave("transferred", Destination("elsewhere", "200"))
+        await until_logged(pbx, "elsewhere with transferred")
+        assert start.channel.id in await client.rest.channels()
+        assert start.channel.id not in await client.rest.application_channels("agentd")

@@ -19,7 +19,7 @@ from agentd.ari.rest import open_rest
 from agentd.commands import Destination
 from agentd.errors import WebSocketError
 from agentd.metrics import Metrics
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk
+from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"
 PATIENCE = 5.0
@@ -196,6 +196,52 @@ async def test_a_caller_that_no_call_owns_is_handed_back_after_a_moment(
     assert trio.current_time() == pytest.approx(ORPHAN_PATIENCE)
     for route in routes:
         route.close()
+
+
+async def test_a_caller_who_was_handed_over_after_reconnections_is_not_taken_out_of_where_he_is_now(
+    asterisk: FakeAsterisk,
+) -> None:
+    """What Asterisk still counts as ours would be taken for a caller whom no call owns."""
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    route = client.route(CALLER)
+    for _ in range(2):
+        await client._reconcile()
+    assert asterisk.subscribed == [f"channel:{CALLER}"] * 2
+    assert await route.leave("transferred", Destination("from-internal", "200"))
+    assert asterisk.subscribed == []
+    route.close()
+
+
+@pytest.mark.parametrize("answer", [Answer.refusal(422, "no such channel"), Answer(drop=True)], ids=["gone", "silent"])
+async def test_a_caller_who_left_has_left_whatever_becomes_of_the_subscription(
+    answer: Answer, asterisk: FakeAsterisk
+) -> None:
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    route = client.route(CALLER)
+    await client._reconcile()
+    asterisk.rule("DELETE /applications/*", answer)
+    with structlog.testing.capture_logs() as logs:
+        assert await route.leave("completed")
+    told = [log["event"] for log in logs if log["log_level"] == "warning"]
+    assert told == (["still subscribed to a channel that has left"] if answer.drop else [])
+    route.close()
+
+
+async def test_a_caller_who_is_handed_over_during_a_reconciliation_is_not_watched(asterisk: FakeAsterisk) -> None:
+    client = in_memory(asterisk)
+    asterisk.enter(CALLER)
+    route = client.route(CALLER)
+
+    async def leaves(_request: Request) -> None:
+        assert await route.leave("completed")
+
+    asterisk.rule("POST /applications/*", leaves)
+    await client._reconcile()
+    assert asterisk.asked("POST /applications/*")
+    assert asterisk.subscribed == []
+    route.close()
 
 
 async def test_a_caller_who_was_handed_over_is_nobody_s_to_watch(asterisk: FakeAsterisk) -> None:
