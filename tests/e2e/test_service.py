@@ -7,7 +7,6 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,32 +27,30 @@ UNIT = Path(__file__).parents[2] / "systemd" / "agentd.service"
 
 
 class NotifySocket:
-    """systemd's end of sd_notify(3)."""
+    """systemd's end of sd_notify(3): it reads all the time, since the kernel keeps as few as 10 datagrams."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.setblocking(False)
         self.messages: list[str] = []
+
+    async def read(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            await end.bind(str(self.path))
+            task_status.started()
+            while True:
+                self.messages.append((await end.recv(4096)).decode())
 
     async def wait_for(self, wanted: str, timeout: float = 60.0) -> None:
         with trio.fail_after(timeout):
             while not any(wanted in message.splitlines() for message in self.messages):
-                try:
-                    self.messages.append(self._socket.recv(4096).decode())
-                except BlockingIOError:
-                    await trio.sleep(0.05)
-
-    def close(self) -> None:
-        self._socket.close()
+                await trio.sleep(0.02)
 
 
 @pytest.fixture
-def notify(tmp_path: Path) -> Iterator[NotifySocket]:
+async def notify(tmp_path: Path, nursery: trio.Nursery) -> NotifySocket:
     made = NotifySocket(tmp_path / "notify")
-    yield made
-    made.close()
+    await nursery.start(made.read)
+    return made
 
 
 def exec_start(root: Path) -> tuple[str, ...]:
