@@ -74,6 +74,10 @@ bench-failover *args: setup-dev
 bench-overhead *args: setup-dev
     {{ python }} -m tests.lab.bench_overhead {{ args }}
 
+# How soon a call's media leg is up on a busy host, and whether all of them stream (writes build/bench/)
+bench-setup *args: setup-dev
+    {{ python }} -m tests.lab.bench_setup {{ args }}
+
 # How evenly ten busy calls are served, and underruns in ten minutes of steady speech (writes build/bench/)
 bench-pacing *args: setup-dev
     {{ python }} -m tests.lab.bench_pacing {{ args }}

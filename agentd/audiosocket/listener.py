@@ -173,12 +173,16 @@ class AudioSocketListener:
         except (MediaProtocolError, trio.BrokenResourceError) as error:
             self._refuse("bad_handshake", peer, str(error))
             return
-        # An Expectation that appears while we are parked gets the connection from `expect` itself.
-        known = self.admission.offer(uuid, connection) or await self.admission.park(uuid, connection, self.bind_grace)
-        if not known and (is_trial(uuid) or not self.on_stranger(uuid, connection)):
-            self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
-            return
-        await connection.released.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.carry_silence, self.line)
+            # An Expectation that appears while we are parked gets the connection from `expect` itself.
+            expected = self.admission.offer(uuid, connection)
+            known = expected or await self.admission.park(uuid, connection, self.bind_grace)
+            if known or (not is_trial(uuid) and self.on_stranger(uuid, connection)):
+                await connection.released.wait()
+            else:
+                self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
+            nursery.cancel_scope.cancel()
 
     def _refusal(self, peer: str) -> str | None:
         if self._open >= self.max_connections:

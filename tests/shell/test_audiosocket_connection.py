@@ -118,6 +118,71 @@ async def test_a_handshake_that_never_comes_is_ended_by_its_caller_s_deadline(
     assert trio.current_time() == 2.0
 
 
+# --- from the handshake until a call serves it
+
+
+async def test_asterisk_is_given_silence_every_20_ms_until_a_call_serves_the_connection(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.say(uuid_frame(UUID_SENT))
+    await connection.handshake(LINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.carry_silence, LINE)
+        await trio.sleep(0.07)
+        voice = b"\x01\x00" * 160
+        nursery.start_soon(connection.serve, LINE, session.receive, lambda: voice, session.beat)
+        await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    assert stream.calls == [
+        *((pytest.approx(at), SILENCE) for at in (0.0, 0.02, 0.04, 0.06)),
+        *((pytest.approx(at), audio_frame(voice)) for at in (0.07, 0.09, 0.11)),
+    ]
+
+
+async def test_a_frame_of_silence_that_is_being_sent_is_not_cut_by_the_call(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.carry_silence, LINE)
+        await trio.sleep(0.015)
+        stream.stall = 0.5
+        await trio.sleep(0.01)
+        stream.stall = 0.0
+        nursery.start_soon(serve, connection, session)
+        await trio.sleep(0.51)
+        nursery.cancel_scope.cancel()
+    assert [at for at, _ in stream.calls] == pytest.approx([0.02, 0.52])
+
+
+async def test_a_call_that_serves_at_once_is_not_spoken_into(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, connection, session)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(connection.carry_silence, LINE)
+        await trio.sleep(0.99)
+        nursery.cancel_scope.cancel()
+    assert len(stream.calls) == session.beats == 50
+
+
+async def test_what_asterisk_did_not_accept_before_the_call_ends_the_connection(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.stall = math.inf
+    await connection.carry_silence(LINE)
+    assert await serve(connection, session) == f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
+    assert len(stream.calls) == 1, "half a frame may have gone out: nothing can follow it"
+
+
+async def test_a_connection_that_breaks_before_the_call_is_told_to_the_call(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.broken = True
+    await connection.carry_silence(LINE)
+    assert await serve(connection, session) == "connection broke: connection reset"
+
+
 # --- the writer
 
 

@@ -88,6 +88,23 @@ async def test_an_expected_uuid_is_handed_to_the_call_that_expects_it() -> None:
         await agentd.until(lambda: agentd.open == 0)
 
 
+async def test_calls_fell_silent_for_five_seconds_because_nothing_was_sent_while_the_leg_came_up() -> None:
+    """Asterisk waited for audio before the caller was in the bridge, agentd for the caller before it sent any."""
+    async with listening() as agentd:
+        uuid = uuid4()
+        with agentd.admission.expect(uuid) as expectation:
+            stream = await agentd.connect()
+            await stream.send_all(uuid_frame(uuid))
+            heard = b""
+            with trio.fail_after(PATIENCE):
+                while len(heard) < 5 * len(SILENCE):
+                    heard += await stream.receive_some(4096)
+            connection = await expectation.connection(PATIENCE)
+        assert heard[: 5 * len(SILENCE)] == 5 * SILENCE
+        connection.release()
+        assert await closed(stream)
+
+
 async def test_a_connection_may_come_after_its_call_has_begun_to_wait() -> None:
     async with listening() as agentd:
         uuid = uuid4()
