@@ -13,8 +13,7 @@ from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient, Route, try_leave
 from agentd.ari.events import StasisStart
-from agentd.audio.formats import AudioFormat, Encoding
-from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
 from agentd.audiosocket.listener import Admission
 from agentd.call import Call
 from agentd.call_fields import begin_call_fields, set_call_fields
@@ -182,7 +181,7 @@ class Reception:
             return Result.CALLER_HUNG_UP
         async with in_use(chain, self.toolbox, ari=True) as candidates:
             rate = await self._rate(caller.id, way, candidates)
-            channel.audio_format = str(AudioFormat(Encoding.SLIN, rate))
+            channel.line = LineFormat(rate)
             info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
             stream = entry.config.downstream_mode is DownstreamMode.STREAM
             playback = Downstream(

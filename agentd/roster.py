@@ -21,6 +21,8 @@ log = structlog.get_logger("agentd.roster")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 WORDS_DEADLINE = 20.0
 """Seconds that an agent may take to speak its fixed words beforehand."""
+WORDS_AGAIN, WORDS_AGAIN_LONGEST = 30.0, 600.0
+"""Seconds until it is asked again for words that it could not speak; each time twice as long, up to the longest."""
 WORDS_AT_ONCE = 2
 """Texts that it is asked for at a time: a voice that several hosts share refuses more than it can work at."""
 CIRCUIT_VALUES = {Circuit.CLOSED: 0.0, Circuit.HALF_OPEN: 0.5, Circuit.OPEN: 1.0}
@@ -151,6 +153,7 @@ class Roster:
             self.metrics.circuit_open.remove(name)
         for name, entry in fresh.items():
             self._entries.setdefault(name, entry)
+            self.metrics.agent_ready.labels(agent=name).set_function(partial(self._ready_value, name))
             self.metrics.circuit_open.labels(agent=name).set_function(partial(self._circuit_value, name))
 
     def _take_over(self, entry: Entry) -> None:
@@ -160,7 +163,10 @@ class Roster:
         self._entries[entry.name] = entry
         if before is not None and before is not entry:
             before.retire()
-        self.metrics.agent_ready.labels(agent=entry.name).set(1)
+
+    def _ready_value(self, name: str) -> float:
+        entry = self._entries.get(name)
+        return float(entry is not None and entry.readiness.ready)
 
     def _circuit_value(self, name: str) -> float:
         entry = self._entries.get(name)
@@ -171,16 +177,19 @@ class Roster:
         while True:
             try:
                 async with self.open_agent(entry.name, entry.config) as agent:
-                    await self._prepare(entry, agent)
+                    failures = await self._prepare(entry, agent, self._fixed_words(entry))
+                    for words, error in failures.items():
+                        log.warning("words cannot be spoken beforehand", agent=entry.name, words=words, error=error)
                     entry.agent, entry.failure = agent, ""
                     self._take_over(entry)
                     entry.attempted.set()
-                    await entry.until_unused()
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._prepare_later, entry, agent, set(failures))
+                        await entry.until_unused()
+                        nursery.cancel_scope.cancel()
                     return
             except AgentdError as error:
                 entry.agent, entry.failure = None, str(error)
-                if self._entries.get(entry.name, entry) is entry:
-                    self.metrics.agent_ready.labels(agent=entry.name).set(0)
                 log.error("agent cannot be opened", agent=entry.name, error=str(error), retry_in_s=delay)
             entry.attempted.set()
             with trio.move_on_after(delay):
@@ -188,22 +197,42 @@ class Roster:
                 return
             delay = min(delay * 2, LONGEST_DELAY)
 
-    async def _prepare(self, entry: Entry, agent: Agent) -> None:
-        """Have fixed words spoken beforehand: when they are needed, the voice may be what is broken."""
-        config = entry.config
+    def _fixed_words(self, entry: Entry) -> set[str]:
+        """What an agent may have to say in this exact wording, or while its voice is what is broken."""
         bridges = [other.config.failover.bridge for other in self._wanted.values()]
-        texts = {*config.announcements, *config.phrases, *bridges} - {""}
+        return {*entry.config.announcements, *entry.config.phrases, *bridges} - {""}
+
+    async def _prepare(self, entry: Entry, agent: Agent, texts: set[str]) -> dict[str, str]:
+        """Have words spoken beforehand; gives those that could not be, each with the reason."""
+        failures = dict.fromkeys(texts, f"not spoken within {WORDS_DEADLINE:g} s")
         at_once = trio.CapacityLimiter(WORDS_AT_ONCE)
-        with trio.move_on_after(WORDS_DEADLINE) as deadline:
+
+        async def prepare(text: str) -> None:
+            try:
+                async with at_once:
+                    entry.spoken[text] = tuple(await agent.synthesise(text))
+            except ProviderError as error:
+                failures[text] = str(error)
+            else:
+                del failures[text]
+
+        with trio.move_on_after(WORDS_DEADLINE):
             async with trio.open_nursery() as nursery:
                 for text in texts:
-                    nursery.start_soon(self._prepare_words, entry, agent, text, at_once)
-        if deadline.cancelled_caught:
-            log.warning("fixed words are not all spoken", agent=entry.name, deadline_s=WORDS_DEADLINE)
+                    nursery.start_soon(prepare, text)
+        return failures
 
-    async def _prepare_words(self, entry: Entry, agent: Agent, text: str, at_once: trio.CapacityLimiter) -> None:
-        try:
-            async with at_once:
-                entry.spoken[text] = tuple(await agent.synthesise(text))
-        except ProviderError as error:
-            log.warning("words cannot be spoken beforehand", agent=entry.name, words=text, error=str(error))
+    async def _prepare_later(self, entry: Entry, agent: Agent, missing: set[str]) -> None:
+        """Try again what could not be spoken: what was down when the agent was opened comes back some time."""
+        delay = WORDS_AGAIN
+        while missing:
+            await trio.sleep(delay)
+            delay = min(delay * 2, WORDS_AGAIN_LONGEST)
+            before, missing = missing, set(await self._prepare(entry, agent, missing))
+            if len(missing) < len(before):
+                log.info(
+                    "words were spoken beforehand after all",
+                    agent=entry.name,
+                    texts=len(before) - len(missing),
+                    missing=len(missing),
+                )

@@ -50,9 +50,11 @@ class Supervisor:
     async def run(self) -> None:
         """Serve calls until SIGTERM or SIGINT; returns once everything is put away.
 
-        Raises OSError when an address cannot be bound or the media directory cannot be used.
+        Raises OSError when an address cannot be bound or the media directory cannot be used, ConfigError where a tool
+        cannot be offered.
         """
         config = self.config
+        toolbox = _toolbox(config)
         self.started_at = trio.current_time()
         directory = MediaDirectory(Path(config.media.directory), config.asterisk.app)
         await self._sweep(directory)
@@ -101,7 +103,7 @@ class Supervisor:
                     self.metrics,
                     watch,
                     config,
-                    _toolbox(config),
+                    toolbox,
                 )
                 report = partial(self._report, client, listener, reception, roster)
                 health = HealthServer(config.health.host, config.health.port, report, self.metrics)
@@ -148,7 +150,7 @@ class Supervisor:
             name = signal.Signals(number).name
             log.info("stopping", signal=name, active_calls=reception.active)
             self.notifier.stopping()
-            await reception.drain(self.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
+            await reception.drain(reception.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
             return
 
     async def _reload(self, roster: Roster, reception: Reception) -> None:
@@ -195,9 +197,10 @@ def _open_agent(shared: SharedServices, name: str, config: AgentConfig):  # type
 
 
 def _toolbox(config: Config) -> Toolbox:
+    toolbox = Toolbox.of(config)
     for tool, missing in missing_secrets(config):
         log.error("a tool will fail until its secret is there", tool=tool, error=missing)
-    return Toolbox.of(config)
+    return toolbox
 
 
 async def _beat_listener(listener: AudioSocketListener, watch: ProgressWatch) -> None:

@@ -24,7 +24,8 @@ import trio
 from agentd.ari.client import AriClient, Route
 from agentd.ari.events import VarSet
 from agentd.ari.rest import AriRest
-from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.audio.formats import AudioFormat, Encoding
+from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
 from agentd.audiosocket.listener import Admission, Expectation
 from agentd.commands import Destination
 from agentd.dialplan import MediaWay
@@ -58,11 +59,16 @@ class CallerChannel:
     route: Route
     admission: Admission
     media: MediaSettings
-    audio_format: str = "slin"
-    """What an externalMedia leg carries, under Asterisk's name. A fork carries slin."""
+    line: LineFormat = attrs.field(factory=LineFormat)
+    """What the legs carry. (A fork carries slin at 8 kHz: see agentd.wideband.)"""
     lost_means_hang_up: bool = False
     _fork: tuple[str, trio.Event] | None = attrs.field(default=None, init=False)
     _fork_uuid: str = attrs.field(default="", init=False)
+
+    @property
+    def audio_format(self) -> str:
+        """Asterisk's name of what the legs carry."""
+        return str(AudioFormat(Encoding.SLIN, self.line.rate))
 
     @property
     def rest(self) -> AriRest:
@@ -139,7 +145,7 @@ class CallerChannel:
         connection: AudioSocketConnection | None = None
         started = trio.current_time()
         try:
-            with self.admission.expect(uuid) as expectation:
+            with self.admission.expect(uuid, self.line) as expectation:
                 with trio.move_on_after(self.media.bind_timeout) as deadline:
                     await self.rest.create_bridge(bridge)
                     if kind is LegKind.LISTENING:
@@ -200,7 +206,7 @@ class CallerChannel:
                 log.warning("the fork's dialplan announced a malformed UUID", value=self._fork_uuid[:64])
             elif own != uuid:
                 log.info("the fork's dialplan chose its own UUID", uuid=str(own))
-                with self.admission.expect(own) as other:
+                with self.admission.expect(own, self.line) as other:
                     found.append(await other.connection(self.media.bind_timeout))
                     scope.cancel()
 

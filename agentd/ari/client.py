@@ -44,8 +44,6 @@ class Route:
     channels: set[str] = attrs.field(factory=set, init=False)
     left: bool = attrs.field(default=False, init=False)
     """The caller was handed over: the channel is the dialplan's now, or another call's."""
-    _subscriptions: int = attrs.field(default=0, init=False)
-    """How often the application was subscribed to the caller's channel, beside Asterisk's own subscription."""
     _lost: bool = attrs.field(default=False, init=False)
 
     def owns(self, channel: str) -> None:
@@ -68,27 +66,9 @@ class Route:
             return False
         with trio.move_on_after(LEAVE_DEADLINE, shield=True):
             self.left = await try_leave(self._client.rest, self.caller, result, destination)
-            if self.left:
-                self.disowns(self.caller)
-                await self._unsubscribe()
+        if self.left:
+            self.disowns(self.caller)
         return self.left
-
-    async def subscribe(self) -> None:
-        """Have the caller's events come to a stream that was opened after the caller came. Raises AriError."""
-        await self._client.rest.subscribe(self._client.app, f"channel:{self.caller}")
-        self._subscriptions += 1
-        if self.left:  # meanwhile
-            await self._unsubscribe()
-
-    async def _unsubscribe(self) -> None:
-        """Left subscribed, the channel would be taken for a caller of ours that no call owns when the event stream is
-        next lost, and be taken out of whatever application it is in then."""
-        try:
-            while self._subscriptions:
-                self._subscriptions -= 1
-                await self._client.rest.unsubscribe(self._client.app, f"channel:{self.caller}")
-        except AriError as error:
-            log.warning("still subscribed to a channel that has left", channel=self.caller, error=str(error))
 
     def put(self, event: Event | Resync) -> None:
         """Append an event; one that finds the queue full is counted, and a Resync follows in its place.
@@ -251,6 +231,7 @@ class AriClient:
     async def _reconcile(self) -> None:
         """After a (re)connection: end calls that are gone, watch those that live, remove what nobody owns."""
         channels = await self.rest.channels()
+        subscribed = await self.rest.application_channels(self.app)
         for route in set(self.routes.values()):
             if route.left:
                 continue
@@ -258,7 +239,8 @@ class AriClient:
                 log.info("channel went away while the event stream was down", channel=route.caller)
                 route.put(StasisEnd(Channel(route.caller)))
                 continue
-            await route.subscribe()
+            if route.caller not in subscribed:
+                await self._subscribe(route.caller)
             route.put(Resync())
         for channel in channels:
             if self.is_ours(channel) and channel not in self.routes:
@@ -268,6 +250,17 @@ class AriClient:
             if self.is_ours(bridge) and bridge not in self.routes:
                 log.warning("removing a bridge that nobody owns", bridge=bridge)
                 await self.rest.destroy_bridge(bridge)
+
+    async def _subscribe(self, caller: str) -> None:
+        """Have a caller's events come to us again, where Asterisk has destroyed the application meanwhile.
+
+        Not where it has not: it counts subscriptions and ends only its own when the caller leaves. A caller who was
+        transferred, and whom we are still subscribed to, would be taken for one that no call owns.
+        """
+        try:
+            await self.rest.subscribe(self.app, f"channel:{caller}")
+        except AriRejected as error:
+            log.info("channel cannot be watched", channel=caller, error=str(error))
 
     async def _hand_back_orphans(self) -> None:
         """Callers whose call died with an earlier agentd sit in the application, hearing nothing: they go on

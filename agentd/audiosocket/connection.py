@@ -43,6 +43,11 @@ class LineFormat:
     def frame_bytes(self) -> int:
         return self.rate * FRAME_MS // 1000 * 2
 
+    @property
+    def silence(self) -> bytes:
+        """A frame of it, as it is sent."""
+        return pack_audio(self.rate, bytes(self.frame_bytes))
+
 
 @attrs.define(eq=False)
 class AudioSocketConnection:
@@ -55,6 +60,8 @@ class AudioSocketConnection:
     stream: trio.abc.Stream
     peer: str
     metrics: Metrics
+    line: LineFormat = attrs.field(factory=LineFormat)
+    """What it will carry, as far as that is known: silence is sent as that before it is served."""
     released: trio.Event = attrs.field(factory=trio.Event, init=False)
     call_uuid: CallId | None = attrs.field(default=None, init=False)
     _parser: FrameParser = attrs.field(factory=FrameParser, init=False)
@@ -65,7 +72,7 @@ class AudioSocketConnection:
     """Held by whoever writes: two at a time would send a frame within a frame."""
     _clogged: bool = attrs.field(default=False, init=False)
 
-    async def handshake(self, line: LineFormat) -> CallId:
+    async def handshake(self) -> CallId:
         """Read the first frame, which must be the UUID, and answer with a first frame of silence.
 
         Asterisk starves legs whose server waits for audio before it sends any (asterisk issue 2089), hence
@@ -86,10 +93,10 @@ class AudioSocketConnection:
                     self.call_uuid = frame
                 else:
                     raise MediaProtocolError(f"the first frame must be a UUID, {self.peer} sent {frame}")
-        await self.stream.send_all(pack_audio(line.rate, bytes(line.frame_bytes)))
+        await self.stream.send_all(self.line.silence)
         return self.call_uuid
 
-    async def carry_silence(self, line: LineFormat) -> None:
+    async def carry_silence(self) -> None:
         """Send silence every 20 ms from the handshake on until a call serves the connection.
 
         While the media channel goes from its application into a bridge, two threads of Asterisk read from it. One that
@@ -98,16 +105,13 @@ class AudioSocketConnection:
 
         Cancelling it may cut a frame in two, so the connection must be closed then.
         """
-        silence = pack_audio(line.rate, bytes(line.frame_bytes))
         async with self._sender:
-            due = trio.current_time()
             while not self._served.is_set():
-                due += FRAME_SECONDS
-                with trio.move_on_at(due):
+                with trio.move_on_after(FRAME_SECONDS):
                     await self._served.wait()
                     return
                 try:
-                    if not await self._send(silence):
+                    if not await self._send(self.line.silence):
                         return
                 except trio.BrokenResourceError:
                     return  # whoever serves it is told the same
@@ -187,7 +191,7 @@ class AudioSocketConnection:
         return None
 
     async def _write(self, line: LineFormat, next_frame: Callable[[], bytes | None], beat: Callable[[], None]) -> str:
-        silence = pack_audio(line.rate, bytes(line.frame_bytes))
+        silence = line.silence
         start, tick = trio.current_time(), 0
         try:
             while not self._clogged:

@@ -39,6 +39,7 @@ class Expectation:
     """One call waits for one connection."""
 
     uuid: UUID
+    line: LineFormat
     _send: trio.MemorySendChannel[AudioSocketConnection]
     _receive: trio.MemoryReceiveChannel[AudioSocketConnection]
 
@@ -66,10 +67,11 @@ class Admission:
     _unnamed: int = attrs.field(default=0, init=False)
 
     @contextmanager
-    def expect(self, uuid: UUID) -> Iterator[Expectation]:
-        """Expect a connection for as long as the block runs; one that nobody took is given back."""
+    def expect(self, uuid: UUID, line: LineFormat = LineFormat()) -> Iterator[Expectation]:  # noqa: B008 - frozen
+        """Expect a connection for as long as the block runs; one that nobody took is given back. `line`: what it will
+        carry."""
         send, receive = trio.open_memory_channel[AudioSocketConnection](1)
-        expectation = self._expected[uuid] = Expectation(uuid, send, receive)
+        expectation = self._expected[uuid] = Expectation(uuid, line, send, receive)
         if uuid in self._parked:
             connection, claimed = self._parked.pop(uuid)
             claimed.set()
@@ -96,6 +98,7 @@ class Admission:
         """Give a connection to the call that expects it; false if none does. A UUID admits one connection."""
         if (expectation := self._expected.pop(uuid, None)) is None:
             return False
+        connection.line = expectation.line
         expectation._send.send_nowait(connection)
         return True
 
@@ -121,7 +124,6 @@ class AudioSocketListener:
     port: int
     admission: Admission
     metrics: Metrics
-    line: LineFormat = attrs.field(factory=LineFormat)
     max_connections: int = 500
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     uuid_timeout: float = 2.0
@@ -166,7 +168,7 @@ class AudioSocketListener:
         peer = connection.peer
         try:
             with trio.fail_after(self.uuid_timeout):
-                uuid = (await connection.handshake(self.line)).uuid
+                uuid = (await connection.handshake()).uuid
         except trio.TooSlowError:
             self._refuse("no_uuid", peer, f"no UUID frame within {self.uuid_timeout:g} s")
             return
@@ -174,7 +176,7 @@ class AudioSocketListener:
             self._refuse("bad_handshake", peer, str(error))
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.carry_silence, self.line)
+            nursery.start_soon(connection.carry_silence)
             # An Expectation that appears while we are parked gets the connection from `expect` itself.
             expected = self.admission.offer(uuid, connection)
             known = expected or await self.admission.park(uuid, connection, self.bind_grace)

@@ -70,7 +70,7 @@ class StandIn:
             peer = str(stream.socket.getpeername()[0]).partition("%")[0].removeprefix("::ffff:")
             connection = AudioSocketConnection(stream, peer, Metrics())
             with trio.fail_after(self.config.audiosocket.uuid_timeout):
-                uuid = (await connection.handshake(LineFormat())).uuid
+                uuid = (await connection.handshake()).uuid
         except (trio.TooSlowError, MediaProtocolError, trio.BrokenResourceError, OSError) as error:
             self.strangers.append(f"{type(error).__name__} {error}".rstrip())
             return

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from agentd.ari.client import AriClient, Route
-from agentd.ari.events import StasisStart
+from agentd.ari.client import AriClient, Resync, Route
+from agentd.ari.events import StasisEnd, StasisStart
 from agentd.ari.rest import open_rest
 from agentd.commands import Destination
 from agentd.metrics import Metrics
 from tests.lab.asterisk import PrivateAsterisk
 from tests.lab.prefix import Prefix
+from tests.lab.proxy import Proxy, open_proxy
 from tests.lab.sip import SipCaller
 
 pytestmark = pytest.mark.e2e
@@ -40,18 +41,20 @@ async def pbx(pbx_prefix: Prefix) -> AsyncIterator[PrivateAsterisk]:
 
 
 @asynccontextmanager
-async def open_client(pbx: PrivateAsterisk) -> AsyncIterator[tuple[AriClient, Incoming]]:
-    """The application on this Asterisk, connected, and those who enter it."""
-    metrics, url = Metrics(), f"http://127.0.0.1:{pbx.http_port}"
+async def open_client(pbx: PrivateAsterisk) -> AsyncIterator[tuple[AriClient, Incoming, Proxy]]:
+    """The application on this Asterisk, connected; those who enter it; and the cable of its event stream."""
+    metrics = Metrics()
     send, calls = trio.open_memory_channel[tuple[StasisStart, Route]](8)
     with trio.fail_after(30):
-        async with open_rest(url, pbx.ari_user, pbx.ari_password, metrics) as rest, trio.open_nursery() as nursery:
-            client = AriClient(url, pbx.ari_user, pbx.ari_password, "agentd", rest, metrics, lambda start: None)
-            client.on_call = lambda start: send.send_nowait((start, client.route(start.channel.id)))
-            nursery.start_soon(client.run)
-            await client.ever_connected.wait()
-            yield client, calls
-            nursery.cancel_scope.cancel()
+        async with open_proxy(("127.0.0.1", pbx.http_port), only=b"/ari/events") as cable:
+            url = f"http://127.0.0.1:{cable.port}"
+            async with open_rest(url, pbx.ari_user, pbx.ari_password, metrics) as rest, trio.open_nursery() as nursery:
+                client = AriClient(url, pbx.ari_user, pbx.ari_password, "agentd", rest, metrics, lambda start: None)
+                client.on_call = lambda start: send.send_nowait((start, client.route(start.channel.id)))
+                nursery.start_soon(client.run)
+                await client.ever_connected.wait()
+                yield client, calls, cable
+                nursery.cancel_scope.cancel()
 
 
 async def until_logged(pbx: PrivateAsterisk, text: str) -> None:
@@ -61,7 +64,7 @@ async def until_logged(pbx: PrivateAsterisk, text: str) -> None:
 
 
 async def test_a_caller_is_transferred_to_another_agent_and_then_out_of_the_application(pbx: PrivateAsterisk) -> None:
-    async with open_client(pbx) as (client, calls):
+    async with open_client(pbx) as (client, calls, _cable):
         rest = client.rest
         async with SipCaller().call(pbx.sip_uri("8000")) as call:
             start, first = await calls.receive()
@@ -93,16 +96,26 @@ async def test_a_caller_is_transferred_to_another_agent_and_then_out_of_the_appl
     assert "back with" not in pbx.log_path.read_text("utf-8")
 
 
-async def test_a_caller_who_is_transferred_after_the_event_stream_was_lost_is_not_ours_any_more(
-    pbx: PrivateAsterisk,
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_after_the_event_stream_was_lost_a_caller_s_events_come_on_until_the_caller_leaves(
+    pbx: PrivateAsterisk, hangs_up: bool
 ) -> None:
-    """At each reconnection the application is subscribed to the callers that there are; Asterisk counts these."""
-    async with open_client(pbx) as (client, calls), SipCaller().call(pbx.sip_uri("8000")):
+    """Asterisk keeps an application that has callers, with its own subscriptions to them. With one more of ours, a
+    caller who was transferred would be taken for one that no call owns."""
+    async with open_client(pbx) as (client, calls, cable), SipCaller().call(pbx.sip_uri("8000")) as call:
         start, route = await calls.receive()
         for _ in range(2):
-            await client._reconcile()
+            cable.cut()
+            while await route.receive() != Resync():
+                pass
         assert start.channel.id in await client.rest.application_channels("agentd")
-        assert await route.leave("transferred", Destination("elsewhere", "200"))
-        await until_logged(pbx, "elsewhere with transferred")
-        assert start.channel.id in await client.rest.channels()
-        assert start.channel.id not in await client.rest.application_channels("agentd")
+        if hangs_up:
+            await call.hangup()
+            while not isinstance(await route.receive(), StasisEnd):
+                pass
+        else:
+            assert await route.leave("transferred", Destination("elsewhere", "200"))
+            await until_logged(pbx, "elsewhere with transferred")
+            assert start.channel.id in await client.rest.channels()
+        while start.channel.id in await client.rest.application_channels("agentd"):
+            await trio.sleep(0.02)

@@ -190,11 +190,6 @@ class FakeAsterisk:
             case ("POST", "applications", _, "subscription"):
                 self.subscribed.append(request.params["eventSource"])
                 return Answer.json({})
-            case ("DELETE", "applications", _, "subscription"):
-                if request.params["eventSource"] not in self.subscribed:
-                    return Answer.refusal(409, "Application not subscribed to event source.")
-                self.subscribed.remove(request.params["eventSource"])
-                return Answer.json({})
             case ("POST", "channels"):
                 for half in ("channelId", "otherChannelId"):
                     self.enter(request.params[half], f"Local/{half}")

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient, Route
 from agentd.ari.events import Channel, VarSet
+from agentd.audiosocket.connection import LineFormat
 from agentd.audiosocket.listener import Admission
 from agentd.commands import Destination
 from agentd.dialplan import MediaWay
@@ -152,9 +153,10 @@ async def test_a_fork_runs_the_dialplan_with_the_uuid_as_its_extension(pbx: Pbx)
 
 @pytest.mark.parametrize("kind", LegKind)
 async def test_an_external_leg_carries_the_format_that_was_chosen(pbx: Pbx, kind: LegKind) -> None:
-    for audio_format in ("slin", "slin16"):
-        pbx.channel.audio_format = audio_format
-        async with pbx.channel.media_leg(MediaWay.EXTERNAL, kind):
+    for rate, audio_format in ((8000, "slin"), (16000, "slin16")):
+        pbx.channel.line = LineFormat(rate)
+        async with pbx.channel.media_leg(MediaWay.EXTERNAL, kind) as connection:
+            assert connection.line.rate == rate
             request = next(r for r in reversed(pbx.asterisk.requests) if str(r) == "POST /channels/externalMedia")
             assert request.params["format"] == audio_format
 

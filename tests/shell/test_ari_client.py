@@ -19,7 +19,7 @@ from agentd.ari.rest import open_rest
 from agentd.commands import Destination
 from agentd.errors import WebSocketError
 from agentd.metrics import Metrics
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
+from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"
 PATIENCE = 5.0
@@ -125,16 +125,32 @@ async def test_a_closed_route_gets_nothing_more(asterisk: FakeAsterisk) -> None:
 # --- reconciliation, in memory
 
 
-async def test_calls_that_are_gone_end_and_calls_that_live_are_watched_again(asterisk: FakeAsterisk) -> None:
+async def test_calls_that_are_gone_end_and_calls_that_live_look_after_what_they_missed(asterisk: FakeAsterisk) -> None:
     asterisk.enter(OTHER)
     client = in_memory(asterisk)
     gone, alive = client.route(CALLER), client.route(OTHER)
     await client._reconcile()
     assert await gone.receive() == StasisEnd(Channel(CALLER))
     assert await alive.receive() == Resync()
-    assert asterisk.subscribed == [f"channel:{OTHER}"]
+    assert asterisk.subscribed == [], "Asterisk counts subscriptions, and ends only its own when the caller leaves"
     gone.close()
     alive.close()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_calls_that_asterisk_forgot_with_the_application_are_watched_again(
+    gone: bool, asterisk: FakeAsterisk
+) -> None:
+    asterisk.enter(CALLER)
+    asterisk.in_app.clear()
+    if gone:  # between two requests
+        asterisk.rule("POST /applications/*", Answer.refusal(422, "no such channel"))
+    client = in_memory(asterisk)
+    route = client.route(CALLER)
+    await client._reconcile()
+    assert await route.receive() == Resync(), "which finds out whether the caller is there"
+    assert asterisk.subscribed == ([] if gone else [f"channel:{CALLER}"])
+    route.close()
 
 
 async def test_leg_channels_and_bridges_that_nobody_owns_are_removed(asterisk: FakeAsterisk) -> None:
@@ -196,52 +212,6 @@ async def test_a_caller_that_no_call_owns_is_handed_back_after_a_moment(
     assert trio.current_time() == pytest.approx(ORPHAN_PATIENCE)
     for route in routes:
         route.close()
-
-
-async def test_a_caller_who_was_handed_over_after_reconnections_is_not_taken_out_of_where_he_is_now(
-    asterisk: FakeAsterisk,
-) -> None:
-    """What Asterisk still counts as ours would be taken for a caller whom no call owns."""
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    route = client.route(CALLER)
-    for _ in range(2):
-        await client._reconcile()
-    assert asterisk.subscribed == [f"channel:{CALLER}"] * 2
-    assert await route.leave("transferred", Destination("from-internal", "200"))
-    assert asterisk.subscribed == []
-    route.close()
-
-
-@pytest.mark.parametrize("answer", [Answer.refusal(422, "no such channel"), Answer(drop=True)], ids=["gone", "silent"])
-async def test_a_caller_who_left_has_left_whatever_becomes_of_the_subscription(
-    answer: Answer, asterisk: FakeAsterisk
-) -> None:
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    route = client.route(CALLER)
-    await client._reconcile()
-    asterisk.rule("DELETE /applications/*", answer)
-    with structlog.testing.capture_logs() as logs:
-        assert await route.leave("completed")
-    told = [log["event"] for log in logs if log["log_level"] == "warning"]
-    assert told == (["still subscribed to a channel that has left"] if answer.drop else [])
-    route.close()
-
-
-async def test_a_caller_who_is_handed_over_during_a_reconciliation_is_not_watched(asterisk: FakeAsterisk) -> None:
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    route = client.route(CALLER)
-
-    async def leaves(_request: Request) -> None:
-        assert await route.leave("completed")
-
-    asterisk.rule("POST /applications/*", leaves)
-    await client._reconcile()
-    assert asterisk.asked("POST /applications/*")
-    assert asterisk.subscribed == []
-    route.close()
 
 
 async def test_a_caller_who_was_handed_over_is_nobody_s_to_watch(asterisk: FakeAsterisk) -> None:

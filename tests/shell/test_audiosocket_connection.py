@@ -68,21 +68,21 @@ async def test_the_handshake_gives_the_uuid_and_answers_with_silence_at_once(
     connection: AudioSocketConnection, stream: ScriptedStream, autojump_clock: MockClock
 ) -> None:
     stream.say(uuid_frame(UUID_SENT))
-    assert (await connection.handshake(LINE)).uuid == UUID_SENT
+    assert (await connection.handshake()).uuid == UUID_SENT
     assert stream.calls == [(0.0, SILENCE)]
 
 
 async def test_the_uuid_may_come_byte_by_byte(connection: AudioSocketConnection, stream: ScriptedStream) -> None:
     for byte in uuid_frame(UUID_SENT):
         stream.say(bytes([byte]))
-    assert (await connection.handshake(LINE)).uuid == UUID_SENT
+    assert (await connection.handshake()).uuid == UUID_SENT
 
 
 async def test_audio_that_came_with_the_uuid_reaches_the_call(
     connection: AudioSocketConnection, stream: ScriptedStream, session: Session
 ) -> None:
     stream.say(uuid_frame(UUID_SENT) + audio_frame(b"\x01\x02" * 160) + audio_frame(b"\x03\x04" * 160)[:7])
-    await connection.handshake(LINE)
+    await connection.handshake()
     stream.say(audio_frame(b"\x03\x04" * 160)[7:])
     stream.end()
     assert await serve(connection, session) == "closed by Asterisk"
@@ -97,7 +97,7 @@ async def test_the_first_frame_must_be_a_uuid(
 ) -> None:
     stream.say(first)
     with pytest.raises(MediaProtocolError, match=r"first frame must be a UUID, 192\.0\.2\.7 sent"):
-        await connection.handshake(LINE)
+        await connection.handshake()
     assert not stream.calls
 
 
@@ -107,14 +107,14 @@ async def test_a_peer_that_closes_before_its_uuid_is_told_as_such(
     stream.say(uuid_frame(UUID_SENT)[:10])
     stream.end()
     with pytest.raises(MediaProtocolError, match="before it sent a UUID"):
-        await connection.handshake(LINE)
+        await connection.handshake()
 
 
 async def test_a_handshake_that_never_comes_is_ended_by_its_caller_s_deadline(
     connection: AudioSocketConnection, autojump_clock: MockClock
 ) -> None:
     with pytest.raises(trio.TooSlowError), trio.fail_after(2.0):
-        await connection.handshake(LINE)
+        await connection.handshake()
     assert trio.current_time() == 2.0
 
 
@@ -125,9 +125,9 @@ async def test_asterisk_is_given_silence_every_20_ms_until_a_call_serves_the_con
     connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
 ) -> None:
     stream.say(uuid_frame(UUID_SENT))
-    await connection.handshake(LINE)
+    await connection.handshake()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.carry_silence, LINE)
+        nursery.start_soon(connection.carry_silence)
         await trio.sleep(0.07)
         voice = b"\x01\x00" * 160
         nursery.start_soon(connection.serve, LINE, session.receive, lambda: voice, session.beat)
@@ -139,11 +139,35 @@ async def test_asterisk_is_given_silence_every_20_ms_until_a_call_serves_the_con
     ]
 
 
+async def test_silence_that_was_missed_is_not_sent_after_the_fact(
+    connection: AudioSocketConnection, stream: ScriptedStream, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.carry_silence)
+        await trio.sleep(0.03)
+        autojump_clock.jump(0.5)  # the loop stands still for half a second
+        await trio.sleep(0.03)
+        nursery.cancel_scope.cancel()
+    assert [at for at, _ in stream.calls] == pytest.approx([0.02, 0.53, 0.55])
+
+
+async def test_silence_is_sent_in_the_format_of_the_call_as_soon_as_that_is_known(
+    connection: AudioSocketConnection, stream: ScriptedStream, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.carry_silence)
+        await trio.sleep(0.03)
+        connection.line = LineFormat(16000)
+        await trio.sleep(0.02)
+        nursery.cancel_scope.cancel()
+    assert [data for _, data in stream.calls] == [SILENCE, b"\x12\x02\x80" + bytes(640)]
+
+
 async def test_a_frame_of_silence_that_is_being_sent_is_not_cut_by_the_call(
     connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.carry_silence, LINE)
+        nursery.start_soon(connection.carry_silence)
         await trio.sleep(0.015)
         stream.stall = 0.5
         await trio.sleep(0.01)
@@ -160,7 +184,7 @@ async def test_a_call_that_serves_at_once_is_not_spoken_into(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve, connection, session)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(connection.carry_silence, LINE)
+        nursery.start_soon(connection.carry_silence)
         await trio.sleep(0.99)
         nursery.cancel_scope.cancel()
     assert len(stream.calls) == session.beats == 50
@@ -170,7 +194,7 @@ async def test_what_asterisk_did_not_accept_before_the_call_ends_the_connection(
     connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
 ) -> None:
     stream.stall = math.inf
-    await connection.carry_silence(LINE)
+    await connection.carry_silence()
     assert await serve(connection, session) == f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
     assert len(stream.calls) == 1, "half a frame may have gone out: nothing can follow it"
 
@@ -179,7 +203,7 @@ async def test_a_connection_that_breaks_before_the_call_is_told_to_the_call(
     connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
 ) -> None:
     stream.broken = True
-    await connection.carry_silence(LINE)
+    await connection.carry_silence()
     assert await serve(connection, session) == "connection broke: connection reset"
 
 

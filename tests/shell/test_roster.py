@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import attrs
 import pytest
+import structlog
 import trio
 from trio.testing import MockClock
 
@@ -15,7 +16,15 @@ from agentd.breaker import FAILURES, FIRST_COOL_DOWN
 from agentd.config import AgentConfig, Failover, Liveness
 from agentd.errors import ConfigError, ProviderRejected, ProviderUnavailable
 from agentd.metrics import Metrics
-from agentd.roster import FIRST_DELAY, LONGEST_DELAY, WORDS_DEADLINE, Roster, in_use
+from agentd.roster import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    WORDS_AGAIN,
+    WORDS_AGAIN_LONGEST,
+    WORDS_DEADLINE,
+    Roster,
+    in_use,
+)
 from agentd.tools.registry import Toolbox
 from tests.shell.fakes import FakeAgent
 
@@ -194,6 +203,49 @@ async def test_words_that_take_too_long_keep_no_agent_from_serving(autojump_cloc
     config = attrs.evolve(PLAIN, greeting="Hello.", shutdown_announcement="Goodbye.")
     assert await spoken(Provider(unspeakable="Hello."), default=config) == {"default": {"Goodbye."}}
     assert trio.current_time() == WORDS_DEADLINE
+
+
+async def test_words_are_asked_for_again_once_the_voice_may_be_back(autojump_clock: MockClock) -> None:
+    provider = Provider(mute=True)
+    config = attrs.evolve(PLAIN, failure_announcement="Sorry.", shutdown_announcement="Goodbye.")
+    async with kept(provider, default=config) as roster:
+        with structlog.testing.capture_logs() as logs:
+            await trio.sleep(WORDS_AGAIN * 2)
+            assert roster.entries["default"].spoken == {}
+            assert logs == [], "it has been told once"
+            provider.open_now[0].mute = False
+            provider.open_now[0].unspeakable = "Sorry."
+            await trio.sleep(WORDS_AGAIN * 2)
+            assert set(roster.entries["default"].spoken) == {"Goodbye."}
+            provider.open_now[0].unspeakable = ""
+            await trio.sleep(WORDS_AGAIN_LONGEST)
+            assert set(roster.entries["default"].spoken) == {"Goodbye.", "Sorry."}
+            assert provider.open_now[0].spoken == ["Goodbye.", "Sorry."]
+        told = [(log["event"], log["texts"], log["missing"]) for log in logs]
+        assert told == [
+            ("words were spoken beforehand after all", 1, 1),
+            ("words were spoken beforehand after all", 1, 0),
+        ]
+        await trio.sleep(WORDS_AGAIN_LONGEST * 3)
+        assert provider.open_now[0].spoken == ["Goodbye.", "Sorry."], "and not once more"
+
+
+async def test_an_agent_that_still_misses_words_closes_when_it_is_replaced(autojump_clock: MockClock) -> None:
+    provider = Provider(mute=True)
+    async with kept(provider, default=attrs.evolve(PLAIN, greeting="Hello.")) as roster:
+        await roster.replace({"default": PLAIN})
+        await trio.sleep(1.0)
+        assert provider.configs == [PLAIN]
+
+
+async def test_readiness_is_measured_as_it_is_now(autojump_clock: MockClock) -> None:
+    provider = Provider()
+    async with kept(provider, default=PLAIN) as roster:
+        assert ready(roster) == 1
+        provider.open_now[0].readiness = Readiness(False, "its server is not reached")
+        assert ready(roster) == 0
+        await roster.replace({})
+        assert ready(roster) is None
 
 
 # --- who can take a call
