@@ -44,6 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `agentd schema | head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_REFUSED
@@ -141,6 +145,7 @@ def serve(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     """Validate the configuration."""
     from agentd.tools.registry import Toolbox, missing_secrets
+    from providers.registry import find_provider
 
     config = _load(arguments)
     Toolbox.of(config)
@@ -150,6 +155,9 @@ def check(arguments: argparse.Namespace) -> int:
         print(f"note: {ARI_PASSWORD} is not set here; the daemon needs it (or the credential ari-password)")
     for tool, missing in missing_secrets(config):
         print(f"note: the tool {tool!r} will fail: {missing}")
+    for name, agent in config.agents.items():
+        if agent.tools and not find_provider(agent.provider).takes_tools(agent.settings):
+            print(f"note: the language model of agents.{name} uses no tools: its `tools` are left out")
     return EXIT_OK
 
 

@@ -94,7 +94,7 @@ class AudioSocket:
     reattach_tries: Annotated[int, text("Fresh media legs that are tried when a connection is lost.", not_negative)] = 3
 
     wideband: Annotated[
-        bool, text("Carry 16 kHz where the caller's telephone, Asterisk (20.17, 21.12, 22.7) and the agent have it.")
+        bool, text("Carry 16 kHz where the telephone, Asterisk (20.17, 21.12, 22.7, 23.1) and the agent have it.")
     ] = True
     headless: Annotated[
         Headless,
@@ -178,8 +178,7 @@ class Liveness:
 
 @attrs.frozen
 class Failover:
-    """When this agent is given up, and what the caller hears meanwhile. Only where there is a fallback, or a provider
-    that can be reached again."""
+    """When this agent is given up, and what the caller hears while another one, or itself again, takes over."""
 
     open_within: Annotated[
         float, text("Seconds that a session may take to open where another agent could take the call.", positive)

@@ -80,6 +80,11 @@ class PipelineAgentSettings:
             yield f"turn.{setting}", why
 
     @property
+    def takes_tools(self) -> bool:
+        """Whether the model can use tools: the embedded one is too small for them."""
+        return self.think is not Think.EMBEDDED
+
+    @property
     def chosen(self) -> Sequence[tuple[str, object]]:
         """The tables of the chosen stages, by name."""
         names = (f"listen_{self.listen}", f"think_{self.think}", f"speak_{self.speak}")

@@ -47,7 +47,7 @@ class StageOpener:
             speak=await self._speak(),
             prepare=tuple(self._prepare),
             distant=self.settings.speak is not Speech.LOCAL,
-            takes_tools=self.settings.think is not Think.EMBEDDED,
+            takes_tools=self.settings.takes_tools,
         )
 
     async def _listen(self) -> SpeechToText:

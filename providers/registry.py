@@ -36,11 +36,12 @@ Opener = Callable[[str, AgentConfig, "SharedServices"], AbstractAsyncContextMana
 class Provider:
     """`settings` is an attrs class as agentd.schema describes; `open(name, config, shared)` gives the agent,
     with its engines running, for as long as its block is entered. `credentials(settings)` is what it needs to be let
-    in."""
+    in; `takes_tools(settings)`, whether its model can use tools."""
 
     settings: type
     open: Opener
     credentials: Callable[[Any], Sequence[Credential]] = lambda _settings: ()
+    takes_tools: Callable[[Any], bool] = lambda _settings: True
 
 
 def _open_local(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
@@ -53,6 +54,10 @@ def _open_pipeline(name: str, config: AgentConfig, shared: "SharedServices") -> 
     from providers.pipeline_agent import open_pipeline_agent
 
     return open_pipeline_agent(name, config, shared)
+
+
+def _takes_tools(settings: LocalSettings | PipelineAgentSettings) -> bool:
+    return settings.takes_tools
 
 
 def _open_deepgram(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
@@ -68,8 +73,8 @@ def _open_realtime(name: str, config: AgentConfig, shared: "SharedServices") -> 
 
 
 BUILT_IN: Mapping[str, Provider] = {
-    "local": Provider(LocalSettings, _open_local, local_credentials),
-    "pipeline": Provider(PipelineAgentSettings, _open_pipeline, pipeline_credentials),
+    "local": Provider(LocalSettings, _open_local, local_credentials, _takes_tools),
+    "pipeline": Provider(PipelineAgentSettings, _open_pipeline, pipeline_credentials, _takes_tools),
     "deepgram": Provider(DeepgramAgentSettings, _open_deepgram, deepgram_credentials),
     "openai_realtime": Provider(RealtimeSettings, _open_realtime, realtime_credentials),
 }

@@ -48,6 +48,7 @@ LEGS: Final[Mapping[MediaWay, str]] = {
 USEFUL: Final[Mapping[str, str]] = {
     "codec_resample": "callers with other codecs than 8 kHz ones (g722, opus) are not understood",
     "app_stack": "Gosub() in agentd's dialplan does not work",
+    "func_dialplan": "no agent can transfer a call: whether the destination is there cannot be asked",
 }
 
 

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import attrs
+import structlog
 
 from agentd.agent import ToolDeclaration
 from agentd.schema import text
 from agentd.tools.contract import ToolContext, ToolKind, ToolOutcome, Transfer
+
+log = structlog.get_logger("agentd.tools")
 
 DESCRIPTION = (
     "Transfer the caller to somebody else. Tell the caller first: the transfer follows as soon as the caller has heard "
@@ -67,6 +70,8 @@ class TransferTool:
         name = arguments["destination"]
         there = self.destinations[name]
         if not await call.dialplan_has(there.context, there.extension):
+            where = f"{there.extension}@{there.context}"
+            log.warning("a transfer's destination is not in the dialplan", destination=where)
             return ToolOutcome(f"{name} cannot be reached: the telephone system does not know it now.", failed=True)
         return ToolOutcome(f"Tell the caller now that you transfer the call to {name}; it follows.", then=there)
 

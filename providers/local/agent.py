@@ -37,7 +37,7 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
             embedded = open_embedded(llm.embedded, language, shared, chat=not transcript_style)
             model = await opened.enter_async_context(embedded)
             prepare.append(partial(read_prompt, model, config.prompt))
-        stages = Stages(listen, model, speak, cues, prepare, distant=False, takes_tools=not transcript_style)
+        stages = Stages(listen, model, speak, cues, prepare, distant=False, takes_tools=settings.takes_tools)
         session = pipeline_settings(config, settings.turn, settings.end_phrases, settings.farewell)
         yield await opened.enter_async_context(open_agent(name, config, session, stages, shared))
 

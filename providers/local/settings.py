@@ -129,6 +129,12 @@ class LocalSettings:
     llm: LlmSettings = attrs.field(factory=LlmSettings)
     tts: TtsSettings = attrs.field(factory=TtsSettings)
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the model can use tools: one that goes on with a transcript has no form for them."""
+        unfit = {PromptStyle.TRANSCRIPT} if self.llm.base_url else {PromptStyle.TRANSCRIPT, PromptStyle.AUTO}
+        return self.llm.style not in unfit
+
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
         """What cannot work together, as (setting, why); asked by the configuration's check."""
         for setting, why in self.stt.impossible(language):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import attrs
 import pytest
+import structlog
 import trio
 from trio.testing import MockClock
 
@@ -165,7 +166,11 @@ async def test_a_destination_that_is_not_there_is_told_and_the_call_goes_on(auto
         await scene.greeted()
         await scene.speaking("I am transferring you")
         scene.session.emit(ToolRequested("operator", '{"destination": "nowhere"}', "c1"))
-        await scene.until(lambda: scene.session.results)
+        with structlog.testing.capture_logs() as logs:
+            await scene.until(lambda: scene.session.results)
+        assert ("a transfer's destination is not in the dialplan", "9@from-internal") in [
+            (log["event"], log.get("destination")) for log in logs
+        ]
         assert scene.session.results[0][1].startswith("nowhere cannot be reached")
         await trio.sleep(5.0)
         assert not scene.asterisk.continued

@@ -1,6 +1,8 @@
 """`agentd check`, `agentd sample` and `agentd schema` as an operator runs them."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -67,6 +69,38 @@ def test_a_secret_that_a_tool_will_need_is_noted(
     out, err = capsys.readouterr()
     assert "order" not in out
     assert "hunter2" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("agent", "noted"),
+    [
+        ("", True),
+        ("[agents.a.local.llm]\nbase_url = 'http://127.0.0.1:11434/v1'\nmodel = 'qwen3'", False),
+        ("[agents.a.local.llm]\nstyle = 'chat'", False),
+        ("provider = 'pipeline'\n[agents.a.pipeline]\nthink = 'embedded'", True),
+        ("provider = 'pipeline'\n[agents.a.pipeline.think_openai]\napi_key_name = 'KEY'", False),
+        ("provider = 'openai_realtime'", False),
+    ],
+)
+def test_tools_that_the_agent_s_model_cannot_use_are_noted(
+    agent: str, noted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tools.toml"
+    path.write_text(f"[agents.a]\ntools = ['hang_up']\n{agent}\n")
+    assert main(["check", "--config", str(path)]) == 0
+    assert ("note: the language model of agents.a uses no tools" in capsys.readouterr().out) is noted
+
+
+def test_whoever_has_read_enough_of_a_long_answer_may_leave() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m agentd schema | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("{\n", "")
 
 
 def test_a_bad_configuration_exits_2_and_tells_everything_on_stderr(

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from agentd.agent import CallInfo
-from agentd.cli import main
+from agentd.cli import ARI_PASSWORD, main
 from agentd.config_file import config_schema, parse_config, sample_toml
 from agentd.errors import ConfigError
 from agentd.tools import registry
@@ -127,4 +127,9 @@ def test_a_tool_that_no_model_could_use_is_told(
         Toolbox.of(config)
     (tmp_path / "agent.toml").write_text('[agents.a]\ntools = ["opening_hours"]\n')
     assert main(["check", "--config", str(tmp_path / "agent.toml")]) == 2
+    assert complaint in capsys.readouterr().err
+    monkeypatch.setenv(ARI_PASSWORD, "hunter2")
+    monkeypatch.setattr("agentd.cli.set_up_logging", lambda _settings: None)
+    monkeypatch.setattr("faulthandler.enable", lambda: None)
+    assert main(["--config", str(tmp_path / "agent.toml")]) == 2, "with which systemd does not start it again"
     assert complaint in capsys.readouterr().err
