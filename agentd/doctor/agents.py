@@ -90,7 +90,7 @@ def judge_readiness(check: str, name: str, agent: AgentConfig, daemon: RunningDa
             warn(
                 check,
                 f"the running agentd has it rest after failures: {state.get('circuit_reason')}",
-                "it is tried again by itself; journalctl -u agentd -n 50",
+                "the next call tries it again; journalctl -u agentd -n 50",
             )
         ]
     return [ok(check, f"ready in the running agentd (provider {agent.provider})")]
