@@ -13,7 +13,7 @@ from .measure import speech_spans
 MODEL, VOICE = "moonshine-tiny-en", "en_US-joe-medium"
 RATE = 8000
 ENOUGH = 0.6
-"""How alike the words heard and the words spoken must be."""
+"""How alike what was heard and what was spoken must be: sentences of other words have half of that in common."""
 FEW = 2
 """So many words, and no others around them, are misheard as often as not: "To-day," for "Goodbye."."""
 _ear = trio.CapacityLimiter(1)
@@ -55,9 +55,13 @@ def likeness(expected: str, heard: str) -> float:
 
 
 def confirms(spoken: str, heard: str, enough: float = ENOUGH) -> bool:
-    """Whether what was heard may be what was spoken: most words agree, or both are no more than a few words."""
+    """Whether what was heard may be what was spoken: most words or letters agree, or both are no more than a few words.
+
+    Words are run together and cut apart elsewhere ("Francis Perris" for "France is Paris"): their letters stay.
+    """
     if not words(spoken) or not words(heard):
         return False
     if len(words(spoken)) <= FEW:
         return len(words(heard)) <= FEW + 1
-    return likeness(spoken, heard) >= enough
+    letters = difflib.SequenceMatcher(None, "".join(words(spoken)), "".join(words(heard)), autojunk=False)
+    return max(likeness(spoken, heard), letters.ratio()) >= enough

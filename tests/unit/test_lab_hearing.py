@@ -22,6 +22,7 @@ def test_the_same_words_written_differently_are_the_same(one: str, other: str) -
     [
         ("It is Paris.", "It is Perth,"),
         ("Ah, the capital of France is Paris.", "Ah, the capital of Francis Perth,"),
+        ("The capital of France is Paris.", "The capital of Francis Perris,"),
         ("Thank you.", "Thank you,"),
     ],
 )
@@ -38,6 +39,8 @@ def test_a_few_misheard_words_do_not_count_against_a_sentence(said: str, heard: 
         ("Thank you.", "I am the only person in this conference."),
         ("France is a beautiful country.", "To-day,"),
         ("It is Paris.", "How can I help you?"),
+        ("I'm sorry for any misunderstanding.", "I am the only person in this conference."),
+        ("France is a beautiful country with many languages.", "I am the assistant of this telephone line."),
     ],
 )
 def test_silence_other_words_and_a_sentence_in_place_of_a_word_do(said: str, heard: str) -> None:
