@@ -6,7 +6,7 @@ from functools import partial
 
 from agentd.config import AgentConfig
 from providers.local.settings import USUAL_MODEL as USUAL_MODEL
-from providers.local.settings import LlmSettings, LocalSettings, PromptStyle
+from providers.local.settings import LlmSettings, LocalSettings
 from providers.openai.chat_settings import ChatSettings
 from providers.pipeline_agent import PipelineAgent, Stages, open_agent, pipeline_settings
 from providers.pipeline_stages import installed
@@ -30,11 +30,10 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
         cues = await opened.enter_async_context(open_turn_cues(settings.turn, shared))
         prepare: list[Callable[[], Awaitable[None]]] = [listen.load, cues.load]
         if llm.base_url:
-            transcript_style = llm.style is PromptStyle.TRANSCRIPT
-            model = await opened.enter_async_context(open_chat(_chat(llm), transcript_style=transcript_style))
+            chat = open_chat(_chat(llm), transcript_style=llm.transcript_style)
+            model = await opened.enter_async_context(chat)
         else:
-            transcript_style = llm.style is not PromptStyle.CHAT
-            embedded = open_embedded(llm.embedded, language, shared, chat=not transcript_style)
+            embedded = open_embedded(llm.embedded, language, shared, chat=not llm.transcript_style)
             model = await opened.enter_async_context(embedded)
             prepare.append(partial(read_prompt, model, config.prompt))
         stages = Stages(listen, model, speak, cues, prepare, distant=False, takes_tools=settings.takes_tools)

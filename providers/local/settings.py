@@ -106,6 +106,12 @@ class LlmSettings:
         """What of it the embedded model is run with."""
         return EmbeddedSettings(**{field.name: getattr(self, field.name) for field in attrs.fields(EmbeddedSettings)})
 
+    @property
+    def transcript_style(self) -> bool:
+        """Whether the model goes on with a transcript of the call, instead of answering in a chat's form."""
+        auto = PromptStyle.CHAT if self.base_url else PromptStyle.TRANSCRIPT
+        return (auto if self.style is PromptStyle.AUTO else self.style) is PromptStyle.TRANSCRIPT
+
 
 @attrs.frozen
 class TtsSettings:
@@ -132,8 +138,7 @@ class LocalSettings:
     @property
     def takes_tools(self) -> bool:
         """Whether the model can use tools: one that goes on with a transcript has no form for them."""
-        unfit = {PromptStyle.TRANSCRIPT} if self.llm.base_url else {PromptStyle.TRANSCRIPT, PromptStyle.AUTO}
-        return self.llm.style not in unfit
+        return not self.llm.transcript_style
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
         """What cannot work together, as (setting, why); asked by the configuration's check."""

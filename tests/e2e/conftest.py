@@ -93,7 +93,9 @@ kind = "transfer"
 [tools.other_line.transfer]
 destinations = {{ conference = "{TRANSFER_TO}@from-lab" }}
 """
-BEHIND, RELAYED = ('greeting = "Good day."\nfallback = ["' + other + '"]' for other in ("default", "mixed"))
+BEHIND, RELAYED = (
+    'greeting = "Good day, how can I help you?"\nfallback = ["' + other + '"]' for other in ("default", "mixed")
+)
 TOOLS = 'tools = ["hang_up", "other_line", "send_dtmf"]'
 
 

@@ -1,6 +1,8 @@
 """One AudioSocket connection against a scripted peer, on a clock of its own."""
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
@@ -55,6 +57,15 @@ def session() -> Session:
 
 async def serve(connection: AudioSocketConnection, session: Session) -> str:
     return await connection.serve(LINE, session.receive, lambda: None, session.beat)
+
+
+@asynccontextmanager
+async def carrying(connection: AudioSocketConnection) -> AsyncIterator[trio.Nursery]:
+    """The connection is sent silence for as long as the block runs."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.carry_silence)
+        yield nursery
+        nursery.cancel_scope.cancel()
 
 
 def skipped(metrics: Metrics) -> float:
@@ -126,13 +137,11 @@ async def test_asterisk_is_given_silence_every_20_ms_until_a_call_serves_the_con
 ) -> None:
     stream.say(uuid_frame(UUID_SENT))
     await connection.handshake()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.carry_silence)
+    async with carrying(connection) as nursery:
         await trio.sleep(0.07)
         voice = b"\x01\x00" * 160
         nursery.start_soon(connection.serve, LINE, session.receive, lambda: voice, session.beat)
         await trio.sleep(0.05)
-        nursery.cancel_scope.cancel()
     assert stream.calls == [
         *((pytest.approx(at), SILENCE) for at in (0.0, 0.02, 0.04, 0.06)),
         *((pytest.approx(at), audio_frame(voice)) for at in (0.07, 0.09, 0.11)),
@@ -142,39 +151,33 @@ async def test_asterisk_is_given_silence_every_20_ms_until_a_call_serves_the_con
 async def test_silence_that_was_missed_is_not_sent_after_the_fact(
     connection: AudioSocketConnection, stream: ScriptedStream, autojump_clock: MockClock
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.carry_silence)
+    async with carrying(connection):
         await trio.sleep(0.03)
         autojump_clock.jump(0.5)  # the loop stands still for half a second
         await trio.sleep(0.03)
-        nursery.cancel_scope.cancel()
     assert [at for at, _ in stream.calls] == pytest.approx([0.02, 0.53, 0.55])
 
 
 async def test_silence_is_sent_in_the_format_of_the_call_as_soon_as_that_is_known(
     connection: AudioSocketConnection, stream: ScriptedStream, autojump_clock: MockClock
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.carry_silence)
+    async with carrying(connection):
         await trio.sleep(0.03)
         connection.line = LineFormat(16000)
         await trio.sleep(0.02)
-        nursery.cancel_scope.cancel()
     assert [data for _, data in stream.calls] == [SILENCE, b"\x12\x02\x80" + bytes(640)]
 
 
 async def test_a_frame_of_silence_that_is_being_sent_is_not_cut_by_the_call(
     connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.carry_silence)
+    async with carrying(connection) as nursery:
         await trio.sleep(0.015)
         stream.stall = 0.5
         await trio.sleep(0.01)
         stream.stall = 0.0
         nursery.start_soon(serve, connection, session)
         await trio.sleep(0.51)
-        nursery.cancel_scope.cancel()
     assert [at for at, _ in stream.calls] == pytest.approx([0.02, 0.52])
 
 

@@ -72,6 +72,15 @@ async def closed(stream: trio.SocketStream) -> bool:
     return True
 
 
+async def frames(stream: trio.SocketStream, count: int) -> bytes:
+    """The next frames of silence's length; more may come at any time."""
+    data = b""
+    with trio.fail_after(PATIENCE):
+        while len(data) < count * len(SILENCE):
+            data += await stream.receive_some(count * len(SILENCE) - len(data))
+    return data
+
+
 async def test_an_expected_uuid_is_handed_to_the_call_that_expects_it() -> None:
     async with listening() as agentd:
         uuid = uuid4()
@@ -82,7 +91,7 @@ async def test_an_expected_uuid_is_handed_to_the_call_that_expects_it() -> None:
         assert connection.call_uuid is not None
         assert connection.call_uuid.uuid == uuid
         assert (connection.peer, agentd.open) == ("127.0.0.1", 1)
-        assert await stream.receive_some(4096) == SILENCE
+        assert await frames(stream, 1) == SILENCE
         connection.release()
         assert await closed(stream)
         await agentd.until(lambda: agentd.open == 0)
@@ -90,19 +99,11 @@ async def test_an_expected_uuid_is_handed_to_the_call_that_expects_it() -> None:
 
 async def test_calls_fell_silent_for_five_seconds_because_nothing_was_sent_while_the_leg_came_up() -> None:
     """Asterisk waited for audio before the caller was in the bridge, agentd for the caller before it sent any."""
-    async with listening() as agentd:
-        uuid = uuid4()
-        with agentd.admission.expect(uuid) as expectation:
-            stream = await agentd.connect()
+    uuid = uuid4()
+    async with listening() as agentd, await agentd.connect() as stream:
+        with agentd.admission.expect(uuid):
             await stream.send_all(uuid_frame(uuid))
-            heard = b""
-            with trio.fail_after(PATIENCE):
-                while len(heard) < 5 * len(SILENCE):
-                    heard += await stream.receive_some(4096)
-            connection = await expectation.connection(PATIENCE)
-        assert heard[: 5 * len(SILENCE)] == 5 * SILENCE
-        connection.release()
-        assert await closed(stream)
+            assert await frames(stream, 5) == 5 * SILENCE
 
 
 async def test_a_connection_may_come_after_its_call_has_begun_to_wait() -> None:
@@ -149,7 +150,7 @@ async def test_a_stranger_that_is_taken_stays_until_whoever_took_it_releases_it(
         await stream.send_all(uuid_frame(uuid))
         await agentd.until(lambda: taken)
         assert taken[0][0] == uuid
-        assert await stream.receive_some(4096) == SILENCE
+        assert await frames(stream, 1) == SILENCE
         assert agentd.open == 1
         taken[0][1].release()
         assert await closed(stream)
@@ -324,7 +325,7 @@ async def test_a_connection_that_comes_before_its_name_waits_for_it() -> None:
         with agentd.admission.expecting_unnamed():
             async with await agentd.connect() as stream:
                 await stream.send_all(uuid_frame(uuid))
-                assert await stream.receive_some(4096) == SILENCE
+                assert await frames(stream, 1) == SILENCE
                 await trio.testing.wait_all_tasks_blocked()
                 with agentd.admission.expect(uuid) as expectation:
                     connection = await expectation.connection(PATIENCE)
