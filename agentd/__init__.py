@@ -1,4 +1,4 @@
-"""agentd lets callers of an Asterisk system talk with AI agents. Start reading at `agentd.call`."""
+"""agentd lets callers of an Asterisk system talk with AI agents. Start reading at `agentd.calls.call`."""
 
 from importlib.metadata import PackageNotFoundError, version
 

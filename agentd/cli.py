@@ -10,12 +10,12 @@ from pathlib import Path
 import trio
 
 from agentd import __version__
-from agentd.config import Config
-from agentd.config_file import config_schema, load_config, load_speech_server, sample_toml
+from agentd.config.file import config_schema, load_config, load_speech_server, sample_toml
+from agentd.config.secrets import find_secret, need_secret
+from agentd.config.settings import Config
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
-from agentd.logs import set_up_logging
-from agentd.notify import Notifier
-from agentd.secrets import find_secret, need_secret
+from agentd.service.logs import set_up_logging
+from agentd.service.notify import Notifier
 
 DEFAULT_CONFIG = "/etc/agentd/agent.toml"
 ARI_PASSWORD = "AGENTD_ARI_PASSWORD"
@@ -125,7 +125,7 @@ def _load(arguments: argparse.Namespace) -> Config:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run the daemon."""
-    from agentd.supervisor import Supervisor
+    from agentd.service.supervisor import Supervisor
 
     faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback
     notifier = Notifier.from_environment(os.environ)
@@ -145,7 +145,7 @@ def serve(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     """Validate the configuration."""
     from agentd.tools.registry import Toolbox, missing_secrets
-    from providers.registry import find_provider
+    from agentd_providers.registry import find_provider
 
     config = _load(arguments)
     Toolbox.of(config)
@@ -172,14 +172,14 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def models_list(_arguments: argparse.Namespace) -> int:
     """Print the table of models."""
-    from providers.local.models import cli_list
+    from agentd_providers.local.models.commands import cli_list
 
     return cli_list(sys.stdout)
 
 
 def models_fetch(arguments: argparse.Namespace) -> int:
     """Fetch models."""
-    from providers.local.models import cli_fetch
+    from agentd_providers.local.models.commands import cli_fetch
 
     return cli_fetch(arguments.names, sys.stderr)
 
@@ -198,7 +198,7 @@ def schema(_arguments: argparse.Namespace) -> int:
 
 def init(arguments: argparse.Namespace) -> int:
     """Install or upgrade agentd's files on this host."""
-    from agentd.install import init as install
+    from agentd.service.install import init as install
 
     return install(
         arguments.root,
@@ -211,7 +211,7 @@ def init(arguments: argparse.Namespace) -> int:
 
 def speech_server(arguments: argparse.Namespace) -> int:
     """Run the speech server. It needs no secret and no Asterisk."""
-    from agentd.speech_server import SpeechService
+    from agentd.service.speech_server import SpeechService
 
     faulthandler.enable()
     notifier = Notifier.from_environment(os.environ)

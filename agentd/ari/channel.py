@@ -27,10 +27,10 @@ from agentd.ari.rest import AriRest
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
 from agentd.audiosocket.listener import Admission, Expectation
-from agentd.commands import Destination
+from agentd.conversation.commands import Destination
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriRejected, MediaTimeout
-from agentd.leg import LegKind
+from agentd.media.leg import LegKind
 
 log = structlog.get_logger("agentd.channel")
 
@@ -60,7 +60,7 @@ class CallerChannel:
     admission: Admission
     media: MediaSettings
     line: LineFormat = attrs.field(factory=LineFormat)
-    """What the legs carry. (A fork carries slin at 8 kHz: see agentd.wideband.)"""
+    """What the legs carry. (A fork carries slin at 8 kHz: see agentd.audiosocket.wideband.)"""
     lost_means_hang_up: bool = False
     _fork: tuple[str, trio.Event] | None = attrs.field(default=None, init=False)
     _fork_uuid: str = attrs.field(default="", init=False)
@@ -92,7 +92,7 @@ class CallerChannel:
             await self.rest.start_silence(self.id)
 
     async def carry_silence(self) -> None:
-        """See agentd.leg.MediaSource.carry_silence."""
+        """See agentd.media.leg.MediaSource.carry_silence."""
         try:
             await self.keep_silence()
         except AriRejected as error:

@@ -11,7 +11,7 @@ import trio
 
 from agentd.ari.events import Channel, Event, Other, StasisEnd, StasisStart, parse_event
 from agentd.ari.rest import AriRest
-from agentd.commands import Destination
+from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable, WebSocketError, first_of
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket

@@ -16,7 +16,7 @@ import httpx
 import trio
 
 from agentd.ari.events import Channel
-from agentd.commands import Destination
+from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.metrics import Metrics
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import trio
 
 from agentd.ari.rest import AriRest, open_rest
-from agentd.config import Config
+from agentd.config.secrets import Secret
+from agentd.config.settings import Config
 from agentd.doctor.agents import examine_agents
 from agentd.doctor.audiosocket import examine_ways_in
 from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon
@@ -23,9 +24,8 @@ from agentd.doctor.pbx import ari_advice, ask_applications, ask_modules, greet
 from agentd.doctor.probe import Probe, open_probe
 from agentd.doctor.secrets import examine_password
 from agentd.errors import AriError, WebSocketError
-from agentd.host_files import CREDENTIALS
 from agentd.metrics import Metrics
-from agentd.secrets import Secret
+from agentd.service.host_files import CREDENTIALS
 
 __all__ = ["Finding", "State", "examine", "render"]
 

@@ -10,24 +10,24 @@ from typing import Any, Final
 import httpx
 import trio
 
-from agentd.breaker import Circuit
-from agentd.config import AgentConfig, Config
+from agentd.config.secrets import Secret
+from agentd.config.settings import AgentConfig, Config
 from agentd.doctor.access import ENTER, READ, daemon_account
 from agentd.doctor.credentials import examine_credentials
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.secrets import locate
 from agentd.errors import ConfigError, ProviderError
-from agentd.secrets import Secret
-from providers.local import catalogue
-from providers.local.settings import Engine, LlmSettings, LocalSettings
+from agentd.serving.breaker import Circuit
+from agentd_providers.local.models import catalogue
+from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings
 
 IMPORT_DEADLINE: Final = 60.0
 """Seconds; onnxruntime from a cold disk takes its time."""
 LLM_DEADLINE: Final = 8.0
 INSTALL: Final = "/opt/agentd/venv/bin/python -m pip install 'agentd[local]'"
 
-# sounddevice wants libportaudio2, and no engine needs it: see providers.local.moonshine.
+# sounddevice wants libportaudio2, and no engine needs it: see agentd_providers.local.moonshine.
 _IMPORT: Final = """
 import importlib, json, sys, types
 try:
@@ -147,7 +147,7 @@ async def _import_errors(modules: list[str], environ: Mapping[str, str]) -> Mapp
 def _examine_models(check: str, settings: LocalSettings, environ: Mapping[str, str]) -> Finding:
     """Every model file is here, whole by its receipt, and readable for the daemon. Blocking."""
     try:
-        from providers.local.agent import USUAL_MODEL
+        from agentd_providers.local.agent import USUAL_MODEL
     except ImportError as error:
         return skipped(check, f"models: the local agent is not installed whole ({error})")
     wanted = [settings.stt.model or USUAL_MODEL[settings.stt.engine], settings.tts.voice]

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
-from agentd.config import Config
+from agentd.config.settings import Config
 from agentd.doctor.daemon import RunningDaemon, refused_connections
 from agentd.errors import MediaProtocolError
 from agentd.metrics import Metrics

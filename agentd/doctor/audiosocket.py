@@ -14,7 +14,7 @@ from uuid import UUID
 import trio
 
 from agentd.audiosocket.listener import trial_uuid
-from agentd.config import Config
+from agentd.config.settings import Config
 from agentd.dialplan import MediaWay
 from agentd.doctor.arrivals import Arrival, Reach, StandIn, Trial, reach_daemon, reach_somebody, reach_stand_in
 from agentd.doctor.daemon import RunningDaemon

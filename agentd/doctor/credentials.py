@@ -1,6 +1,6 @@
 """What agents and tools need to be let in: whether it is there, and for providers whether it lets us in.
 
-Every provider tells its own needs (providers.registry.Provider.credentials), so that those of a package from elsewhere
+Every provider tells its own needs (registry.Provider.credentials), so that those of a package from elsewhere
 are tried in the same way. No secret is ever shown: of what a server says, nothing that repeats a part of one.
 """
 
@@ -16,17 +16,17 @@ import attrs
 import httpx
 import trio
 
-from agentd.config import Config
+from agentd.config.secrets import credential_name
+from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.host import unit_text
 from agentd.doctor.secrets import Located, handing_over, how_to_give, is_handed_over, locate
 from agentd.errors import ConfigError
-from agentd.secrets import credential_name
 from agentd.tools.registry import find_kind
 from agentd.websocket import tls_context
-from providers.credentials import Credential
-from providers.local.settings import LocalSettings
-from providers.registry import find_provider
+from agentd_providers.credentials import Credential
+from agentd_providers.local.settings import LocalSettings
+from agentd_providers.registry import find_provider
 
 DEADLINE: Final = 8.0
 """Seconds; all are asked at the same time."""

@@ -9,7 +9,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from agentd import __version__
-from agentd.config import Config
+from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 
 DEADLINE: Final = 4.0

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from agentd.ari.rest import AriRest
-from agentd.config import Config
+from agentd.config.settings import Config
 from agentd.dialplan import MediaWay
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import DIALPLAN_APP

@@ -6,8 +6,8 @@ from typing import Final
 
 import trio
 
-from agentd.config import Config
-from agentd.config_file import load_config
+from agentd.config.file import load_config
+from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from agentd.config import Config
+from agentd.config.settings import Config
 from agentd.doctor.access import (
     ENTER,
     READ,

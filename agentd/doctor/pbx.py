@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from agentd.ari.rest import AriRest
-from agentd.config import Config
+from agentd.config.settings import Config
 from agentd.dialplan import MediaWay
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn

@@ -14,9 +14,9 @@ import trio
 
 from agentd.ari.events import PlaybackFinished, parse_event
 from agentd.ari.rest import AriRest
-from agentd.config import Config
+from agentd.config.secrets import Secret
+from agentd.config.settings import Config
 from agentd.errors import AriError, AriRejected, WebSocketError
-from agentd.secrets import Secret
 from agentd.websocket import WebSocket
 
 REGISTRATION_DEADLINE: Final = 3.0

@@ -83,10 +83,10 @@ class Tool(Protocol):
 class ToolKind:
     """A kind of tools.
 
-    `settings` is an attrs class as agentd.schema describes; a method `impossible(self)` of it may yield
+    `settings` is an attrs class as agentd.config.schema describes; a method `impossible(self)` of it may yield
     `(setting, why)` for what cannot work. `make(name, description, settings)` gives a tool that is declared under
     `name`; an empty description stands for the kind's own. `needs_ari`: not for calls without ARI. `secrets(settings)`
-    names the secrets (agentd.secrets) that it will look up.
+    names the secrets (agentd.config.secrets) that it will look up.
     """
 
     settings: type

@@ -16,12 +16,11 @@ import httpx
 import trio
 
 from agentd.agent import ToolDeclaration
+from agentd.config.schema import Unshown, http_url, secret_name, text
+from agentd.config.secrets import Secret, find_secret
 from agentd.errors import ConfigError
-from agentd.schema import Unshown, http_url, text
-from agentd.secrets import Secret, find_secret
 from agentd.tools.contract import ToolContext, ToolError, ToolKind, ToolOutcome
 from agentd.tools.parameters import parse_schema
-from providers.secret_names import secret_name
 
 MAX_RESPONSE = 8000
 """The most bytes of a response that a model is given."""

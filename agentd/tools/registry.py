@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
-from agentd.config import AgentConfig, Config, ToolConfig
+from agentd.config.secrets import need_secret
+from agentd.config.settings import AgentConfig, Config, ToolConfig
 from agentd.errors import ConfigError
-from agentd.secrets import need_secret
 from agentd.tools.contract import ToolKind
 from agentd.tools.hang_up import HANG_UP
 from agentd.tools.http_request import HTTP_REQUEST

@@ -14,8 +14,8 @@ import structlog
 import trio
 
 from agentd.agent import CallInfo, ToolDeclaration
-from agentd.call_events import DepartureRequested
-from agentd.commands import Destination, Result
+from agentd.conversation.commands import Destination, Result
+from agentd.conversation.events import DepartureRequested
 from agentd.errors import AriError
 from agentd.metrics import Metrics
 from agentd.session_events import CallerSpeechEnded, ToolRequested, UtteranceStarted
@@ -47,7 +47,7 @@ class Ended(StrEnum):
 
 
 class ToolLine(Protocol):
-    """The caller's end of the call, as far as tools may reach it (agentd.ari.channel, agentd.headless)."""
+    """The caller's end of the call, as far as tools may reach it (agentd.ari.channel, agentd.audiosocket.headless)."""
 
     async def send_dtmf(self, digits: str) -> None:
         """Send DTMF to the caller. Raises AriError."""

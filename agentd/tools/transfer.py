@@ -8,7 +8,7 @@ import attrs
 import structlog
 
 from agentd.agent import ToolDeclaration
-from agentd.schema import text
+from agentd.config.schema import text
 from agentd.tools.contract import ToolContext, ToolKind, ToolOutcome, Transfer
 
 log = structlog.get_logger("agentd.tools")

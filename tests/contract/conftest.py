@@ -7,7 +7,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from providers import registry
+from agentd_providers import registry
 from tests.contract.parties import KEY, PARTIES, Kind, Party
 from tests.parrot.agentd_parrot import PROVIDER
 

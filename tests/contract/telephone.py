@@ -16,22 +16,22 @@ from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
 from agentd.audiosocket.listener import Admission
-from agentd.call import Call
-from agentd.call_settings import settings_of_call
-from agentd.candidates import Candidate
-from agentd.commands import Result
-from agentd.config import Config
-from agentd.config_file import parse_config
-from agentd.conversation import Line as LineState
+from agentd.calls.call import Call
+from agentd.calls.settings import settings_of_call
+from agentd.config.file import parse_config
+from agentd.config.settings import Config
+from agentd.conversation.commands import Result
+from agentd.conversation.machine import Line as LineState
 from agentd.dialplan import MediaWay
 from agentd.history import Speaker
 from agentd.metrics import Metrics
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
-from agentd.roster import Entry
+from agentd.serving.candidates import Candidate
+from agentd.serving.roster import Entry
 from agentd.tools.registry import Toolbox
-from providers.registry import find_provider
-from providers.shared import SharedServices
+from agentd_providers.registry import find_provider
+from agentd_providers.shared import SharedServices
 from tests.contract.parties import RATE, Party
 from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
 from tests.shell.fakes import FakePlayback

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from agentd.agent import AgentSession, CallInfo
-from agentd.commands import Result
+from agentd.conversation.commands import Result
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History, Speaker, ToolUse
 from agentd.history import Turn as HistoryTurn

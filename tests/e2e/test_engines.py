@@ -7,27 +7,28 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
-import openai
 import pytest
 import trio
 
+import openai
 from agentd.agent import CallInfo
 from agentd.audio.g711 import slin_to_ulaw, ulaw_to_slin
 from agentd.audio.level import rms_dbfs
-from agentd.config import AgentConfig
+from agentd.config.settings import AgentConfig
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
-from providers.local import catalogue, sentence_end, smart_turn
-from providers.local.agent import open_local_agent
-from providers.local.catalogue import ModelMissing
-from providers.local.llm_server import LlmServerSettings, open_llm_server
-from providers.local.models import cli_fetch
-from providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
-from providers.openai.chat_forms import transcript
-from providers.pipeline_agent import PipelineAgent, open_pipeline_agent
-from providers.pipeline_settings import PipelineAgentSettings, Think
-from providers.shared import SharedServices
-from providers.stages import Message, Role
+from agentd_providers.local import sentence_end, smart_turn
+from agentd_providers.local.agent import open_local_agent
+from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
+from agentd_providers.local.models import catalogue
+from agentd_providers.local.models.catalogue import ModelMissing
+from agentd_providers.local.models.commands import cli_fetch
+from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
+from agentd_providers.openai.chat_forms import transcript
+from agentd_providers.pipeline.agent import PipelineAgent, open_pipeline_agent
+from agentd_providers.pipeline.stages import Message, Role
+from agentd_providers.pipeline_settings import PipelineAgentSettings, Think
+from agentd_providers.shared import SharedServices
 from tests.lab.hearing import likeness, speak
 from tests.lab.measure import speech_spans
 from tests.lab.prefix import Prefix
@@ -76,7 +77,7 @@ async def test_the_language_model_server_is_started_again_when_it_dies_and_the_a
     question = telephone(await speak("What is the capital of France?"))
     async with local_agent(LocalSettings(), restarts) as agent:
         assert agent.readiness.ready
-        (child,) = (int(line) for line in await pids_of("providers.local.llm_process"))
+        (child,) = (int(line) for line in await pids_of("agentd_providers.local.llm_process"))
         os.kill(child, signal.SIGKILL)
         with trio.fail_after(10):
             while agent.readiness.ready:
@@ -102,9 +103,9 @@ async def test_a_pipeline_may_be_made_of_this_host_s_engines() -> None:
 
 async def test_no_engine_process_outlives_its_agent() -> None:
     async with local_agent(LocalSettings()):
-        assert await pids_of("providers.local.llm_process")
+        assert await pids_of("agentd_providers.local.llm_process")
     with trio.fail_after(10):
-        while await pids_of("providers.local.llm_process") or await pids_of("spawn_main"):
+        while await pids_of("agentd_providers.local.llm_process") or await pids_of("spawn_main"):
             await trio.sleep(0.05)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from agentd.install import init
+from agentd.service.install import init
 from tests.lab.asterisk import PrivateAsterisk
 from tests.lab.daemon import Daemon, run_daemon, write_config
 from tests.lab.hearing import words

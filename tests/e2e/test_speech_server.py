@@ -15,14 +15,14 @@ import pytest
 import trio
 
 from agentd.errors import ProviderError, ProviderUnavailable, first_of
-from providers.local import catalogue
-from providers.local.models import cli_fetch
-from providers.shared import SharedServices
-from providers.stages import SpeechToText, TextToSpeech, speak_whole
-from providers.wyoming import watch
-from providers.wyoming.listen import open_wyoming_listen
-from providers.wyoming.settings import WyomingListenSettings, WyomingSpeakSettings
-from providers.wyoming.speak import open_wyoming_speak
+from agentd_providers.local.models import catalogue
+from agentd_providers.local.models.commands import cli_fetch
+from agentd_providers.pipeline.stages import SpeechToText, TextToSpeech, speak_whole
+from agentd_providers.shared import SharedServices
+from agentd_providers.wyoming import watch
+from agentd_providers.wyoming.listen import open_wyoming_listen
+from agentd_providers.wyoming.settings import WyomingListenSettings, WyomingSpeakSettings
+from agentd_providers.wyoming.speak import open_wyoming_speak
 from tests.lab.daemon import ROOT, Daemon, run_daemon
 from tests.lab.hearing import likeness
 from tests.lab.ports import PortClaims

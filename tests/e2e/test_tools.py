@@ -9,7 +9,7 @@ import trio
 from agentd.ari.client import AriClient, Resync, Route
 from agentd.ari.events import StasisEnd, StasisStart
 from agentd.ari.rest import open_rest
-from agentd.commands import Destination
+from agentd.conversation.commands import Destination
 from agentd.metrics import Metrics
 from tests.lab.asterisk import PrivateAsterisk
 from tests.lab.prefix import Prefix

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from agentd.errors import ProviderRejected, ProviderUnavailable
-from providers.local import catalogue
-from providers.shared import SharedServices
-from providers.stages import TextToSpeech, speak_whole
-from providers.wyoming import watch
-from providers.wyoming.settings import WyomingSpeakSettings
-from providers.wyoming.speak import open_wyoming_speak
+from agentd_providers.local.models import catalogue
+from agentd_providers.pipeline.stages import TextToSpeech, speak_whole
+from agentd_providers.shared import SharedServices
+from agentd_providers.wyoming import watch
+from agentd_providers.wyoming.settings import WyomingSpeakSettings
+from agentd_providers.wyoming.speak import open_wyoming_speak
 from tests.lab.hearing import likeness, transcribe
 from tests.lab.ports import PortClaims
 from tests.lab.wyoming_piper import VOICE, is_installed, run_wyoming_piper

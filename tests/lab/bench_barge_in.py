@@ -24,7 +24,7 @@ from typing import Any
 import attrs
 import trio
 
-from providers.local.models import cli_fetch
+from agentd_providers.local.models.commands import cli_fetch
 
 from . import distractors
 from .asterisk import PrivateAsterisk

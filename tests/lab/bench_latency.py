@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 import trio
 
-from providers.local.models import cli_fetch
+from agentd_providers.local.models.commands import cli_fetch
 
 from .asterisk import PrivateAsterisk
 from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent

@@ -18,14 +18,14 @@ import trio
 import trio.lowlevel
 
 from agentd.agent import CallInfo
-from agentd.config import AgentConfig
+from agentd.config.settings import AgentConfig
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
-from providers.local.agent import open_local_agent
-from providers.local.models import cli_fetch
-from providers.local.settings import LocalSettings
-from providers.pipeline_agent import PipelineAgent
-from providers.shared import SharedServices
+from agentd_providers.local.agent import open_local_agent
+from agentd_providers.local.models.commands import cli_fetch
+from agentd_providers.local.settings import LocalSettings
+from agentd_providers.pipeline.agent import PipelineAgent
+from agentd_providers.shared import SharedServices
 
 from .figures import Conditions, quantile, write_report
 from .hearing import speak

@@ -26,7 +26,7 @@ from typing import Any
 import attrs
 import trio
 
-from providers.local.models import cli_fetch
+from agentd_providers.local.models.commands import cli_fetch
 
 from .asterisk import PrivateAsterisk
 from .calibration import reticent_agent

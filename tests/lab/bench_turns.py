@@ -3,8 +3,8 @@
     python -m tests.lab.bench_turns [--fit]
 
 Recorded sentences, whole and held up in their middle (tests.lab.turn_set), through the product's own transcriber,
-Smart Turn, language model and `providers.end_of_turn`: how long a finished sentence would have to wait, and which
-share of the hesitations would be cut off, for each cue and for all. The weights of `providers.end_of_turn` were tuned
+Smart Turn, language model and `turns.end_of_turn`: how long a finished sentence would have to wait, and which
+share of the hesitations would be cut off, for each cue and for all. The weights of `turns.end_of_turn` were tuned
 on one half of the prompts (`--fit` prints the logistic regression); what is printed first is the other half.
 """
 
@@ -19,17 +19,18 @@ from zlib import crc32
 import attrs
 import numpy as np
 import numpy.typing as npt
-import openai
 import trio
 from scipy.optimize import minimize
 
+import openai
 from agentd.errors import ProviderError
-from providers.end_of_turn import PatienceSettings, silence_needed, words_complete
-from providers.local import catalogue, moonshine, sentence_end, smart_turn
-from providers.local.llm_server import LlmServerSettings, open_llm_server
-from providers.local.models import cli_fetch
-from providers.openai.chat_forms import transcript
-from providers.stages import Message, Role
+from agentd_providers.local import moonshine, sentence_end, smart_turn
+from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
+from agentd_providers.local.models import catalogue
+from agentd_providers.local.models.commands import cli_fetch
+from agentd_providers.openai.chat_forms import transcript
+from agentd_providers.pipeline.stages import Message, Role
+from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
 
 from .debian import find_or_unpack
 from .figures import Conditions, quantile, spread, write_report

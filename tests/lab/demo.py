@@ -21,7 +21,7 @@ from typing import Any
 
 import trio
 
-from providers.local.models import cli_fetch
+from agentd_providers.local.models.commands import cli_fetch
 
 from .asterisk import PrivateAsterisk
 from .daemon import Daemon, Line, environment, run_daemon, write_config

@@ -6,7 +6,8 @@ from functools import partial
 
 import trio
 
-from providers.local import catalogue, moonshine, piper
+from agentd_providers.local import moonshine, piper
+from agentd_providers.local.models import catalogue
 
 from .measure import speech_spans
 

@@ -18,15 +18,15 @@ from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
 from agentd.audiosocket.listener import Admission
-from agentd.call import Call, CallSettings
-from agentd.candidates import Candidate
-from agentd.commands import Phrase, Result
+from agentd.calls.call import Call, CallSettings
+from agentd.conversation.commands import Phrase, Result
 from agentd.dialplan import MediaWay
 from agentd.history import Speaker
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
+from agentd.serving.candidates import Candidate
 from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
 from tests.shell.fakes import RATE, FakeAgent, FakePlayback, FakeSession, voice
 from tests.shell.lines import Line, Lines

@@ -21,12 +21,12 @@ from agentd.agent import (
     UtteranceEnd,
 )
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
-from agentd.breaker import CircuitBreaker
 from agentd.errors import PlaybackError, ProviderUnavailable
 from agentd.history import History
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.heard import words_heard
 from agentd.playout import UtteranceSource
+from agentd.serving.breaker import CircuitBreaker
 from agentd.session_events import AgentText, Alive, Ended, SessionEvent, UtteranceEnded, UtteranceStarted
 
 RATE = 8000

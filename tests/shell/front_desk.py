@@ -15,13 +15,13 @@ from agentd.ari.channel import MediaSettings
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, StasisEnd, StasisStart
 from agentd.audiosocket.listener import Admission
-from agentd.config import AgentConfig, Config, Liveness
+from agentd.config.settings import AgentConfig, Config, Liveness
 from agentd.errors import ProviderUnavailable
 from agentd.metrics import Metrics
-from agentd.notify import ProgressWatch
 from agentd.playback.file import MediaDirectory
-from agentd.reception import LINE_CLOCK, Reception
-from agentd.roster import Roster
+from agentd.service.notify import ProgressWatch
+from agentd.service.reception import LINE_CLOCK, Reception
+from agentd.serving.roster import Roster
 from agentd.tools.registry import Toolbox
 from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
 from tests.shell.fakes import FakeAgent, FakeSession

@@ -23,11 +23,11 @@ from agentd.session_events import (
     StageTiming,
     Thinking,
 )
-from providers.end_of_turn import PatienceSettings
-from providers.pipeline import PipelineSession, open_pipeline
-from providers.speech_output import SpeechOutput
-from providers.stages import Message, PipelineSettings, Role, ToolCall, Transcript
-from providers.turn_taking import TurnTaking
+from agentd_providers.pipeline.session import PipelineSession, open_pipeline
+from agentd_providers.pipeline.speech_output import SpeechOutput
+from agentd_providers.pipeline.stages import Message, PipelineSettings, Role, ToolCall, Transcript
+from agentd_providers.turns.end_of_turn import PatienceSettings
+from agentd_providers.turns.taker import TurnTaking
 
 E = TypeVar("E")
 FRAME = 0.02

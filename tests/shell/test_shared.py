@@ -10,7 +10,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from agentd.errors import ProviderUnavailable
-from providers.shared import SharedServices
+from agentd_providers.shared import SharedServices
 
 
 @attrs.define(eq=False)

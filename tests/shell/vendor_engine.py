@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
-from providers.shared import SharedServices
-from providers.stages import Transcript
+from agentd_providers.pipeline.stages import Transcript
+from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpHandler, HttpPeer, open_http_peer
 from tests.lab.vendors.peer import Fault
 

@@ -4,7 +4,7 @@ import structlog
 import trio
 
 from agentd.session_events import Degraded, Ended, Thinking
-from providers.event_queue import EVENT_QUEUE, EventQueue
+from agentd_providers.event_queue import EVENT_QUEUE, EventQueue
 
 
 async def told(queue: EventQueue) -> list[object]:

@@ -5,14 +5,14 @@ from typing import Any
 import attrs
 import pytest
 
-from agentd.config_file import parse_config
+from agentd.config.file import parse_config
 from agentd.errors import ConfigError
-from providers.credentials import Credential, Scheme
-from providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
-from providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings, local_credentials
-from providers.openai.chat_settings import ChatSettings
-from providers.openai.speech_settings import OpenAiListenSettings
-from providers.pipeline_settings import (
+from agentd_providers.credentials import Credential, Scheme
+from agentd_providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
+from agentd_providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings, local_credentials
+from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.speech_settings import OpenAiListenSettings
+from agentd_providers.pipeline_settings import (
     PipelineAgentSettings,
     Speech,
     Think,

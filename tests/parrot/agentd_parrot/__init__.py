@@ -12,11 +12,11 @@ import trio
 from agentd import agent
 from agentd import session_events as told
 from agentd.audio.level import rms_dbfs
-from agentd.config import AgentConfig
+from agentd.config.schema import positive, text
+from agentd.config.settings import AgentConfig
 from agentd.history import History
-from agentd.schema import positive, text
-from providers.registry import Provider
-from providers.vendor_voice import VendorVoice
+from agentd_providers.registry import Provider
+from agentd_providers.vendor.voice import VendorVoice
 
 
 @attrs.frozen

@@ -1,0 +1,424 @@
+"""ONE call: its nursery, its parts, and how they are wired. Read this first.
+
+    AudioSocket frames ──▶ echo guard ──▶ session.feed      (the caller's voice, never blocked)
+    session events ─────▶ inbox ─┐
+    ARI events ─────────▶ inbox ─┼─▶ conversation.step ─▶ commands ─▶ carried out here
+    playback, leg, time ▶ inbox ─┘
+    session ▶ playout ──▶ downstream ──▶ AudioSocket frames, or files   (the agent's voice)
+
+Everything below lives in the call's nursery. When the conversation ends, or anything raises, the nursery is
+cancelled and with it every part: the session, the media leg with its channels, bridge and socket, the playback with
+its file. The agent, the caller's line and the playback come in as arguments; no provider is known here by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import AgentSession, CallInfo
+from agentd.ari.client import Resync
+from agentd.ari.events import ChannelDestroyed, DtmfReceived, StasisEnd, VarSet
+from agentd.ari.events import PlaybackFinished as AriPlaybackFinished
+from agentd.ari.events import PlaybackStarted as AriPlaybackStarted
+from agentd.audio.echo import EchoGuard
+from agentd.audiosocket.connection import LineFormat
+from agentd.calls.fields import set_call_fields
+from agentd.calls.figures import CallFigures
+from agentd.calls.inbox import Inbox
+from agentd.calls.last_words import LastWords
+from agentd.calls.voice import AgentVoice
+from agentd.conversation.commands import (
+    Answer,
+    Attenuate,
+    Command,
+    Destination,
+    End,
+    FeedDigit,
+    Interrupt,
+    Leave,
+    Pause,
+    Phrase,
+    Restore,
+    Result,
+    Say,
+    Withhold,
+)
+from agentd.conversation.events import (
+    CallerHungUp,
+    Connected,
+    DigitPressed,
+    Left,
+    ShutdownDue,
+)
+from agentd.conversation.liveness import Liveness, LivenessTimes
+from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Line
+from agentd.conversation.machine import Agent as AgentState
+from agentd.dialplan import MediaWay
+from agentd.errors import AriError
+from agentd.history import History, ToolUse
+from agentd.media.caller import CallerMedia
+from agentd.media.dtmf import DigitFilter, DigitSource
+from agentd.media.leg import LegKind, MediaSource
+from agentd.metrics import Metrics
+from agentd.playback.contract import Announcement
+from agentd.playback.downstream import Downstream
+from agentd.playout import PlayoutBuffer
+from agentd.serving.candidates import Candidate
+from agentd.serving.failover import FailoverTimes
+from agentd.serving.keeper import SessionKeeper
+from agentd.session_events import (
+    AgentText,
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechResumed,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    CallerText,
+    Degraded,
+    Ended,
+    NothingToSay,
+    SessionEvent,
+    ToolRequested,
+)
+from agentd.tools.runner import CallContext, CallTools, ToolLine
+
+log = structlog.get_logger("agentd.call")
+
+CONVERSATION_EVENTS = (
+    CallerSpeechStarted,
+    CallerSpeechConfirmed,
+    CallerTakesTurn,
+    CallerSpeechDismissed,
+    CallerPaused,
+    CallerSpeechResumed,
+    CallerSpeechEnded,
+    NothingToSay,
+    Ended,
+)
+"""What the conversation wants to know of a session; the rest is for logs and figures."""
+
+
+class CallersLine(MediaSource, ToolLine, Protocol):
+    """The caller's end of the call: a channel of Asterisk's (agentd.ari.channel), or a connection without ARI."""
+
+    async def next_event(self) -> object:
+        """What is told of the call next: events of ARI, or Resync where some were lost."""
+        ...
+
+    def on_varset(self, event: VarSet) -> None:
+        """Take note of a channel variable."""
+        ...
+
+    async def exists(self) -> bool:
+        """Whether the caller is still there. Raises AriError."""
+        ...
+
+    async def leave(self, result: str, destination: Destination | None = None) -> bool:
+        """Hand the caller over to the dialplan, at `destination` if there is one; false if there is nobody to hand
+        over. The caller's channel is not ours afterwards."""
+        ...
+
+
+@attrs.frozen
+class CallSettings:
+    """What the configuration says about this call.
+
+    `phrases` are spoken by the agent; one that is missing or empty is not said. `announcements` are heard before the
+    call ends with their result. Segments that contain a text of `uninterruptible` are heard to their end.
+    """
+
+    media: MediaWay
+    reattach_tries: int
+    phrases: Mapping[Phrase, str] = attrs.field(factory=dict)
+    announcements: Mapping[Result, Announcement] = attrs.field(factory=dict)
+    uninterruptible: tuple[str, ...] = ()
+    liveness: LivenessTimes = attrs.field(factory=LivenessTimes)
+    failover: FailoverTimes = attrs.field(factory=FailoverTimes)
+    log_transcripts: bool = False
+
+
+@attrs.define(eq=False)
+class Call:
+    """One caller's call. `run` is the whole of its life."""
+
+    info: CallInfo
+    caller: CallersLine
+    candidates: Sequence[Candidate]
+    """The agents that can serve it, in the order in which they are asked."""
+    playback: Downstream
+    settings: CallSettings
+    metrics: Metrics
+    line_moves: Callable[[bool], None]
+    """Told True with every frame written, False when no leg is up: the watchdog's line clock."""
+    conversation: Conversation = attrs.field(factory=Conversation, init=False)
+    history: History = attrs.field(factory=History, init=False)
+    playout: PlayoutBuffer = attrs.field(init=False)
+    result: Result | None = attrs.field(default=None, init=False)
+    _figures: CallFigures = attrs.field(init=False)
+    _liveness: Liveness = attrs.field(init=False)
+    _echo: EchoGuard = attrs.field(init=False)
+    _keeper: SessionKeeper = attrs.field(init=False)
+    _tools: CallTools = attrs.field(init=False)
+    _nursery: trio.Nursery = attrs.field(init=False, repr=False)
+    _leaving: bool = attrs.field(default=False, init=False)
+    _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
+    _inbox: Inbox = attrs.field(init=False, repr=False)
+    _voice: AgentVoice = attrs.field(init=False)
+    _last_words: LastWords = attrs.field(init=False)
+    _media: CallerMedia = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._inbox = Inbox(self.metrics)
+        self.playout = PlayoutBuffer(overran=self.metrics.playout_overruns.inc)
+        self._figures = CallFigures(self.metrics)
+        self._voice = AgentVoice(
+            self.playout,
+            self.playback,
+            self.history,
+            self._figures,
+            self.settings.uninterruptible,
+            self.settings.log_transcripts,
+            tell=self._inbox.post,
+        )
+        self._last_words = LastWords(self.playout, self.playback, self._voice)
+        self._keeper = SessionKeeper(
+            self.info,
+            self.history,
+            self.playout,
+            self.candidates,
+            self.settings.failover,
+            self.metrics,
+            call=self,
+            deliver=self._deliver,
+            tell=self._inbox.post,
+            on_change=self._session_changed,
+            off_record=self._voice.leave_off_record,
+        )
+        self._tools = CallTools(
+            self.candidates[0].tools,
+            CallContext(self.info, self.caller),
+            self.metrics,
+            tell=self._inbox.post,
+            log_transcripts=self.settings.log_transcripts,
+        )
+        self._liveness = Liveness(self.settings.liveness)
+        self._echo = EchoGuard(self.info.rate)
+        self._media = CallerMedia(
+            self.caller,
+            self.settings.media,
+            LegKind.STREAMING if self.playback.streaming else LegKind.LISTENING,
+            self.settings.reattach_tries,
+            LineFormat(self.info.rate),
+            self.metrics,
+            tell=self._inbox.post,
+            on_up=self._connect,
+            hear=self._hear,
+            press=partial(self._digit, DigitSource.AUDIOSOCKET),
+            next_frame=self._next_frame,
+            fall_back=self.playback.fall_back,
+            line_moves=self.line_moves,
+        )
+
+    async def run(self) -> Result:
+        """Serve the call to its end; gives the result that AGENTD_RESULT was set to.
+
+        Everything that was made for the call is gone when this returns, or raises, or is cancelled.
+        """
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
+            nursery.start_soon(self._follow_channel)
+            nursery.start_soon(self._media.keep)
+            nursery.start_soon(self._keeper.run)
+            nursery.start_soon(self._voice.run)
+            nursery.start_soon(self._keep_time)
+            await self._converse(nursery)
+            nursery.cancel_scope.cancel()
+        self._figures.conclude()
+        assert self.result is not None
+        return self.result
+
+    @property
+    def answer_due(self) -> bool:
+        """See agentd.serving.keeper.CallView.answer_due."""
+        waiting = self.conversation.agent in (AgentState.PREPARING, AgentState.WITHHOLDING)
+        return waiting and not self.closing and not self._tools.busy
+
+    @property
+    def closing(self) -> bool:
+        """Whether the call is ending: nothing is waited for any more but the last words."""
+        return self.conversation.line not in (Line.CONNECTING, Line.LIVE, Line.LOST)
+
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the caller is in the middle of a turn."""
+        return self.conversation.caller is not Caller.SILENT
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody speaks, and nothing is on its way."""
+        return not self.caller_speaks and self.conversation.agent is AgentState.IDLE and self.playout.empty
+
+    def shut_down(self) -> None:
+        """The daemon's patience is over: announce the end and leave."""
+        self._inbox.post(ShutdownDue())
+
+    # --- the conversation: events in, commands out
+
+    async def _converse(self, nursery: trio.Nursery) -> None:
+        while self.conversation.line is not Line.ENDED:
+            await self._take(await self._inbox.receive(), nursery)
+
+    async def _take(self, event: object, nursery: trio.Nursery) -> None:
+        audible = self.conversation.agent in AUDIBLE
+        step = self.conversation.step(event)
+        for change in step.transitions:
+            set_call_fields(state=str(self.conversation.state))
+            log.info("state", region=change.region, before=change.before, after=change.after, cause=change.event)
+        for command in step.commands:
+            self._figures.on_command(command, audible=audible)
+            await self._carry_out(command, nursery)
+        self._liveness.observe(self.conversation, trio.current_time())
+        self._stepped.set()
+
+    async def _carry_out(self, command: Command, nursery: trio.Nursery) -> None:
+        session = self._keeper.session
+        match command:
+            case Say(phrase):
+                if text := self.settings.phrases.get(phrase):
+                    nursery.start_soon(self._keeper.say, text)
+            case FeedDigit(digit):
+                if session is not None and session.capabilities.takes_digits:
+                    session.feed_digits(digit)
+            case Answer():
+                if session is not None:
+                    session.answer()
+            case Withhold():
+                if session is not None:
+                    session.withhold()
+            case Attenuate():
+                await self.playback.attenuate()
+            case Pause():
+                await self.playback.pause()
+            case Restore():
+                await self.playback.restore()
+            case Interrupt():
+                if session is not None:
+                    session.interrupt()
+                self.playout.interrupt()
+                await self.playback.stop()
+            case Leave():
+                self.result = command.result
+                nursery.start_soon(self._leave, command)
+            case End(result):
+                self.result = self.result or result
+
+    async def _keep_time(self) -> None:
+        """Tell the conversation when a silence, an answer in preparation, or the call has lasted too long."""
+        while True:
+            self._stepped = trio.Event()
+            for event in self._liveness.due(trio.current_time()):
+                self._inbox.post(event)
+            with trio.move_on_at(self._liveness.next_at):
+                await self._stepped.wait()
+
+    # --- the end
+
+    async def _leave(self, command: Leave) -> None:
+        log.info("leaving", result=str(command.result), detail=command.detail)
+        await self._last_words.say(command, self.settings.announcements.get(command.result))
+        self._leaving = True
+        await self.caller.leave(str(command.result), command.destination)
+        self._inbox.post(Left())
+
+    # --- the caller's end
+
+    async def _follow_channel(self) -> None:
+        while True:
+            match event := await self.caller.next_event():
+                case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.info.call_id:
+                    self._inbox.post(Left() if self._leaving else CallerHungUp())
+                case DtmfReceived(channel, digit) if channel.id == self.info.call_id:
+                    self._digit(DigitSource.ARI, digit)
+                case VarSet():
+                    self.caller.on_varset(event)
+                case AriPlaybackStarted() | AriPlaybackFinished():
+                    self.playback.on_event(event)
+                case Resync():
+                    await self._resync()
+
+    async def _resync(self) -> None:
+        """Events may have been lost: ask Asterisk whether the caller is still there."""
+        try:
+            if not await self.caller.exists():
+                self._inbox.post(CallerHungUp())
+        except AriError as error:
+            log.warning("cannot tell whether the channel lives", error=str(error))
+
+    def _digit(self, source: DigitSource, digit: str) -> None:
+        if self._digits.accept(source, digit, trio.current_time()):
+            self._inbox.post(DigitPressed(digit))
+
+    # --- the agent
+
+    def _connect(self) -> None:
+        """The call is live once it has both: a media leg and a session."""
+        if self._media.ever_up and self._keeper.session is not None:
+            self._inbox.post(Connected())
+
+    def _hear(self, pcm: bytes, at: float) -> None:
+        if self.playback.streaming and self._echo.is_echo(pcm):  # what files say is not known by the frame
+            self.metrics.echoes_suppressed.inc(len(pcm) / 2 / self.info.rate)
+            pcm = bytes(len(pcm))  # the session keeps its time by the audio
+        if self.closing:
+            pcm = bytes(len(pcm))  # a session that takes turns itself would break off its farewell
+        self._keeper.feed(pcm, at)
+
+    def _next_frame(self) -> bytes | None:
+        frame = self.playback.next_frame()
+        self._echo.spoke(frame)
+        return frame
+
+    def _session_changed(self, session: AgentSession | None, candidate: Candidate | None) -> None:
+        self._voice.session = session
+        if candidate is not None:
+            self._tools.tools, self._figures.agent = candidate.tools, candidate.name
+            set_call_fields(agent=candidate.name)
+        self._connect()
+
+    async def _deliver(self, event: SessionEvent) -> None:
+        """Take an event of a session."""
+        self._on_session_event(event)
+        if isinstance(event, ToolRequested) and (session := self._keeper.session) is not None:
+            self._nursery.start_soon(self._tools.run, event, partial(self._tool_answered, session, event))
+        if isinstance(event, CONVERSATION_EVENTS):
+            await self._inbox.send(event)
+
+    def _tool_answered(self, session: AgentSession, request: ToolRequested, result: str) -> None:
+        """Hand a tool's result to the session that asked; where another one serves meanwhile, the history has it."""
+        if session is self._keeper.session:
+            session.tool_result(request.call, result)
+        else:
+            self.history.tool_used(ToolUse(request.name, request.arguments, result))
+            log.info("a tool's result came after its session", tool=request.name)
+
+    def _on_session_event(self, event: object) -> None:
+        """What the conversation machine has no use for: figures and logs."""
+        self._figures.on_session(event)
+        self._tools.on_session_event(event)
+        self._voice.on_session_event(event)
+        if isinstance(event, AgentText):
+            self._voice.on_words(event.utterance, event.text)
+        match event:
+            case Degraded(reason):
+                log.warning("the agent is degraded", reason=reason)
+            case CallerText(text, final) if final and self.settings.log_transcripts:
+                log.info("caller said", text=text)
+            case AgentText(utterance, text) if self.settings.log_transcripts:
+                log.info("agent says", utterance=utterance, text=text)

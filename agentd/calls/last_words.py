@@ -1,0 +1,48 @@
+"""What a caller hears before the call leaves: the agent's words to their end, or none of them; then an announcement."""
+
+import attrs
+import structlog
+import trio
+
+from agentd.calls.voice import AgentVoice
+from agentd.conversation.commands import Leave
+from agentd.errors import PlaybackError
+from agentd.playback.contract import Announcement
+from agentd.playback.downstream import Downstream
+from agentd.playout import PlayoutBuffer
+
+log = structlog.get_logger("agentd.call")
+
+FINISH_DEADLINE = 60.0
+"""Seconds that a last utterance may go on for before the call leaves all the same."""
+ANNOUNCEMENT_DEADLINE = 30.0
+
+
+@attrs.frozen
+class LastWords:
+    """One call's."""
+
+    playout: PlayoutBuffer
+    playback: Downstream
+    voice: AgentVoice
+
+    async def say(self, command: Leave, announcement: Announcement | None) -> None:
+        """Finish or stop what is heard, and announce. Raises nothing: what cannot be heard keeps no caller."""
+        if command.finish:
+            with trio.move_on_after(FINISH_DEADLINE):
+                await self.playback.restore()  # nobody listens any more to whether a sound that paused it was nothing
+                await self.voice.finish()
+        else:
+            self.playout.close()
+            await self.playback.stop()
+        if command.announce and announcement is not None:
+            await self._announce(announcement)
+
+    async def _announce(self, announcement: Announcement) -> None:
+        with trio.move_on_after(ANNOUNCEMENT_DEADLINE) as deadline:
+            try:
+                await self.playback.announce(announcement)
+            except PlaybackError as error:
+                log.warning("the announcement could not be played", error=str(error))
+        if deadline.cancelled_caught:
+            log.warning("the announcement took too long", deadline_s=ANNOUNCEMENT_DEADLINE)

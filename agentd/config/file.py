@@ -1,0 +1,346 @@
+"""Reading agent.toml: checked as a whole, with every problem told at once; and the sample and the schema of it.
+
+Loading never half-succeeds: every problem of a file is found, each with its TOML path.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from agentd.config.schema import Problem, build, is_number, json_schema, sample, settings_of
+from agentd.config.settings import AgentConfig, Config, Headless, Health, Logging, ToolConfig
+from agentd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+
+def parse_config(raw: Mapping[str, Any], environ: Mapping[str, str], source: str = "agent.toml") -> Config:
+    """Make a Config of parsed TOML.
+
+    Raises ConfigError with one line for every problem: unknown keys (with the nearest known one), wrong
+    types, bad values, combinations that cannot work.
+    """
+    from agentd_providers.registry import settings_class  # the one place of the core that knows the registry
+
+    problems: list[Problem] = []
+    body = {name: value for name, value in raw.items() if name not in ("agents", "tools", "speech_server")}
+    base = build(Config, body, "", problems, skip=("agents", "tools"))
+    agents = {
+        name: _parse_agent(name, table, problems, settings_class)
+        for name, table in _tables(raw, "agents", problems).items()
+    }
+    tables = _tables(raw, "tools", problems)
+    tools = {name: _parse_tool(name, table, problems) for name, table in tables.items()}
+    tools = _tools_in_use(agents, tools, problems)
+    _parse_speech_server(raw, problems)  # another command's; but the file is good or bad as a whole
+    config = attrs.evolve(base, agents=agents, tools=tools, health=_health_override(base.health, environ, problems))
+    problems += _impossible(config)
+    _refuse(problems, source)
+    return config
+
+
+def _refuse(problems: list[Problem], source: str) -> None:
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in sorted(problems, key=lambda problem: problem.path))
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(f"{source}: {count}\n{lines}")
+
+
+def _parse_speech_server(raw: Mapping[str, Any], problems: list[Problem]) -> "SpeechServerSettings":
+    from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+    table = raw.get("speech_server", {})
+    if not isinstance(table, dict):
+        problems.append(Problem("speech_server", "must be a table: [speech_server]"))
+        return SpeechServerSettings()
+    settings = build(SpeechServerSettings, table, "speech_server", problems)
+    problems += [Problem(f"speech_server.{where}", why) for where, why in settings.impossible()]
+    return settings
+
+
+def _tables(raw: Mapping[str, Any], name: str, problems: list[Problem]) -> Mapping[str, Mapping[str, Any]]:
+    """The tables [NAME.x] by x."""
+    tables = raw.get(name, {})
+    if isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values()):
+        return tables
+    problems.append(Problem(name, f"must be tables: [{name}.NAME]"))
+    return {}
+
+
+def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], settings_class: Any) -> AgentConfig:
+    from agentd_providers.registry import provider_names
+
+    path = f"agents.{name}"
+    provider = str(table.get("provider", AgentConfig().provider))
+    # Tables of other providers may stay when an agent changes over; they have to be good all the same.
+    spare = [other for other in provider_names() if other in table and other != provider]
+    own = {key: value for key, value in table.items() if key != provider and key not in spare}
+    agent = build(AgentConfig, own, path, problems, skip=("settings",), also=(provider, *provider_names()))
+    try:
+        schemas = {other: settings_class(other) for other in (agent.provider, *spare)}
+    except ConfigError as error:
+        problems.append(Problem(f"{path}.provider", str(error)))
+        return agent
+    found = {}
+    for other, schema in schemas.items():
+        where, table_of_it = f"{path}.{other}", table.get(other, {})
+        if not isinstance(table_of_it, dict):
+            problems.append(Problem(where, f"must be a table: [{where}]"))
+            return agent
+        found[other] = build(schema, table_of_it, where, problems)
+    settings = found[agent.provider]
+    if impossible := getattr(settings, "impossible", None):
+        problems += [Problem(f"{path}.{agent.provider}.{where}", why) for where, why in impossible(agent.language)]
+    return attrs.evolve(agent, settings=settings)
+
+
+def _parse_tool(name: str, table: Mapping[str, Any], problems: list[Problem]) -> ToolConfig:
+    from agentd.tools.registry import find_kind, kind_names
+
+    path = f"tools.{name}"
+    if not TOOL_NAME.fullmatch(name):
+        problems.append(Problem(path, "a tool's name has 1 to 64 of the characters a-z, A-Z, 0-9, _ and -"))
+    kind = table.get("kind") or name
+    own = {key: value for key, value in table.items() if key != kind}
+    tool = build(ToolConfig, own, path, problems, skip=("settings",), also=(str(kind),))
+    tool = attrs.evolve(tool, kind=tool.kind or name)
+    if not isinstance(kind, str):
+        return tool
+    if name in kind_names() and tool.kind != name:
+        problems.append(Problem(f"{path}.kind", f"a tool called {name} is of that kind: give this one another name"))
+    try:
+        schema = find_kind(tool.kind).settings
+    except ConfigError as error:
+        problems.append(Problem(f"{path}.kind", str(error)))
+        return tool
+    settings_raw = table.get(tool.kind, {})
+    if not isinstance(settings_raw, dict):
+        problems.append(Problem(f"{path}.{tool.kind}", f"must be a table: [{path}.{tool.kind}]"))
+        return tool
+    found: list[Problem] = []
+    settings: object = build(schema, settings_raw, f"{path}.{tool.kind}", found)
+    if not found:
+        found = [Problem(f"{path}.{tool.kind}.{where}", why) for where, why in _impossible_settings(settings)]
+    problems += found
+    return attrs.evolve(tool, settings=settings)
+
+
+def _impossible_settings(settings: object) -> Iterable[tuple[str, str]]:
+    impossible = getattr(settings, "impossible", None)
+    return impossible() if impossible else ()
+
+
+def _tools_in_use(
+    agents: Mapping[str, AgentConfig], tools: Mapping[str, ToolConfig], problems: list[Problem]
+) -> dict[str, ToolConfig]:
+    """The tools that agents have. A kind that works with nothing but defaults needs no table."""
+    from agentd.tools.registry import find_kind, kind_names
+
+    plain = {kind: ToolConfig(kind, settings=find_kind(kind).settings()) for kind in kind_names() if kind not in tools}
+    ready = {**tools, **{kind: tool for kind, tool in plain.items() if not [*_impossible_settings(tool.settings)]}}
+    found: dict[str, ToolConfig] = {}
+    for agent, config in agents.items():
+        for name in config.tools:
+            if name in ready:
+                found[name] = ready[name]
+                continue
+            near = get_close_matches(name, ready, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(ready)}"
+            if name in plain:
+                hint = f"it needs settings: [tools.{name}.{name}]"
+            problems.append(Problem(f"agents.{agent}.tools", f"there is no tool {name!r}; {hint}"))
+    return found
+
+
+def _health_override(health: Health, environ: Mapping[str, str], problems: list[Problem]) -> Health:
+    """HEALTH_HOST and HEALTH_PORT of the environment."""
+    raw: dict[str, Any] = {"host": environ.get("HEALTH_HOST") or health.host, "port": health.port}
+    if port := environ.get("HEALTH_PORT"):
+        raw["port"] = int(port) if is_number(port) else port
+    found: list[Problem] = []
+    made = build(Health, raw, "health", found)
+    problems += [
+        Problem(f"environment HEALTH_{problem.path.rpartition('.')[2].upper()}", problem.message)
+        for problem in found
+        if f"HEALTH_{problem.path.rpartition('.')[2].upper()}" in environ
+    ]
+    return made
+
+
+def _impossible(config: Config) -> list[Problem]:
+    """Combinations that are well-formed and cannot work."""
+    problems: list[Problem] = []
+    if not config.agents:
+        problems.append(Problem("agents", "no agent is configured: add a table [agents.default]"))
+    if config.agents and config.calls.default_agent and config.calls.default_agent not in config.agents:
+        problems.append(
+            Problem(
+                "calls.default_agent",
+                f"there is no agent {config.calls.default_agent!r}; there are: {', '.join(config.agents)}",
+            )
+        )
+    for name, agent in config.agents.items():
+        problems += _impossible_fallbacks(config, name, agent)
+        times = agent.liveness
+        if times.max_duration and times.warn_before >= times.max_duration:
+            problems.append(
+                Problem(
+                    f"agents.{name}.liveness.warn_before",
+                    f"must be less than max_duration ({times.max_duration:g}), not {times.warn_before:g}",
+                )
+            )
+    headless = config.audiosocket
+    if config.agents and headless.headless_agent and headless.headless_agent not in config.agents:
+        problems.append(
+            Problem(
+                "audiosocket.headless_agent",
+                f"there is no agent {headless.headless_agent!r}; there are: {', '.join(config.agents)}",
+            )
+        )
+    if config.agents and headless.headless is Headless.ACCEPT and not config.headless_agent:
+        problems.append(Problem("audiosocket.headless_agent", "must name the agent of headless calls"))
+    same_port = config.health.port and config.health.port == config.audiosocket.port
+    hosts = {host.replace("localhost", "127.0.0.1") for host in (config.health.host, config.audiosocket.host)}
+    if same_port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):
+        problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
+    if config.audiosocket.bind_grace >= config.audiosocket.bind_timeout:
+        problems.append(Problem("audiosocket.bind_grace", "must be shorter than audiosocket.bind_timeout"))
+    return problems
+
+
+def _impossible_fallbacks(config: Config, name: str, agent: AgentConfig) -> list[Problem]:
+    path = f"agents.{name}.fallback"
+    problems = [
+        Problem(path, f"there is no agent {other!r}; there are: {', '.join(config.agents)}")
+        for other in agent.fallback
+        if other not in config.agents
+    ]
+    if name in agent.fallback:
+        problems.append(Problem(path, "an agent is no fallback of its own: it is tried again anyway"))
+    if len(set(agent.fallback)) < len(agent.fallback):
+        problems.append(Problem(path, "names an agent twice"))
+    return problems
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read and check a configuration file. Raises ConfigError."""
+    return parse_config(_read(path), environ, str(path))
+
+
+def load_speech_server(path: Path) -> tuple["SpeechServerSettings", Logging]:
+    """Read what `agentd speech-server` needs of a configuration file: no agent, nothing of Asterisk has to be in it.
+
+    Raises ConfigError: for these tables, and for one that no command knows.
+    """
+    raw = _read(path)
+    problems: list[Problem] = []
+    others = [setting.name for setting in settings_of(Config) if setting.name != "logging"]
+    tables = {name: value for name, value in raw.items() if name != "speech_server"}
+    logging = build(Config, tables, "", problems, skip=others, also=others).logging
+    settings = _parse_speech_server(raw, problems)
+    if "speech_server" not in raw:
+        problems.append(Problem("speech_server", "there is no table [speech_server]; `agentd sample` shows one"))
+    _refuse(problems, str(path))
+    return settings, logging
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; `agentd sample` prints a configuration to begin with"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+
+
+TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
+"""What every vendor takes for the name of a function."""
+
+SAMPLE_HEAD = """\
+# agent.toml: the configuration of agentd. Every setting is shown with its default.
+# Check a changed file with `agentd check --config agent.toml`.
+#
+# Secrets are not in this file. They come from the environment or from systemd credentials:
+#   AGENTD_ARI_PASSWORD or the credential "ari-password": the password of the user in ari.conf
+#   api_key_name of an agent: the name of its environment variable or credential"""
+
+
+def sample_toml() -> str:
+    """The commented sample: one local agent named default, every setting at its default; agents of the other built-in
+    providers, and tools, stand behind comment signs."""
+    from agentd_providers.registry import settings_class
+    from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+    lines = [SAMPLE_HEAD, *sample(Config, "", skip=("agents", "tools"))]
+    provider = AgentConfig().provider
+    lines += ["", "# --- Agents: as many as you like, each with a table [agents.NAME] of its own."]
+    lines += sample(AgentConfig, "agents.default", skip=("settings",))
+    lines += sample(settings_class(provider), f"agents.default.{provider}")
+    lines += _providers_sample()
+    lines += _tools_sample()
+    lines += [
+        "",
+        "# --- `agentd speech-server`, which lends speech engines to other hosts. The daemon does not read it.",
+    ]
+    lines += sample(SpeechServerSettings, "speech_server")
+    return "\n".join(lines) + "\n"
+
+
+def _providers_sample() -> Iterator[str]:
+    """An agent of every other built-in provider, behind comment signs."""
+    from agentd_providers.registry import BUILT_IN
+
+    yield ""
+    yield "# --- Agents of the other providers: take away the # in front of the lines that are wanted. What is left out"
+    yield "# has its default. They have the settings of every agent, too (greeting, prompt ...: see [agents.default])."
+    for name, provider in BUILT_IN.items():
+        if name == AgentConfig().provider:
+            continue
+        agent = f"agents.example_{name}"
+        yield from ("", f"# --- An agent of the provider {name}, for which [agents.default] stands in.")
+        head = (f"[{agent}]", f'provider = "{name}"', 'fallback = ["default"]')
+        yield from _behind_signs((*head, *sample(provider.settings, f"{agent}.{name}")))
+
+
+def _tools_sample() -> Iterator[str]:
+    """Tables of tools, behind comment signs: they are none by default, and some need settings."""
+    from agentd.tools.registry import BUILT_IN
+
+    yield from ("", "# --- Tools: what an agent's model may do, by the names in its `tools`. Take away the # in front.")
+    for name, kind in BUILT_IN.items():
+        yield from _behind_signs(sample(ToolConfig, f"tools.{name}", skip=("settings",)))
+        yield from _behind_signs(sample(kind.settings, f"tools.{name}.{name}"))
+
+
+def _behind_signs(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a sample, each line of TOML behind a #; comments stay as they are."""
+    return (line if not line or line.startswith("# ") else f"#{line}" for line in lines)
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema of agent.toml, with the settings of every provider and kind of tools that is installed."""
+    from agentd.tools.registry import find_kind, kind_names
+    from agentd_providers.registry import provider_names, settings_class
+    from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+    schema = json_schema(Config, skip=("agents", "tools"))
+    agent = json_schema(AgentConfig, skip=("settings",))
+    for name in provider_names():
+        agent["properties"][name] = json_schema(settings_class(name))
+    schema["properties"]["agents"] = {"type": "object", "additionalProperties": agent}
+    tool = json_schema(ToolConfig, skip=("settings",))
+    for name in kind_names():
+        tool["properties"][name] = json_schema(find_kind(name).settings)
+    schema["properties"]["tools"] = {"type": "object", "additionalProperties": tool}
+    schema["properties"]["speech_server"] = json_schema(SpeechServerSettings)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "agent.toml", **schema}

@@ -1,0 +1,345 @@
+"""From attrs classes to checked settings, a commented sample and a JSON Schema.
+
+A settings class is a frozen attrs class whose fields have a default and a type
+`Annotated[T, text("What it is for.", check, ...)]`; T is bool, int, float, str, an enum, a list or dict of
+these, or another settings class. A check takes the value and gives None, or what is wrong with it. Provider
+modules, third-party ones too, describe their settings the same way.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import attrs
+import cattrs
+
+Check = Callable[[Any], str | None]
+T = TypeVar("T")
+
+
+class Unshown(str):
+    """A check's complaint about a value that must not be repeated: it may be a secret in the wrong place."""
+
+    __slots__ = ()
+
+
+@attrs.frozen
+class Text:
+    """What a setting is for, and what its values must satisfy."""
+
+    doc: str
+    checks: tuple[Check, ...] = ()
+
+
+def text(doc: str, *checks: Check) -> Text:
+    """Describe a setting; see the module's docstring."""
+    return Text(doc, checks)
+
+
+def positive(value: float) -> str | None:
+    """A check: more than nothing."""
+    return None if value > 0 else "must be greater than 0"
+
+
+def not_negative(value: float) -> str | None:
+    """A check: nothing or more."""
+    return None if value >= 0 else "must not be negative"
+
+
+def is_number(value: str) -> bool:
+    """Whether a text is a number of at most nine digits."""
+    return value.isascii() and value.isdigit() and len(value) < 10
+
+
+def port_number(value: int) -> str | None:
+    """A check: a port to listen on; 0 is any that is free."""
+    return None if 0 <= value <= 65535 else "a port is a number from 0 to 65535"
+
+
+def address(value: str) -> str | None:
+    """A check: an address to listen on."""
+    try:
+        ip_address(value)
+    except ValueError:
+        return None if value == "localhost" else "must be an IP address (or localhost)"
+    return None
+
+
+def networks(value: list[str]) -> str | None:
+    """A check: networks that may connect."""
+    for network in value:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            return f"{error} (networks look like 10.0.0.0/8)"
+    return None
+
+
+def http_url(value: str) -> str | None:
+    """A check: an http or https URL with a host, and nothing secret in it."""
+    if not value.startswith(("http://", "https://")):
+        return "must begin with http:// or https://"
+    if "@" in value:
+        return "must hold no user or password: they would reach logs"
+    try:
+        parts = urlsplit(value)
+        good = bool(parts.hostname) and parts.port != 0 and value.isprintable() and " " not in value
+    except ValueError:  # a port that is no port, an unclosed bracket
+        good = False
+    return None if good else "must be a URL like http://host:port"
+
+
+def secret_name(value: str) -> str | None:
+    """A check: empty, or the name of an environment variable that holds a secret."""
+    if value and not re.fullmatch("[A-Z][A-Z0-9_]{0,63}", value):
+        return Unshown("must be the name of an environment variable, such as LLM_API_KEY, never the key itself")
+    return None
+
+
+@attrs.frozen
+class Problem:
+    """One thing wrong with a configuration, at a TOML path."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+@attrs.frozen
+class Setting:
+    """One field of a settings class, taken apart."""
+
+    name: str
+    type: Any
+    doc: str
+    checks: tuple[Check, ...]
+    default: Any
+
+
+def settings_of(cls: Any) -> tuple[Setting, ...]:
+    """The settings of a class, in order."""
+    hints = get_type_hints(cls, include_extras=True)
+    found = []
+    for field in attrs.fields(cls):
+        hint, about = hints[field.name], Text("")
+        if get_origin(hint) is Annotated:
+            hint, *extras = get_args(hint)
+            about = next((extra for extra in extras if isinstance(extra, Text)), about)
+        default = field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = default.factory()
+        found.append(Setting(field.name, hint, about.doc, about.checks, default))
+    return tuple(found)
+
+
+class _WrongType(Exception):
+    pass
+
+
+def _strict(expected: str, *types: type) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, kind: Any) -> Any:
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise _WrongType(f"must be {expected}, not {_shown(value)}")
+        if kind is float and not _is_finite(value):
+            raise _WrongType(f"must be a finite number, not {_shown(value)}")  # inf: a deadline that never comes
+        return kind(value)
+
+    return structure
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(-sys.float_info.max <= value <= sys.float_info.max)
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    # By class: cattrs has hooks of its own for these (int("5") and the like), which win over predicates.
+    converter.register_structure_hook(str, _strict("a string", str))
+    converter.register_structure_hook(bool, _strict("true or false", bool))
+    converter.register_structure_hook(int, _strict("a whole number", int))
+    converter.register_structure_hook(float, _strict("a number", int, float))
+    converter.register_structure_hook(StrEnum, _structure_enum)
+    converter.register_structure_hook_func(_is_list, _structure_list)
+    converter.register_structure_hook_func(_is_dict, _structure_dict)
+    return converter
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list
+
+
+def _is_dict(kind: Any) -> bool:
+    return get_origin(kind) is dict
+
+
+def _structure_enum(value: Any, kind: Any) -> Any:
+    choices = [member.value for member in kind]
+    if value not in choices:
+        raise _WrongType(f"must be one of {', '.join(choices)}, not {_shown(value)}{_near(value, choices)}")
+    return kind(value)
+
+
+def _structure_list(value: Any, kind: Any) -> Any:
+    if not isinstance(value, list):
+        raise _WrongType(f"must be a list, not {_shown(value)}")
+    (item,) = get_args(kind)
+    return [_leaf_converter.structure(element, item) for element in value]
+
+
+def _structure_dict(value: Any, kind: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _WrongType(f"must be a table of names and values, not {_shown(value)}")
+    _, item = get_args(kind)  # TOML's keys are strings
+    made = {}
+    for key, element in value.items():
+        try:
+            made[key] = _leaf_converter.structure(element, item)
+        except _WrongType as error:
+            raise _WrongType(f"{key}: {error}") from error
+    return made
+
+
+_leaf_converter = _converter()
+
+
+def build(
+    cls: type[T],
+    raw: Mapping[str, Any],
+    path: str,
+    problems: list[Problem],
+    skip: Collection[str] = (),
+    also: Collection[str] = (),
+) -> T:
+    """Make settings of a TOML table; what is wrong is appended to `problems`, and the default stands in.
+
+    Fields in `skip` are not read from the table; keys in `also` are somebody else's to read.
+    """
+    known = {setting.name: setting for setting in settings_of(cls) if setting.name not in skip}
+    unknown = [key for key in raw if key not in known and key not in also]
+    problems += [Problem(_join(path, key), f"unknown{_near(key, [*known, *also])}") for key in unknown]
+    values: dict[str, Any] = {}
+    for name, setting in known.items():
+        if name not in raw:
+            continue
+        where = _join(path, name)
+        if attrs.has(setting.type):
+            if isinstance(raw[name], dict):
+                values[name] = build(setting.type, raw[name], where, problems)
+            else:
+                problems.append(Problem(where, f"must be a table: [{where}], not {_shown(raw[name])}"))
+            continue
+        try:
+            value = _leaf_converter.structure(raw[name], setting.type)
+        except _WrongType as error:
+            problems.append(Problem(where, str(error)))
+            continue
+        complaints = [complaint for check in setting.checks if (complaint := check(value))]
+        problems += [
+            Problem(where, complaint if isinstance(complaint, Unshown) else f"{complaint}, not {_shown(value)}")
+            for complaint in complaints
+        ]
+        if not complaints:
+            values[name] = value
+    return cls(**values)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _near(value: object, choices: Collection[str]) -> str:
+    matches = get_close_matches(str(value), choices, n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _shown(value: object) -> str:
+    """A value for a message; what stands before an @ may be a password and is left out."""
+    shown = re.sub(r'"(\w+://)?(?:[^"\\]|\\.)*@', r'"\1***@', json.dumps(value, ensure_ascii=False, default=str))
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+# --- a commented sample ------------------------------------------------------------------------------------
+
+
+def sample(cls: type, path: str, skip: Collection[str] = ()) -> Iterator[str]:
+    """The lines of a TOML table with every setting at its default, each with its description."""
+    settings = [setting for setting in settings_of(cls) if setting.name not in skip]
+    leaves = [setting for setting in settings if not attrs.has(setting.type)]
+    if leaves and path:
+        yield ""
+        yield f"[{path}]"
+    for setting in leaves:
+        yield f"# {setting.doc}"
+        yield f"{setting.name} = {toml_value(setting.default)}"
+    for setting in settings:
+        if attrs.has(setting.type):
+            where = _join(path, setting.name)
+            yield ""
+            yield f"# --- {_first_line(setting.type)}"
+            yield from sample(setting.type, where)
+
+
+def toml_value(value: object) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, StrEnum):
+        return json.dumps(value.value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_toml_key(key)} = {toml_value(value[key])}' for key in value)} }}" if value else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # DEL: JSON allows it, TOML does not
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else toml_value(key)
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+# --- JSON Schema -----------------------------------------------------------------------------------------------
+
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def json_schema(cls: type, skip: Collection[str] = ()) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a settings class, for editors that complete TOML."""
+    properties: dict[str, Any] = {}
+    for setting in settings_of(cls):
+        if setting.name in skip:
+            continue
+        entry = _json_type(setting.type)
+        if setting.doc:
+            entry["description"] = setting.doc
+        if not attrs.has(setting.type):
+            entry["default"] = json.loads(json.dumps(setting.default, default=str))
+        properties[setting.name] = entry
+    return {
+        "type": "object",
+        "description": _first_line(cls),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _json_type(kind: Any) -> dict[str, Any]:
+    if attrs.has(kind):
+        return json_schema(kind)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return {"type": "string", "enum": [member.value for member in kind]}
+    if get_origin(kind) is list:
+        return {"type": "array", "items": _json_type(get_args(kind)[0])}
+    if get_origin(kind) is dict:
+        return {"type": "object", "additionalProperties": _json_type(get_args(kind)[1])}
+    return {"type": _JSON_TYPES[kind]}

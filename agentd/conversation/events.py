@@ -1,0 +1,129 @@
+"""What happens to a call, besides what its session tells (agentd.agent). Pure data; the machine answers."""
+
+import attrs
+
+from agentd.conversation.commands import Destination, Result
+
+
+@attrs.frozen
+class Connected:
+    """The media leg carries audio and the agent's session is open."""
+
+
+@attrs.frozen
+class MediaLost:
+    """The AudioSocket connection ended while the caller's channel lives."""
+
+    reason: str
+
+
+@attrs.frozen
+class MediaRestored:
+    """A fresh media leg carries audio."""
+
+
+@attrs.frozen
+class MediaFailed:
+    """No media leg could be brought up or brought back, or nothing can be played to the caller."""
+
+    reason: str
+
+
+@attrs.frozen
+class AgentFailed:
+    """No session with the agent could be opened."""
+
+    reason: str
+
+
+@attrs.frozen
+class AgentReplaced:
+    """Another session has taken the place of one that failed; it knows nothing of what the caller is doing."""
+
+
+@attrs.frozen
+class PlaybackStarted:
+    """The caller begins to hear an utterance."""
+
+    utterance: int
+
+
+@attrs.frozen
+class AsideStarted:
+    """The caller begins to hear words that are no answer: a greeting, a filler, a check-in."""
+
+    utterance: int
+
+
+@attrs.frozen
+class PlaybackFinished:
+    """The caller hears nothing more of an utterance; `idle`: nothing else waits to be played."""
+
+    utterance: int
+    idle: bool
+
+
+@attrs.frozen
+class ProtectionBegan:
+    """The caller begins to hear words that must not be interrupted."""
+
+
+@attrs.frozen
+class ProtectionEnded:
+    """What the caller hears now may be interrupted again."""
+
+
+@attrs.frozen
+class CheckInDue:
+    """Nobody has said anything for a while."""
+
+
+@attrs.frozen
+class SilenceOver:
+    """The caller answered no check-in."""
+
+
+@attrs.frozen
+class AnswerSlow:
+    """The answer in preparation takes longer than a caller likes to wait in silence."""
+
+
+@attrs.frozen
+class DurationWarningDue:
+    """The call will have to end soon."""
+
+
+@attrs.frozen
+class DurationOver:
+    """The call has lasted for as long as it may."""
+
+
+@attrs.frozen
+class DigitPressed:
+    """A DTMF digit of the caller, counted once however often it arrived."""
+
+    digit: str
+
+
+@attrs.frozen
+class DepartureRequested:
+    """The agent has ended the call with `result`, by a tool: once its words are heard, the caller goes on at
+    `destination`, or where the caller came from."""
+
+    result: Result
+    destination: Destination | None = None
+
+
+@attrs.frozen
+class CallerHungUp:
+    """The caller's channel left the application: hang-up, or somebody took it away."""
+
+
+@attrs.frozen
+class ShutdownDue:
+    """The daemon ends and its patience with running calls is over."""
+
+
+@attrs.frozen
+class Left:
+    """The channel was handed back to the dialplan (or hung up)."""

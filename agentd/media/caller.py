@@ -1,0 +1,187 @@
+"""One call's audio, leg after leg: keeps a media leg up, hands on what comes over it, and feeds what goes back."""
+
+import math
+from collections.abc import Callable
+
+import attrs
+import structlog
+import trio
+
+from agentd.audio.diagnostics import InboundDiagnostics, InboundReport
+from agentd.audio.formats import AudioFormat, Encoding
+from agentd.audio.resample import Resampler
+from agentd.audiosocket.connection import FRAME_SECONDS, LineFormat
+from agentd.audiosocket.frames import AudioFrame, DtmfFrame
+from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
+from agentd.dialplan import MediaWay
+from agentd.errors import AriError, MediaTimeout
+from agentd.media.leg import LegKind, MediaSource
+from agentd.metrics import Metrics
+
+log = structlog.get_logger("agentd.media")
+
+FIRST_DELAY = 0.25
+"""Seconds before the first fresh leg is tried; doubled with every further try."""
+PROVEN_AFTER = 5.0
+"""Seconds after which a leg has proven itself: when it is lost then, the tries are counted anew."""
+GAP_SECONDS = 0.1
+"""Time without a frame from which on silence stands in: jitter is shorter, silence suppression longer."""
+STALLED_AFTER = 3.0
+"""Seconds without a frame from the caller's side, which sends one every 20 ms, that are worth a line in the log."""
+
+
+@attrs.define(eq=False)
+class CallerMedia:
+    """The call's audio, leg after leg.
+
+    `tell(event)` gets MediaLost, MediaRestored and MediaFailed (or CallerHungUp); `on_up()` is called when the first
+    leg is up. `hear(pcm, at)` gets slin at `line.rate` Hz with its arrival time (monotonic seconds), `press(digit)`
+    every digit of the line. `next_frame()` is asked for 20 ms of slin at that rate each 20 ms; None is silence.
+    `fall_back()` is asked, once, when streaming legs cannot be had: true if the call goes on with files.
+    `line_moves(moving)` is told True with every frame that is written, False when no leg is up. None may block.
+    """
+
+    source: MediaSource
+    way: MediaWay
+    kind: LegKind
+    tries: int
+    line: LineFormat
+    metrics: Metrics
+    tell: Callable[[MediaLost | MediaRestored | MediaFailed | CallerHungUp], None]
+    on_up: Callable[[], None]
+    hear: Callable[[bytes, float], None]
+    press: Callable[[str], None]
+    next_frame: Callable[[], bytes | None]
+    fall_back: Callable[[], bool]
+    line_moves: Callable[[bool], None]
+    ever_up: bool = attrs.field(default=False, init=False)
+    up: bool = attrs.field(default=False, init=False)
+    _up_since: float = attrs.field(default=math.inf, init=False)
+    _heard_at: float = attrs.field(default=math.inf, init=False)
+    _in_gap: bool = attrs.field(default=False, init=False)
+    _lost: bool = attrs.field(default=False, init=False)
+    _resampler: Resampler | None = attrs.field(default=None, init=False)
+    _diagnostics: InboundDiagnostics = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._diagnostics = InboundDiagnostics(AudioFormat(Encoding.SLIN, self.line.rate))
+
+    async def keep(self) -> None:
+        """Bring up a leg, and a fresh one whenever it is lost. Returns after `tries` failures in a row, or at once
+        when the first leg cannot be had; a streaming call is then tried once more with files. Cancelling it removes
+        the leg."""
+        tried = 0
+        try:
+            while True:
+                self._up_since = math.inf
+                reason = await self._serve_one()
+                if self.source.lost_means_hang_up:
+                    log.info("the connection that was the call has ended", reason=reason)
+                    self.tell(CallerHungUp())
+                    return
+                if trio.current_time() - self._up_since > PROVEN_AFTER:
+                    tried = 0
+                if not self.ever_up or tried >= self.tries:
+                    if not self._falls_back(reason):
+                        log.warning("media leg failed", error=reason)
+                        self.tell(MediaFailed(reason))
+                        return
+                    tried = self.tries  # the caller has waited for long enough: files are tried once
+                    await self.source.carry_silence()
+                    continue
+                log.warning("media leg lost", reason=reason, tries_left=self.tries - tried)
+                if not self._lost:
+                    self._lost = True
+                    self.tell(MediaLost(reason))
+                if self.kind is LegKind.STREAMING:
+                    await self.source.carry_silence()
+                await trio.sleep(FIRST_DELAY * 2**tried)
+                tried += 1
+        finally:
+            self._report(self._diagnostics.conclude())
+
+    def _falls_back(self, reason: str) -> bool:
+        if self.kind is not LegKind.STREAMING or not self.fall_back():
+            return False
+        self.kind = LegKind.LISTENING
+        self.metrics.stream_fallbacks.inc()
+        log.warning("streaming failed: the call goes on with file playback", reason=reason)
+        return True
+
+    async def _serve_one(self) -> str:
+        """One leg's life; gives the reason of its end."""
+        try:
+            async with self.source.media_leg(self.way, self.kind) as connection, trio.open_nursery() as nursery:
+                self._is_up()
+                nursery.start_soon(self._watch_for_stalls)
+                streaming = self.kind is LegKind.STREAMING
+                next_frame = self.next_frame if streaming else _silence
+                reason = await connection.serve(self.line, self._receive, next_frame, self._beat)
+                nursery.cancel_scope.cancel()
+            return reason
+        except (AriError, MediaTimeout) as error:
+            return str(error)
+        finally:
+            self.up = False
+            self.line_moves(False)
+
+    def _is_up(self) -> None:
+        self.up = True
+        self._up_since = self._heard_at = trio.current_time()
+        self._in_gap = False
+        if not self.ever_up:
+            self.ever_up = True
+            self.on_up()
+            return
+        if self._lost:
+            self._lost = False
+            self.metrics.media_reattached.inc()
+            self.tell(MediaRestored())
+
+    def _beat(self) -> None:
+        """Once a frame written. A telephone that suppresses silence, or a channel that waits, sends nothing at all:
+        the session's time is that of the audio it hears, so it is given the silence that did not come."""
+        self.line_moves(True)
+        now = trio.current_time()
+        if now - self._heard_at < GAP_SECONDS:
+            return
+        missing = 1 if self._in_gap else round(GAP_SECONDS / FRAME_SECONDS)
+        self._in_gap = True
+        self.metrics.caller_gap_seconds.inc(missing * FRAME_SECONDS)
+        for _ in range(missing):
+            self.hear(bytes(self.line.frame_bytes), now)
+
+    async def _watch_for_stalls(self) -> None:
+        """Tell when the caller's side falls silent altogether: not even silence comes. (A telephone on hold may.)"""
+        stalled = False
+        while True:
+            await trio.sleep(STALLED_AFTER / 3)
+            silent_for = trio.current_time() - self._heard_at
+            if silent_for >= STALLED_AFTER and not stalled:
+                self.metrics.line_stalls.inc()
+                log.warning("no audio from the caller's line", seconds=round(silent_for, 1))
+            elif silent_for < STALLED_AFTER and stalled:
+                log.info("audio from the caller's line again")
+            stalled = silent_for >= STALLED_AFTER
+
+    def _receive(self, frame: AudioFrame | DtmfFrame, at: float) -> None:
+        if isinstance(frame, DtmfFrame):
+            self.press(frame.digit)
+            return
+        self._heard_at, self._in_gap = at, False
+        self._diagnostics.feed(frame.payload, at)
+        self._report(self._diagnostics.report())
+        pcm = frame.payload
+        if frame.rate != self.line.rate:
+            if self._resampler is None or self._resampler.source_hz != frame.rate:
+                self._resampler = Resampler(frame.rate, self.line.rate)
+            pcm = self._resampler.feed(pcm)
+        self.hear(pcm, at)
+
+    def _report(self, report: InboundReport | None) -> None:
+        if report is not None:
+            log.info("inbound audio", **report.as_log_fields())
+
+
+def _silence() -> None:
+    return None

@@ -1,0 +1,1 @@
+"""What runs for as long as the daemon does, and how it is laid down on a host."""

@@ -1,0 +1,159 @@
+"""`agentd init`: lay agentd's files down on a PBX host, or bring them up to this version.
+
+What an administrator changed is never overwritten: the new version is put beside it as `NAME.new`. Which
+files those are is told from `/etc/agentd/installed.sha256`, the digests of what was laid down last
+(`sha256sum -c` reads it). Asterisk's own files are not edited: the `#include` lines to add are printed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal, TextIO
+
+from agentd.service.host_files import CREDENTIALS, HostFile, HostTree, InstallError
+
+Flavour = Literal["plain", "freepbx"]
+
+DEFAULT_PREFIX: Final = "/opt/agentd"
+CONFIG: Final = PurePosixPath("/etc/agentd/agent.toml")
+ASTERISK: Final = PurePosixPath("/etc/asterisk")
+
+_PLACEHOLDER: Final = re.compile(r"^password = CHANGE-ME$", re.MULTILINE)
+_UNITS: Final = {
+    "agentd.service": "/etc/systemd/system/agentd.service",
+    "agentd-speech.service": "/etc/systemd/system/agentd-speech.service",
+    "agentd.sysusers.conf": "/etc/sysusers.d/agentd.conf",
+    "agentd.tmpfiles.conf": "/etc/tmpfiles.d/agentd.conf",
+}
+_SNIPPETS: Final[Mapping[Flavour, tuple[str, ...]]] = {
+    "plain": (
+        "extensions_agentd.conf",
+        "ari_agentd.conf",
+        "http_agentd.conf",
+        "modules_agentd.conf",
+        "pjsip_agentd_sample.conf",
+    ),
+    # FreePBX loads every module, and has its HTTP server and its phones in the web interface.
+    "freepbx": ("extensions_agentd.conf", "ari_agentd.conf"),
+}
+_INCLUDES: Final[Mapping[Flavour, Mapping[str, str]]] = {
+    "plain": {
+        "extensions.conf": "extensions_agentd.conf",
+        "ari.conf": "ari_agentd.conf",
+        "http.conf": "http_agentd.conf",
+    },
+    "freepbx": {
+        "extensions_custom.conf": "extensions_agentd.conf",
+        "ari_additional_custom.conf": "ari_agentd.conf",
+    },
+}
+_SECRET_OF: Final = {"ari_agentd.conf": "ari-password", "pjsip_agentd_sample.conf": "phone-password"}
+
+
+def data_file(name: str) -> Path:
+    """A file shipped with agentd, such as `systemd/agentd.service`: from the wheel, or from a source tree.
+
+    Raises InstallError if this installation lacks it.
+    """
+    package = Path(__file__).parents[1]
+    for candidate in (package / "_data" / name, package.parent / name):
+        if candidate.is_file():
+            return candidate
+    raise InstallError(f"{name} is missing from the agentd installation at {package}: install the wheel again")
+
+
+def init(
+    root: Path,
+    *,
+    out: TextIO,
+    prefix: str = DEFAULT_PREFIX,
+    asterisk: Flavour | None = None,
+    dry_run: bool = False,
+    sample: str | None = None,
+) -> int:
+    """Install or upgrade below `root` ("/" on a real host), telling each step to `out`; returns 0.
+
+    `prefix` is where the virtual environment lives (`PREFIX/venv`); `asterisk` names the kind of PBX, None
+    looks for FreePBX's marks; `dry_run` only tells; `sample` replaces `agentd.config.settings.sample_toml()`.
+    Run as root the files get their groups where these exist below `root`; otherwise they stay the caller's.
+
+    Raises InstallError, for a host that cannot be written among others. Running it again is always safe.
+    """
+    _check_prefix(prefix)
+    host = HostTree(root, out, dry_run)
+    flavour = asterisk or ("freepbx" if host.exists("/etc/freepbx.conf") else "plain")
+    if sample is None:
+        from agentd.config.file import sample_toml  # init is the only command here that needs the schema
+
+        sample = sample_toml()
+    try:
+        for directory, mode in (("/etc/agentd", 0o755), (str(CREDENTIALS), 0o700), (str(ASTERISK), 0o755)):
+            host.directory(PurePosixPath(directory), mode)
+        offered = host.manifest()
+        laid = {file.path: host.lay(file, offered) for file in _files(host, prefix, flavour, sample)}
+        host.remember({**offered, **laid})
+        _tell_asterisk(host, flavour)
+    except OSError as error:
+        hint = "run it with sudo" if isinstance(error, PermissionError) else "free what is in the way"
+        raise InstallError(f"agentd init cannot write below {root}: {error}; {hint}, then run it again") from error
+    host.say("")
+    host.say("Then, as root:")
+    host.say("  systemd-sysusers agentd.conf && systemd-tmpfiles --create agentd.conf")
+    host.say("  systemctl daemon-reload && systemctl enable agentd && systemctl restart agentd")
+    host.say(f"  {prefix}/venv/bin/agentd doctor --config {CONFIG}")
+    return 0
+
+
+def _check_prefix(prefix: str) -> None:
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", prefix) or prefix.startswith(("/home/", "/root/", "/tmp/")):
+        raise InstallError(
+            f"expected a plain absolute path such as {DEFAULT_PREFIX}, got {prefix!r}: the unit sees neither "
+            "/home, /root nor /tmp, and takes no blank or special character"
+        )
+
+
+def _files(host: HostTree, prefix: str, flavour: Flavour, sample: str) -> Iterator[HostFile]:
+    for name, path in _UNITS.items():
+        text = data_file(f"systemd/{name}").read_text(encoding="utf-8")
+        yield HostFile(PurePosixPath(path), text.replace(f"{DEFAULT_PREFIX}/", f"{prefix}/"))
+    yield HostFile(CONFIG, sample, theirs=True)
+    for name in _SNIPPETS[flavour]:
+        text = data_file(f"asterisk_conf/{name}").read_text(encoding="utf-8")
+        secret = _SECRET_OF.get(name)
+        if secret is None:
+            yield HostFile(ASTERISK / name, text, group="asterisk")
+        else:
+            password = host.credential(secret)
+            text, found = _PLACEHOLDER.subn(lambda _, p=password: f"password = {p}", text)  # type: ignore[misc]
+            if found != 1:
+                raise InstallError(f"asterisk_conf/{name}: expected one line 'password = CHANGE-ME', got {found}")
+            yield HostFile(ASTERISK / name, text, 0o640, group="asterisk")
+
+
+def _tell_asterisk(host: HostTree, flavour: Flavour) -> None:
+    includes = dict(_INCLUDES[flavour])
+    if flavour == "plain" and re.search(r"(?m)^\s*autoload\s*=>?\s*no\b", host.text(ASTERISK / "modules.conf")):
+        includes["modules.conf"] = "modules_agentd.conf"
+    missing = {
+        conf: snippet
+        for conf, snippet in includes.items()
+        if not re.search(rf'(?m)^\s*#(try)?include\s+["<]?(\S*/)?{re.escape(snippet)}', host.text(ASTERISK / conf))
+    }
+    host.say("")
+    if not missing:
+        host.say("Asterisk includes agentd's files already.")
+    for conf, snippet in missing.items():
+        host.say(f"Add as the last line of {ASTERISK / conf}:   #include {snippet}")
+    if flavour == "freepbx":
+        host.say(
+            "In FreePBX, Settings > Advanced Settings: Enable the mini-HTTP Server = Yes, "
+            "Enable the Asterisk REST Interface = Yes."
+        )
+    kept = host.text(ASTERISK / "ari_agentd.conf")
+    password = re.search(r"(?m)^\s*password\s*=>?\s*(\S+)", kept)
+    crypted = re.search(r"(?m)^\s*password_format\s*=>?\s*crypt", kept)
+    if password and not crypted and password[1] != host.credential("ari-password"):
+        host.say(
+            f"WARNING: the password in {ASTERISK / 'ari_agentd.conf'} is not the one in "
+            f"{CREDENTIALS / 'ari-password'}: Asterisk will refuse agentd until they are equal."
+        )

@@ -1,0 +1,257 @@
+"""Who gets in: turns a channel that entered our application, or a connection without ARI, into a call, or hands it
+back; and the outermost frame of every call, the only place that catches everything."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import CallInfo
+from agentd.ari.channel import CallerChannel, MediaSettings
+from agentd.ari.client import AriClient, Route, try_leave
+from agentd.ari.events import StasisStart
+from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
+from agentd.audiosocket.headless import HeadlessLine
+from agentd.audiosocket.listener import Admission
+from agentd.audiosocket.wideband import NARROW, WIDE, carries_wideband, is_wideband
+from agentd.calls.call import Call
+from agentd.calls.fields import begin_call_fields, set_call_fields
+from agentd.calls.settings import settings_of_call
+from agentd.config.settings import Config, DownstreamMode, Headless
+from agentd.conversation.commands import Result
+from agentd.dialplan import DialplanError, MediaWay, StasisArguments, parse_arguments
+from agentd.errors import AriError, AriRejected
+from agentd.metrics import Metrics
+from agentd.playback.downstream import Downstream
+from agentd.playback.file import FilePlayback, MediaDirectory
+from agentd.playback.stream import StreamPlayback
+from agentd.service.notify import ProgressWatch
+from agentd.serving.candidates import Candidate
+from agentd.serving.roster import Entry, Roster, in_use
+from agentd.tools.registry import Toolbox
+
+log = structlog.get_logger("agentd.reception")
+
+HAND_BACK_DEADLINE = 15.0
+LINE_CLOCK = "line_clock"
+
+
+@attrs.define(eq=False)
+class Reception:
+    """Takes callers. `nursery` is where calls live, each as one task with a nursery of its own."""
+
+    nursery: trio.Nursery
+    client: AriClient
+    admission: Admission
+    roster: Roster
+    media: MediaSettings
+    directory: MediaDirectory
+    metrics: Metrics
+    watch: ProgressWatch
+    config: Config
+    toolbox: Toolbox
+    draining: bool = attrs.field(default=False, init=False)
+    _calls: set[Call] = attrs.field(factory=set, init=False)
+    _active: int = attrs.field(default=0, init=False)
+    _idle: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @property
+    def active(self) -> int:
+        """Calls that are being served."""
+        return self._active
+
+    def on_call(self, start: StasisStart) -> None:
+        """A channel entered the application. Does not block."""
+        route = self.client.route(start.channel.id)
+        self.nursery.start_soon(self._receive, start, route)
+
+    def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
+        """A connection that no call expects: true if it becomes a call of its own. Does not block."""
+        refusal = self._headless_refusal()
+        if refusal:
+            if self.config.audiosocket.headless is Headless.ACCEPT:
+                log.warning("headless call refused", uuid=str(uuid), detail=refusal)
+            return False
+        self.nursery.start_soon(self._receive_headless, uuid, connection)
+        return True
+
+    async def drain(self, patience: float, announcement_time: float) -> None:
+        """Take no new calls; give running ones `patience` seconds, then announce the end to those left."""
+        self.draining = True
+        with trio.move_on_after(patience):
+            await self._until_idle()
+        for call in tuple(self._calls):
+            call.shut_down()
+        with trio.move_on_after(announcement_time):
+            await self._until_idle()
+
+    async def _until_idle(self) -> None:
+        while self._active:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    async def _receive(self, start: StasisStart, route: Route) -> None:
+        """The whole of one caller's stay, from StasisStart to the last trace."""
+        channel = start.channel
+        try:
+            await self._attend(
+                channel.id,
+                channel.name,
+                lambda: self._admit(start, route),
+                lambda result: route.leave(str(result)),
+            )
+        finally:
+            route.close()
+
+    async def _receive_headless(self, uuid: UUID, connection: AudioSocketConnection) -> None:
+        """The same of a caller who came without ARI."""
+
+        async def hand_back(_result: Result) -> None:
+            await trio.lowlevel.checkpoint()
+
+        try:
+            await self._attend(str(uuid), "AudioSocket", lambda: self._serve_headless(uuid, connection), hand_back)
+        finally:
+            connection.release()
+
+    async def _attend(
+        self,
+        call_id: str,
+        channel: str,
+        serve: Callable[[], Awaitable[Result]],
+        hand_back: Callable[[Result], Awaitable[object]],
+    ) -> None:
+        """The outermost frame of a call: whatever happens in it ends this call only, and is told once."""
+        begin_call_fields(call_id=call_id, channel=channel)
+        result = Result.FAILED_INTERNAL
+        self._active += 1
+        self.metrics.calls_active.inc()
+        try:
+            result = await serve()
+        except* Exception:
+            log.exception("the call failed inside agentd; its channel goes on in the dialplan")
+            with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
+                await hand_back(result)
+        finally:
+            self._active -= 1
+            self.metrics.calls_active.dec()
+            self.metrics.calls.labels(result=str(result)).inc()
+            log.info("call ended", result=str(result))
+            if not self._active:
+                self._idle.set()
+                self.watch.rest(LINE_CLOCK)
+
+    async def _admit(self, start: StasisStart, route: Route) -> Result:
+        """Serve the caller, or hand the channel back with the reason."""
+        try:
+            arguments = parse_arguments(start.args)
+        except DialplanError as error:
+            return await self._refuse(start, Result.REFUSED_ARGUMENTS, str(error))
+        name = arguments.agent or self.config.default_agent
+        entry = self.roster.find(name)
+        set_call_fields(agent=name)
+        if self.draining:
+            return await self._refuse(start, Result.REFUSED_DRAINING, "agentd is being stopped")
+        if self._active > self.config.calls.max_calls:
+            return await self._refuse(start, Result.REFUSED_BUSY, f"{self._active - 1} calls already")
+        if entry is None:
+            return await self._refuse(start, Result.REFUSED_AGENT, f"no agent is called {name!r}")
+        chain = self.roster.chain(name)
+        if not any(candidate.readiness.ready for candidate in chain):
+            return await self._refuse(start, Result.REFUSED_AGENT, f"{name}: {entry.readiness.detail}")
+        return await self._serve(start, route, entry, chain, arguments)
+
+    async def _refuse(self, start: StasisStart, result: Result, detail: str) -> Result:
+        log.warning("caller handed back to the dialplan", result=str(result), detail=detail)
+        await try_leave(self.client.rest, start.channel.id, str(result))
+        return result
+
+    async def _serve(
+        self, start: StasisStart, route: Route, entry: Entry, chain: Sequence[Entry], arguments: StasisArguments
+    ) -> Result:
+        caller, way = start.channel, arguments.media or self.config.calls.default_media
+        channel = CallerChannel(caller.id, self.client, route, self.admission, self.media)
+        try:
+            await channel.answer()
+        except AriRejected as error:
+            log.info("the caller was gone before the call was answered", error=str(error))
+            return Result.CALLER_HUNG_UP
+        async with in_use(chain, self.toolbox, ari=True) as candidates:
+            rate = await self._rate(caller.id, way, candidates)
+            channel.line = LineFormat(rate)
+            info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
+            stream = entry.config.downstream_mode is DownstreamMode.STREAM
+            playback = Downstream(
+                StreamPlayback(rate, self.metrics) if stream else None,
+                FilePlayback(channel, self.directory, self.metrics),
+            )
+            log.info("call", extension=info.extension, media=str(way), rate=rate, streaming=stream)
+            settings = settings_of_call(self.config, entry, way)
+            call = Call(info, channel, candidates, playback, settings, self.metrics, self._line_moves)
+            with self._running(call):
+                return await call.run()
+
+    async def _rate(self, channel: str, way: MediaWay, candidates: Sequence[Candidate]) -> int:
+        """16 kHz where everybody on the way has it, else 8."""
+        heard_wide = all(WIDE in candidate.agent.rates for candidate in candidates)
+        if not self.config.audiosocket.wideband or way is not MediaWay.EXTERNAL or not heard_wide:
+            return NARROW
+        try:
+            if not carries_wideband(await self.client.rest.version()):
+                return NARROW
+            native = await self.client.rest.variable(channel, "CHANNEL(audionativeformat)")
+        except AriError as error:
+            log.info("whether the call is wideband cannot be told: 8 kHz", error=str(error))
+            return NARROW
+        return WIDE if is_wideband(native) else NARROW
+
+    def _headless_refusal(self) -> str:
+        """Why a call without ARI is not taken now; empty if it is."""
+        if self.config.audiosocket.headless is not Headless.ACCEPT:
+            return "audiosocket.headless is not accept"
+        if self.draining:
+            return "agentd is being stopped"
+        if self._active >= self.config.calls.max_calls:
+            return f"{self._active} calls already"
+        name = self.config.headless_agent
+        entry = self.roster.find(name)
+        if entry is None or not any(candidate.readiness.ready for candidate in self.roster.chain(name)):
+            return f"agent {name!r} is not ready: {entry.readiness.detail if entry else 'there is none'}"
+        return ""
+
+    async def _serve_headless(self, uuid: UUID, connection: AudioSocketConnection) -> Result:
+        name = self.config.headless_agent
+        entry = self.roster.find(name)
+        set_call_fields(agent=name)
+        if self._active > self.config.calls.max_calls:  # several were taken at one moment
+            log.warning("headless call refused", detail=f"{self._active - 1} calls already")
+            return Result.REFUSED_BUSY
+        chain = self.roster.chain(name)
+        if entry is None or not chain:
+            return Result.REFUSED_AGENT
+        line = HeadlessLine(uuid, connection)
+        log.info("headless call", peer=connection.peer)
+        async with in_use(chain, self.toolbox, ari=False) as candidates:
+            playback = Downstream(StreamPlayback(NARROW, self.metrics))
+            settings = settings_of_call(self.config, entry, MediaWay.EXTERNAL)
+            call = Call(CallInfo(str(uuid)), line, candidates, playback, settings, self.metrics, self._line_moves)
+            with self._running(call):
+                return await call.run()
+
+    @contextmanager
+    def _running(self, call: Call) -> Iterator[None]:
+        """A call that `drain` knows of."""
+        self._calls.add(call)
+        try:
+            yield
+        finally:
+            self._calls.remove(call)
+
+    def _line_moves(self, moving: bool) -> None:
+        if moving:
+            self.watch.beat(LINE_CLOCK, trio.current_time())
+        else:
+            self.watch.rest(LINE_CLOCK)

@@ -1,0 +1,112 @@
+"""`agentd speech-server`: lends this host's speech engines to other hosts. What runs for as long as it does.
+
+The server itself is agentd_providers.wyoming.server.server.
+"""
+
+import signal
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from agentd import __version__
+from agentd.service.health import HealthServer
+from agentd.service.notify import Notifier, ProgressWatch, feed_watchdog
+from agentd_providers.wyoming.server.engines import open_engines
+from agentd_providers.wyoming.server.metrics import SpeechMetrics
+from agentd_providers.wyoming.server.server import SpeechServer
+from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+log = structlog.get_logger("agentd.speech_server")
+
+LISTENER = "listener"
+LISTENER_LIMIT = 10.0
+"""Seconds without progress after which the watchdog is fed no more."""
+
+
+@attrs.frozen
+class SpeechReport:
+    """What GET /health of the speech server tells; `server` is None while engines are being loaded."""
+
+    server: SpeechServer | None
+    uptime_seconds: float
+
+    @property
+    def healthy(self) -> bool:
+        return self.server is not None and self.server.listening and not self.server.draining
+
+    def as_json(self) -> dict[str, Any]:
+        server = self.server
+        pools = {pool.engine: pool for pool in server.engines.pools} if server is not None else {}
+        return {
+            "status": "ok" if self.healthy else "unavailable",
+            "engines": {
+                name: {"processes": len(pool.workers), "busy": pool.busy, "waiting": pool.waiting}
+                for name, pool in pools.items()
+            },
+            "connections": server.connections if server is not None else 0,
+            "draining": server is not None and server.draining,
+            "uptime_seconds": round(self.uptime_seconds, 1),
+            "version": __version__,
+        }
+
+
+@attrs.define(eq=False)
+class SpeechService:
+    """The process: engines, server, health pages, systemd."""
+
+    settings: SpeechServerSettings
+    notifier: Notifier
+    metrics: SpeechMetrics = attrs.field(factory=SpeechMetrics, init=False)
+    _server: SpeechServer | None = attrs.field(default=None, init=False)
+    _drained: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _started_at: float = attrs.field(default=0.0, init=False)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; returns once everything is put away.
+
+        Raises OSError when an address cannot be bound, ProviderError when an engine cannot be loaded.
+        """
+        self._started_at = trio.current_time()
+        settings = self.settings
+        watch = ProgressWatch({LISTENER: LISTENER_LIMIT}, started=self._started_at)
+        watch.rest(LISTENER)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                health = HealthServer(settings.health_host, settings.health_port, self._report, self.metrics)
+                health_port = await nursery.start(health.run)
+                nursery.start_soon(feed_watchdog, self.notifier, watch)
+                nursery.start_soon(self._await_stop, signals, nursery.cancel_scope)
+                self.notifier.status("loading engines")
+                async with open_engines(settings, self.metrics) as engines:
+                    server = SpeechServer(settings, engines, self.metrics)
+                    port = await nursery.start(server.run)
+                    self._server = server
+                    nursery.start_soon(_beat_listener, server, watch)
+                    log.info("speech server is up", version=__version__, port=port, health_port=health_port)
+                    self.notifier.ready("serving speech")
+                    await self._drained.wait()
+                nursery.cancel_scope.cancel()
+        log.info("speech server has ended")
+
+    async def _await_stop(self, signals: Any, service: trio.CancelScope) -> None:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            self.notifier.stopping()
+            if self._server is None:
+                service.cancel()
+            else:
+                await self._server.drain(self.settings.drain_timeout)
+                self._drained.set()
+            return
+
+    def _report(self) -> SpeechReport:
+        return SpeechReport(self._server, trio.current_time() - self._started_at)
+
+
+async def _beat_listener(server: SpeechServer, watch: ProgressWatch) -> None:
+    while True:
+        if server.listening or server.draining:
+            watch.beat(LISTENER, trio.current_time())
+        await trio.sleep(LISTENER_LIMIT / 4)

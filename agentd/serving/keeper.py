@@ -1,0 +1,393 @@
+"""Keeps a call served: opens a session with the first agent that can, watches it, and puts another one in its place
+when it fails, with the conversation so far. Hang-up cancels it, and with it every session.
+
+Each session lives in a task of its own, so that one that does not even close delays nobody. What is to be done in a
+failure is decided in agentd.serving.failover, whether a session has fallen mute in agentd.serving.muteness.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import AgentSession, CallInfo, UtteranceEnd
+from agentd.conversation.events import AgentFailed, AgentReplaced
+from agentd.errors import ProviderError, ProviderRejected
+from agentd.history import History
+from agentd.metrics import Metrics
+from agentd.playout import PlayoutBuffer
+from agentd.serving.caller_audio import LEAD_SECONDS, CallerAudio
+from agentd.serving.caller_feed import CallerFeed
+from agentd.serving.candidates import Candidate, promising
+from agentd.serving.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, Takeover, plan, successors
+from agentd.serving.own_words import OwnWords
+from agentd.serving.tenure import LOOK_EVERY, Begun, Tenure, hold
+from agentd.session_events import (
+    Alive,
+    AnswerFailed,
+    CallerSpeechEnded,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    Ended,
+    NothingToSay,
+    RenewalDue,
+    SessionEvent,
+    UtteranceEnded,
+    UtteranceStarted,
+)
+
+log = structlog.get_logger("agentd.call")
+
+LAST_RESORT_WITHIN = 20.0
+"""Seconds that the only agent, or the last one, may take to open a session."""
+MOST_FRUITLESS = 2
+"""Sessions of one agent in a row that may fail without an answer that was complete."""
+BRIDGE_WITHIN = 1.0
+"""Seconds that a bridge may take on its way into the playout: more only where that is full of what came before."""
+UNREAD_GRACE = 0.05
+"""Seconds for the events of a session that is closed already."""
+RESUME_WITHIN = 60.0
+"""Seconds that what was said before a failure may be heard for until its successor goes on."""
+RENEW_EARLY = 0.9
+"""The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
+
+
+class CallView(Protocol):
+    """What the keeper asks of its call."""
+
+    @property
+    def answer_due(self) -> bool:
+        """The caller waits for an answer, and no tool is at work on it."""
+        ...
+
+    @property
+    def closing(self) -> bool:
+        """The call is ending: nothing is waited for any more but the last words."""
+        ...
+
+    @property
+    def caller_speaks(self) -> bool: ...
+
+    @property
+    def at_rest(self) -> bool:
+        """Nobody speaks, and nothing is on its way."""
+        ...
+
+
+@attrs.define(eq=False)
+class SessionKeeper:
+    """One call's. `deliver` gets every event of the sessions that the call has an interest in, and may wait; `tell`
+    what happens to the call, and must not."""
+
+    info: CallInfo
+    history: History
+    playout: PlayoutBuffer
+    candidates: Sequence[Candidate]
+    times: FailoverTimes
+    metrics: Metrics
+    call: CallView
+    deliver: Callable[[SessionEvent], Awaitable[None]]
+    tell: Callable[[object], None]
+    on_change: Callable[[AgentSession | None, Candidate | None], None]
+    """Told who serves the call from now on; None: nobody."""
+    off_record: Callable[[int], None]
+    """Told the number of an utterance that is no part of the conversation: a bridge."""
+    session: AgentSession | None = attrs.field(default=None, init=False)
+    candidate: Candidate | None = attrs.field(default=None, init=False)
+    _caller: CallerFeed = attrs.field(init=False)
+    _own_words: OwnWords = attrs.field(init=False)
+    _reconnects: int = attrs.field(default=0, init=False)
+    _fruitless: dict[str, int] = attrs.field(factory=dict, init=False)
+    _nursery: trio.Nursery = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._caller = CallerFeed(CallerAudio(self.info.rate))
+        self._own_words = OwnWords(self.playout, self.deliver, self.off_record)
+
+    def feed(self, pcm: bytes, at: float) -> None:
+        """Take caller audio; what finds no session is kept for the next one. Never blocks."""
+        self._caller.feed(pcm, at)
+
+    async def run(self) -> None:
+        """Serve until the agent ends the call, or nobody is left to serve it: both are told."""
+        async with trio.open_nursery() as self._nursery:
+            tenure = await self._first()
+            while tenure is not None:
+                tenure = await self._serve(tenure)
+            self._seat(None)
+            self._nursery.cancel_scope.cancel()
+
+    async def say(self, text: str) -> None:
+        """Have words said that are no answer; see OwnWords."""
+        await self._own_words.say(text)
+
+    # --- one session
+
+    async def _first(self) -> Tenure | None:
+        """A session with the first candidate that opens one; where none does, that is told."""
+        reason = "no agent is configured"
+        for asked, candidate in enumerate(promising(self.candidates, trio.current_time()), start=1):
+            last = asked == len(self.candidates)
+            try:
+                tenure = await self._open(candidate, LAST_RESORT_WITHIN if last else self.times.open_within)
+            except ProviderError as error:
+                reason = str(error)
+            else:
+                if candidate is not self.candidates[0]:
+                    self.metrics.failovers.labels(agent=self.candidates[0].name, cause="start").inc()
+                    log.warning("another agent takes the call", agent=self.candidates[0].name, by=candidate.name)
+                self._seat(tenure)
+                return tenure
+        self.tell(AgentFailed(reason))
+        return None
+
+    async def _open(self, candidate: Candidate, within: float) -> Tenure:
+        """Open a session. Raises ProviderError, which the breaker is told and the log has."""
+        try:
+            tenure: Tenure = await self._nursery.start(
+                partial(hold, candidate, within, self.times.mute_after, self._open_session)
+            )
+        except ProviderError as error:
+            candidate.breaker.failed(trio.current_time(), str(error), rejected=isinstance(error, ProviderRejected))
+            log.warning("no session with the agent", agent=candidate.name, error=str(error))
+            raise
+        return tenure
+
+    def _open_session(self, candidate: Candidate) -> AbstractAsyncContextManager[AgentSession]:
+        declared = tuple(offered.tool.declaration for offered in candidate.tools.values())
+        return candidate.agent.open(self.info, self.history, self.playout, declared)
+
+    def _seat(self, tenure: Tenure | None, replay_from: float | None = None) -> None:
+        self._own_words.serving = tenure
+        self.session = None if tenure is None else tenure.session
+        self._caller.to(self.session, replay_from)
+        self.candidate = None if tenure is None else tenure.candidate
+        self.on_change(self.session, self.candidate)
+
+    async def _serve(self, tenure: Tenure) -> Tenure | None:
+        """Serve with this session until it is over; gives the one that goes on, None where the call is to end."""
+        ends: list[Ended | Lost] = []
+        async with trio.open_nursery() as nursery:
+
+            async def until(work: Callable[[Tenure], Awaitable[Ended | Lost | None]]) -> None:
+                if (end := await work(tenure)) is not None:
+                    ends.append(end)
+                nursery.cancel_scope.cancel()
+
+            for work in (self._pump, self._watch, self._until_closed, self._renew):
+                nursery.start_soon(until, work)
+        if not ends:
+            return self._renewed(tenure)
+        if tenure.renewal is not None:  # both at one moment
+            tenure.renewal.scope.cancel()
+        tenure.scope.cancel()
+        if self.call.closing:
+            await self._end_utterances(tenure)
+            return None
+        match ends[0]:
+            case Ended("") as ended:
+                await self.deliver(ended)
+                return None
+            case Ended(failure):
+                return await self._replace(tenure, Loss.ENDED, failure)
+            case Lost(loss, reason):
+                return await self._replace(tenure, loss, reason)
+
+    async def _pump(self, tenure: Tenure) -> Ended | Lost | None:
+        """Hand the session's events on, and follow what it does; gives its end."""
+        async for event in tenure.session.events:
+            match event:
+                case Alive():
+                    tenure.muteness.alive(trio.current_time())
+                    continue
+                case RenewalDue(seconds):
+                    tenure.lasts = seconds
+                    tenure.renewal_due.set()
+                    continue
+                case Ended():
+                    return event
+                case AnswerFailed(reason):
+                    if len(self.candidates) > 1:
+                        return Lost(Loss.UNANSWERED, reason)
+                    log.warning("an answer failed", agent=tenure.candidate.name, error=reason)
+                    tenure.owes = False
+                    event = NothingToSay(reason)
+                    self._nursery.start_soon(self._own_words.apologise, self.times.apology)
+                case UtteranceStarted(utterance, aside):
+                    tenure.begun[utterance] = Begun(aside, self.playout.generation)
+                    tenure.owes = tenure.owes and aside
+                case UtteranceEnded(utterance):
+                    begun = tenure.begun.pop(utterance, None)
+                    if begun is not None and not begun.aside and not tenure.fruitful:
+                        tenure.fruitful = True
+                        tenure.candidate.breaker.succeeded()
+                case NothingToSay() | CallerTakesTurn() | CallerSpeechEnded():
+                    tenure.owes = False
+                case CallerSpeechStarted(at):
+                    tenure.onset = at
+                    tenure.words_before = self.history.caller_characters
+            tenure.muteness.progress(trio.current_time())
+            await self.deliver(event)
+        if tenure.failure is not None:
+            return Ended(str(tenure.failure))
+        return Ended("the session ended without saying why")
+
+    async def _until_closed(self, tenure: Tenure) -> Ended | Lost | None:
+        await tenure.closed.wait()
+        await trio.sleep(UNREAD_GRACE)
+        return Ended(str(tenure.failure or "the session ended without saying why"))
+
+    async def _watch(self, tenure: Tenure) -> Ended | Lost | None:
+        """Probe the provider when there is reason to; comes back when the session has fallen mute."""
+        probed_at = 0.0
+        while True:
+            now, muteness = trio.current_time(), tenure.muteness
+            muteness.progress(self.playout.fed_at)
+            dry = self.playout.empty and bool(tenure.unfinished(self.playout.generation))
+            owes = dry or (tenure.owes and tenure.resumed)
+            its_turn = (owes and not self.call.closing) or self.call.answer_due
+            muteness.observe(now, its_turn=its_turn, caller_spoke_until=self._caller.audio.spoke_until)
+            if now >= muteness.mute_at:
+                return Lost(Loss.MUTE, "no sign of life from its provider")
+            if now >= muteness.probe_at > probed_at:
+                probed_at = now
+                tenure.session.probe()
+            await trio.sleep(LOOK_EVERY)
+
+    # --- another session in its place
+
+    async def _replace(self, tenure: Tenure, loss: Loss, reason: str) -> Tenure | None:
+        """Find who goes on, bridging the caller's wait; where nobody does, that is told."""
+        failed, now = tenure.candidate, trio.current_time()
+        standing = self._standing(tenure, now)
+        takeover = plan(standing, LEAD_SECONDS)
+        rejected = isinstance(tenure.failure, ProviderRejected)
+        failed.breaker.failed(now, reason, rejected=rejected)
+        self.metrics.failovers.labels(agent=failed.name, cause=str(loss)).inc()
+        log.warning(
+            "the agent's session is lost",
+            agent=failed.name,
+            error=reason,
+            mute=loss is Loss.MUTE,
+            resume=takeover.resume,
+        )
+        self._seat(None)
+        unfinished = await self._end_utterances(tenure)
+        self._count_fruitless(tenure)
+        order = [
+            candidate
+            for candidate in successors(self.candidates, failed, loss, rejected=rejected, reconnects=self._reconnects)
+            if self._fruitless.get(candidate.name, 0) < MOST_FRUITLESS
+        ]
+        bridged = trio.Event()
+        if takeover.bridge and order:
+            self._nursery.start_soon(self._own_words.bridge, self.times.bridge, order, bridged)
+        else:
+            bridged.set()
+        for asked, candidate in enumerate(promising(order, now), start=1):
+            last = asked == len(order)
+            within = RECONNECT_WITHIN if candidate is failed else self.times.open_within
+            try:
+                fresh = await self._open(candidate, LAST_RESORT_WITHIN if last else within)
+            except ProviderError as error:
+                reason = str(error)
+                continue
+            self._reconnects += candidate is failed
+            with trio.move_on_after(BRIDGE_WITHIN):  # whoever speaks at once would speak into the bridge
+                await bridged.wait()
+            self._take_over(fresh, takeover, unfinished)
+            log.warning(
+                "a fresh session goes on", by=candidate.name, after_ms=round(1000 * (trio.current_time() - now))
+            )
+            if takeover.repeat and (words := self._own_words.last):
+                self._nursery.start_soon(self.say, words)
+            return fresh
+        await self.deliver(Ended(reason))
+        return None
+
+    async def _end_utterances(self, tenure: Tenure) -> Collection[int]:
+        """End what the session has left unfinished, whose playback need not wait for more."""
+        unfinished = tenure.unfinished(self.playout.generation)
+        for utterance in unfinished:
+            await self.playout.put(UtteranceEnd(self.playout.generation, utterance, cut=True))
+        return unfinished
+
+    async def _resume(self, tenure: Tenure, cut: Collection[int]) -> None:
+        """Have the session go on, once the history has what was heard of the utterances that were cut short; or nothing
+        is heard any more, where their words never came."""
+        with trio.move_on_after(RESUME_WITHIN):
+            while self._unheard(cut) and not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second
+                await trio.sleep(LOOK_EVERY)
+        if self.session is tenure.session and tenure.owes:
+            tenure.resumed = True
+            tenure.session.resume()
+
+    def _unheard(self, utterances: Collection[int]) -> bool:
+        known = {turn.utterance: turn.text for turn in self.history.turns}
+        return any(not known[number] if number in known else not self.playout.empty for number in utterances)
+
+    def _count_fruitless(self, tenure: Tenure) -> None:
+        """An agent whose sessions fail one after the other without a single answer is asked no more in this call."""
+        if tenure.fruitful:
+            self._fruitless.clear()
+        else:
+            name = tenure.candidate.name
+            self._fruitless[name] = self._fruitless.get(name, 0) + 1
+
+    def _standing(self, tenure: Tenure, now: float) -> Standing:
+        spoke_from = self._caller.audio.spoke_from
+        unfinished = [begun.aside for begun in tenure.unfinished(self.playout.generation).values()]
+        unheard = spoke_from if spoke_from is not None and not tenure.muteness.noticed(spoke_from) else None
+        return Standing(
+            at=now,
+            owed=self.history.owed or (self.call.answer_due and self.history.caller_characters > tenure.words_before),
+            answer_due=self.call.answer_due,
+            cut_answer=tenure.owes or False in unfinished,
+            cut_aside=True in unfinished or self._own_words.asked is tenure,
+            caller_speaks=self.call.caller_speaks,
+            onset=tenure.onset,
+            unheard_from=unheard if tenure.session.capabilities.takes_turns else None,
+        )
+
+    def _take_over(self, tenure: Tenure, takeover: Takeover, cut: Collection[int]) -> None:
+        """Seat a fresh session as planned; `cut` are the utterances that its predecessor left incomplete."""
+        self.tell(AgentReplaced())
+        self._seat(tenure, takeover.replay_from)
+        self._nursery.start_soon(self._caller.replay)
+        if takeover.resume:
+            tenure.owes = True
+            self._nursery.start_soon(self._resume, tenure, cut)
+
+    # --- renewal
+
+    async def _renew(self, tenure: Tenure) -> Ended | Lost | None:
+        """Open the next session with the same agent in a quiet moment before this one must end; comes back once it is
+        there. Where there is none, or it fails, this one's end will be a loss like any other."""
+        await tenure.renewal_due.wait()
+        with trio.move_on_after(max(tenure.lasts, 0.0) * RENEW_EARLY):
+            while not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second, once an hour
+                await trio.sleep(LOOK_EVERY)
+            try:
+                tenure.renewal = await self._open(tenure.candidate, self.times.open_within)
+            except ProviderError:
+                pass  # told already
+            else:
+                return None
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    def _renewed(self, tenure: Tenure) -> Tenure:
+        """The fresh session goes on; the old one is put away. What the caller has begun to say meanwhile is heard
+        again."""
+        fresh, now = tenure.renewal, trio.current_time()
+        assert fresh is not None
+        takeover = plan(self._standing(tenure, now), LEAD_SECONDS)
+        takeover = attrs.evolve(takeover, replay_from=min(takeover.replay_from, now - LEAD_SECONDS))
+        self._take_over(fresh, takeover, tenure.unfinished(self.playout.generation))
+        log.info("session renewed", agent=fresh.candidate.name)
+        tenure.scope.cancel()
+        return fresh

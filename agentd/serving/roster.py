@@ -1,0 +1,238 @@
+"""The agents that are configured: opened, kept, replaced on reload, and closed with their last call."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import Agent, Audio, Readiness
+from agentd.config.settings import AgentConfig
+from agentd.errors import AgentdError, ProviderError
+from agentd.metrics import Metrics
+from agentd.serving.breaker import Circuit, CircuitBreaker
+from agentd.serving.candidates import Candidate
+from agentd.tools.registry import Toolbox
+
+log = structlog.get_logger("agentd.roster")
+
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+WORDS_DEADLINE = 20.0
+"""Seconds that an agent may take to speak its fixed words beforehand."""
+WORDS_AGAIN, WORDS_AGAIN_LONGEST = 30.0, 600.0
+"""Seconds until it is asked again for words that it could not speak; each time twice as long, up to the longest."""
+WORDS_AT_ONCE = 2
+"""Texts that it is asked for at a time: a voice that several hosts share refuses more than it can work at."""
+CIRCUIT_VALUES = {Circuit.CLOSED: 0.0, Circuit.HALF_OPEN: 0.5, Circuit.OPEN: 1.0}
+
+OpenAgent = Callable[[str, AgentConfig], AbstractAsyncContextManager[Agent]]
+
+
+@attrs.define(eq=False)
+class Entry:
+    """One configured agent. `agent` is None while it cannot be opened (`failure` says why). `spoken` are words that
+    must be exact, or are needed when the agent may be what is broken: their sound by their text."""
+
+    name: str
+    config: AgentConfig
+    agent: Agent | None = None
+    failure: str = "is being opened"
+    spoken: dict[str, tuple[Audio, ...]] = attrs.field(factory=dict)
+    breaker: CircuitBreaker = attrs.field(factory=CircuitBreaker)
+    attempted: trio.Event = attrs.field(factory=trio.Event)
+    _users: int = 0
+    _retired: bool = False
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def readiness(self) -> Readiness:
+        if self.agent is None:
+            return Readiness(False, self.failure)
+        return self.agent.readiness
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[Agent]:
+        """The agent for one call; a reload does not close it under the call."""
+        assert self.agent is not None
+        self._users += 1
+        try:
+            yield self.agent
+        finally:
+            self._users -= 1
+            self._changed.set()
+
+    def retire(self) -> None:
+        """Take no more calls; close once the last one has ended."""
+        self._retired = True
+        self._changed.set()
+
+    async def until_unused(self) -> None:
+        while not (self._retired and not self._users):
+            await self._changed.wait()
+            self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def in_use(chain: Sequence[Entry], toolbox: Toolbox, *, ari: bool) -> AsyncIterator[list[Candidate]]:
+    """The agents of these entries for one call; a reload closes none of them under it."""
+    async with AsyncExitStack() as stack:
+        yield [
+            Candidate(
+                entry.name,
+                await stack.enter_async_context(entry.in_use()),
+                entry.breaker,
+                toolbox.of_agent(entry.config, ari=ari),
+                entry.spoken,
+            )
+            for entry in chain
+        ]
+
+
+@attrs.define(eq=False)
+class Roster:
+    """Keeps the configured agents open. An agent that cannot be opened is tried again with back-off."""
+
+    open_agent: OpenAgent
+    metrics: Metrics
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _entries: dict[str, Entry] = attrs.field(factory=dict, init=False)
+    """Who takes calls."""
+    _wanted: dict[str, Entry] = attrs.field(factory=dict, init=False)
+    """Who should: another one only while a changed agent cannot be opened."""
+
+    async def run(
+        self,
+        agents: Mapping[str, AgentConfig],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Keep agents until cancelled; `started` once each has been tried for the first time."""
+        async with trio.open_nursery() as self._nursery:
+            await self.replace(agents)
+            task_status.started()
+            await trio.sleep_forever()
+
+    def find(self, name: str) -> Entry | None:
+        """The agent of this name, ready or not."""
+        return self._entries.get(name)
+
+    def chain(self, name: str) -> list[Entry]:
+        """The agent of this name and its fallbacks, in their order: those that are open."""
+        if (first := self.find(name)) is None:
+            return []
+        chain = [first, *(entry for other in first.config.fallback if (entry := self.find(other)) is not None)]
+        return [entry for entry in chain if entry.agent is not None]
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """Who takes calls, by name."""
+        return self._entries
+
+    async def replace(self, agents: Mapping[str, AgentConfig]) -> None:
+        """Make these the agents of new calls. An agent whose configuration did not change is kept as it is;
+        a changed one takes over once it is open, be that later; running calls keep the agent they have."""
+        assert self._nursery is not None
+        fresh = {
+            name: Entry(name, config)
+            for name, config in agents.items()
+            if name not in self._wanted or self._wanted[name].config != config
+        }
+        for name in [name for name in self._wanted if name in fresh or name not in agents]:
+            if (outdated := self._wanted.pop(name)) is not self._entries.get(name):
+                outdated.retire()
+        self._wanted.update(fresh)
+        for entry in fresh.values():
+            self._nursery.start_soon(self._keep, entry)
+        for entry in fresh.values():
+            await entry.attempted.wait()
+        for name in [name for name in self._entries if name not in agents]:
+            self._entries.pop(name).retire()
+            self.metrics.agent_ready.remove(name)
+            self.metrics.circuit_open.remove(name)
+        for name, entry in fresh.items():
+            self._entries.setdefault(name, entry)
+            self.metrics.agent_ready.labels(agent=name).set_function(partial(self._ready_value, name))
+            self.metrics.circuit_open.labels(agent=name).set_function(partial(self._circuit_value, name))
+
+    def _take_over(self, entry: Entry) -> None:
+        if self._wanted.get(entry.name) is not entry:
+            return
+        before = self._entries.get(entry.name)
+        self._entries[entry.name] = entry
+        if before is not None and before is not entry:
+            before.retire()
+
+    def _ready_value(self, name: str) -> float:
+        entry = self._entries.get(name)
+        return float(entry is not None and entry.readiness.ready)
+
+    def _circuit_value(self, name: str) -> float:
+        entry = self._entries.get(name)
+        return 0.0 if entry is None else CIRCUIT_VALUES[entry.breaker.circuit(trio.current_time())]
+
+    async def _keep(self, entry: Entry) -> None:
+        delay = FIRST_DELAY
+        while True:
+            try:
+                async with self.open_agent(entry.name, entry.config) as agent:
+                    failures = await self._prepare(entry, agent, self._fixed_words(entry))
+                    for words, error in failures.items():
+                        log.warning("words cannot be spoken beforehand", agent=entry.name, words=words, error=error)
+                    entry.agent, entry.failure = agent, ""
+                    self._take_over(entry)
+                    entry.attempted.set()
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._prepare_later, entry, agent, set(failures))
+                        await entry.until_unused()
+                        nursery.cancel_scope.cancel()
+                    return
+            except AgentdError as error:
+                entry.agent, entry.failure = None, str(error)
+                log.error("agent cannot be opened", agent=entry.name, error=str(error), retry_in_s=delay)
+            entry.attempted.set()
+            with trio.move_on_after(delay):
+                await entry.until_unused()
+                return
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    def _fixed_words(self, entry: Entry) -> set[str]:
+        """What an agent may have to say in this exact wording, or while its voice is what is broken."""
+        bridges = [other.config.failover.bridge for other in self._wanted.values()]
+        return {*entry.config.announcements, *entry.config.phrases, *bridges} - {""}
+
+    async def _prepare(self, entry: Entry, agent: Agent, texts: set[str]) -> dict[str, str]:
+        """Have words spoken beforehand; gives those that could not be, each with the reason."""
+        failures = dict.fromkeys(texts, f"not spoken within {WORDS_DEADLINE:g} s")
+        at_once = trio.CapacityLimiter(WORDS_AT_ONCE)
+
+        async def prepare(text: str) -> None:
+            try:
+                async with at_once:
+                    entry.spoken[text] = tuple(await agent.synthesise(text))
+            except ProviderError as error:
+                failures[text] = str(error)
+            else:
+                del failures[text]
+
+        with trio.move_on_after(WORDS_DEADLINE):
+            async with trio.open_nursery() as nursery:
+                for text in texts:
+                    nursery.start_soon(prepare, text)
+        return failures
+
+    async def _prepare_later(self, entry: Entry, agent: Agent, missing: set[str]) -> None:
+        """Try again what could not be spoken: what was down when the agent was opened comes back some time."""
+        delay = WORDS_AGAIN
+        while missing:
+            await trio.sleep(delay)
+            delay = min(delay * 2, WORDS_AGAIN_LONGEST)
+            before, missing = missing, set(await self._prepare(entry, agent, missing))
+            if len(missing) < len(before):
+                log.info(
+                    "words were spoken beforehand after all",
+                    agent=entry.name,
+                    texts=len(before) - len(missing),
+                    missing=len(missing),
+                )

@@ -1,0 +1,29 @@
+"""What a provider needs to be let in, as data: for `agentd doctor`, which looks it up and tries it out. Pure."""
+
+from enum import StrEnum
+
+import attrs
+
+
+class Scheme(StrEnum):
+    """What stands before a key in its header; PLAIN: nothing."""
+
+    BEARER = "Bearer"
+    TOKEN = "Token"
+    PLAIN = ""
+
+
+@attrs.frozen
+class Credential:
+    """A secret by the name of its environment variable (see agentd.config.secrets). An empty name: nothing secret is
+    needed, and it is only a question whether the server is there.
+
+    `what` says what it is, for people. GET `check_url` with the key in `header` is a cheap request that only a good key
+    is let through; tcp://host:port is only connected to; empty: there is none. It holds no secret.
+    """
+
+    secret: str
+    what: str
+    check_url: str = ""
+    scheme: Scheme = Scheme.BEARER
+    header: str = "Authorization"

@@ -1,0 +1,1 @@
+"""The Deepgram Voice Agent: the vendor hears, thinks and speaks."""

@@ -1,0 +1,56 @@
+"""The embedded language model as a stage of a pipeline: a small model in a server process of agentd's own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from agentd.agent import CallInfo
+from agentd_providers.local import sentence_end
+from agentd_providers.local.engines import locate
+from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
+from agentd_providers.local.settings import EmbeddedSettings
+from agentd_providers.openai.chat import ChatModel, ChatResponder
+from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.pipeline.stages import Message, Role, fill_in
+from agentd_providers.shared import SharedServices
+
+
+@asynccontextmanager
+async def open_embedded(
+    settings: EmbeddedSettings, language: str, shared: SharedServices, *, chat: bool = False
+) -> AsyncIterator[ChatModel]:
+    """The embedded model, its server running; asked to go on with a written dialogue, or with `chat` in messages.
+
+    Raises ProviderError when it cannot be started.
+    """
+    wanted = LlmServerSettings(
+        await locate(settings.model), settings.threads, settings.threads_batch, settings.context, settings.slots
+    )
+    asked = ChatSettings(
+        api_key_name="",
+        base_url="",
+        model=settings.model,
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        timeout=settings.timeout,
+    )
+    async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart)) as server:
+        responder = ChatResponder(
+            asked,
+            lambda: (server.base_url, server.key),
+            transcript_style=not chat,
+            embedded=True,
+            # What is spoken is what the model knows: English.
+            ask_sentence_end=sentence_end.ask if not chat and language.lower().startswith("en") else None,
+        )
+        try:
+            yield ChatModel(responder, lambda: "" if server.ready else "the language model's server is being started")
+        finally:
+            await responder.aclose()
+
+
+async def read_prompt(model: ChatModel, prompt: str) -> None:
+    """Have the prompt's beginning in the model's cache: it costs most of the first answer's time. Raises
+    ProviderError."""
+    filled = fill_in(prompt, CallInfo("warm-up"))
+    await model.responder.warm_up([Message(Role.SYSTEM, filled), Message(Role.USER, "Hello.")])

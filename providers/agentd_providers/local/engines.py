@@ -1,0 +1,145 @@
+"""The speech engines of this host as stages of a pipeline: opened once and shared, in worker processes of their own."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import attrs
+import trio
+
+from agentd.agent import Readiness
+from agentd_providers.local import moonshine, piper, smart_turn, vosk
+from agentd_providers.local.models import catalogue
+from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
+from agentd_providers.local.settings import Engine, SttSettings, TtsSettings
+from agentd_providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
+from agentd_providers.local.voice_activity import VoiceActivityEngine, load_voice_activity
+from agentd_providers.local.worker import EngineWorker, open_worker
+from agentd_providers.pipeline.stages import Transcriber, Voice, in_one_piece
+from agentd_providers.shared import SharedServices
+from agentd_providers.turns.settings import TurnSettings
+
+SMART_TURN = "smart-turn-v3.2"
+_model_limiter = trio.CapacityLimiter(1)
+
+
+@attrs.frozen
+class LocalSpeechToText:
+    """See agentd_providers.pipeline.stages.SpeechToText."""
+
+    worker: EngineWorker
+    engine: Engine
+    model: str
+
+    @property
+    def readiness(self) -> Readiness:
+        return Readiness(True)
+
+    @asynccontextmanager
+    async def open(self, rate: int) -> AsyncIterator[Transcriber]:
+        """See agentd_providers.pipeline.stages.SpeechToText.open."""
+        kind = MoonshineTranscriber if self.engine is Engine.MOONSHINE else VoskTranscriber
+        yield kind(self.worker, self.model, rate)
+
+    async def load(self) -> None:
+        """Load the model, so that the first caller does not wait for it. Raises ProviderError."""
+        await self.worker.run(moonshine.load if self.engine is Engine.MOONSHINE else vosk.load, self.model)
+
+
+@attrs.frozen
+class PiperVoice:
+    """Piper: an engine of text to speech, which has the same voice for every call."""
+
+    worker: EngineWorker
+    voice: str
+    threads: int
+    length_scale: float
+
+    @property
+    def readiness(self) -> Readiness:
+        return Readiness(True)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Voice]:
+        """See agentd_providers.pipeline.stages.TextToSpeech.open."""
+        yield self
+
+    @asynccontextmanager
+    async def speak(self, text: str, rate: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See agentd_providers.pipeline.stages.Voice.speak."""
+        pcm = await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
+        async with in_one_piece(pcm) as pieces:
+            yield pieces
+
+
+@attrs.frozen
+class SmartTurnJudge:
+    """A pipeline's TurnJudge, by Smart Turn."""
+
+    worker: EngineWorker
+    model: str
+
+    async def judge(self, pcm: bytes, rate: int) -> float:
+        """See agentd_providers.pipeline.stages.TurnJudge.judge."""
+        return await self.worker.run(smart_turn.judge, self.model, pcm, rate)
+
+    async def load(self) -> None:
+        """Load the model, so that the first caller does not wait for it. Raises ProviderError."""
+        await self.worker.run(smart_turn.load, self.model)
+
+
+@attrs.frozen
+class TurnCues:
+    """What turns are taken by on this host, whoever listens: voice activity, and the judge of a turn's sound."""
+
+    voice_activity: VoiceActivityEngine
+    judge: SmartTurnJudge | None
+
+    async def load(self) -> None:
+        """Load the judge's model, so that the first caller does not wait for it. Raises ProviderError."""
+        if self.judge is not None:
+            await self.judge.load()
+
+
+@asynccontextmanager
+async def open_local_listen(
+    settings: SttSettings, _language: str, shared: SharedServices
+) -> AsyncIterator[LocalSpeechToText]:
+    """Speech to text on this host. Raises ProviderError when its model is not there."""
+    model = await locate(settings.model or USUAL_MODEL[settings.engine])
+    async with _worker("stt", (settings.engine, model), shared) as worker:
+        yield LocalSpeechToText(worker, settings.engine, model)
+
+
+@asynccontextmanager
+async def open_local_speak(settings: TtsSettings, _language: str, shared: SharedServices) -> AsyncIterator[PiperVoice]:
+    """Text to speech on this host. Raises ProviderError when its voice is not there."""
+    voice = await locate(settings.voice)
+    async with _worker("tts", (voice, settings.threads), shared) as worker:
+        yield PiperVoice(worker, voice, settings.threads, settings.length_scale)
+
+
+@asynccontextmanager
+async def open_turn_cues(settings: TurnSettings, shared: SharedServices) -> AsyncIterator[TurnCues]:
+    """Voice activity, loaded, and the judge. Raises ProviderError when one is not installed or its model not there."""
+    async with AsyncExitStack() as stack:
+        voice_activity = await stack.enter_async_context(shared.use("voice-activity", _open_voice_activity))
+        judge = None
+        if settings.smart_turn:
+            model = await locate(SMART_TURN)
+            judge = SmartTurnJudge(await stack.enter_async_context(_worker("turn", (model,), shared)), model)
+        yield TurnCues(voice_activity, judge)
+
+
+def _worker(name: str, key: tuple[object, ...], shared: SharedServices) -> AbstractAsyncContextManager[EngineWorker]:
+    return shared.use((name, *key), partial(open_worker, name, shared.on_restart))
+
+
+@asynccontextmanager
+async def _open_voice_activity() -> AsyncIterator[VoiceActivityEngine]:
+    yield await load_voice_activity()
+
+
+async def locate(name_or_path: str) -> str:
+    """The path of a model. Raises ProviderError, with the command that fetches it, when it is not there."""
+    return str(await trio.to_thread.run_sync(catalogue.locate, name_or_path, limiter=_model_limiter))

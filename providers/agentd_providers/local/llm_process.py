@@ -1,0 +1,45 @@
+"""The embedded language model's server: a process of its own, so that a crash in it ends no call.
+
+Run as `python -m agentd_providers.local.llm_process`. It reads one line of JSON from stdin (nothing of it belongs into
+argv: the key is a secret), loads the model, prints one line of JSON with the server's address, and serves until
+stdin ends, which also happens when the daemon dies.
+"""
+
+import json
+import os
+import sys
+
+NICENESS = 5
+
+
+def main() -> int:
+    """Serve a GGUF model by llama.cpp's OpenAI-compatible server on a port of 127.0.0.1 that the system chooses."""
+    os.nice(NICENESS)
+    request = json.loads(sys.stdin.readline())
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = request["model"]
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [request["key"]]
+    params.ui = False
+    params.cache_ram_mib = 0
+    params.n_parallel = request["slots"]
+    params.n_ctx = request["context"] * request["slots"]
+    # Threads that write a token together wait for each other by spinning. Where one of them does not get its core at
+    # once, that takes seconds a token (measured: 1.8 s at p95 with one of two cores busy, 6 ms with one thread).
+    params.cpuparams.n_threads = request["threads"]
+    params.cpuparams_batch.n_threads = request["threads_batch"]
+    params.verbosity = -1
+    server = xllamacpp.Server(params)
+    sys.stdout.write(json.dumps({"url": server.listening_address}) + "\n")
+    sys.stdout.flush()
+    while sys.stdin.readline():
+        pass
+    # llama.cpp's threads do not end by themselves, and there is nothing to save.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""A pipeline's language model on any OpenAI-compatible server, streaming, through the openai client.
+
+https://platform.openai.com/docs/api-reference/chat/create; llama.cpp's server (docs/function-calling.md in its
+repository), vLLM (https://docs.vllm.ai/en/latest/features/tool_calling/), Ollama (docs/openai.md) and LM Studio
+(https://lmstudio.ai/docs/api/tools) answer the same requests.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import attrs
+import httpx2
+import structlog
+import trio
+
+import openai
+from agentd.agent import Readiness, ToolDeclaration
+from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd_providers.openai.answer_body import bound
+from agentd_providers.openai.chat_forms import ToolCalls, chat, declared, transcript
+from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.pipeline.stages import Message, Responder, ToolCall
+from agentd_providers.vendor.access import VendorAccess, find_key
+from agentd_providers.vendor.surrogates import PieceMender
+
+log = structlog.get_logger("agentd_providers.openai")
+
+ONCE = {"Connection": "close"}
+"""The embedded server closes the connection of a stream without saying so: the next request on it would find it broken.
+A new one costs nothing on loopback."""
+MAX_REPLY = 8000
+SHOWN = 200
+"""Characters of a server's text that an error repeats."""
+WARM_UP_PATIENCE = 90.0
+KEEP_WARM_INTERVAL = 4.0
+"""Seconds; the client closes a connection that is idle for 5."""
+OPENAI = "https://api.openai.com/"
+"""Its reasoning models refuse `max_tokens`, which is the only name that many other servers know."""
+
+AskSentenceEnd = Callable[[openai.AsyncOpenAI, str, str], Awaitable[float]]
+"""From client, model and transcript to the probability that a sentence ends there."""
+
+
+@attrs.define(eq=False)
+class ChatResponder:
+    """Streams replies from the server at `endpoint()`, which gives (base URL, key) of the moment."""
+
+    settings: ChatSettings
+    endpoint: Callable[[], tuple[str, str]]
+    transcript_style: bool = False
+    """The model is asked to go on with a written dialogue, as suits small ones; it is told of no tools."""
+    embedded: bool = False
+    ask_sentence_end: AskSentenceEnd | None = None
+    access: VendorAccess = attrs.field(factory=VendorAccess)
+    patience: float = attrs.field(init=False)
+    """Seconds that the server may be silent; longer while it warms up."""
+    _client: openai.AsyncOpenAI | None = attrs.field(default=None, init=False, repr=False)
+    _client_for: tuple[str, str] | None = attrs.field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.patience = self.settings.timeout
+
+    @asynccontextmanager
+    async def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
+    ) -> AsyncIterator[AsyncIterator[str | ToolCall]]:
+        """See agentd_providers.pipeline.stages.Responder.respond."""
+        client = await self._connected()
+        try:
+            with trio.fail_after(self.patience):
+                stream = await self._stream(client, messages, tools)
+            self.access.granted()
+            async with stream, aclosing(self._pieces(stream)) as pieces:
+                yield pieces
+        except trio.TooSlowError as error:
+            raise ProviderUnavailable("the language model did not answer within its deadline") from error
+        except (
+            openai.APIConnectionError,
+            openai.InternalServerError,
+            openai.RateLimitError,
+            httpx2.HTTPError,
+        ) as error:
+            raise ProviderUnavailable(f"the language model's server: {_told(error)}") from None
+        except openai.APIStatusError as error:
+            refusal = f"the language model's server refused: {_told(error)}"
+            if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+                self.access.refused(refusal)
+            raise ProviderRejected(refusal) from None
+        except openai.OpenAIError as error:
+            raise ProviderProtocolError(f"the language model's server: {_told(error)}") from None
+
+    @property
+    def tells_sentence_ends(self) -> bool:
+        """Only llama.cpp's server tells its tokens' probabilities in the form that is asked for."""
+        return self.ask_sentence_end is not None
+
+    async def sentence_end(self, messages: Sequence[Message]) -> float:
+        """See agentd_providers.pipeline.stages.Responder.sentence_end."""
+        assert self.ask_sentence_end is not None
+        return await self.ask_sentence_end(await self._connected(), self.settings.model, transcript(messages))
+
+    async def warm_up(self, messages: Sequence[Message]) -> None:
+        """Have the model read a prompt once, with more patience than a caller has. Raises ProviderError."""
+        usual, self.patience = self.patience, WARM_UP_PATIENCE
+        try:
+            async with self.respond(messages) as pieces:
+                async for _piece in pieces:
+                    pass
+        finally:
+            self.patience = usual
+
+    async def keep_warm(self) -> None:
+        """Have a connection to the server open, for as long as a call lasts; runs until cancelled.
+
+        A first turn then waits for no connection or TLS handshake. A server that does not answer is found out about
+        by the first turn, which tells.
+        """
+        while True:
+            with trio.move_on_after(self.patience):
+                try:
+                    client = await self._connected()
+                    await client.models.with_raw_response.list()  # raw: what it answers does not matter
+                except (ProviderUnavailable, openai.OpenAIError, httpx2.HTTPError, ValueError, AssertionError) as error:
+                    log.debug("the language model's server could not be greeted", error=_told(error))
+            await trio.sleep(KEEP_WARM_INTERVAL)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        await _close(client)
+
+    async def _connected(self) -> openai.AsyncOpenAI:
+        endpoint = self.endpoint()
+        if not endpoint[0]:
+            raise ProviderUnavailable("the language model's server is being started again")
+        if self._client is None or endpoint != self._client_for:
+            before, self._client_for = self._client, endpoint
+            self._client = client = openai.AsyncOpenAI(
+                base_url=endpoint[0],
+                api_key=endpoint[1] or "none",
+                max_retries=0,
+                timeout=WARM_UP_PATIENCE,  # the real deadline is `patience`
+                http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [bound]}),
+            )
+            await _close(before)  # last: whoever comes meanwhile uses the new one
+            return client
+        return self._client
+
+    async def _stream(
+        self, client: openai.AsyncOpenAI, messages: Sequence[Message], tools: Sequence[ToolDeclaration]
+    ) -> Any:
+        try:
+            try:
+                return await self._request(client, messages, tools)
+            except openai.APIConnectionError:
+                # A connection that was kept open is found closed by the server only when it is used again.
+                return await self._request(client, messages, tools)
+        except (ValueError, AssertionError) as error:  # openai writes and reads outside of its own error handling
+            raise ProviderProtocolError(f"the language model's server: {_told(error)}") from error
+
+    async def _request(
+        self, client: openai.AsyncOpenAI, messages: Sequence[Message], tools: Sequence[ToolDeclaration]
+    ) -> Any:
+        settings = self.settings
+        asked: dict[str, Any] = {"model": settings.model, "stream": True}
+        if settings.temperature >= 0:
+            asked["temperature"] = settings.temperature
+        if self.embedded:
+            asked["extra_headers"] = ONCE
+        if self.transcript_style:
+            asked |= {"prompt": transcript(messages), "stop": ["\n"], "max_tokens": settings.max_tokens}
+            return await client.completions.create(**asked, extra_body={"cache_prompt": True})
+        asked["messages"] = chat(messages)
+        ours = "max_completion_tokens" if settings.base_url.startswith(OPENAI) else "max_tokens"
+        asked[ours] = settings.max_tokens
+        if settings.reasoning_effort:
+            asked["reasoning_effort"] = settings.reasoning_effort
+        if tools:
+            asked["tools"] = declared(tools)
+        return await client.chat.completions.create(**asked)
+
+    async def _pieces(self, stream: Any) -> AsyncGenerator[str | ToolCall, None]:
+        length = 0
+        calls = ToolCalls()
+        mender = PieceMender()
+        chunks = aiter(stream)
+        while True:
+            try:
+                # Only the server is on the clock: how fast the reply is spoken is not its doing.
+                with trio.fail_after(self.patience):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    break
+                words = mender.feed(self._words(chunk, calls))
+            except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+                # openai checks nothing of a chunk
+                raise ProviderProtocolError(
+                    f"the language model's server sent a chunk that is none: {str(error)[:SHOWN]}"
+                ) from error
+            if words:
+                length += len(words)
+                if length > MAX_REPLY:
+                    raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
+                yield words
+        if half := mender.flush():
+            yield half
+        for call in calls.whole():
+            yield call
+
+    def _words(self, chunk: Any, calls: ToolCalls) -> str:
+        """The words of a chunk; its share of tool calls goes to `calls`."""
+        if not chunk.choices:
+            return ""
+        choice = chunk.choices[0]
+        if self.transcript_style:
+            words = choice.text or ""
+        else:
+            words = choice.delta.content or ""
+            if requested := choice.delta.tool_calls:
+                calls.feed(requested)
+        if not isinstance(words, str):
+            raise TypeError(f"expected words, not {type(words).__name__}")
+        return words
+
+
+@attrs.frozen
+class ChatModel:
+    """See agentd_providers.pipeline.stages.LanguageModel."""
+
+    responder: ChatResponder
+    unready: Callable[[], str] = lambda: ""
+    """Why it cannot answer now; empty: it can."""
+
+    @property
+    def readiness(self) -> Readiness:
+        if why := self.unready():
+            return Readiness(False, why)
+        return self.responder.access.readiness
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Responder]:
+        """See agentd_providers.pipeline.stages.LanguageModel.open. A connection is open for as long as the block is."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.responder.keep_warm)
+            yield self.responder
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_chat(settings: ChatSettings, *, transcript_style: bool = False) -> AsyncIterator[ChatModel]:
+    """The language model on the server that is configured; whether it is there shows with the first call.
+
+    Raises ConfigError where its key is missing.
+    """
+    key = find_key(settings.api_key_name, "the language model's server")
+    responder = ChatResponder(settings, lambda: (settings.base_url, key), transcript_style)
+    try:
+        yield ChatModel(responder)
+    finally:
+        await responder.aclose()
+
+
+def _told(error: Exception) -> str:
+    """What an error says of itself, without the server's own words: they may repeat the key."""
+    match error:
+        case openai.APIStatusError():
+            return f"HTTP {error.status_code}"
+        case openai.APIConnectionError() | ProviderUnavailable():
+            return str(error)
+        case openai.APIError():
+            told = " ".join(part for part in (error.type, error.code) if isinstance(part, str))
+            return told[:SHOWN] or "an error of its own"
+        case _:
+            return type(error).__name__
+
+
+async def _close(client: openai.AsyncOpenAI | None) -> None:
+    if client is not None:
+        with trio.move_on_after(2, shield=True):
+            await client.close()

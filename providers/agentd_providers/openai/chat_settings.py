@@ -1,0 +1,28 @@
+"""The settings of a language model that an OpenAI-compatible server runs. Imports no engine."""
+
+from typing import Annotated
+
+import attrs
+
+from agentd.config.schema import http_url, positive, secret_name, text
+
+
+@attrs.frozen
+class ChatSettings:
+    """The language model: OpenAI, or any server that speaks its language (vLLM, Ollama, llama.cpp, LM Studio)."""
+
+    api_key_name: Annotated[
+        str, text("Environment variable or credential that holds the server's key; empty: no key.", secret_name)
+    ] = "OPENAI_API_KEY"
+    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = (
+        "https://api.openai.com/v1"
+    )
+    model: Annotated[str, text("The server's name for the model.")] = "gpt-4.1-mini"
+    temperature: Annotated[
+        float, text("Randomness of the words; below 0: the server's own (reasoning models take no other).")
+    ] = -1.0
+    max_tokens: Annotated[int, text("Longest reply in tokens, with what the model thinks.", positive)] = 300
+    reasoning_effort: Annotated[
+        str, text("For reasoning models: how much they think (minimal, low ...); empty: nothing said about it.")
+    ] = ""
+    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", positive)] = 5.0

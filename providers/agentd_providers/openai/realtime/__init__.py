@@ -1,0 +1,1 @@
+"""The OpenAI Realtime agent: the server hears, thinks and speaks."""

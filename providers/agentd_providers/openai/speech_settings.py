@@ -1,0 +1,54 @@
+"""The settings of speech to text and text to speech by OpenAI, or by a server that speaks its language. Imports no
+engine."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import attrs
+
+from agentd.audio.resample import RATES
+from agentd.config.schema import http_url, positive, secret_name, text
+
+
+class SpeechFormat(StrEnum):
+    WAV = "wav"
+    PCM = "pcm"
+
+
+def _rate(value: int) -> str | None:
+    return None if value in RATES else f"must be one of {', '.join(map(str, RATES))}"
+
+
+@attrs.frozen
+class OpenAiListenSettings:
+    """Speech to text by an OpenAI-compatible server (/audio/transcriptions)."""
+
+    api_key_name: Annotated[
+        str, text("Environment variable or credential that holds the server's key; empty: no key.", secret_name)
+    ] = "OPENAI_API_KEY"
+    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = (
+        "https://api.openai.com/v1"
+    )
+    model: Annotated[str, text("The server's name for the model.")] = "gpt-4o-mini-transcribe"
+    prompt: Annotated[str, text("Words to listen for, in a sentence; empty: none.")] = ""
+    timeout: Annotated[float, text("Seconds that the words of a turn are waited for.", positive)] = 5.0
+
+
+@attrs.frozen
+class OpenAiSpeakSettings:
+    """Text to speech by an OpenAI-compatible server (/audio/speech)."""
+
+    api_key_name: Annotated[
+        str, text("Environment variable or credential that holds the server's key; empty: no key.", secret_name)
+    ] = "OPENAI_API_KEY"
+    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = (
+        "https://api.openai.com/v1"
+    )
+    model: Annotated[str, text("The server's name for the model.")] = "gpt-4o-mini-tts"
+    voice: Annotated[str, text("The server's name for the voice.")] = "alloy"
+    instructions: Annotated[str, text("How to speak, for models that take it; empty: nothing said about it.")] = ""
+    response_format: Annotated[SpeechFormat, text("wav (tells its rate) or pcm (16 bits at pcm_rate).")] = (
+        SpeechFormat.WAV
+    )
+    pcm_rate: Annotated[int, text("Hz of the server's pcm; OpenAI's is 24000.", _rate)] = 24000
+    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a clause.", positive)] = 5.0

@@ -1,0 +1,92 @@
+"""One answer on its way: begun on the likely end of the caller's turn, kept back until it may be heard.
+
+An answer is a *draft* for as long as the caller may go on: nothing of it reaches the playout or the history. It is
+*committed* when the turn is over, and goes through its *gate* when the call says so.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+import trio
+
+from agentd_providers.pipeline.stages import Transcript
+
+STAGES = ("pause", "transcript", "first_token", "first_audio", "held")
+"""The stages of an answer, one after the other; each ends at the mark of its name."""
+
+
+@attrs.define(eq=False)
+class Gate:
+    """Lets an answer through, or keeps it back, as often as the call changes its mind."""
+
+    _open: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def close(self) -> None:
+        if self._open.is_set():
+            self._open = trio.Event()
+
+    async def passed(self) -> None:
+        """Wait until it is open."""
+        while not self._open.is_set():
+            await self._open.wait()
+        await trio.lowlevel.checkpoint()
+
+
+@attrs.define(eq=False)
+class Answer:
+    """One answer and the words it answers. `last_speech_at` is a second of the monotonic clock."""
+
+    pause: int
+    """Number of the caller's pause that it was begun at; 0 where the turn came as text."""
+    last_speech_at: float
+    text: str | None = None
+    """The caller's words, once they are known."""
+    transcript: Transcript | None = None
+    """Where they come from; None where the turn came as text, and once all is known."""
+    closing: str = ""
+    """What the model is told last where the caller's words are not what is to be answered; never in the history."""
+    committed: bool = False
+    utterance: int = 0
+    """The utterance that it is being heard with; 0 before, and while it waits for a tool."""
+    spoken: bool = False
+    """Some of it has reached the playout."""
+    failure: str = ""
+    given_up: bool = False
+    """It will not be heard: all that is wanted of it are the caller's words."""
+    gate: Gate = attrs.field(factory=Gate)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _marks: dict[str, float] = attrs.field(factory=dict)
+
+    def give_up(self) -> None:
+        """Answer it no more. What the caller said stays said, also where the words are still to come."""
+        self.given_up = True
+        if self.text is not None:
+            self.scope.cancel()
+
+    def close_transcript(self) -> None:
+        """Free what the engine keeps of the caller's turn."""
+        if self.transcript is not None:
+            self.transcript.close()
+            self.transcript = None
+
+    def mark(self, stage: str) -> None:
+        """Note that a stage has ended, the first time that it does."""
+        self._marks.setdefault(stage, trio.current_time())
+
+    def stages(self) -> Mapping[str, float]:
+        """Seconds that each stage took. Those of `STAGES` lie end to end; "endpoint" lies beside them."""
+        seconds, before = {}, self.last_speech_at
+        for stage in STAGES:
+            if (at := self._marks.get(stage)) is not None:
+                seconds[stage] = max(at - before, 0.0)
+                before = max(at, before)
+        if (ended := self._marks.get("endpoint")) is not None:
+            seconds["endpoint"] = ended - self.last_speech_at
+        return seconds

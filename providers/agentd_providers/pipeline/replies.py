@@ -1,0 +1,161 @@
+"""What an agent says to a caller's words: the model is asked, and its reply spoken clause by clause while it is being
+written. Nothing of it leaves, and no tool is used, before the answer's gate is open."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+import attrs
+
+from agentd.agent import CallInfo, ToolDeclaration
+from agentd.errors import ProviderError, first_of
+from agentd.history import History, Speaker
+from agentd.session_events import Degraded, NothingToSay, SessionEvent, StageTiming, Thinking
+from agentd_providers.pipeline.answer import Answer
+from agentd_providers.pipeline.clauses import ClauseCutter
+from agentd_providers.pipeline.speech_output import SpeechOutput, Utterance
+from agentd_providers.pipeline.stages import Message, PipelineSettings, Responder, Role, ToolCall, fill_in
+from agentd_providers.pipeline.tool_requests import ToolRequests
+from agentd_providers.turns.taker import plain_words
+
+REPLIES_TRIED = 2
+"""How often a model that gives no words is asked: a small one does so by chance, and silence is no answer."""
+TOOL_ROUNDS = 5
+"""How often an answer may ask for tools; then it has to do without."""
+CALLS_AT_ONCE = 8
+"""Tools that one reply may ask for; what is more is left out, and told."""
+
+
+@attrs.define(eq=False)
+class Replies:
+    """One call's replies."""
+
+    call: CallInfo
+    history: History
+    output: SpeechOutput
+    settings: PipelineSettings
+    responder: Responder
+    tools: Sequence[ToolDeclaration]
+    requests: ToolRequests
+    emit: Callable[[SessionEvent], None]
+
+    def ends_the_call(self, text: str) -> bool:
+        """Whether the caller's words say goodbye."""
+        plain = f" {' '.join(plain_words(text))} "
+        return any(f" {phrase.lower()} " in plain for phrase in self.settings.end_phrases)
+
+    def messages(self, answer: Answer) -> list[Message]:
+        """The prompt: system, then the history, then the words to answer where the history has them not yet.
+
+        What is being heard right now counts as said so far.
+        """
+        messages = [Message(Role.SYSTEM, fill_in(self.settings.prompt, self.call))]
+        for number, turn in enumerate(self.history.turns):
+            if turn.tool is not None:
+                words = messages.pop().text if messages[-1].role is Role.ASSISTANT else ""
+                call = ToolCall(f"call{number:05d}", turn.tool.name, turn.tool.arguments)
+                messages.append(Message(Role.ASSISTANT, words, (call,)))
+                messages.append(Message(Role.TOOL, turn.tool.result, call=call.call))
+            elif turn.speaker is Speaker.CALLER:
+                messages.append(Message(Role.USER, turn.text))
+            elif text := turn.text or self.output.unheard.get(turn.utterance, ""):
+                messages.append(Message(Role.ASSISTANT, text))
+        if not answer.committed and answer.text:
+            if messages[-1].role is Role.USER:
+                messages[-1] = Message(Role.USER, f"{messages[-1].text} {answer.text}")
+            else:
+                messages.append(Message(Role.USER, answer.text))
+        if answer.closing:
+            messages.append(Message(Role.USER, answer.closing))
+        return messages
+
+    async def reply(self, answer: Answer) -> bool:
+        """Ask the model and speak what it says, with the tools that it asks for; false if it had no words, which is
+        told once the gate is open.
+
+        Raises ProviderError. Cancelling stops the model, and ends the utterance that was begun.
+        """
+        messages = self.messages(answer)
+        rounds = tried = 0
+        while tried < REPLIES_TRIED:
+            tools = self.tools if rounds < TOOL_ROUNDS else ()
+            async with AsyncExitStack() as utterance:
+                words, calls = await self._stream(answer, messages, tools, utterance)
+            if calls and tools:
+                await answer.gate.passed()
+                answer.utterance = 0
+                messages += await self.requests.use(words, calls)
+                rounds += 1
+            elif answer.spoken:
+                return True
+            else:
+                tried += 1
+        await answer.gate.passed()
+        self.emit(NothingToSay("the language model gave no words"))
+        return False
+
+    async def _stream(
+        self, answer: Answer, messages: list[Message], tools: Sequence[ToolDeclaration], stack: AsyncExitStack
+    ) -> tuple[str, list[ToolCall]]:
+        """One reply, in an utterance on `stack` that is begun once the first clause is ready and let go.
+
+        Gives its words and the tools that it asks for.
+        """
+        utterance: Utterance | None = None
+        words: list[str] = []
+        calls: list[ToolCall] = []
+
+        async def speak(clause: str) -> None:
+            nonlocal utterance
+            async with self.output.speak(clause) as sound:
+                if not sound.first:
+                    return
+                if utterance is None:
+                    answer.mark("first_audio")
+                    await answer.gate.passed()
+                    utterance = await stack.enter_async_context(self.output.utterance(aside=False))
+                    self._begun(answer, utterance)
+                await utterance.put(sound)
+
+        cutter = ClauseCutter()
+        async with self.responder.respond(messages, tools) as pieces:
+            async for piece in pieces:
+                if not words and not calls:
+                    answer.mark("first_token")
+                    self._thinking(answer)
+                if isinstance(piece, ToolCall):
+                    calls.append(piece)
+                    continue
+                words.append(piece)
+                for clause in cutter.feed(piece):
+                    await speak(clause)
+        for clause in cutter.flush():
+            await speak(clause)
+        if len(calls) > CALLS_AT_ONCE:
+            self.emit(Degraded(f"the language model asks for {len(calls)} tools at once: {CALLS_AT_ONCE} are used"))
+        return "".join(words), calls[:CALLS_AT_ONCE]
+
+    def _begun(self, answer: Answer, utterance: Utterance) -> None:
+        answer.mark("held")
+        answer.utterance = utterance.number
+        if not answer.spoken:
+            answer.spoken = True
+            for stage, seconds in answer.stages().items():
+                self.emit(StageTiming(stage, seconds))
+
+    def _thinking(self, answer: Answer) -> None:
+        if answer.committed:
+            self.emit(Thinking())
+
+    async def farewell(self, answer: Answer) -> None:
+        """Say goodbye, in words that are fixed. Who cannot be told is let go all the same."""
+        if words := self.settings.farewell:
+            try:
+                async with self.output.speak(words) as sound:
+                    await answer.gate.passed()
+                    if sound.first:
+                        async with self.output.utterance(aside=False) as utterance:
+                            answer.utterance = utterance.number
+                            await utterance.put(sound)
+            except* ProviderError as group:
+                self.emit(Degraded(str(first_of(group))))
+        await answer.gate.passed()

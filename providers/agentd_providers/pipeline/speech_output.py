@@ -1,0 +1,105 @@
+"""How a session's words become utterances in the playout: numbered, one after the other, never interleaved."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import structlog
+import trio
+
+from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
+from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd_providers.pipeline.stages import Voice
+
+log = structlog.get_logger("agentd_providers.speech_output")
+
+END_DEADLINE = 1.0
+"""Seconds that the playout may take for an utterance's end."""
+
+
+@attrs.frozen
+class Clause:
+    """Words whose sound has begun to come: its `first` piece (empty where the voice gave none), and the `rest`."""
+
+    text: str
+    first: bytes
+    rest: AsyncIterator[bytes]
+
+
+@attrs.define(eq=False)
+class Utterance:
+    """One utterance that is being put into the playout, in the generation that it began in."""
+
+    number: int
+    generation: int
+    _output: "SpeechOutput"
+
+    async def put(self, clause: Clause) -> None:
+        """Append a clause, its sound as it comes. Waits while the playout is full. Raises ProviderError."""
+        output = self._output
+        output.unheard[self.number] = f"{output.unheard[self.number]} {clause.text}".strip()
+        output.emit(AgentText(self.number, clause.text))
+        await output.playout.put(SegmentStart(self.generation, self.number, clause.text))
+        await self._put(clause.first)
+        async for piece in clause.rest:
+            await self._put(piece)
+        await output.playout.put(SegmentEnd(self.generation, self.number))
+
+    async def _put(self, pcm: bytes) -> None:
+        if pcm:
+            await self._output.playout.put(Audio(self.generation, self.number, pcm, self._output.rate))
+
+
+@attrs.define(eq=False)
+class SpeechOutput:
+    """The agent's mouth: one utterance at a time."""
+
+    playout: Playout
+    voice: Voice
+    rate: int
+    emit: Callable[[SessionEvent], None] = lambda _event: None
+    unheard: dict[int, str] = attrs.field(factory=dict, init=False)
+    """The words of utterances that the history does not have yet."""
+    answers: int = attrs.field(default=0, init=False)
+    """How many utterances that answer the caller were begun, or wait for their turn."""
+    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    @asynccontextmanager
+    async def speak(self, text: str) -> AsyncIterator[Clause]:
+        """Have words spoken: a clause, as soon as its sound begins to come. Raises ProviderError.
+
+        Leaving the block stops the voice.
+        """
+        async with self.voice.speak(text, self.rate) as pieces:
+            first = b""
+            async for first in pieces:
+                if first:
+                    break
+            else:
+                self.emit(Degraded("the voice gave no sound for a clause"))
+            yield Clause(text, first, pieces)
+
+    @asynccontextmanager
+    async def utterance(self, *, aside: bool) -> AsyncIterator[Utterance]:
+        """Begin an utterance once the one before it is complete; leaving the block ends it.
+
+        `aside`: it is no answer to the caller. However the block is left, the playback need not wait for more.
+        """
+        self.answers += not aside
+        async with self._turn:
+            utterance = Utterance(self.playout.number(), self.playout.generation, self)
+            self.unheard[utterance.number] = ""
+            self.emit(UtteranceStarted(utterance.number, aside))
+            try:
+                yield utterance
+            finally:
+                # There is always room for an end, which is no audio; but nobody may wait for ever for it.
+                with trio.move_on_after(END_DEADLINE, shield=True) as patience:
+                    await self.playout.put(UtteranceEnd(utterance.generation, utterance.number))
+                if patience.cancelled_caught:
+                    log.error("the playout did not take the end of an utterance", utterance=utterance.number)
+                self.emit(UtteranceEnded(utterance.number))
+
+    def heard(self, utterance: int) -> None:
+        """The history has this utterance now."""
+        self.unheard.pop(utterance, None)

@@ -1,0 +1,193 @@
+"""The stages that a pipeline is made of. Implement these to bring one of them.
+
+Each stage comes twice: an engine for as long as its agent is open (SpeechToText, LanguageModel, TextToSpeech), and what
+one call has of it (Transcriber, Responder, Voice), from the engine's `open`.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from enum import StrEnum
+from typing import Protocol
+
+import attrs
+import trio
+
+from agentd.agent import CallInfo, Readiness, ToolDeclaration
+from agentd_providers.turns.taker import TurnTaking
+
+
+class Role(StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@attrs.frozen
+class ToolCall:
+    """The model asks for a tool. `call` names the request, `arguments` is JSON text as the model wrote it."""
+
+    call: str
+    name: str
+    arguments: str
+
+
+@attrs.frozen
+class Message:
+    """One message of the prompt. The assistant's may ask for tools (`calls`); a tool's answers the request `call`."""
+
+    role: Role
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    call: str = ""
+
+
+class VoiceDetector(Protocol):
+    """Speech probabilities of one caller's audio."""
+
+    def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
+        """Take slin audio; gives one probability for each window that is complete now."""
+        ...
+
+
+class Transcript(Protocol):
+    """One turn of the caller on its way to words."""
+
+    def feed(self, pcm: bytes) -> None:
+        """Take more of the turn's audio; never blocks."""
+        ...
+
+    async def words(self) -> str:
+        """The words of what was fed so far. Asked at every pause; more may be fed while it runs, and afterwards.
+
+        Raises ProviderError. Cancelling gives them up.
+        """
+        ...
+
+    def close(self) -> None:
+        """The turn is over, or was none: free what the engine keeps of it. Never blocks."""
+        ...
+
+
+class Transcriber(Protocol):
+    """Speech to text."""
+
+    def begin(self) -> Transcript:
+        """A turn of the caller begins."""
+        ...
+
+
+class TurnJudge(Protocol):
+    """Tells by its sound whether a turn of the caller is complete."""
+
+    async def judge(self, pcm: bytes, rate: int) -> float:
+        """Probability, 0 to 1, that who has spoken `pcm` (slin at `rate` Hz, the end of a turn with the silence
+        after it) has finished. Raises ProviderError."""
+        ...
+
+
+class Responder(Protocol):
+    """The language model."""
+
+    def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
+    ) -> AbstractAsyncContextManager[AsyncIterator[str | ToolCall]]:
+        """Stream a reply, piece by piece: its words, then the tools it asks for, each whole. Raises ProviderError;
+        leaving the block stops the model."""
+        ...
+
+    @property
+    def tells_sentence_ends(self) -> bool:
+        """Whether `sentence_end` can be asked."""
+        ...
+
+    async def sentence_end(self, messages: Sequence[Message]) -> float:
+        """Probability, 0 to 1, that a sentence ends where the last message does, whatever punctuation it has.
+
+        Asked before the reply to the same messages, never beside it. Raises ProviderError.
+        """
+        ...
+
+
+class Voice(Protocol):
+    """Text to speech."""
+
+    def speak(self, text: str, rate: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Speak a clause: slin at `rate` Hz in pieces of whole samples, as soon as they are there.
+
+        Raises ProviderError, in the iteration too. Leaving the block stops the engine.
+        """
+        ...
+
+
+class SpeechToText(Protocol):
+    """An engine of speech to text."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
+    def open(self, rate: int) -> AbstractAsyncContextManager[Transcriber]:
+        """One call's, for caller audio at `rate` Hz. Raises ProviderError; leaving the block frees everything."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """An engine that writes the answers."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
+    def open(self) -> AbstractAsyncContextManager[Responder]:
+        """One call's. Raises ProviderError; leaving the block frees everything."""
+        ...
+
+
+class TextToSpeech(Protocol):
+    """An engine of text to speech."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
+    def open(self) -> AbstractAsyncContextManager[Voice]:
+        """One call's. Raises ProviderError; leaving the block frees everything."""
+        ...
+
+
+async def speak_whole(voice: Voice, text: str, rate: int) -> bytes:
+    """All of a clause's sound: slin at `rate` Hz. Raises ProviderError."""
+    async with voice.speak(text, rate) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+@asynccontextmanager
+async def in_one_piece(pcm: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    """For a Voice: sound that is there already."""
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        await trio.lowlevel.checkpoint()
+        yield pcm
+
+    async with aclosing(pieces()) as iterator:
+        yield iterator
+
+
+@attrs.frozen
+class PipelineSettings:
+    """How a pipeline takes turns and what it begins and ends with. `window_ms` is the length of the windows that
+    its VoiceDetector judges, `pre_roll_ms` what is kept from before an onset. `fillers` are words that only shorten the
+    wait for an answer: once it is there they are not said any more."""
+
+    prompt: str
+    turns: TurnTaking
+    window_ms: float
+    pre_roll_ms: float
+    end_phrases: tuple[str, ...] = ()
+    farewell: str = ""
+    fillers: frozenset[str] = frozenset()
+
+
+def fill_in(prompt: str, call: CallInfo) -> str:
+    """Put the call's own values into a system prompt. Unknown braces stay as they are: prompts hold JSON too."""
+    for name in ("caller_number", "caller_name", "extension"):
+        prompt = prompt.replace(f"{{{name}}}", getattr(call, name) or "unknown")
+    return prompt

@@ -1,0 +1,1 @@
+"""Turn taking, pure: when a caller begins, pauses, goes on and has finished."""

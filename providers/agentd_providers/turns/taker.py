@@ -1,0 +1,292 @@
+"""When a caller begins, pauses, goes on and has finished, and what was no turn at all. Pure: no clock, no I/O.
+
+Time is the audio's own: every window of it that is heard is so many ms long. What takes longer to know (the words so
+far, whether they sound finished) is told as it becomes known, by the number of the pause it was found out for.
+
+    quiet ──▶ started ──▶ confirmed ──▶ taken ──▶ paused ⇄ resumed
+                                                    │
+                                                    ├──▶ ended       the turn is over
+                                                    └──▶ dismissed   it was nothing
+
+While the agent is audible the caller's sounds are suspected of being no turn: a backchannel ("mhm", "okay") or a sound
+without words is dismissed as soon as it has ended, and a turn is taken by words that are more than that, or by speech
+that goes on for longer than any backchannel does.
+"""
+
+import string
+from collections.abc import Mapping
+from enum import Enum, auto
+
+import attrs
+
+from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
+
+OVER_AGENT_PAUSE_MS = 64.0
+"""Silence that is a pause while the agent is audible: it has fallen silent by then, and a "mhm" should not keep it so
+for longer than need be."""
+RESUME_MS = 64.0
+"""Speech that ends a pause: shorter is a click or a breath."""
+CUE_PATIENCE_MS = 600.0
+"""Silence after which a cue that was promised is not waited for any more."""
+TAKE_PAUSE_MS = 160.0
+"""Silence after which few words take the turn from the agent, which is silent by then: of one who goes on more is known
+in a moment, and half of a cough is easily heard as a word."""
+HUM_MS = 600.0
+HUMS = frozenset(["um", "uh", "mm", "mmm", "hm", "hmm", "ah", "oh", "huh"])
+"""A sound no longer than that which ends in one of these is a hum, whatever else a speech engine hears in it."""
+HABIT = 8
+"""Pauses of the caller that are remembered."""
+
+
+class Signal(Enum):
+    """What a window of audio, or news about the words, brought about."""
+
+    STARTED = auto()
+    CONFIRMED = auto()
+    TAKEN = auto()
+    PAUSED = auto()
+    LOOK = auto()
+    """The pause has lasted for long enough that its sound tells whether the turn is complete."""
+    RESUMED = auto()
+    ENDED = auto()
+    DISMISSED = auto()
+
+
+@attrs.frozen
+class TurnTaking:
+    """The thresholds, in ms unless the name says otherwise.
+
+    `start_ms` of speech are an onset; `interrupt_ms` pause an agent that speaks; `takeover_ms` take the turn from
+    it whatever is said, `min_words` that are no `backchannels` at once. `pause_ms` of silence are a pause, at which
+    the words are looked at, `look_ms` is when the sound is. `patience` decides how long a pause may last.
+    """
+
+    start_ms: float
+    interrupt_ms: float
+    takeover_ms: float
+    min_words: int
+    pause_ms: float
+    look_ms: float
+    patience: PatienceSettings
+    max_turn_ms: float
+    threshold: float
+    backchannels: frozenset[str] = frozenset()
+    language: str = "en"
+
+
+@attrs.define
+class TurnTaker:
+    """One caller's turns. Feed it every window's probability of speech, in order.
+
+    `by_sound` and `by_sentence` promise that at every pause `know_sound` and `know_sentence` will be told.
+    """
+
+    settings: TurnTaking
+    by_sound: bool = False
+    by_sentence: bool = False
+    in_turn: bool = attrs.field(default=False, init=False)
+    taken: bool = attrs.field(default=False, init=False)
+    pause: int = attrs.field(default=0, init=False)
+    """Number of the pause that lasts, or was last; words are told for it."""
+    silence_ms: float = attrs.field(default=0.0, init=False)
+    """How long the caller has been silent within the turn."""
+    dismissal: str = attrs.field(default="", init=False)
+    """Why the last turn that was dismissed was none."""
+    _confirmed: bool = attrs.field(default=False, init=False)
+    _over_agent: bool = attrs.field(default=False, init=False)
+    _paused: bool = attrs.field(default=False, init=False)
+    _speech_ms: float = attrs.field(default=0.0, init=False)
+    _again_ms: float = attrs.field(default=0.0, init=False)
+    _turn_ms: float = attrs.field(default=0.0, init=False)
+    _looked: bool = attrs.field(default=False, init=False)
+    _words: str | None = attrs.field(default=None, init=False)
+    _wordless: bool = attrs.field(default=False, init=False)
+    _sound: float | None = attrs.field(default=None, init=False)
+    _sentence: float | None = attrs.field(default=None, init=False)
+    _promised: set[str] = attrs.field(factory=set, init=False)
+    """Cues of this pause that are still to be told."""
+    _habit: list[float] = attrs.field(factory=list, init=False)
+
+    @property
+    def paused(self) -> bool:
+        """True while the caller is silent within a turn, for as long as a pause takes to be one."""
+        return self._paused
+
+    @property
+    def evidence(self) -> Mapping[str, float | None]:
+        """What the pause that lasts, or was last, is judged by: for the log. Probabilities, and ms."""
+        words = words_complete(self._words or "", self.settings.language)
+        return {
+            "silence_ms": self.silence_ms,
+            "needed_ms": round(self._needed(words)),
+            "sound": self._sound,
+            "words": words,
+            "sentence": self._sentence,
+            "long_pauses": sum(pause > self.settings.patience.unsure_ms for pause in self._habit),
+        }
+
+    def hear(self, probability: float, window_ms: float, *, agent_audible: bool) -> list[Signal]:
+        """Take the probability of speech in the next `window_ms` of audio."""
+        settings = self.settings
+        if not self.in_turn:
+            return self._wait_for_onset(probability, window_ms, agent_audible)
+        self._turn_ms += window_ms
+        self._over_agent = self._over_agent and agent_audible
+        signals = self._speech(window_ms) if probability >= self._release else self._silence(window_ms)
+        if self.in_turn and self._turn_ms >= settings.max_turn_ms:
+            signals += self._end()
+        return signals
+
+    def know_words(self, pause: int, words: str) -> list[Signal]:
+        """The words up to pause number `pause` are known; of an older pause they are of no interest any more."""
+        if not self._is_now(pause):
+            return []
+        self._words = words
+        return self._judge_pause()
+
+    def know_no_words(self, pause: int) -> list[Signal]:
+        """The words up to pause number `pause` cannot be had: silence alone decides."""
+        if not self._is_now(pause):
+            return []
+        self._wordless = True
+        return self._judge_pause()
+
+    def know_sound(self, pause: int, complete: float | None) -> list[Signal]:
+        """How complete the turn sounds at pause number `pause`, 0 to 1; None: it could not be told."""
+        if not self._is_now(pause):
+            return []
+        self._sound = complete
+        self._promised.discard("sound")
+        return self._judge_pause()
+
+    def know_sentence(self, pause: int, ends: float | None) -> list[Signal]:
+        """How likely a sentence ends after the words of pause number `pause`, 0 to 1; None: it could not be told."""
+        if not self._is_now(pause):
+            return []
+        self._sentence = ends
+        self._promised.discard("sentence")
+        return self._judge_pause()
+
+    def _is_now(self, pause: int) -> bool:
+        return self.in_turn and self._paused and pause == self.pause
+
+    @property
+    def _release(self) -> float:
+        """Hysteresis against fluttering: speech goes on at a lower probability than it begins at."""
+        return max(self.settings.threshold - 0.15, self.settings.threshold / 2)
+
+    def _wait_for_onset(self, probability: float, window_ms: float, agent_audible: bool) -> list[Signal]:
+        if probability < self.settings.threshold:
+            self._speech_ms = max(0.0, self._speech_ms - window_ms)  # one dip does not undo an onset
+            return []
+        self._speech_ms += window_ms
+        if self._speech_ms < self.settings.start_ms:
+            return []
+        self.in_turn, self._turn_ms, self._over_agent = True, self._speech_ms, agent_audible
+        self.taken = self._confirmed = self._paused = False
+        self.silence_ms = self._again_ms = 0.0
+        return [Signal.STARTED, *self._rise()]
+
+    def _speech(self, window_ms: float) -> list[Signal]:
+        self._speech_ms += window_ms
+        if not self._paused:
+            self.silence_ms = 0.0
+            return self._rise()
+        self._again_ms += window_ms
+        if self._again_ms < RESUME_MS:
+            return []
+        self._habit = [*self._habit[1 - HABIT :], self.silence_ms]
+        self._paused, self.silence_ms, self._again_ms = False, 0.0, 0.0
+        return [Signal.RESUMED, *self._rise()]
+
+    def _rise(self) -> list[Signal]:
+        """What the speech so far is enough for."""
+        settings, signals = self.settings, []
+        if not self._confirmed and self._speech_ms >= settings.interrupt_ms:
+            self._confirmed = True
+            signals.append(Signal.CONFIRMED)
+        enough = settings.takeover_ms if self._over_agent else settings.interrupt_ms
+        if not self.taken and self._speech_ms >= enough:
+            self.taken = True
+            signals.append(Signal.TAKEN)
+        return signals
+
+    def _silence(self, window_ms: float) -> list[Signal]:
+        self.silence_ms += window_ms
+        self._again_ms = max(0.0, self._again_ms - window_ms)
+        if not self._paused:
+            pause_ms = self.settings.pause_ms
+            if self.silence_ms < (min(pause_ms, OVER_AGENT_PAUSE_MS) if self._over_agent else pause_ms):
+                return []
+            self._paused, self.pause, self._looked = True, self.pause + 1, False
+            self._words = self._sound = self._sentence = None
+            self._wordless = False
+            cues = {"sound": self.by_sound, "sentence": self.by_sentence}
+            self._promised = {cue for cue, promised in cues.items() if promised}
+            return [Signal.PAUSED]
+        signals = self._judge_pause()
+        if self.in_turn and not self._looked and self.silence_ms >= self.settings.look_ms:
+            self._looked = True
+            signals.append(Signal.LOOK)
+        return signals
+
+    def _judge_pause(self) -> list[Signal]:
+        """Whether the pause is the end, as far as is known."""
+        if self._words is None:
+            # A transcriber that hangs must not hold the caller for ever.
+            patience = self.settings.patience
+            late = patience.unsure_ms if self._wordless else 2 * patience.max_silence_ms
+            return self._end() if self.silence_ms >= late else []
+        plain = plain_words(self._words)
+        if not plain:
+            return self._dismiss("no words were recognised") if self._settled(nothing=True) else []
+        if self._over_agent and not self.taken:
+            if self._is_backchannel(plain):
+                return self._dismiss("a backchannel while the agent spoke")
+            if len(plain) >= self.settings.min_words:
+                if self.silence_ms < TAKE_PAUSE_MS:
+                    return []
+                self.taken = True
+                return [Signal.TAKEN, *self._judge_pause()]
+            return self._dismiss("too few words while the agent spoke") if self._settled(nothing=True) else []
+        return self._end() if self._settled(nothing=False) else []
+
+    def _is_backchannel(self, words: list[str]) -> bool:
+        known = self.settings.backchannels
+        hum = self._speech_ms <= HUM_MS and words[-1] in HUMS
+        return hum or " ".join(words) in known or all(word in known for word in words)
+
+    def _settled(self, *, nothing: bool) -> bool:
+        """Whether the silence has lasted for long enough: to decide that it was nothing, or that all is said."""
+        patience = self.settings.patience
+        if nothing:
+            return self._over_agent or self.silence_ms >= patience.stop_ms
+        if self._promised and self.silence_ms < min(CUE_PATIENCE_MS, patience.max_silence_ms):
+            return False
+        return self.silence_ms >= self._needed(words_complete(self._words or "", self.settings.language))
+
+    def _needed(self, words: float) -> float:
+        patience = self.settings.patience
+        return silence_needed(self._sound, words, tuple(self._habit), patience, sentence=self._sentence)
+
+    def _end(self) -> list[Signal]:
+        first = [] if self.taken else [Signal.TAKEN]
+        self._reset()
+        return [*first, Signal.ENDED]
+
+    def _dismiss(self, reason: str) -> list[Signal]:
+        self.dismissal = reason
+        self._reset()
+        return [Signal.DISMISSED]
+
+    def _reset(self) -> None:
+        self.in_turn = self._paused = False
+        self._speech_ms = 0.0
+
+
+_NO_PUNCTUATION = str.maketrans({mark: " " for mark in string.punctuation if mark != "'"})
+
+
+def plain_words(text: str) -> list[str]:
+    """A text's words in lower case, without punctuation; hyphens part words ("uh-huh" is "uh", "huh")."""
+    return text.lower().translate(_NO_PUNCTUATION).split()

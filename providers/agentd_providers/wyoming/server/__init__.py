@@ -1,0 +1,1 @@
+"""`agentd speech-server`: this host's speech engines, lent to other hosts over Wyoming."""

@@ -1,0 +1,238 @@
+"""This host's engines as the speech server serves them: loaded in every process, and told truthfully to clients."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+import structlog
+import trio
+
+from agentd import __version__
+from agentd.audio.resample import RATES
+from agentd.errors import ProviderError, ProviderUnavailable, first_of
+from agentd_providers.local import moonshine, piper, vosk
+from agentd_providers.local.engines import USUAL_MODEL, locate
+from agentd_providers.local.settings import Engine, TtsSettings
+from agentd_providers.local.transcribers import VoskTranscriber
+from agentd_providers.pipeline.clauses import LONGEST, ClauseCutter
+from agentd_providers.pipeline.stages import Transcript
+from agentd_providers.wyoming.info import Info, Offer, Program
+from agentd_providers.wyoming.server.metrics import SpeechMetrics
+from agentd_providers.wyoming.server.pool import EnginePool, as_provider_errors, open_pool
+from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+log = structlog.get_logger("agentd_providers.wyoming")
+
+_HOMES: Mapping[str, tuple[str, str]] = {
+    "moonshine": ("Moonshine AI", "https://github.com/moonshine-ai/moonshine"),
+    "vosk": ("Alpha Cephei", "https://github.com/alphacep/vosk-api"),
+    "piper": ("Open Home Foundation", "https://github.com/OHF-Voice/piper1-gpl"),
+}
+_PACKAGES = {"moonshine": "moonshine-voice", "vosk": "vosk", "piper": "piper-tts"}
+
+
+class Hearing(Protocol):
+    """Speech to text, as the server needs it."""
+
+    @property
+    def pool(self) -> EnginePool: ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether an utterance is work from its beginning on, and not only once it is complete."""
+        ...
+
+    def begin(self, rate: int) -> Transcript:
+        """An utterance begins: slin at `rate` Hz."""
+        ...
+
+
+class Speaking(Protocol):
+    """Text to speech, as the server needs it."""
+
+    @property
+    def pool(self) -> EnginePool: ...
+
+    @property
+    def rate(self) -> int:
+        """That of the voice, in Hz."""
+        ...
+
+    async def speak(self, sentence: str) -> bytes:
+        """The sound: slin at `rate`. Raises ProviderError."""
+        ...
+
+
+@attrs.frozen
+class Engines:
+    """What is served; None where a kind is not. `info` is what clients are told."""
+
+    info: Info
+    hearing: Hearing | None = None
+    speaking: Speaking | None = None
+
+    @property
+    def pools(self) -> Sequence[EnginePool]:
+        return [kind.pool for kind in (self.hearing, self.speaking) if kind is not None]
+
+
+@attrs.frozen
+class LocalHearing:
+    """Moonshine or Vosk."""
+
+    pool: EnginePool
+    engine: Engine
+    model: str
+
+    @property
+    def streams(self) -> bool:
+        return self.engine is not Engine.MOONSHINE
+
+    def begin(self, rate: int) -> Transcript:
+        return (_Streamed if self.streams else _Whole)(self.pool, self.model, rate)
+
+
+@attrs.define(eq=False)
+class _Whole:
+    """An utterance for Moonshine, which decodes it once it is complete, in whichever process is least busy then."""
+
+    _pool: EnginePool
+    _model: str
+    _rate: int
+    _pcm: bytearray = attrs.field(factory=bytearray, init=False)
+
+    def feed(self, pcm: bytes) -> None:
+        self._pcm += pcm
+
+    async def words(self) -> str:
+        return await self._pool.run(moonshine.transcribe, self._model, bytes(self._pcm), self._rate)
+
+    def close(self) -> None:
+        self._pcm.clear()
+
+
+@attrs.define(eq=False)
+class _Streamed:
+    """An utterance for Vosk, which decodes it while it comes, in one process."""
+
+    _pool: EnginePool
+    _model: str
+    _rate: int
+    _stack: ExitStack = attrs.field(factory=ExitStack, init=False)
+    _transcript: Transcript = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        worker = self._stack.enter_context(self._pool.least_busy())
+        self._transcript = VoskTranscriber(worker, self._model, self._rate).begin()
+        self._stack.callback(self._transcript.close)
+
+    def feed(self, pcm: bytes) -> None:
+        self._transcript.feed(pcm)
+
+    async def words(self) -> str:
+        with as_provider_errors(self._pool.engine):
+            return await self._transcript.words()
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@attrs.frozen
+class PiperSpeaking:
+    """Piper, at the voice's own rate: clients convert to theirs."""
+
+    pool: EnginePool
+    settings: TtsSettings
+    path: str
+    rate: int
+
+    async def speak(self, sentence: str) -> bytes:
+        settings = self.settings
+        return await self.pool.run(
+            piper.synthesise, self.path, settings.threads, settings.length_scale, sentence, self.rate
+        )
+
+
+def sentences(text: str) -> list[str]:
+    """A long text in pieces, so that the first is heard soon; a clause, such as agentd sends, as it is."""
+    if len(text) <= LONGEST:
+        return [text] if text.strip() else []
+    cutter = ClauseCutter()
+    return [*cutter.feed(text), *cutter.flush()]
+
+
+@asynccontextmanager
+async def open_engines(settings: SpeechServerSettings, metrics: SpeechMetrics) -> AsyncIterator[Engines]:
+    """The engines, loaded in all their processes. Raises ProviderError when one cannot be loaded."""
+    began = trio.current_time()
+    async with AsyncExitStack() as stack:
+        hearing = speaking = None
+        info = Info()
+        if settings.transcribes:
+            name = settings.stt.model or USUAL_MODEL[settings.stt.engine]
+            model = await locate(name)
+            pool = await stack.enter_async_context(open_pool("stt", settings.processes, settings.max_waiting, metrics))
+            hearing = LocalHearing(pool, settings.stt.engine, model)
+            info = attrs.evolve(info, asr=(_asr_program(settings, name),))
+        if settings.synthesises:
+            path = await locate(settings.tts.voice)
+            pool = await stack.enter_async_context(open_pool("tts", settings.processes, settings.max_waiting, metrics))
+            rate, language = await trio.to_thread.run_sync(_voice_facts, path)
+            speaking = PiperSpeaking(pool, settings.tts, path, rate)
+            info = attrs.evolve(info, tts=(_tts_program(path, language),))
+        await _load(hearing, speaking)
+        log.info("engines are loaded", processes=settings.processes, after_s=round(trio.current_time() - began, 2))
+        yield Engines(info, hearing, speaking)
+
+
+async def _load(hearing: LocalHearing | None, speaking: PiperSpeaking | None) -> None:
+    """Load every process, so that the first client waits for none."""
+    failure: ProviderError | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            if hearing is not None:
+                load = moonshine.load if hearing.engine is Engine.MOONSHINE else vosk.load
+                for worker in hearing.pool.workers:
+                    nursery.start_soon(worker.run, load, hearing.model)
+            if speaking is not None:
+                piper_arguments = (speaking.settings.threads, speaking.settings.length_scale, "Hello.", speaking.rate)
+                for worker in speaking.pool.workers:
+                    nursery.start_soon(worker.run, piper.synthesise, speaking.path, *piper_arguments)
+    except* ProviderError as group:
+        failure = first_of(group)
+    if failure is not None:
+        raise failure
+
+
+def _asr_program(settings: SpeechServerSettings, model: str) -> Program:
+    engine = settings.stt.engine.value
+    languages = tuple(settings.languages) or ("en",)  # without any it is Moonshine: the settings' check sees to that
+    return _program(engine, (Offer(Path(model).name, languages),))
+
+
+def _tts_program(path: str, language: str) -> Program:
+    return _program("piper", (Offer(Path(path).name.removesuffix(".onnx"), (language,) if language else ()),))
+
+
+def _program(engine: str, offers: tuple[Offer, ...]) -> Program:
+    try:
+        version = metadata.version(_PACKAGES[engine])
+    except metadata.PackageNotFoundError:
+        version = ""
+    return Program(engine, offers, f"{engine} of agentd {__version__}", version, _HOMES[engine])
+
+
+def _voice_facts(path: str) -> tuple[int, str]:
+    """A Piper voice's rate in Hz, and its language. Blocking."""
+    try:
+        config: Any = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        rate, language = config["audio"]["sample_rate"], config.get("language", {}).get("code", "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProviderUnavailable(f"the Piper voice {path} cannot be read: {type(error).__name__} {error}") from error
+    if rate not in RATES or not isinstance(language, str):
+        raise ProviderUnavailable(f"the Piper voice {path} has no rate and language that agentd knows")
+    return rate, language

@@ -1,0 +1,122 @@
+"""The speech server: a Wyoming server for this host's engines. Who may connect, how much is taken, how it ends.
+
+What one connection says and hears is in wyoming.server.session. Clients are agentd on other hosts, Home Assistant,
+and whatever else speaks Wyoming; none is trusted: Wyoming has neither passwords nor encryption.
+"""
+
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from agentd.errors import ProviderError, ProviderUnavailable
+from agentd_providers.wyoming.connection import WyomingConnection
+from agentd_providers.wyoming.protocol import BUSY, Decoder, error
+from agentd_providers.wyoming.server.engines import Engines
+from agentd_providers.wyoming.server.metrics import SpeechMetrics
+from agentd_providers.wyoming.server.session import SpeechSession
+from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+log = structlog.get_logger("agentd_providers.wyoming")
+
+BACKLOG = 128
+MAX_DATA = 64 * 1024
+MAX_PAYLOAD = 1 << 20
+FAREWELL = 1.0
+"""Seconds that a last word to a client may take."""
+
+
+@attrs.define(eq=False)
+class SpeechServer:
+    """Serves `engines` as `settings` say. Run it once."""
+
+    settings: SpeechServerSettings
+    engines: Engines
+    metrics: SpeechMetrics
+    listening: bool = attrs.field(default=False, init=False)
+    draining: bool = attrs.field(default=False, init=False)
+    _sessions: dict[SpeechSession, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _empty: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    @property
+    def connections(self) -> int:
+        return len(self._sessions)
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; `started` gives the port that was bound.
+
+        Raises OSError when the address cannot be bound.
+        """
+        listeners = await trio.open_tcp_listeners(self.settings.port, host=self.settings.host, backlog=BACKLOG)
+        async with trio.open_nursery() as connections:
+            bound: int = listeners[0].socket.getsockname()[1]
+            self.listening = True
+            task_status.started(bound)
+            try:
+                with self._accepting:
+                    await trio.serve_listeners(self._handle, listeners, handler_nursery=connections)
+            finally:
+                self.listening = False
+
+    async def drain(self, deadline: float) -> None:
+        """Take no more connections, let the requests that run be answered within `deadline` seconds, and close."""
+        self.draining = True
+        self._accepting.cancel()
+        for session, scope in self._sessions.items():
+            if not session.working:
+                scope.cancel()
+        with trio.move_on_after(deadline):
+            while self._sessions:
+                self._empty = trio.Event()
+                await self._empty.wait()
+        for scope in self._sessions.values():
+            scope.cancel()
+
+    async def _handle(self, stream: trio.SocketStream) -> None:
+        """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""
+        peer = _address(stream)
+        connection = WyomingConnection(peer, stream, Decoder(MAX_DATA, MAX_PAYLOAD))
+        if self._is_stranger(peer):
+            self._refuse("not_allowed", peer)
+            return
+        if self.connections >= self.settings.max_connections:
+            self._refuse("too_many", peer)
+            with suppress(ProviderUnavailable):
+                await connection.send(error(f"{self.connections} connections are open already", BUSY), FAREWELL)
+            return
+        session = SpeechSession(connection, self.settings, self.engines, self.metrics, lambda: self.draining)
+        with trio.CancelScope() as scope:
+            self._sessions[session] = scope
+            self.metrics.connections.set(self.connections)
+            try:
+                await session.run()
+            except ProviderError as fault:
+                self.metrics.broken.inc()
+                log.info("speech connection ended by a fault", peer=peer, error=str(fault))
+            finally:
+                session.close()
+                del self._sessions[session]
+                self.metrics.connections.set(self.connections)
+                if not self._sessions:
+                    self._empty.set()
+
+    def _is_stranger(self, peer: str) -> bool:
+        allowed = self.settings.allowed_networks
+        return bool(allowed) and not any(ip_address(peer) in network for network in allowed)
+
+    def _refuse(self, reason: str, peer: str) -> None:
+        self.metrics.refused.labels(reason=reason).inc()
+        log.warning("speech connection refused", reason=reason, peer=peer)
+
+
+def _address(stream: trio.SocketStream) -> str:
+    """The peer's IP address as text, IPv4 also where it came in over an IPv6 socket."""
+    try:
+        name: Any = stream.socket.getpeername()
+    except OSError:  # the peer was gone before we looked: an address that no allow-list names
+        return "0.0.0.0"
+    return str(name[0]).partition("%")[0].removeprefix("::ffff:")

@@ -1,0 +1,356 @@
+"""One call's audio, leg after leg: what is tried when a leg is lost, and what comes of it."""
+
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import attrs
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock
+
+from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
+from agentd.audiosocket.frames import HEADER, Kind
+from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
+from agentd.dialplan import MediaWay
+from agentd.errors import AriError, AriUnavailable, MediaTimeout
+from agentd.media.caller import FIRST_DELAY, GAP_SECONDS, PROVEN_AFTER, STALLED_AFTER, CallerMedia
+from agentd.media.leg import LegKind
+from agentd.metrics import Metrics
+from tests.shell.fakes import voice
+from tests.shell.lines import Line, audio_frame, dtmf_frame, make_line
+
+STREAMING, LISTENING = LegKind.STREAMING, LegKind.LISTENING
+TRIES = 3
+
+
+@attrs.define(eq=False)
+class Legs:
+    """A source whose legs come up, or fail as `failing` says for the n-th attempt (from 0)."""
+
+    failing: Callable[[int, LegKind], Exception | None] = lambda number, kind: None
+    lost_means_hang_up: bool = False
+    lines: list[Line] = attrs.field(factory=list)
+    asked: list[tuple[float, LegKind]] = attrs.field(factory=list)
+    silences: list[float] = attrs.field(factory=list)
+    up: int = 0
+
+    @asynccontextmanager
+    async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[AudioSocketConnection]:
+        await trio.lowlevel.checkpoint()
+        number = len(self.asked)
+        self.asked.append((trio.current_time(), kind))
+        if failure := self.failing(number, kind):
+            raise failure
+        self.lines.append(make_line(uuid4(), Metrics()))
+        self.up += 1
+        try:
+            yield self.lines[-1].connection
+        finally:
+            self.up -= 1
+            self.lines[-1].connection.release()
+
+    async def carry_silence(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.silences.append(trio.current_time())
+
+    @property
+    def kinds(self) -> list[LegKind]:
+        return [kind for _, kind in self.asked]
+
+
+@attrs.define(eq=False)
+class Audio:
+    """A call's media and all that it tells."""
+
+    legs: Legs
+    kind: LegKind = STREAMING
+    has_files: bool = True
+    tries: int = TRIES
+    line: LineFormat = attrs.field(factory=LineFormat)
+    told: list[object] = attrs.field(factory=list)
+    heard: list[bytes] = attrs.field(factory=list)
+    digits: list[str] = attrs.field(factory=list)
+    moves: list[bool] = attrs.field(factory=list)
+    ups: int = 0
+    fallbacks: int = 0
+    frame: bytes | None = None
+    media: CallerMedia = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.media = CallerMedia(
+            self.legs,
+            MediaWay.EXTERNAL,
+            self.kind,
+            self.tries,
+            self.line,
+            Metrics(),
+            tell=self.told.append,
+            on_up=self._on_up,
+            hear=lambda pcm, at: self.heard.append(pcm),
+            press=self.digits.append,
+            next_frame=lambda: self.frame,
+            fall_back=self._fall_back,
+            line_moves=self.moves.append,
+        )
+
+    def _on_up(self) -> None:
+        self.ups += 1
+
+    def _fall_back(self) -> bool:
+        self.fallbacks += 1
+        return self.has_files
+
+    @property
+    def kinds_told(self) -> list[type]:
+        return [type(event) for event in self.told]
+
+    def sample(self, name: str) -> float:
+        return self.media.metrics.registry.get_sample_value(f"agentd_{name}") or 0.0
+
+
+@asynccontextmanager
+async def kept(audio: Audio) -> AsyncIterator[Legs]:
+    """Legs are kept up beside the block; after it nothing of them is left."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(audio.media.keep)
+        await trio.sleep(0.01)
+        yield audio.legs
+        nursery.cancel_scope.cancel()
+    assert audio.legs.up == 0
+    assert not audio.media.up
+    assert audio.moves[-1:] in ([False], [])
+
+
+async def test_the_first_leg_brings_the_call_up_once(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        legs.lines[0].cut()
+        await trio.sleep(1.0)
+        assert len(legs.lines) == 2
+        assert audio.ups == 1
+
+
+async def test_a_lost_leg_is_replaced_and_both_are_told(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        legs.lines[0].cut()
+        await trio.sleep(1.0)
+        assert audio.kinds_told == [MediaLost, MediaRestored]
+        assert legs.kinds == [STREAMING, STREAMING], "a lost socket is no reason yet for files"
+        assert (audio.fallbacks, audio.sample("media_reattached_total")) == (0, 1)
+
+
+async def test_after_the_tries_streaming_gives_way_to_files_once(autojump_clock: MockClock) -> None:
+    legs = Legs(failing=lambda number, kind: AriUnavailable("no") if number and kind is STREAMING else None)
+    audio = Audio(legs)
+    with structlog.testing.capture_logs() as logs:
+        async with kept(audio):
+            legs.lines[0].cut()
+            await trio.sleep(10.0)
+            assert legs.kinds == [STREAMING] * (1 + TRIES) + [LISTENING]
+            assert audio.kinds_told == [MediaLost, MediaRestored], "the conversation only knows a lost line"
+    assert [log["log_level"] for log in logs if "goes on with file playback" in log["event"]] == ["warning"]
+    assert audio.sample("stream_fallbacks_total") == 1
+
+
+async def test_a_first_streaming_leg_that_cannot_be_had_gives_way_at_once(autojump_clock: MockClock) -> None:
+    legs = Legs(failing=lambda number, kind: MediaTimeout("none came") if kind is STREAMING else None)
+    audio = Audio(legs)
+    async with kept(audio):
+        assert legs.kinds == [STREAMING, LISTENING]
+        assert (audio.ups, audio.told) == (1, [])
+
+
+@pytest.mark.parametrize("kind", LegKind)
+async def test_when_no_leg_is_to_be_had_at_all_the_media_have_failed(kind: LegKind, autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(failing=lambda number, kind: AriError("Asterisk says no")), kind)
+    await audio.media.keep()
+    assert audio.told == [MediaFailed("Asterisk says no")]
+    assert audio.legs.kinds == ([STREAMING, LISTENING] if kind is STREAMING else [LISTENING])
+
+
+async def test_a_call_without_files_fails_where_it_would_fall_back(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(failing=lambda number, kind: AriError("no")), has_files=False)
+    await audio.media.keep()
+    assert (audio.kinds_told, audio.sample("stream_fallbacks_total")) == ([MediaFailed], 0)
+
+
+async def test_tries_wait_longer_and_longer(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(failing=lambda number, kind: AriError("no") if number else None), LISTENING)
+    async with kept(audio) as legs:
+        lost_at = trio.current_time()
+        legs.lines[0].cut()
+        await trio.sleep(20.0)
+        pauses = [at - lost_at for at, _ in legs.asked[1:]]
+        assert pauses == pytest.approx([FIRST_DELAY, 3 * FIRST_DELAY, 7 * FIRST_DELAY], abs=0.05)
+        assert audio.kinds_told == [MediaLost, MediaFailed]
+
+
+async def test_a_leg_that_has_proven_itself_is_worth_all_the_tries_again(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(), LISTENING)
+    async with kept(audio) as legs:
+        for _ in range(3 * TRIES):
+            await trio.sleep(PROVEN_AFTER + 1.0)
+            legs.lines[-1].cut()
+            await trio.sleep(1.0)
+        assert MediaFailed not in audio.kinds_told
+
+
+async def test_a_leg_that_is_lost_again_and_again_is_given_up(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(), LISTENING)
+    async with kept(audio) as legs:
+        for _ in range(3 * TRIES):
+            legs.lines[-1].cut()
+            await trio.sleep(PROVEN_AFTER - 1.0)
+        assert audio.kinds_told[-1] is MediaFailed
+        assert len(legs.lines) == 1 + TRIES
+
+
+async def test_the_caller_s_line_carries_silence_whenever_a_streaming_leg_has_ended(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        cut_at = trio.current_time()
+        legs.lines[0].cut()
+        await trio.sleep(1.0)
+        assert legs.silences == pytest.approx([cut_at], abs=0.03), "before anything else is tried"
+
+
+async def test_a_leg_that_only_listened_left_the_silence_alone(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(), LISTENING)
+    async with kept(audio) as legs:
+        legs.lines[0].cut()
+        await trio.sleep(1.0)
+        assert not legs.silences
+
+
+async def test_where_the_leg_is_the_call_its_end_is_the_hang_up(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(lost_means_hang_up=True))
+    async with kept(audio) as legs:
+        legs.lines[0].cut()
+        await trio.sleep(1.0)
+        assert audio.told == [CallerHungUp()]
+        assert len(legs.asked) == 1
+        assert (audio.fallbacks, legs.silences) == (0, [])
+
+
+async def test_cancelling_removes_the_leg(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        assert legs.up == 1
+    assert all(line.released for line in legs.lines)
+
+
+# --- what goes over a leg
+
+
+async def test_a_streaming_leg_carries_what_the_playback_gives_and_a_listening_one_silence(
+    autojump_clock: MockClock,
+) -> None:
+    word = voice(0.02)
+    for kind, carried in ((STREAMING, word), (LISTENING, bytes(320))):
+        audio = Audio(Legs(), kind, frame=word)
+        async with kept(audio) as legs:
+            await trio.sleep(0.1)
+            assert {pcm for _, pcm in legs.lines[0].frames} == {carried}
+
+
+async def test_every_frame_that_is_written_beats_and_a_leg_that_ends_stops_it(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        await trio.sleep(1.0)
+        assert audio.moves.count(True) == pytest.approx(50, abs=2)
+        assert False not in audio.moves
+        legs.lines[0].cut()
+        await trio.sleep(0.1)
+        assert audio.moves[-1] is False
+
+
+async def test_the_caller_s_voice_and_digits_are_handed_on(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        legs.lines[0].say(audio_frame(voice(0.02)), dtmf_frame("5"), audio_frame(voice(0.02, seed=2)))
+        await trio.sleep(0.01)
+        assert audio.heard == [voice(0.02), voice(0.02, seed=2)]
+        assert audio.digits == ["5"]
+
+
+@pytest.mark.parametrize(("kind", "rate"), [(Kind.SLIN, 8000), (Kind.SLIN16, 16000)])
+async def test_audio_of_another_rate_comes_at_the_line_s(kind: Kind, rate: int, autojump_clock: MockClock) -> None:
+    line = LineFormat(24000 - rate)
+    audio = Audio(Legs(), line=line)
+    frame = bytes(range(1, 161)) * (rate // 4000)
+    async with kept(audio) as legs:
+        for _ in range(50):
+            legs.lines[0].say(HEADER.pack(kind, len(frame)) + frame)
+        await trio.sleep(0.01)
+        assert sum(map(len, audio.heard)) == pytest.approx(50 * line.frame_bytes, abs=line.frame_bytes)
+
+
+async def test_silence_stands_in_for_what_does_not_come(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        legs.lines[0].say(audio_frame(voice(0.02)))
+        await trio.sleep(GAP_SECONDS - 0.03)
+        assert audio.heard == [voice(0.02)], "jitter is no silence"
+        await trio.sleep(1.03)
+        assert len(audio.heard) == pytest.approx(1 + 1.1 / 0.02, abs=2), "the session's time is that of its audio"
+        assert not any(map(any, audio.heard[1:]))
+        legs.lines[0].say(audio_frame(voice(0.02, seed=2)))
+        await trio.sleep(0.01)
+        assert audio.heard[-1] == voice(0.02, seed=2)
+
+
+async def test_a_frame_of_half_samples_does_not_end_the_leg(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        legs.lines[0].say(HEADER.pack(Kind.SLIN, 5) + b"\x01\x02\x03\x04\x05", audio_frame(voice(0.02)))
+        await trio.sleep(0.05)
+        assert audio.heard[-1] == voice(0.02)
+        assert legs.up == 1
+
+
+# --- stalls
+
+
+async def test_a_caller_s_side_that_sends_nothing_at_all_is_told_once_and_when_it_comes_back(
+    autojump_clock: MockClock,
+) -> None:
+    audio = Audio(Legs())
+    with structlog.testing.capture_logs() as logs:
+        async with kept(audio) as legs:
+            await trio.sleep(3 * STALLED_AFTER)
+            for _ in range(100):
+                legs.lines[0].say(audio_frame())
+                await trio.sleep(0.02)
+            assert audio.told == [], "it is no lost leg"
+    assert [log["event"] for log in logs if "caller's line" in log["event"]] == [
+        "no audio from the caller's line",
+        "audio from the caller's line again",
+    ]
+    assert audio.sample("line_stalls_total") == 1
+
+
+async def test_a_line_that_carries_silence_is_no_stall(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        for _ in range(500):
+            legs.lines[0].say(audio_frame())
+            await trio.sleep(0.02)
+        assert audio.sample("line_stalls_total") == 0
+
+
+async def test_a_source_that_never_gives_a_leg_is_cancelled_with_the_call(autojump_clock: MockClock) -> None:
+    class Waiting(Legs):
+        @asynccontextmanager
+        async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[AudioSocketConnection]:
+            await trio.sleep(math.inf)
+            yield make_line(uuid4(), Metrics()).connection
+
+    audio = Audio(Waiting())
+    with trio.move_on_after(100.0) as patience:
+        await audio.media.keep()
+    assert patience.cancelled_caught
+    assert (audio.ups, audio.told) == (0, [])

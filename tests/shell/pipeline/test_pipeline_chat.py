@@ -1,0 +1,122 @@
+"""A pipeline on a chat server that is strict: whatever a call went through, its prompts are such as servers take."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.agent import CallInfo
+from agentd.history import History, ToolUse
+from agentd.playout import PlayoutBuffer
+from agentd.session_events import SessionEvent, ToolRequested, UtteranceEnded
+from agentd_providers.openai.chat import open_chat
+from agentd_providers.openai.chat_forms import chat
+from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.pipeline.answer import Answer
+from agentd_providers.pipeline.session import PipelineSession, open_pipeline
+from agentd_providers.pipeline.speech_output import SpeechOutput
+from tests.lab.vendors.chat import KEY, Asked, ChatServer, check_messages, open_chat_server
+from tests.shell.pipeline_fakes import CLOCK, SETTINGS, FakeDetector, FakeResponder, FakeTranscriber, FakeVoice
+
+
+def session_with(responder: object, history: History) -> PipelineSession:
+    output = SpeechOutput(PlayoutBuffer(), FakeVoice(seconds=0), 8000)
+    return PipelineSession(
+        CallInfo("1.1"), history, output, SETTINGS, FakeDetector(), FakeTranscriber(), None,
+        responder, lambda _seconds: None, (CLOCK,),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+texts = st.text(min_size=1, max_size=8)
+tool_uses = st.builds(ToolUse, texts, st.sampled_from(["{}", '{"a": 1}', "", "no JSON", "[1]"]), st.text(max_size=8))
+
+
+@given(st.lists(st.one_of(texts, tool_uses, st.tuples(texts, texts)), max_size=12), texts, st.booleans())
+def test_every_history_makes_a_prompt_that_strict_servers_take(
+    past: list[str | ToolUse | tuple[str, str]], words: str, committed: bool
+) -> None:
+    history = History()
+    for utterance, turn in enumerate(past, start=1):
+        match turn:
+            case str():
+                history.caller_said(turn)
+            case ToolUse():
+                history.tool_used(turn)
+            case (heard, generated):
+                history.agent_heard(utterance, heard, generated)
+    session = session_with(FakeResponder(), history)
+    check_messages(chat(session._replies.messages(Answer(1, 0.0, words, committed=committed))))
+
+
+@attrs.define(eq=False)
+class Caller:
+    """Types to a session, and uses the tools that it asks for."""
+
+    session: PipelineSession
+    server: ChatServer
+    results: dict[str, str] = attrs.field(factory=dict)
+    events: list[SessionEvent] = attrs.field(factory=list)
+
+    async def follow(self) -> None:
+        async for event in self.session.events:
+            self.events.append(event)
+            if isinstance(event, ToolRequested) and event.name in self.results:
+                self.session.tool_result(event.call, self.results[event.name])
+
+    async def say(self, words: str, utterances: int = 1) -> None:
+        before = self.ended
+        self.session.feed_text(words)
+        self.session.answer()
+        while self.ended < before + utterances:
+            await trio.sleep(0.005)
+
+    @property
+    def ended(self) -> int:
+        return sum(isinstance(event, UtteranceEnded) for event in self.events)
+
+
+@asynccontextmanager
+async def typing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caller]:
+    monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
+    with trio.fail_after(20):
+        async with open_chat_server() as (server, peer):
+            async with open_chat(ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")) as model:
+                async with model.open() as responder, trio.open_nursery() as nursery:
+                    session = session_with(responder, History())
+                    async with open_pipeline(session):
+                        caller = Caller(session, server)
+                        nursery.start_soon(caller.follow)
+                        yield caller
+                    nursery.cancel_scope.cancel()
+        assert not server.refused
+
+
+async def test_a_conversation_with_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with typing(monkeypatch) as caller:
+        caller.results = {"clock": "five o'clock"}
+        caller.server.replies = {
+            "what is the time": ["Let me see. ", Asked("clock", {"zone": "CET"}), Asked("clock", {"zone": "EET"})],
+            "five o'clock": ["It is five."],
+        }
+        await caller.say("what is the time", utterances=2)
+        await caller.say("thank you")
+        caller.session.history.agent_heard(2, "It is five.", "It is five.")
+        await caller.say("and again")
+        assert [turn.tool.result for turn in caller.session.history.turns if turn.tool] == ["five o'clock"] * 2
+        assert len(caller.server.asked) == 4
+
+
+async def test_a_caller_who_goes_on_while_a_tool_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with typing(monkeypatch) as caller:
+        caller.server.replies = {"what is the time": ["Let me see. ", Asked("clock", {"zone": "CET"})]}
+        await caller.say("what is the time")
+        while not (asked := [event for event in caller.events if isinstance(event, ToolRequested)]):
+            await trio.sleep(0.005)
+        await caller.say("never mind")
+        caller.session.tool_result(asked[0].call, "five")
+        await caller.say("what did you say")
+        assert [turn.tool.result for turn in caller.session.history.turns if turn.tool] == ["five"]

@@ -1,0 +1,42 @@
+"""The agent's mouth: leaving an utterance ends it, and takes no longer than that may."""
+
+import attrs
+import structlog.testing
+import trio
+import trio.testing
+
+from agentd.agent import Chunk
+from agentd.playout import PlayoutBuffer
+from agentd_providers.pipeline.speech_output import END_DEADLINE, SpeechOutput
+from tests.shell.pipeline_fakes import FakeVoice
+
+
+@attrs.define(eq=False)
+class StuckPlayout(PlayoutBuffer):
+    """A playout that takes nothing, not even an end."""
+
+    async def put(self, chunk: Chunk) -> None:
+        await trio.sleep_forever()
+
+
+async def test_a_playout_that_takes_no_end_does_not_keep_the_call(autojump_clock: trio.testing.MockClock) -> None:
+    told: list[str] = []
+    output = SpeechOutput(StuckPlayout(), FakeVoice(), 8000, lambda event: told.append(type(event).__name__))
+    with structlog.testing.capture_logs() as logs, trio.move_on_after(1):
+        async with output.utterance(aside=True):
+            await trio.sleep_forever()
+    assert trio.current_time() <= 1 + END_DEADLINE + 0.001
+    assert told == ["UtteranceStarted", "UtteranceEnded"]
+    assert [line["event"] for line in logs] == ["the playout did not take the end of an utterance"]
+
+
+async def test_an_utterance_that_is_cancelled_has_its_end() -> None:
+    playout = PlayoutBuffer()
+    output = SpeechOutput(playout, FakeVoice(), 8000)
+    with trio.move_on_after(0):
+        async with output.utterance(aside=True):
+            await trio.sleep_forever()
+    with trio.move_on_after(0.1) as nothing_more:
+        await playout.next_utterance()
+    assert nothing_more.cancelled_caught
+    assert playout.empty

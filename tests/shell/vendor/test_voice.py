@@ -1,0 +1,264 @@
+"""A vendor's voice on its way into the playout."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.agent import Audio, SegmentStart
+from agentd.playout import PlayoutBuffer
+from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd_providers.vendor import voice as vendor_voice
+from agentd_providers.vendor.voice import MOST_CHUNKS, MOST_TEXT, MOST_UNTOLD, VendorVoice
+
+RATE = 8000
+SECOND = bytes(range(1, 251)) * 64
+assert len(SECOND) == 2 * RATE
+
+
+@attrs.define(eq=False)
+class Scene:
+    voice: VendorVoice
+    playout: PlayoutBuffer
+    events: list[SessionEvent]
+
+    async def heard(self) -> tuple[int, list[str], bytes]:
+        """The next utterance to its end: its number, its segments' words, its audio."""
+        with trio.fail_after(5):
+            stream = await self.playout.next_utterance()
+            words: list[str] = []
+            pcm = b""
+            while (chunk := await stream.next()) is not None:
+                if isinstance(chunk, SegmentStart):
+                    words.append(chunk.text)
+                elif isinstance(chunk, Audio):
+                    pcm += chunk.pcm
+            return stream.utterance, words, pcm
+
+
+@asynccontextmanager
+async def speaking() -> AsyncIterator[Scene]:
+    events: list[SessionEvent] = []
+    playout = PlayoutBuffer()
+    voice = VendorVoice(playout, RATE, events.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(voice.run)
+        yield Scene(voice, playout, events)
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_utterance_comes_with_its_words_as_segments_of_the_audio_that_follows_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with speaking() as scene:
+        assert scene.voice.begin(text="One.") == 1
+        scene.voice.words("Two.")
+        scene.voice.audio(SECOND)
+        scene.voice.words("Three.")
+        scene.voice.audio(SECOND)
+        scene.voice.end()
+        assert await scene.heard() == (1, ["One. Two.", "Three."], SECOND * 2)
+        assert scene.events == [
+            UtteranceStarted(1),
+            AgentText(1, "One."),
+            AgentText(1, "Two."),
+            AgentText(1, "Three."),
+            UtteranceEnded(1),
+        ]
+
+
+async def test_a_new_utterance_ends_the_one_before_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.begin(aside=True)
+        scene.voice.audio(SECOND)
+        scene.voice.begin(text="Then.")
+        scene.voice.audio(SECOND)
+        scene.voice.end()
+        assert await scene.heard() == (1, [""], SECOND)
+        assert await scene.heard() == (2, ["Then."], SECOND)
+        assert scene.events[:2] == [UtteranceStarted(1, aside=True), UtteranceEnded(1)]
+
+
+async def test_audio_and_words_without_an_utterance_are_nobody_s(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.words("stray")
+        scene.voice.audio(SECOND)
+        scene.voice.end()
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.playout.empty
+        assert scene.events == []
+
+
+@given(st.lists(st.binary(max_size=9), max_size=12))
+def test_samples_that_are_cut_in_two_come_whole(pieces: list[bytes]) -> None:
+    voice = VendorVoice(PlayoutBuffer(), RATE, lambda _event: None)
+    voice.begin()
+    for piece in pieces:
+        voice.audio(piece)
+    brought = [chunk.pcm for chunk in voice._waiting if isinstance(chunk, Audio)]
+    whole = b"".join(pieces)
+    assert b"".join(brought) == whole[: len(whole) // 2 * 2]
+    assert all(len(pcm) % 2 == 0 for pcm in brought)
+
+
+async def test_the_vendor_is_never_waited_for_and_what_waits_is_bounded(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vendor_voice, "MOST_SECONDS", 5.0)
+    async with speaking() as scene:
+        scene.voice.begin()
+        for _ in range(60):
+            scene.voice.audio(SECOND)
+        scene.voice.end()
+        assert [type(event) for event in scene.events] == [UtteranceStarted, Degraded, UtteranceEnded]
+        _, _, pcm = await scene.heard()
+        assert len(pcm) // len(SECOND) == 5
+
+
+async def test_words_without_audio_are_bounded_and_that_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.begin()
+        for _ in range(40):
+            scene.voice.words("x" * 1000)
+        scene.voice.end()
+        assert [type(event) for event in scene.events].count(Degraded) == 1
+        assert sum(len(event.text) for event in scene.events if isinstance(event, AgentText)) > MOST_TEXT - 40
+        _, words, _ = await scene.heard()
+        assert len(words[0]) == MOST_TEXT
+        scene.voice.begin(text="Room again.")
+        scene.voice.end()
+        assert await scene.heard() == (2, ["Room again."], b"")
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_words_with_hardly_any_audio_are_bounded(held: bool) -> None:
+    events: list[SessionEvent] = []
+    voice = VendorVoice(PlayoutBuffer(), RATE, events.append)
+    if held:
+        voice.hold()
+    for _ in range(3):
+        voice.begin()
+        for _ in range(2 * MOST_CHUNKS):
+            voice.words("x")
+            voice.audio(b"\0\0")
+        voice.end()
+    for _ in range(200):
+        voice.begin(text="x" * 30_000)
+        voice.end()
+    waiting = voice._waiting if voice._held is None else voice._held
+    assert len(waiting) <= MOST_CHUNKS + 4
+    assert sum(len(chunk.text) for chunk in waiting if isinstance(chunk, SegmentStart)) <= MOST_TEXT
+    assert any(isinstance(event, Degraded) for event in events)
+    assert len(voice._untold) <= MOST_UNTOLD + 2
+
+
+async def test_small_pieces_of_audio_go_together_while_they_wait() -> None:
+    voice = VendorVoice(PlayoutBuffer(), RATE, lambda _event: None)
+    voice.begin()
+    for _ in range(RATE):
+        voice.audio(b"\1\2")
+    pieces = [chunk.pcm for chunk in voice._waiting if isinstance(chunk, Audio)]
+    assert b"".join(pieces) == b"\1\2" * RATE
+    assert len(pieces) <= 10
+
+
+async def test_what_is_cut_is_not_brought_and_what_had_begun_ends(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.begin()
+        for _ in range(40):  # more than the playout holds
+            scene.voice.audio(SECOND)
+        scene.voice.end()  # its end waits behind what is cut now
+        await trio.testing.wait_all_tasks_blocked()
+        scene.voice.cut()
+        _, _, pcm = await scene.heard()
+        assert 30 <= len(pcm) // len(SECOND) < 40
+        scene.voice.begin(text="Never brought.")
+        scene.voice.audio(SECOND)
+        scene.voice.cut()
+        assert scene.events[-1] == UtteranceEnded(2)
+        scene.voice.begin(text="Brought in part.")
+        scene.voice.audio(SECOND)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.voice.words("Without a sound.")
+        scene.voice.cut()
+        assert await scene.heard() == (3, ["Brought in part."], SECOND)
+
+
+async def test_what_is_held_comes_when_it_is_let_go_in_the_generation_of_that_moment(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with speaking() as scene:
+        scene.voice.begin()
+        scene.voice.audio(SECOND)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.voice.hold()
+        scene.voice.begin(text="Held.")
+        scene.voice.audio(SECOND)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await scene.heard())[0] == 1
+        assert scene.voice.held
+        assert scene.playout.empty
+        scene.playout.interrupt()
+        scene.voice.release()
+        scene.voice.audio(SECOND)
+        scene.voice.end()
+        assert await scene.heard() == (2, ["Held."], SECOND * 2)
+
+
+async def test_nobody_is_told_of_an_utterance_that_is_held_before_its_generation_is_known(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with speaking() as scene:
+        told: list[tuple[int, SessionEvent]] = []
+        scene.voice.emit = lambda event: told.append((scene.playout.generation, event))
+        scene.voice.hold()
+        scene.voice.begin(text="Held.")
+        scene.voice.audio(SECOND)
+        scene.voice.words("In clauses.")
+        scene.voice.end()
+        scene.voice.begin()
+        assert (told, scene.voice.untold) == ([], True)
+        scene.playout.interrupt()
+        scene.voice.release()
+        scene.voice.audio(SECOND)
+        scene.voice.end()
+        assert not scene.voice.untold
+        assert told == [
+            (1, UtteranceStarted(1)),
+            (1, AgentText(1, "Held. In clauses.")),
+            (1, UtteranceEnded(1)),
+            (1, UtteranceStarted(2)),
+            (1, UtteranceEnded(2)),
+        ]
+        assert await scene.heard() == (1, ["Held.", "In clauses."], SECOND)
+        assert await scene.heard() == (2, [""], SECOND)
+
+
+async def test_nobody_is_ever_told_of_what_was_held_and_cut(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.begin()
+        scene.voice.hold()
+        assert scene.events == [UtteranceStarted(1), UtteranceEnded(1)], "this one was begun before"
+        scene.voice.begin(text="Held.")
+        scene.voice.cut()
+        scene.voice.release()
+        assert not scene.voice.untold
+        assert len(scene.events) == 2
+
+
+async def test_a_cut_forgets_what_is_held_and_holds_nothing_more(autojump_clock: trio.testing.MockClock) -> None:
+    async with speaking() as scene:
+        scene.voice.hold()
+        scene.voice.begin(text="Held.")
+        scene.voice.audio(SECOND)
+        scene.voice.cut()
+        scene.voice.release()
+        scene.voice.begin(text="Next.")
+        scene.voice.audio(SECOND)
+        scene.voice.end()
+        assert await scene.heard() == (2, ["Next."], SECOND)

@@ -1,0 +1,765 @@
+"""Conversations as playbooks: what happens | what agentd does | what an operator reads.
+
+Each line of a playbook is one event, the commands that answer it, and the state afterwards. Read them aloud.
+"""
+
+import attrs
+import pytest
+
+from agentd.conversation.commands import (
+    Answer,
+    Attenuate,
+    Command,
+    Destination,
+    End,
+    FeedDigit,
+    Interrupt,
+    Leave,
+    Pause,
+    Phrase,
+    Restore,
+    Result,
+    Say,
+    Withhold,
+)
+from agentd.conversation.events import (
+    AgentFailed,
+    AgentReplaced,
+    AnswerSlow,
+    AsideStarted,
+    CallerHungUp,
+    CheckInDue,
+    Connected,
+    DepartureRequested,
+    DigitPressed,
+    DurationOver,
+    DurationWarningDue,
+    Left,
+    MediaFailed,
+    MediaLost,
+    MediaRestored,
+    PlaybackFinished,
+    PlaybackStarted,
+    ProtectionBegan,
+    ProtectionEnded,
+    ShutdownDue,
+    SilenceOver,
+)
+from agentd.conversation.machine import Conversation, Line, Transition
+from agentd.session_events import (
+    CallerPaused,
+    CallerSpeechConfirmed,
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechResumed,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    NothingToSay,
+)
+from agentd.session_events import Ended as AgentEnded
+
+EVENTS: dict[str, object] = {
+    "media and agent are up": Connected(),
+    "the caller makes a sound": CallerSpeechStarted(1.0),
+    "the sound goes on": CallerSpeechConfirmed(1.2),
+    "the caller takes the turn": CallerTakesTurn(1.4),
+    "it was a cough": CallerSpeechDismissed("no words were recognised"),
+    'it was a "mhm"': CallerSpeechDismissed("a backchannel while the agent spoke"),
+    "the caller pauses": CallerPaused(2.0),
+    "the caller goes on": CallerSpeechResumed(2.4),
+    "the caller has spoken": CallerSpeechEnded(3.0, 2.5),
+    "the agent has nothing to say": NothingToSay("no words were recognised"),
+    "the greeting begins": AsideStarted(1),
+    "words that are no answer begin": AsideStarted(2),
+    "the answer begins": PlaybackStarted(3),
+    "all has been heard": PlaybackFinished(3, idle=True),
+    "it has been heard, and more waits": PlaybackFinished(3, idle=False),
+    "the notice begins": ProtectionBegan(),
+    "the notice is over": ProtectionEnded(),
+    "nobody speaks": CheckInDue(),
+    "still nobody speaks": SilenceOver(),
+    "the answer takes its time": AnswerSlow(),
+    "the time is nearly up": DurationWarningDue(),
+    "the time is up": DurationOver(),
+    "the caller presses 5": DigitPressed("5"),
+    "the media leg is lost": MediaLost("closed by Asterisk"),
+    "the media leg is back": MediaRestored(),
+    "no media leg can be had": MediaFailed("no connection within 5 s"),
+    "no agent can be had": AgentFailed("the engine is down"),
+    "another session takes over": AgentReplaced(),
+    "the agent says farewell": AgentEnded(),
+    "the agent ends the call": DepartureRequested(Result.COMPLETED),
+    "the agent transfers the call": DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
+    "the agent breaks": AgentEnded("the engine died"),
+    "the caller hangs up": CallerHungUp(),
+    "the daemon's patience is over": ShutdownDue(),
+    "the channel is handed back": Left(),
+}
+COMMANDS: dict[str, Command] = {
+    "greet": Say(Phrase.GREETING),
+    "check in": Say(Phrase.CHECK_IN),
+    "say a filler": Say(Phrase.FILLER),
+    "warn": Say(Phrase.DURATION_WARNING),
+    "feed 5": FeedDigit("5"),
+    "answer": Answer(),
+    "withhold": Withhold(),
+    "attenuate": Attenuate(),
+    "pause": Pause(),
+    "restore": Restore(),
+    "interrupt": Interrupt(),
+    "leave completed, when all is heard": Leave(Result.COMPLETED, finish=True),
+    "leave for 200, when all is heard": Leave(
+        Result.TRANSFERRED, finish=True, destination=Destination("from-internal", "200")
+    ),
+    "announce, leave failed:media": Leave(Result.FAILED_MEDIA, "no connection within 5 s", announce=True),
+    "announce, leave failed:agent": Leave(Result.FAILED_AGENT, "the engine is down", announce=True),
+    "tell the break, leave failed:agent": Leave(Result.FAILED_AGENT, "the engine died", announce=True),
+    "announce, leave shutdown": Leave(Result.SHUTDOWN, announce=True),
+    "announce, leave caller-silent": Leave(Result.CALLER_SILENT, announce=True),
+    "announce, leave max-duration": Leave(Result.MAX_DURATION, announce=True),
+    "free everything": End(Result.CALLER_HUNG_UP),
+}
+
+GREETED = """
+    media and agent are up            | greet                               | Idle
+    the greeting begins               |                                     | Speaking
+    all has been heard                |                                     | Idle
+"""
+ASKED = f"""{GREETED}
+    the caller makes a sound          |                                     | Streaming
+    the sound goes on                 |                                     | Streaming
+    the caller takes the turn         |                                     | Streaming
+    the caller pauses                 |                                     | Streaming
+    the caller has spoken             | answer                              | Processing
+"""
+ANSWERING = f"""{ASKED}
+    the answer begins                 |                                     | Speaking
+"""
+
+
+def play(playbook: str) -> Conversation:
+    """Step through a playbook; each line has to come true. Gives the conversation as it stands then."""
+    conversation = Conversation()
+    for line in filter(None, map(str.strip, playbook.splitlines())):
+        event, commands, state = (part.strip() for part in line.split("|"))
+        step = conversation.step(EVENTS[event])
+        expected = tuple(COMMANDS[command] for command in commands.split(" and then ") if command)
+        assert (step.commands, str(conversation.state)) == (expected, state), line
+    return conversation
+
+
+# --- taking turns
+
+
+def test_the_caller_asks_and_the_agent_answers() -> None:
+    conversation = play(f"""{ANSWERING}
+        all has been heard                |                                     | Idle
+        the caller hangs up               | free everything                     | Ended
+    """)
+    assert conversation.line is Line.ENDED
+
+
+def test_a_hesitation_is_waited_for() -> None:
+    play(f"""{GREETED}
+        the caller makes a sound          |                                     | Streaming
+        the caller takes the turn         |                                     | Streaming
+        the caller pauses                 |                                     | Streaming
+        the caller goes on                |                                     | Streaming
+        the caller pauses                 |                                     | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_a_cough_into_silence_gets_no_answer() -> None:
+    play(f"""{GREETED}
+        the caller makes a sound          |                                     | Streaming
+        the caller pauses                 |                                     | Streaming
+        it was a cough                    |                                     | Idle
+    """)
+
+
+def test_a_turn_that_needs_no_answer_gets_none() -> None:
+    play(f"""{ASKED}
+        the agent has nothing to say      |                                     | Idle
+    """)
+
+
+# --- a caller who goes on before the answer is heard
+
+
+def test_an_answer_to_half_a_question_is_withheld_and_thrown_away() -> None:
+    play(f"""{ASKED}
+        the caller makes a sound          | withhold                            | Streaming
+        the sound goes on                 |                                     | Streaming
+        the caller takes the turn         | interrupt                           | Streaming
+        the caller pauses                 |                                     | Streaming
+        the caller has spoken             | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_an_answer_that_was_withheld_for_a_cough_is_let_go() -> None:
+    play(f"""{ASKED}
+        the caller makes a sound          | withhold                            | Streaming
+        it was a cough                    | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+def test_an_answer_that_could_not_be_withheld_any_more_is_attenuated_like_any_speech() -> None:
+    play(f"""{ASKED}
+        the caller makes a sound          | withhold                            | Streaming
+        the answer begins                 | attenuate                           | Speaking
+        it was a cough                    | restore                             | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_news_that_there_is_no_answer_does_not_silence_the_caller_who_goes_on() -> None:
+    play(f"""{ASKED}
+        the caller makes a sound          | withhold                            | Streaming
+        the agent has nothing to say      |                                     | Streaming
+        the caller takes the turn         |                                     | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+# --- barge-in, by degrees
+
+
+def test_an_interruption_attenuates_at_the_onset_pauses_and_then_stops() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the caller takes the turn         | interrupt                           | Streaming
+        all has been heard                |                                     | Streaming
+        the caller pauses                 |                                     | Streaming
+        the caller has spoken             | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+def test_a_short_cough_only_attenuates() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        the caller pauses                 |                                     | Speaking
+        it was a cough                    | restore                             | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_after_a_mhm_the_agent_goes_on_where_it_paused() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the caller pauses                 |                                     | Speaking
+        it was a "mhm"                    | restore                             | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_words_take_the_turn_at_once() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        the caller takes the turn         | interrupt                           | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_a_turn_that_is_over_interrupts_in_any_case() -> None:
+    play(f"""{ANSWERING}
+        the caller has spoken             | interrupt and then answer           | Processing
+        the answer begins                 |                                     | Speaking
+        the caller makes a sound          | attenuate                           | Speaking
+        the caller has spoken             | interrupt and then answer           | Processing
+        the answer begins                 |                                     | Speaking
+        the caller makes a sound          | attenuate                           | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the caller has spoken             | interrupt and then answer           | Processing
+    """)
+
+
+def test_the_greeting_can_be_interrupted() -> None:
+    play("""
+        media and agent are up            | greet                               | Idle
+        the greeting begins               |                                     | Speaking
+        the caller makes a sound          | attenuate                           | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the caller takes the turn         | interrupt                           | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_an_utterance_that_ends_under_a_sound_leaves_the_next_one_at_full_level() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        all has been heard                | restore                             | Streaming
+        it was a cough                    |                                     | Idle
+        nobody speaks                     | check in                            | Idle
+    """)
+
+
+def test_what_begins_while_the_caller_speaks_begins_attenuated() -> None:
+    play("""
+        media and agent are up            | greet                               | Idle
+        the caller makes a sound          |                                     | Streaming
+        the greeting begins               | attenuate                           | Speaking
+        it was a cough                    | restore                             | Speaking
+    """)
+
+
+def test_between_two_utterances_the_agent_speaks_on() -> None:
+    play(f"""{ANSWERING}
+        it has been heard, and more waits |                                     | Speaking
+        words that are no answer begin    |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_a_sound_across_two_utterances_is_one_sound() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        it has been heard, and more waits |                                     | Speaking
+        words that are no answer begin    |                                     | Speaking
+        it was a cough                    | restore                             | Speaking
+    """)
+
+
+# --- protection
+
+
+PROTECTED = """
+    media and agent are up            | greet                               | Idle
+    the greeting begins               |                                     | Speaking
+    the notice begins                 |                                     | Speaking
+"""
+
+
+def test_a_protected_notice_is_heard_whatever_the_caller_does() -> None:
+    play(f"""{PROTECTED}
+        the caller makes a sound          |                                     | Speaking
+        the sound goes on                 |                                     | Speaking
+        the caller takes the turn         |                                     | Speaking
+        the caller presses 5              | feed 5                              | Speaking
+        the caller pauses                 |                                     | Speaking
+        it was a cough                    |                                     | Speaking
+        the notice is over                |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_a_question_during_the_notice_is_answered_once_it_is_over() -> None:
+    play(f"""{PROTECTED}
+        the caller makes a sound          |                                     | Speaking
+        the caller takes the turn         |                                     | Speaking
+        the caller has spoken             |                                     | Speaking
+        the caller presses 5              | feed 5                              | Speaking
+        the notice is over                | interrupt and then answer           | Processing
+        all has been heard                |                                     | Processing
+        the answer begins                 |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_a_question_during_a_protected_greeting_is_answered_after_it() -> None:
+    play(f"""{PROTECTED}
+        the caller has spoken             |                                     | Speaking
+        all has been heard                | answer                              | Processing
+        the notice is over                |                                     | Processing
+    """)
+
+
+def test_a_caller_who_still_speaks_when_the_notice_is_over_pauses_the_agent() -> None:
+    play(f"""{PROTECTED}
+        the caller makes a sound          |                                     | Speaking
+        the caller takes the turn         |                                     | Speaking
+        the notice is over                | pause                               | Speaking
+        the caller has spoken             | interrupt and then answer           | Processing
+    """)
+
+
+def test_a_caller_who_goes_on_after_a_question_is_not_answered_yet_when_the_notice_is_over() -> None:
+    play(f"""{PROTECTED}
+        the caller has spoken             |                                     | Speaking
+        the caller makes a sound          |                                     | Speaking
+        the caller takes the turn         |                                     | Speaking
+        the notice is over                | interrupt                           | Streaming
+        all has been heard                |                                     | Streaming
+        the caller has spoken             | interrupt and then answer           | Processing
+    """)
+
+
+def test_a_question_during_the_notice_that_needs_no_answer_is_owed_none() -> None:
+    play(f"""{PROTECTED}
+        the caller has spoken             |                                     | Speaking
+        the agent has nothing to say      |                                     | Speaking
+        the notice is over                |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+@pytest.mark.parametrize("degree", ["", "the sound goes on | pause | Speaking"])
+def test_a_notice_is_heard_at_full_level_even_if_the_caller_made_a_sound_before_it(degree: str) -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        {degree}
+        the notice begins                 | restore                             | Speaking
+        it was a cough                    |                                     | Speaking
+        the notice is over                |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_an_answer_that_was_let_go_survives_a_protected_aside_before_it() -> None:
+    play(f"""{ASKED}
+        words that are no answer begin    |                                     | Speaking
+        the notice begins                 |                                     | Speaking
+        the caller presses 5              | feed 5                              | Speaking
+        the notice is over                |                                     | Speaking
+        it has been heard, and more waits | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+# --- asides that leave an answer owed
+
+
+FILLER = f"""{ASKED}
+    the answer takes its time         | say a filler                        | Processing
+    words that are no answer begin    |                                     | Speaking
+"""
+
+
+def test_after_a_filler_the_answer_is_still_to_come() -> None:
+    play(f"""{FILLER}
+        all has been heard                | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_a_filler_that_came_too_late_is_owed_nothing() -> None:
+    play(f"""{ASKED}
+        the answer takes its time         | say a filler                        | Processing
+        the answer begins                 |                                     | Speaking
+        it has been heard, and more waits |                                     | Speaking
+        words that are no answer begin    |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_the_caller_may_take_the_turn_during_a_filler() -> None:
+    play(f"""{FILLER}
+        the caller makes a sound          |                                     | Speaking
+        the caller takes the turn         | interrupt                           | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_no_answer_begins_over_a_caller_who_speaks_when_the_filler_ends() -> None:
+    play(f"""{FILLER}
+        the caller makes a sound          |                                     | Speaking
+        all has been heard                | withhold                            | Streaming
+        it was a cough                    | answer                              | Processing
+    """)
+
+
+def test_an_answer_that_is_withheld_when_the_filler_begins_comes_after_it() -> None:
+    play(f"""{ASKED}
+        the answer takes its time         | say a filler                        | Processing
+        the caller makes a sound          | withhold                            | Streaming
+        words that are no answer begin    |                                     | Speaking
+        it was a cough                    |                                     | Speaking
+        all has been heard                | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+def test_after_a_filler_the_agent_may_find_that_it_has_nothing_to_say() -> None:
+    play(f"""{FILLER}
+        the agent has nothing to say      |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+# --- when nobody speaks, and for how long
+
+
+def test_a_silent_caller_is_asked_and_then_let_go() -> None:
+    play(f"""{GREETED}
+        nobody speaks                     | check in                            | Idle
+        words that are no answer begin    |                                     | Speaking
+        all has been heard                |                                     | Idle
+        still nobody speaks               | announce, leave caller-silent       | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+@pytest.mark.parametrize("busy", [ASKED, ANSWERING])
+def test_nobody_is_asked_whether_they_are_there_while_the_agent_is_at_work(busy: str) -> None:
+    conversation = play(busy)
+    assert conversation.step(CheckInDue()).commands == ()
+
+
+def test_a_filler_is_for_an_answer_in_preparation_only() -> None:
+    play(f"""{GREETED}
+        the answer takes its time         |                                     | Idle
+    """)
+    play(f"""{ANSWERING}
+        the answer takes its time         |                                     | Speaking
+    """)
+
+
+def test_a_long_call_is_warned_and_then_ended() -> None:
+    conversation = play(f"""{ANSWERING}
+        the time is nearly up             | warn                                | Speaking
+        it has been heard, and more waits |                                     | Speaking
+        words that are no answer begin    |                                     | Speaking
+        all has been heard                |                                     | Idle
+        the time is up                    | announce, leave max-duration        | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+    assert conversation.line is Line.ENDED
+
+
+def test_a_call_s_time_is_up_even_while_its_media_leg_is_lost() -> None:
+    play(f"""{GREETED}
+        the media leg is lost             |                                     | Connecting
+        the time is up                    | announce, leave max-duration        | Ended
+    """)
+
+
+# --- digits
+
+
+def test_digits_reach_the_agent_whatever_it_does_and_interrupt_what_it_says() -> None:
+    play(f"""{GREETED}
+        the caller presses 5              | feed 5                              | Idle
+        the caller makes a sound          |                                     | Streaming
+        the caller presses 5              | feed 5                              | Streaming
+        the caller has spoken             | answer                              | Processing
+        the caller presses 5              | feed 5                              | Processing
+        the caller makes a sound          | withhold                            | Streaming
+        the caller presses 5              | feed 5                              | Streaming
+        it was a cough                    | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+        the caller presses 5              | interrupt and then feed 5           | Idle
+        the media leg is lost             |                                     | Connecting
+        the caller presses 5              | feed 5                              | Connecting
+    """)
+
+
+@pytest.mark.parametrize("degree", ["", "the sound goes on | pause | Speaking"])
+def test_digits_interrupt_an_agent_that_is_attenuated_or_paused(degree: str) -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        {degree}
+        the caller presses 5              | interrupt and then feed 5           | Streaming
+    """)
+
+
+def test_digits_interrupt_a_filler() -> None:
+    play(f"""{FILLER}
+        the caller presses 5              | interrupt and then feed 5           | Idle
+    """)
+
+
+def test_digits_before_the_agent_is_there_and_after_the_end_reach_nobody() -> None:
+    play("""
+        the caller presses 5              |                                     | Connecting
+        media and agent are up            | greet                               | Idle
+        the agent says farewell           | leave completed, when all is heard  | Ended
+        the caller presses 5              |                                     | Ended
+    """)
+
+
+# --- the media leg
+
+
+def test_a_lost_media_leg_is_replaced_and_the_conversation_goes_on() -> None:
+    play(f"""{GREETED}
+        the caller makes a sound          |                                     | Streaming
+        the media leg is lost             |                                     | Connecting
+        the media leg is back             |                                     | Idle
+        the caller makes a sound          |                                     | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_an_answer_goes_on_while_the_media_leg_is_replaced() -> None:
+    play(f"""{ASKED}
+        the media leg is lost             |                                     | Connecting
+        the answer begins                 |                                     | Connecting
+        the media leg is back             |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_a_media_leg_that_does_not_come_back_ends_the_call_with_an_announcement() -> None:
+    play(f"""{GREETED}
+        the media leg is lost             |                                     | Connecting
+        no media leg can be had           | announce, leave failed:media        | Ended
+        the media leg is back             |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+def test_a_media_leg_that_never_comes_ends_the_call_with_an_announcement() -> None:
+    play("""
+        no media leg can be had           | announce, leave failed:media        | Ended
+        media and agent are up            |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+# --- the end
+
+
+def test_the_agent_says_farewell_and_is_heard_to_the_end() -> None:
+    conversation = play(f"""{ANSWERING}
+        the agent says farewell           | leave completed, when all is heard  | Ended
+        the caller takes the turn         |                                     | Ended
+        all has been heard                |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+    assert conversation.line is Line.ENDED
+
+
+def test_the_caller_hangs_up_during_the_farewell() -> None:
+    play(f"""{GREETED}
+        the agent says farewell           | leave completed, when all is heard  | Ended
+        the caller hangs up               | free everything                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+def test_an_agent_that_cannot_be_had_ends_the_call_with_an_announcement() -> None:
+    play("""
+        no agent can be had               | announce, leave failed:agent        | Ended
+        no media leg can be had           |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+def test_an_agent_that_breaks_ends_the_call_with_an_announcement() -> None:
+    play(f"""{ASKED}
+        the agent breaks                  | tell the break, leave failed:agent  | Ended
+        the agent breaks                  |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", GREETED, f"{GREETED}\nthe media leg is lost | | Connecting", ASKED, FILLER, ANSWERING, PROTECTED],
+)
+def test_shutdown_is_announced_from_wherever_the_call_is(before: str) -> None:
+    play(f"""{before}
+        the daemon's patience is over     | announce, leave shutdown            | Ended
+        the daemon's patience is over     |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+def test_the_caller_hangs_up_before_anything_is_up() -> None:
+    play("""
+        the caller hangs up               | free everything                     | Ended
+        media and agent are up            |                                     | Ended
+        the caller hangs up               |                                     | Ended
+    """)
+
+
+def test_nothing_that_the_caller_does_interrupts_the_words_before_a_transfer() -> None:
+    play(f"""{ANSWERING}
+        the agent transfers the call      | leave for 200, when all is heard    | Ended
+        the caller makes a sound          |                                     | Ended
+        the sound goes on                 |                                     | Ended
+        the caller takes the turn         |                                     | Ended
+        the caller presses 5              |                                     | Ended
+        the caller has spoken             |                                     | Ended
+        the agent ends the call           |                                     | Ended
+        all has been heard                |                                     | Ended
+        the channel is handed back        |                                     | Ended
+    """)
+
+
+def test_the_agent_may_end_the_call_while_the_media_leg_is_lost() -> None:
+    play(f"""{GREETED}
+        the media leg is lost             |                                     | Connecting
+        the agent ends the call           | leave completed, when all is heard  | Ended
+        the caller hangs up               | free everything                     | Ended
+    """)
+
+
+# --- a session that is replaced
+
+
+def test_what_the_caller_is_saying_the_new_session_will_tell() -> None:
+    play(f"""{GREETED}
+        the caller makes a sound          |                                     | Streaming
+        another session takes over        |                                     | Idle
+        the caller makes a sound          |                                     | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_an_answer_that_is_due_is_still_due() -> None:
+    play(f"""{ASKED}
+        another session takes over        |                                     | Processing
+        words that are no answer begin    |                                     | Speaking
+        all has been heard                | answer                              | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+def test_an_answer_that_was_withheld_is_let_go() -> None:
+    play(f"""{ASKED}
+        the caller makes a sound          | withhold                            | Streaming
+        another session takes over        |                                     | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+@pytest.mark.parametrize(
+    ("sound", "command"), [("the caller makes a sound", "attenuate"), ("the sound goes on", "pause")]
+)
+def test_what_a_sound_has_lowered_is_itself_again(sound: str, command: str) -> None:
+    play(f"""{ANSWERING}
+        {sound}                           | {command}                           | Speaking
+        another session takes over        | restore                             | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+@pytest.mark.parametrize("late", EVENTS)
+def test_whatever_comes_after_the_hang_up_is_harmless(late: str) -> None:
+    conversation = play(f"""{ANSWERING}
+        the caller hangs up               | free everything                     | Ended
+    """)
+    ended = attrs.evolve(conversation)
+    step = conversation.step(EVENTS[late])
+    assert (step.commands, step.transitions) == ((), ())
+    assert conversation == ended
+
+
+def test_what_the_machine_does_not_know_changes_nothing() -> None:
+    conversation = Conversation()
+    assert conversation.step("no event at all").commands == ()
+    assert conversation == Conversation()
+
+
+def test_every_transition_is_told_with_its_region_and_cause() -> None:
+    conversation = Conversation()
+    assert conversation.step(Connected()).transitions == (Transition("line", "connecting", "live", "Connected"),)
+    assert conversation.step(CallerSpeechStarted(1.0)).transitions == (
+        Transition("caller", "silent", "speaking", "CallerSpeechStarted"),
+    )
+    assert conversation.step(CallerSpeechEnded(3.0, 2.5)).transitions == (
+        Transition("caller", "speaking", "silent", "CallerSpeechEnded"),
+        Transition("agent", "idle", "preparing", "CallerSpeechEnded"),
+    )
+    assert conversation.step(DigitPressed("5")).transitions == ()
+    assert conversation.step(ProtectionBegan()).transitions == (
+        Transition("protection", "open", "protected", "ProtectionBegan"),
+    )

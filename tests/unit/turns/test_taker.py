@@ -1,0 +1,502 @@
+"""When a caller begins, pauses, goes on and has finished: playbooks of speech and silence, window by window."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
+from agentd_providers.turns.taker import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking, plain_words
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+
+STARTED, CONFIRMED, TAKEN, PAUSED, LOOK, RESUMED, ENDED, DISMISSED = Signal
+WINDOW = 32
+NEVER = math.inf
+PATIENCE = PatienceSettings(stop_ms=256, unsure_ms=640, hesitation_ms=1280, max_silence_ms=1920)
+TAKING = TurnTaking(
+    start_ms=64,
+    interrupt_ms=160,
+    takeover_ms=704,
+    min_words=2,
+    pause_ms=96,
+    look_ms=NEVER,
+    patience=PATIENCE,
+    max_turn_ms=30_000,
+    threshold=0.5,
+    backchannels=frozenset({"mhm", "okay", "uh huh"}),
+)
+
+
+@attrs.define
+class Ear:
+    """A turn taker that is fed in ms, and whether the agent is audible meanwhile."""
+
+    taker: TurnTaker
+    agent_audible: bool = False
+
+    def speech(self, ms: int, probability: float = 0.9) -> list[Signal]:
+        """What so much speech brings about."""
+        return [
+            signal
+            for _ in range(ms // WINDOW)
+            for signal in self.taker.hear(probability, WINDOW, agent_audible=self.agent_audible)
+        ]
+
+    def silence(self, ms: int) -> list[Signal]:
+        return self.speech(ms, 0.0)
+
+    def words(self, text: str) -> list[Signal]:
+        """The words up to the pause that lasts are known."""
+        return self.taker.know_words(self.taker.pause, text)
+
+    def sound(self, complete: float | None) -> list[Signal]:
+        """How complete the turn sounds at that pause is known."""
+        return self.taker.know_sound(self.taker.pause, complete)
+
+    def sentence(self, ends: float | None) -> list[Signal]:
+        """How likely a sentence ends there is known."""
+        return self.taker.know_sentence(self.taker.pause, ends)
+
+    def silence_until_something(self) -> list[Signal]:
+        """More silence, until it brings something about; `taker.silence_ms` tells how much it took."""
+        for _ in range(1000):
+            if signals := self.silence(WINDOW):
+                return signals
+        raise AssertionError("this silence lasts for ever")
+
+
+def listening(agent_audible: bool = False, by_sound: bool = False, by_sentence: bool = False, **changes: object) -> Ear:
+    return Ear(TurnTaker(attrs.evolve(TAKING, **changes), by_sound, by_sentence), agent_audible)
+
+
+def paused(ear: Ear, speech: int = 512) -> Ear:
+    """A caller who has spoken for a while and just paused."""
+    ear.speech(speech)
+    assert PAUSED in ear.silence(96)
+    return ear
+
+
+# --- the onset
+
+
+def test_a_click_begins_no_turn() -> None:
+    ear = listening()
+    assert ear.speech(32) + ear.silence(5000) == []
+
+
+def test_enough_speech_begins_a_turn_goes_on_and_takes_it() -> None:
+    ear = listening()
+    assert ear.speech(64) == [STARTED]
+    assert ear.speech(64) == []
+    assert ear.speech(32) == [CONFIRMED, TAKEN]
+    assert ear.speech(5000) == []
+
+
+def test_one_dip_does_not_undo_an_onset() -> None:
+    ear = listening(start_ms=96)
+    assert ear.speech(64) + ear.silence(32) + ear.speech(64) == [STARTED]
+
+
+def test_speech_goes_on_at_probabilities_that_would_not_have_begun_it() -> None:
+    ear = listening()
+    assert ear.speech(5000, 0.4) == []
+    ear.speech(320)
+    assert ear.speech(5000, 0.4) == []
+    assert ear.taker.in_turn
+
+
+def test_a_low_threshold_is_released_too() -> None:
+    ear = listening(threshold=0.1)
+    ear.speech(320)
+    assert ear.silence(96) == [PAUSED]
+
+
+# --- pauses
+
+
+def test_a_gap_within_a_word_is_no_pause() -> None:
+    ear = listening()
+    ear.speech(320)
+    assert ear.silence(64) + ear.speech(320) + ear.silence(64) == []
+
+
+def test_a_pause_is_noticed_and_ended_by_speech() -> None:
+    ear = paused(listening())
+    assert ear.taker.paused
+    assert ear.speech(32) == []
+    assert ear.speech(32) == [RESUMED]
+    assert not ear.taker.paused
+
+
+def test_a_click_in_a_pause_does_not_end_it() -> None:
+    ear = paused(listening())
+    assert ear.speech(32) + ear.silence(64) + ear.speech(32) + ear.silence(64) == []
+    assert ear.taker.paused
+
+
+def test_every_pause_has_a_number_of_its_own() -> None:
+    ear = paused(listening())
+    first = ear.taker.pause
+    ear.speech(320)
+    ear.silence(96)
+    assert ear.taker.pause == first + 1
+    ear.silence(1000)
+    assert ear.taker.know_words(first, "I would like a table.") == []
+    assert ear.taker.know_sound(first, 1.0) == []
+    assert ear.taker.know_sentence(first, 1.0) == []
+    assert ear.taker.know_words(first + 1, "I would like a table for two.")[-1] is ENDED
+
+
+def test_what_is_known_of_a_pause_that_is_over_is_of_no_interest() -> None:
+    ear = paused(listening())
+    ear.silence(1000)
+    ear.speech(320)
+    assert ear.words("I would like") == []
+    assert ear.sound(1.0) == []
+    assert ear.sentence(1.0) == []
+
+
+def test_once_a_pause_has_lasted_its_sound_is_looked_at() -> None:
+    ear = paused(listening(look_ms=160))
+    assert ear.silence(32) == []
+    assert ear.silence(32) == [LOOK]
+    assert ear.silence(2000) == []
+    ear.speech(64)
+    ear.silence(96)
+    assert ear.silence(64) == [LOOK]
+
+
+# --- how long a pause may last
+
+
+def in_whole_windows(ms: float) -> float:
+    return -(-ms // WINDOW) * WINDOW
+
+
+@pytest.mark.parametrize("words", ["What are your hours?", "My number is, uh", "I would like a", "five five five"])
+@pytest.mark.parametrize("sound", [None, 0.02, 0.98])
+@pytest.mark.parametrize("sentence", [None, 0.01, 0.6])
+def test_a_pause_is_waited_for_as_the_cues_say(words: str, sound: float | None, sentence: float | None) -> None:
+    ear = paused(listening(by_sound=True, by_sentence=True))
+    assert ear.sound(sound) + ear.sentence(sentence) + ear.words(words) == []
+    assert ear.silence_until_something() == [ENDED]
+    needed = silence_needed(sound, words_complete(words), (), PATIENCE, sentence=sentence)
+    assert ear.taker.silence_ms == in_whole_windows(needed)
+
+
+def test_a_finished_sentence_is_over_sooner_than_one_that_breaks_off() -> None:
+    over = {}
+    for words, sound in (("That is all.", 0.98), ("My number is, uh", 0.02)):
+        ear = paused(listening())
+        ear.words(words)
+        ear.sound(sound)
+        ear.silence_until_something()
+        over[words] = ear.taker.silence_ms
+    assert over == {"That is all.": PATIENCE.stop_ms, "My number is, uh": PATIENCE.max_silence_ms}
+
+
+def test_words_that_come_late_end_the_turn_at_once() -> None:
+    ear = paused(listening())
+    assert ear.silence(640) == []
+    assert ear.sound(0.98) == []
+    assert ear.words("That is all.") == [ENDED]
+
+
+@pytest.mark.parametrize("cue", ["sound", "sentence"])
+def test_a_cue_that_is_promised_is_waited_for_if_it_comes_soon(cue: str) -> None:
+    ear = paused(listening(by_sound=cue == "sound", by_sentence=cue == "sentence"))
+    assert ear.words("That is all.") + ear.silence(480 - 96) == []
+    assert getattr(ear, cue)(0.98) == [ENDED]
+
+
+@pytest.mark.parametrize("cue", ["sound", "sentence"])
+def test_a_cue_that_cannot_be_told_is_not_waited_for(cue: str) -> None:
+    told, never = (paused(listening(by_sound=cue == "sound", by_sentence=cue == "sentence")) for _ in range(2))
+    getattr(told, cue)(None)
+    for ear in (told, never):
+        ear.words("yes")
+        assert ear.silence_until_something() == [ENDED]
+    needed = silence_needed(None, words_complete("yes"), (), PATIENCE)
+    assert told.taker.silence_ms == in_whole_windows(needed)
+    assert never.taker.silence_ms == in_whole_windows(CUE_PATIENCE_MS)
+
+
+def test_every_pause_waits_for_its_own_cues() -> None:
+    ear = paused(listening(by_sound=True))
+    ear.sound(0.98)
+    ear.speech(320)
+    ear.silence(96)
+    assert ear.words("That is all.") + ear.silence(480 - 96) == []
+    assert ear.sound(0.98) == [ENDED]
+
+
+def test_a_caller_who_has_hesitated_before_is_waited_for_longer() -> None:
+    ear = paused(listening())
+    ear.silence(704)
+    assert ear.speech(320) == [RESUMED]
+    ear.silence(96)
+    ear.words("What are your hours?")
+    assert ear.silence_until_something() == [ENDED]
+    needed = silence_needed(None, words_complete("What are your hours?"), (800.0,), PATIENCE)
+    assert ear.taker.silence_ms == in_whole_windows(needed)
+    assert needed > silence_needed(None, words_complete("What are your hours?"), (), PATIENCE)
+
+
+def test_the_habit_outlives_the_turn() -> None:
+    ear = paused(listening())
+    ear.silence(704)
+    ear.speech(320)
+    ear.silence(96)
+    ear.words("What are your hours?")
+    ear.silence_until_something()
+    first = ear.taker.silence_ms
+    paused(ear)
+    ear.words("What are your hours?")
+    ear.silence_until_something()
+    assert ear.taker.silence_ms == first
+
+
+def test_a_transcriber_that_hangs_does_not_hold_the_caller_for_ever() -> None:
+    ear = paused(listening())
+    assert ear.silence_until_something() == [ENDED]
+    assert ear.taker.silence_ms == 2 * PATIENCE.max_silence_ms
+
+
+def test_a_turn_that_never_pauses_is_ended_at_its_longest() -> None:
+    ear = listening(max_turn_ms=3200)
+    assert ear.speech(3200) == [STARTED, CONFIRMED, TAKEN, ENDED]
+    assert not ear.taker.in_turn
+
+
+def test_a_turn_is_taken_before_it_ends_however_short_it_is() -> None:
+    ear = listening()
+    assert ear.speech(96) == [STARTED]
+    assert ear.silence(96) == [PAUSED]
+    assert ear.words("Yes.") == []
+    assert ear.silence_until_something() == [TAKEN, ENDED]
+
+
+def test_after_a_turn_the_next_one_begins_from_nothing() -> None:
+    ear = paused(listening())
+    ear.words("Yes.")
+    ear.silence_until_something()
+    assert ear.speech(32) + ear.silence(320) == []
+    assert ear.speech(160) == [STARTED, CONFIRMED, TAKEN]
+
+
+# --- no turn at all
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "...", "?!"])
+def test_a_sound_without_words_is_dismissed_after_a_short_silence(nothing: str) -> None:
+    ear = paused(listening())
+    assert ear.words(nothing) == []
+    assert ear.silence_until_something() == [DISMISSED]
+    assert ear.taker.silence_ms == PATIENCE.stop_ms
+    assert ear.taker.dismissal == "no words were recognised"
+    assert not ear.taker.in_turn
+
+
+def test_a_backchannel_into_silence_is_a_turn() -> None:
+    ear = paused(listening())
+    assert ear.words("Okay.") == []
+    assert ear.silence_until_something() == [ENDED]
+
+
+# --- while the agent is audible
+
+
+def test_over_the_agent_a_sound_that_goes_on_is_confirmed_but_takes_no_turn_yet() -> None:
+    ear = listening(agent_audible=True)
+    assert ear.speech(160) == [STARTED, CONFIRMED]
+    assert ear.speech(704 - 160 - 32) == []
+    assert ear.speech(32) == [TAKEN]
+
+
+def test_a_cough_over_the_agent_is_dismissed_as_soon_as_it_has_no_words() -> None:
+    ear = paused(listening(agent_audible=True), speech=256)
+    assert ear.words("") == [DISMISSED]
+
+
+@pytest.mark.parametrize("words", ["Mhm.", "mhm", "Okay, okay.", "Uh-huh.", "Mhm, okay!"])
+def test_a_backchannel_over_the_agent_is_dismissed_at_once(words: str) -> None:
+    ear = paused(listening(agent_audible=True), speech=256)
+    assert ear.words(words) == [DISMISSED]
+    assert ear.taker.dismissal == "a backchannel while the agent spoke"
+
+
+def test_words_over_the_agent_take_the_turn_once_no_more_follow_and_end_it_in_their_time() -> None:
+    ear = paused(listening(agent_audible=True), speech=256)
+    assert ear.words("Wait, stop.") == [], "the agent is silent by now: half of a cough is easily heard as a word"
+    assert ear.silence_until_something() == [TAKEN]
+    assert ear.taker.silence_ms >= TAKE_PAUSE_MS
+    assert ear.silence_until_something() == [ENDED]
+
+
+def test_a_backchannel_that_words_follow_takes_the_turn() -> None:
+    ear = paused(listening(agent_audible=True), speech=256)
+    assert ear.words("Okay, thanks.") == []
+    assert ear.silence_until_something() == [TAKEN]
+
+
+@pytest.mark.parametrize("heard_as", ["In them, um.", "Uh-uh.", "A hmm"])
+def test_a_short_sound_that_ends_in_a_hum_is_one_whatever_else_is_heard_in_it(heard_as: str) -> None:
+    ear = paused(listening(agent_audible=True), speech=448)
+    assert ear.words(heard_as) == [DISMISSED]
+
+
+def test_the_first_half_of_a_cough_that_sounds_like_a_word_takes_no_turn() -> None:
+    ear = paused(listening(agent_audible=True, min_words=1), speech=192)
+    assert ear.words("But.") == []
+    ear.speech(256)
+    ear.silence(96)
+    assert ear.words("Uh, uh.") == [DISMISSED]
+
+
+def test_fewer_words_than_it_takes_are_dismissed() -> None:
+    ear = paused(listening(agent_audible=True), speech=256)
+    assert ear.words("Stop.") == [DISMISSED]
+    assert ear.taker.dismissal == "too few words while the agent spoke"
+    ear = paused(listening(agent_audible=True, min_words=1), speech=256)
+    ear.words("Stop.")
+    assert ear.silence_until_something() == [TAKEN]
+
+
+def test_speech_that_is_longer_than_any_backchannel_takes_the_turn_whatever_is_said() -> None:
+    ear = listening(agent_audible=True)
+    assert ear.speech(704) == [STARTED, CONFIRMED, TAKEN]
+    ear.silence(96)
+    assert ear.words("Okay, okay, okay.") == []
+    assert ear.silence_until_something() == [ENDED]
+
+
+def test_a_pause_over_the_agent_is_noticed_sooner() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    assert ear.silence(64) == [PAUSED]
+
+
+def test_once_the_agent_is_silent_a_caller_is_suspected_of_nothing() -> None:
+    ear = listening(agent_audible=True)
+    assert ear.speech(256) == [STARTED, CONFIRMED]
+    ear.agent_audible = False
+    assert ear.speech(32) == [TAKEN]
+
+
+def test_a_caller_who_began_in_silence_keeps_the_turn_when_the_agent_begins() -> None:
+    ear = listening()
+    ear.speech(96)
+    ear.agent_audible = True
+    assert ear.speech(64) == [CONFIRMED, TAKEN]
+
+
+# --- words as they are compared
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("Uh-huh.", ["uh", "huh"]),
+        ("Mhm, OKAY!", ["mhm", "okay"]),
+        ("I don't know...", ["i", "don't", "know"]),
+        ("... ?", []),
+        ("", []),
+    ],
+)
+def test_words_are_compared_without_case_and_punctuation(text: str, words: list[str]) -> None:
+    assert plain_words(text) == words
+
+
+# --- whatever is heard
+
+
+AFTER: dict[Signal | None, set[Signal]] = {
+    None: {STARTED},
+    STARTED: {CONFIRMED, TAKEN, PAUSED},
+    CONFIRMED: {TAKEN, PAUSED},
+    TAKEN: {CONFIRMED, PAUSED, LOOK, RESUMED, ENDED, DISMISSED},
+    PAUSED: {LOOK, RESUMED, TAKEN, DISMISSED, ENDED},
+    LOOK: {LOOK, RESUMED, TAKEN, DISMISSED, ENDED},
+    RESUMED: {CONFIRMED, TAKEN, PAUSED, ENDED},
+    ENDED: {STARTED},
+    DISMISSED: {STARTED},
+}
+"""What may follow what."""
+
+hearing = st.one_of(
+    st.tuples(st.just("speech"), st.integers(1, 40), st.booleans()),
+    st.tuples(st.just("silence"), st.integers(1, 80), st.booleans()),
+    st.tuples(st.just("flutter"), st.lists(st.floats(0, 1), min_size=1, max_size=20), st.booleans()),
+    st.tuples(
+        st.just("words"), st.sampled_from(["", "mhm", "wait a moment", "my number is", "yes"]), st.integers(0, 2)
+    ),
+    st.tuples(st.just("sound"), st.none() | st.floats(0, 1), st.integers(0, 2)),
+    st.tuples(st.just("sentence"), st.none() | st.floats(0, 1), st.integers(0, 2)),
+)
+
+
+@unhurried
+@given(
+    st.lists(hearing, max_size=40),
+    st.sampled_from([TAKING, attrs.evolve(TAKING, look_ms=160, max_turn_ms=4000)]),
+    st.booleans(),
+)
+def test_signals_come_in_a_legal_order_whatever_is_heard(
+    script: Sequence[tuple[str, Any, int]], taking: TurnTaking, promised: bool
+) -> None:
+    taker = TurnTaker(taking, by_sound=promised, by_sentence=promised)
+    signals: list[Signal] = []
+    for what, value, extra in script:
+        heard: list[float] = []
+        match what:
+            case "speech":
+                heard = [0.9] * value
+            case "silence":
+                heard = [0.0] * value
+            case "flutter":
+                heard = value
+            case "words":
+                signals += taker.know_words(taker.pause - extra, value)
+            case "sound":
+                signals += taker.know_sound(taker.pause - extra, value)
+            case "sentence":
+                signals += taker.know_sentence(taker.pause - extra, value)
+        for probability in heard:
+            signals += taker.hear(probability, WINDOW, agent_audible=bool(extra))
+
+    before: Signal | None = None
+    turn: list[Signal] = []
+    is_paused = False
+    for signal in signals:
+        assert signal in AFTER[before], f"{signal} after {before}"
+        turn = [] if signal is STARTED else turn
+        assert signal not in turn or signal in (PAUSED, LOOK, RESUMED)
+        turn.append(signal)
+        if signal in (LOOK, RESUMED, DISMISSED):
+            assert is_paused
+        if signal is PAUSED:
+            assert not is_paused
+        if signal is ENDED:
+            assert TAKEN in turn
+        is_paused = signal is PAUSED or (is_paused and signal in (LOOK, TAKEN))
+        before = signal
+    assert taker.in_turn is (before not in (None, ENDED, DISMISSED))
+    assert taker.paused is is_paused
+
+
+@unhurried
+@given(st.integers(2, 60), st.sampled_from(["", "mhm", "wait a moment", "my number is", "yes"]), st.booleans())
+def test_every_sound_comes_to_an_end(windows: int, words: str, audible: bool) -> None:
+    ear = listening(agent_audible=audible)
+    ear.speech(windows * WINDOW)
+    ear.silence(96)
+    told = ear.words(words)
+    while not {ENDED, DISMISSED} & set(told):
+        told = ear.silence_until_something()
+    assert ear.taker.silence_ms <= PATIENCE.max_silence_ms
+    assert not ear.taker.in_turn
