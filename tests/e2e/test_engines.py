@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
+import openai
 import pytest
 import trio
 
-import openai
 from agentd.agent import CallInfo
 from agentd.audio.g711 import slin_to_ulaw, ulaw_to_slin
 from agentd.audio.level import rms_dbfs

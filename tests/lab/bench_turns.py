@@ -19,10 +19,10 @@ from zlib import crc32
 import attrs
 import numpy as np
 import numpy.typing as npt
+import openai
 import trio
 from scipy.optimize import minimize
 
-import openai
 from agentd.errors import ProviderError
 from agentd_providers.local import moonshine, sentence_end, smart_turn
 from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server

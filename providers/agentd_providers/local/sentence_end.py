@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import openai
 import trio
 
-import openai
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 
 DEADLINE = 0.5

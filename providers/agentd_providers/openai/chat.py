@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 import httpx2
+import openai
 import structlog
 import trio
 
-import openai
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd_providers.openai.answer_body import bound

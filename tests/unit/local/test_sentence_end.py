@@ -4,10 +4,10 @@ import math
 from types import SimpleNamespace
 
 import httpx2
+import openai
 import pytest
 import trio
 
-import openai
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd_providers.local.sentence_end import DEADLINE, ask, broken_off, end_probability
 from agentd_providers.openai.chat_forms import transcript
