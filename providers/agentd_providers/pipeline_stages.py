@@ -1,27 +1,41 @@
-"""Opens the stages that a pipeline's settings choose. Which packages are needed depends on the choice, so a stage's
-module is imported only when it is chosen."""
+"""The provider `pipeline`: opens the stages that its settings choose, and the agent of them.
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+Which packages are needed depends on the choice, so a stage's module is imported only when it is chosen.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import attrs
 
 from agentd.config.settings import AgentConfig
-from agentd.errors import ProviderUnavailable
-from agentd_providers.pipeline.agent import Stages
-from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
+from agentd.errors import AgentdError
+from agentd_providers.pipeline.agent import PipelineAgent, Stages, open_agent, pipeline_settings
+from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech, installed
 from agentd_providers.pipeline_settings import PipelineAgentSettings, Speech, Think
 from agentd_providers.shared import SharedServices
 
 
-@contextmanager
-def installed(what: str, extra: str) -> Iterator[None]:
-    """Import in here what an extra of the package brings. Raises ProviderUnavailable where it is not installed."""
-    try:
-        yield
-    except ImportError as error:
-        raise ProviderUnavailable(f"{what} is not installed: {error}; pip install 'agentd[{extra}]'") from error
+@asynccontextmanager
+async def open_pipeline_agent(name: str, config: AgentConfig, shared: SharedServices) -> AsyncIterator[PipelineAgent]:
+    """The agent that its settings put together. Raises ProviderError when a stage cannot be opened, ConfigError where
+    a key is missing."""
+    settings = config.settings
+    assert isinstance(settings, PipelineAgentSettings)
+    failure: AgentdError | None = None
+    async with AsyncExitStack() as opened:
+        try:
+            stages = await StageOpener(config, settings, shared, opened).open()
+            window_ms = stages.cues.window_ms
+            session = pipeline_settings(config, settings.turn, settings.end_phrases, settings.farewell, window_ms)
+            agent = await opened.enter_async_context(open_agent(name, config, session, stages, shared))
+        except AgentdError as error:
+            failure = error  # raised in here, it would come in the groups of those that are open already
+        else:
+            yield agent
+    if failure is not None:
+        raise failure
 
 
 @attrs.define

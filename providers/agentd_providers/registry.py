@@ -51,7 +51,7 @@ def _open_local(name: str, config: AgentConfig, shared: "SharedServices") -> Abs
 
 
 def _open_pipeline(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
-    from agentd_providers.pipeline.agent import open_pipeline_agent
+    from agentd_providers.pipeline_stages import open_pipeline_agent
 
     return open_pipeline_agent(name, config, shared)
 

@@ -25,9 +25,10 @@ from agentd_providers.local.models.catalogue import ModelMissing
 from agentd_providers.local.models.commands import cli_fetch
 from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
 from agentd_providers.openai.chat_forms import transcript
-from agentd_providers.pipeline.agent import PipelineAgent, open_pipeline_agent
+from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.stages import Message, Role
 from agentd_providers.pipeline_settings import PipelineAgentSettings, Think
+from agentd_providers.pipeline_stages import open_pipeline_agent
 from agentd_providers.shared import SharedServices
 from tests.lab.hearing import likeness, speak
 from tests.lab.measure import speech_spans

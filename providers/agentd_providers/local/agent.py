@@ -9,7 +9,7 @@ from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
 from agentd_providers.local.settings import LlmSettings, LocalSettings
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.agent import PipelineAgent, Stages, open_agent, pipeline_settings
-from agentd_providers.pipeline_stages import installed
+from agentd_providers.pipeline.stages import installed
 from agentd_providers.shared import SharedServices
 
 
@@ -37,7 +37,8 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
             model = await opened.enter_async_context(embedded)
             prepare.append(partial(read_prompt, model, config.prompt))
         stages = Stages(listen, model, speak, cues, prepare, distant=False, takes_tools=settings.takes_tools)
-        session = pipeline_settings(config, settings.turn, settings.end_phrases, settings.farewell)
+        turn, window_ms = settings.turn, cues.window_ms
+        session = pipeline_settings(config, turn, settings.end_phrases, settings.farewell, window_ms)
         yield await opened.enter_async_context(open_agent(name, config, session, stages, shared))
 
 

@@ -13,9 +13,9 @@ from agentd_providers.local.models import catalogue
 from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
 from agentd_providers.local.settings import Engine, SttSettings, TtsSettings
 from agentd_providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
-from agentd_providers.local.voice_activity import VoiceActivityEngine, load_voice_activity
+from agentd_providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from agentd_providers.local.worker import EngineWorker, open_worker
-from agentd_providers.pipeline.stages import Transcriber, Voice, in_one_piece
+from agentd_providers.pipeline.stages import Transcriber, Voice, VoiceDetector, in_one_piece
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
 
@@ -90,10 +90,18 @@ class SmartTurnJudge:
 
 @attrs.frozen
 class TurnCues:
-    """What turns are taken by on this host, whoever listens: voice activity, and the judge of a turn's sound."""
+    """See agentd_providers.pipeline.stages.TurnCues: voice activity by Silero, and Smart Turn as the judge."""
 
     voice_activity: VoiceActivityEngine
     judge: SmartTurnJudge | None
+
+    @property
+    def window_ms(self) -> float:
+        return WINDOW_MS
+
+    def detector(self, rate: int) -> VoiceDetector:
+        """See agentd_providers.pipeline.stages.TurnCues.detector."""
+        return self.voice_activity.detector(rate)
 
     async def load(self) -> None:
         """Load the judge's model, so that the first caller does not wait for it. Raises ProviderError."""

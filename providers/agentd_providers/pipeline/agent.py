@@ -5,7 +5,6 @@ The stages are opened once, for as long as the agent is; each call has its own o
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
 import attrs
 import structlog
@@ -13,18 +12,21 @@ import trio
 
 from agentd.agent import AgentSession, Audio, CallInfo, Playout, Readiness, ToolDeclaration
 from agentd.config.settings import AgentConfig
-from agentd.errors import AgentdError, ProviderError, ProviderRejected, first_of
+from agentd.errors import ProviderError, ProviderRejected, first_of
 from agentd.history import History
 from agentd_providers.pipeline.phrases import FixedPhrases
 from agentd_providers.pipeline.session import PipelineSession, open_pipeline
 from agentd_providers.pipeline.speech_output import SpeechOutput
-from agentd_providers.pipeline.stages import LanguageModel, PipelineSettings, SpeechToText, TextToSpeech, speak_whole
-from agentd_providers.pipeline_settings import PipelineAgentSettings
+from agentd_providers.pipeline.stages import (
+    LanguageModel,
+    PipelineSettings,
+    SpeechToText,
+    TextToSpeech,
+    TurnCues,
+    speak_whole,
+)
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
-
-if TYPE_CHECKING:
-    from agentd_providers.local.engines import TurnCues
 
 log = structlog.get_logger("agentd_providers.pipeline")
 
@@ -42,7 +44,7 @@ class Stages:
     listen: SpeechToText
     think: LanguageModel
     speak: TextToSpeech
-    cues: "TurnCues"
+    cues: TurnCues
     prepare: Sequence[Callable[[], Awaitable[None]]] = ()
     distant: bool = True
     takes_tools: bool = True
@@ -79,7 +81,7 @@ class PipelineAgent:
         stages, failure = self.stages, None
         async with AsyncExitStack() as opened:
             try:
-                detector = stages.cues.voice_activity.detector(call.rate)
+                detector = stages.cues.detector(call.rate)
                 transcriber = await opened.enter_async_context(stages.listen.open(call.rate))
                 voice = await opened.enter_async_context(stages.speak.open())
                 responder = await opened.enter_async_context(stages.think.open())
@@ -171,42 +173,15 @@ async def open_agent(
 
 
 def pipeline_settings(
-    config: AgentConfig, turn: TurnSettings, end_phrases: Sequence[str], farewell: str
+    config: AgentConfig, turn: TurnSettings, end_phrases: Sequence[str], farewell: str, window_ms: float
 ) -> PipelineSettings:
-    """What an agent's configuration means for its sessions."""
-    from agentd_providers.local.voice_activity import WINDOW_MS
-
+    """What an agent's configuration means for its sessions. `window_ms` is its TurnCues'."""
     return PipelineSettings(
         prompt=config.prompt,
         turns=turn.turn_taking(config.language),
-        window_ms=WINDOW_MS,
+        window_ms=window_ms,
         pre_roll_ms=turn.pre_roll_ms,
         end_phrases=tuple(end_phrases),
         farewell=farewell,
         fillers=frozenset(text for text in (config.liveness.filler, config.failover.bridge) if text),
     )
-
-
-# --- the provider "pipeline"
-
-
-@asynccontextmanager
-async def open_pipeline_agent(name: str, config: AgentConfig, shared: SharedServices) -> AsyncIterator[PipelineAgent]:
-    """The agent that its settings put together. Raises ProviderError when a stage cannot be opened, ConfigError where
-    a key is missing."""
-    from agentd_providers.pipeline_stages import StageOpener
-
-    settings = config.settings
-    assert isinstance(settings, PipelineAgentSettings)
-    failure: AgentdError | None = None
-    async with AsyncExitStack() as opened:
-        try:
-            stages = await StageOpener(config, settings, shared, opened).open()
-            session = pipeline_settings(config, settings.turn, settings.end_phrases, settings.farewell)
-            agent = await opened.enter_async_context(open_agent(name, config, session, stages, shared))
-        except AgentdError as error:
-            failure = error  # raised in here, it would come in the groups of those that are open already
-        else:
-            yield agent
-    if failure is not None:
-        raise failure

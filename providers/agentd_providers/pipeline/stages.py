@@ -4,8 +4,8 @@ Each stage comes twice: an engine for as long as its agent is open (SpeechToText
 one call has of it (Transcriber, Responder, Voice), from the engine's `open`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from enum import StrEnum
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from agentd.agent import CallInfo, Readiness, ToolDeclaration
+from agentd.errors import ProviderUnavailable
 from agentd_providers.turns.taker import TurnTaking
 
 
@@ -86,6 +87,24 @@ class TurnJudge(Protocol):
         ...
 
 
+class TurnCues(Protocol):
+    """What turns are taken by, whoever listens."""
+
+    @property
+    def window_ms(self) -> float:
+        """Length of the windows that a detector judges."""
+        ...
+
+    def detector(self, rate: int) -> VoiceDetector:
+        """One call's, for caller audio at `rate` Hz. Raises ProviderError for a rate that cannot be judged."""
+        ...
+
+    @property
+    def judge(self) -> TurnJudge | None:
+        """None: turns are not judged by their sound."""
+        ...
+
+
 class Responder(Protocol):
     """The language model."""
 
@@ -151,6 +170,15 @@ class TextToSpeech(Protocol):
     def open(self) -> AbstractAsyncContextManager[Voice]:
         """One call's. Raises ProviderError; leaving the block frees everything."""
         ...
+
+
+@contextmanager
+def installed(what: str, extra: str) -> Iterator[None]:
+    """Import in here what an extra of the package brings. Raises ProviderUnavailable where it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise ProviderUnavailable(f"{what} is not installed: {error}; pip install 'agentd[{extra}]'") from error
 
 
 async def speak_whole(voice: Voice, text: str, rate: int) -> bytes:

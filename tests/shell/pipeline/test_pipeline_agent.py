@@ -21,6 +21,7 @@ from agentd.session_events import AnswerFailed, UtteranceEnded
 from agentd_providers import pipeline_stages
 from agentd_providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
 from agentd_providers.local.engines import TurnCues
+from agentd_providers.local.voice_activity import WINDOW_MS
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.speech_settings import OpenAiListenSettings, OpenAiSpeakSettings
 from agentd_providers.pipeline.agent import (
@@ -28,12 +29,12 @@ from agentd_providers.pipeline.agent import (
     PipelineAgent,
     Stages,
     open_agent,
-    open_pipeline_agent,
     pipeline_settings,
 )
 from agentd_providers.pipeline.session import PipelineSession
+from agentd_providers.pipeline.stages import installed
 from agentd_providers.pipeline_settings import PipelineAgentSettings, Speech, Think
-from agentd_providers.pipeline_stages import installed
+from agentd_providers.pipeline_stages import open_pipeline_agent
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
 from tests.shell.pipeline_fakes import BROKEN, CLOCK, FakeDetector, FakeResponder, FakeTranscriber, FakeVoice
@@ -90,7 +91,7 @@ class Scene:
     async def agent(self, config: AgentConfig = CONFIG) -> AsyncIterator[PipelineAgent]:
         cues = TurnCues(FakeVoiceActivity(), None)  # type: ignore[arg-type]
         stages = Stages(self.listen, self.think, self.speak, cues, self.prepare, self.distant, self.takes_tools)
-        settings = pipeline_settings(config, TurnSettings(), ["goodbye"], "Bye bye.")
+        settings = pipeline_settings(config, TurnSettings(), ["goodbye"], "Bye bye.", WINDOW_MS)
         async with trio.open_nursery() as nursery:
             async with open_agent("test", config, settings, stages, SharedServices(nursery)) as agent:
                 yield agent
