@@ -13,7 +13,7 @@ The AudioSocket channel comes in one of two ways: ARI's externalMedia, or a Loca
 `AudioSocket()` in the dialplan (the media fork), for hosts where chan_audiosocket is not to be had.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -21,13 +21,14 @@ import attrs
 import structlog
 import trio
 
-from agentd.ari.client import AriClient, Route
-from agentd.ari.events import VarSet
+from agentd.ari.client import AriClient, Resync, Route
+from agentd.ari.events import ChannelDestroyed, DtmfReceived, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
 from agentd.ari.rest import AriRest
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
 from agentd.audiosocket.listener import Admission, Expectation
 from agentd.conversation.commands import Destination
+from agentd.conversation.events import CallerEvent, CallerHungUp, DigitPressed, Left
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriRejected, MediaTimeout
 from agentd.media.leg import LegKind
@@ -52,7 +53,10 @@ class MediaSettings:
 
 @attrs.define(eq=False)
 class CallerChannel:
-    """The caller's channel `id` and everything that agentd makes on the PBX for it."""
+    """The caller's channel `id` and everything that agentd makes on the PBX for it.
+
+    `on_playback` is told, while `next_event` is being waited for, how the channel's playbacks go; it must not block.
+    """
 
     id: str
     client: AriClient
@@ -62,6 +66,8 @@ class CallerChannel:
     line: LineFormat = attrs.field(factory=LineFormat)
     """What the legs carry. (A fork carries slin at 8 kHz: see agentd.audiosocket.wideband.)"""
     lost_means_hang_up: bool = False
+    on_playback: Callable[[PlaybackStarted | PlaybackFinished], None] = lambda _event: None
+    _leaving: bool = attrs.field(default=False, init=False)
     _fork: tuple[str, trio.Event] | None = attrs.field(default=None, init=False)
     _fork_uuid: str = attrs.field(default="", init=False)
 
@@ -74,9 +80,24 @@ class CallerChannel:
     def rest(self) -> AriRest:
         return self.client.rest
 
-    async def next_event(self) -> object:
-        """What Asterisk tells of the call next."""
-        return await self.route.receive()
+    async def next_event(self) -> CallerEvent:
+        """What happens to the caller next. For one reader, from the call's begin to its end.
+
+        What Asterisk tells of our own channels and playbacks is dealt with meanwhile; where events were lost, Asterisk
+        is asked whether the caller is still there.
+        """
+        while True:
+            match event := await self.route.receive():
+                case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.id:
+                    return Left() if self._leaving else CallerHungUp()
+                case DtmfReceived(channel, digit) if channel.id == self.id:
+                    return DigitPressed(digit)
+                case VarSet():
+                    self._on_varset(event)
+                case PlaybackStarted() | PlaybackFinished():
+                    self.on_playback(event)
+                case Resync() if not await self._exists():
+                    return CallerHungUp()
 
     async def answer(self) -> None:
         """Answer the call and send silence, so that the caller's line carries audio from the first moment.
@@ -100,15 +121,20 @@ class CallerChannel:
         except AriError as error:
             log.warning("the caller's line may carry no audio until the next leg", error=str(error))
 
-    async def exists(self) -> bool:
-        """Whether Asterisk still has the channel."""
-        return self.id in await self.rest.channels()
+    async def _exists(self) -> bool:
+        """Whether Asterisk still has the channel; taken for granted where it does not answer."""
+        try:
+            return self.id in await self.rest.channels()
+        except AriError as error:
+            log.warning("cannot tell whether the channel lives", error=str(error))
+            return True
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
         """Go on in the dialplan with AGENTD_RESULT set; false if the channel was gone already.
 
         From then on the channel is not ours: nothing is asked of Asterisk about it any more.
         """
+        self._leaving = True
         return await self.route.leave(result, destination)
 
     async def send_dtmf(self, digits: str) -> None:
@@ -122,7 +148,7 @@ class CallerChannel:
         """
         return await self.rest.variable(self.id, f"DIALPLAN_EXISTS({context},{extension},1)") == "1"
 
-    def on_varset(self, event: VarSet) -> None:
+    def _on_varset(self, event: VarSet) -> None:
         """Take note of the UUID that a fork's dialplan announces (AUDIOSOCKET_UUID)."""
         if self._fork and event.variable == UUID_VARIABLE and event.channel.id == self._fork[0]:
             self._fork_uuid = event.value.strip()

@@ -12,9 +12,9 @@ import attrs
 import structlog
 import trio
 
-from agentd.ari.events import VarSet
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.conversation.commands import Destination
+from agentd.conversation.events import CallerEvent
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import LegKind
@@ -45,18 +45,10 @@ class HeadlessLine:
         """Nothing: without the connection there is no caller."""
         await trio.lowlevel.checkpoint()
 
-    async def next_event(self) -> object:
+    async def next_event(self) -> CallerEvent:
         """Nothing is ever told of such a call but by its connection."""
         await trio.sleep_forever()
         raise AssertionError("unreachable")
-
-    def on_varset(self, event: VarSet) -> None:
-        """No channel, no variables."""
-
-    async def exists(self) -> bool:
-        """For as long as its connection."""
-        await trio.lowlevel.checkpoint()
-        return not self.connection.released.is_set()
 
     async def send_dtmf(self, digits: str) -> None:
         """Raises AriError: AudioSocket carries no DTMF to Asterisk."""

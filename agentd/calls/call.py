@@ -2,7 +2,7 @@
 
     AudioSocket frames ──▶ echo guard ──▶ session.feed      (the caller's voice, never blocked)
     session events ─────▶ inbox ─┐
-    ARI events ─────────▶ inbox ─┼─▶ conversation.step ─▶ commands ─▶ carried out here
+    caller's line ──────▶ inbox ─┼─▶ conversation.step ─▶ commands ─▶ carried out here
     playback, leg, time ▶ inbox ─┘
     session ▶ playout ──▶ downstream ──▶ AudioSocket frames, or files   (the agent's voice)
 
@@ -20,10 +20,6 @@ import structlog
 import trio
 
 from agentd.agent import AgentSession, CallInfo
-from agentd.ari.client import Resync
-from agentd.ari.events import ChannelDestroyed, DtmfReceived, StasisEnd, VarSet
-from agentd.ari.events import PlaybackFinished as AriPlaybackFinished
-from agentd.ari.events import PlaybackStarted as AriPlaybackStarted
 from agentd.audio.echo import EchoGuard
 from agentd.audiosocket.connection import LineFormat
 from agentd.calls.fields import set_call_fields
@@ -47,18 +43,11 @@ from agentd.conversation.commands import (
     Say,
     Withhold,
 )
-from agentd.conversation.events import (
-    CallerHungUp,
-    Connected,
-    DigitPressed,
-    Left,
-    ShutdownDue,
-)
+from agentd.conversation.events import CallerEvent, Connected, DigitPressed, Left, ShutdownDue
 from agentd.conversation.liveness import Liveness, LivenessTimes
 from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Line
 from agentd.conversation.machine import Agent as AgentState
 from agentd.dialplan import MediaWay
-from agentd.errors import AriError
 from agentd.history import History, ToolUse
 from agentd.media.caller import CallerMedia
 from agentd.media.dtmf import DigitFilter, DigitSource
@@ -107,16 +96,8 @@ CONVERSATION_EVENTS = (
 class CallersLine(MediaSource, ToolLine, Protocol):
     """The caller's end of the call: a channel of Asterisk's (agentd.ari.channel), or a connection without ARI."""
 
-    async def next_event(self) -> object:
-        """What is told of the call next: events of ARI, or Resync where some were lost."""
-        ...
-
-    def on_varset(self, event: VarSet) -> None:
-        """Take note of a channel variable."""
-        ...
-
-    async def exists(self) -> bool:
-        """Whether the caller is still there. Raises AriError."""
+    async def next_event(self) -> CallerEvent:
+        """What happens to the call next at the caller's end. For one reader, from the call's begin to its end."""
         ...
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
@@ -166,7 +147,6 @@ class Call:
     _keeper: SessionKeeper = attrs.field(init=False)
     _tools: CallTools = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
-    _leaving: bool = attrs.field(default=False, init=False)
     _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
     _inbox: Inbox = attrs.field(init=False, repr=False)
@@ -220,7 +200,7 @@ class Call:
             tell=self._inbox.post,
             on_up=self._connect,
             hear=self._hear,
-            press=partial(self._digit, DigitSource.AUDIOSOCKET),
+            press=partial(self._digit, DigitSource.MEDIA),
             next_frame=self._next_frame,
             fall_back=self.playback.fall_back,
             line_moves=self.line_moves,
@@ -333,7 +313,6 @@ class Call:
     async def _leave(self, command: Leave) -> None:
         log.info("leaving", result=str(command.result), detail=command.detail)
         await self._last_words.say(command, self.settings.announcements.get(command.result))
-        self._leaving = True
         await self.caller.leave(str(command.result), command.destination)
         self._inbox.post(Left())
 
@@ -341,25 +320,11 @@ class Call:
 
     async def _follow_channel(self) -> None:
         while True:
-            match event := await self.caller.next_event():
-                case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.info.call_id:
-                    self._inbox.post(Left() if self._leaving else CallerHungUp())
-                case DtmfReceived(channel, digit) if channel.id == self.info.call_id:
-                    self._digit(DigitSource.ARI, digit)
-                case VarSet():
-                    self.caller.on_varset(event)
-                case AriPlaybackStarted() | AriPlaybackFinished():
-                    self.playback.on_event(event)
-                case Resync():
-                    await self._resync()
-
-    async def _resync(self) -> None:
-        """Events may have been lost: ask Asterisk whether the caller is still there."""
-        try:
-            if not await self.caller.exists():
-                self._inbox.post(CallerHungUp())
-        except AriError as error:
-            log.warning("cannot tell whether the channel lives", error=str(error))
+            event = await self.caller.next_event()
+            if isinstance(event, DigitPressed):
+                self._digit(DigitSource.SIGNALLING, event.digit)
+            else:
+                self._inbox.post(event)
 
     def _digit(self, source: DigitSource, digit: str) -> None:
         if self._digits.accept(source, digit, trio.current_time()):

@@ -100,7 +100,7 @@ class DurationOver:
 
 @attrs.frozen
 class DigitPressed:
-    """A DTMF digit of the caller, counted once however often it arrived."""
+    """The caller pressed a key. (Its DTMF may reach agentd twice; the call counts it once: agentd.media.dtmf.)"""
 
     digit: str
 
@@ -127,3 +127,7 @@ class ShutdownDue:
 @attrs.frozen
 class Left:
     """The channel was handed back to the dialplan (or hung up)."""
+
+
+CallerEvent = CallerHungUp | Left | DigitPressed
+"""What the caller's end of the line tells of the call."""

@@ -21,7 +21,7 @@ from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import ari_advice
 from agentd.doctor.probe import Probe
 from agentd.errors import AriError, AriRejected, PlaybackError
-from agentd.playback.file import MediaDirectory
+from agentd.playback.directory import MediaDirectory
 
 SILENCE: Final = bytes(1600)
 """A tenth of a second of 8 kHz slin: enough to be played, and over at once."""

@@ -1,8 +1,9 @@
 """DTMF that arrives twice counts once.
 
-A digit that the caller presses can reach agentd as ARI's ChannelDtmfReceived and, where the media leg shares
-a bridge with the caller, as AudioSocket's kind 03 as well. Which comes first is not fixed, and either may be
-missing (the event socket may be down; before Asterisk 22.4 there is no kind 03). Pure: the caller gives the time.
+A digit that the caller presses can reach agentd beside the audio (ARI's ChannelDtmfReceived) and, where the media leg
+shares a bridge with the caller, with the audio as well (AudioSocket's kind 03). Which comes first is not fixed, and
+either may be missing (the event socket may be down; before Asterisk 22.4 there is no kind 03). Pure: the caller gives
+the time.
 """
 
 from enum import StrEnum
@@ -13,8 +14,10 @@ DIGITS = frozenset("0123456789*#ABCD")
 
 
 class DigitSource(StrEnum):
-    ARI = "ari"
-    AUDIOSOCKET = "audiosocket"
+    """Where a digit was told: with the caller's audio, or beside it."""
+
+    SIGNALLING = "signalling"
+    MEDIA = "media"
 
 
 @attrs.define

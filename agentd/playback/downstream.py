@@ -2,7 +2,6 @@
 
 import attrs
 
-from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.errors import PlaybackError
 from agentd.playback.contract import Announcement, Heard, Playback, PlaybackListener
 from agentd.playback.file import FilePlayback
@@ -43,11 +42,6 @@ class Downstream:
         self._rest = self.stream.hand_over()
         self.stream = None
         return True
-
-    def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
-        """Take note of an ARI event about a playback."""
-        if self.file is not None:
-            self.file.on_event(event)
 
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """See agentd.playback.contract.Playback.play."""

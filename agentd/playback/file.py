@@ -1,14 +1,12 @@
 """Playback by files: each segment is written to a directory that Asterisk reads, and played by ARI.
 
-The files are raw 8 kHz slin (`.sln`), named at random, readable by agentd's user and the directory's group
-(Asterisk) and nobody else, and gone when their playback ends, however it ends. They are played on the
+The files (see agentd.playback.directory) are gone when their playback ends, however it ends. They are played on the
 caller's channel, which is in no bridge (see agentd.ari.channel): the agent does not hear its own words.
 
 ARI reports no position within a file. What the caller heard of a segment that is stopped half-way is counted
 from PlaybackStarted; the error is bounded by the way of that event and of the stop, 250 ms together.
 """
 
-import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,13 +20,13 @@ from agentd.audio.resample import convert
 from agentd.errors import AriError, AriRejected, PlaybackError, first_of
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
+from agentd.playback.directory import MediaDirectory
 from agentd.playback.heard import expected_seconds, words_heard
 from agentd.playback.segments import FILE_RATE, SegmentCutter
 from agentd.playout import UtteranceSource
 
 log = structlog.get_logger("agentd.playback")
 
-FILE_MODE = 0o640
 QUEUED_SEGMENTS = 2
 """Segments that Asterisk holds at a time: the one being heard and the next, so that none waits for us."""
 EVENT_PATIENCE = 0.4
@@ -37,35 +35,6 @@ HANG_UP_NEWS = 0.5
 """Seconds within which a hang-up that made a playback fail has made itself known."""
 CLEAN_UP_DEADLINE = 3.0
 _file_limiter = trio.CapacityLimiter(4)
-
-
-@attrs.frozen
-class MediaDirectory:
-    """The directory that agentd writes and Asterisk reads. `prefix` keeps several daemons apart."""
-
-    path: Path
-    prefix: str
-
-    def new_file(self) -> Path:
-        return self.path / f"{self.prefix}-{uuid4().hex}.sln"
-
-    def write(self, path: Path, pcm: bytes) -> None:
-        """Write a new file that the directory's group can read. Raises PlaybackError. Blocking."""
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), FILE_MODE)  # the umask of a shell may have taken the group's right
-                file.write(pcm)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise PlaybackError(f"cannot write {path}: {error.strerror}; check [media] directory") from error
-
-    def sweep(self) -> int:
-        """Remove what a crashed run left behind; gives the number of files. Blocking. Raises OSError."""
-        leftovers = list(self.path.glob(f"{self.prefix}-*.sln"))
-        for file in leftovers:
-            file.unlink(missing_ok=True)
-        return len(leftovers)
 
 
 @attrs.define(eq=False)
@@ -111,7 +80,7 @@ class _Segment:
 
 @attrs.define(eq=False)
 class FilePlayback:
-    """File playback on one caller's channel. The call passes ARI's playback events on to `on_event`."""
+    """File playback on one caller's channel, which tells it how its playbacks go."""
 
     channel: CallerChannel
     directory: MediaDirectory
@@ -122,6 +91,9 @@ class FilePlayback:
     _paused: bool = attrs.field(default=False, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _stops: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.channel.on_playback = self.on_event
 
     def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
         """Take note of an ARI event about one of our playbacks; others are not ours to mind."""

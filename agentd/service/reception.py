@@ -25,8 +25,9 @@ from agentd.conversation.commands import Result
 from agentd.dialplan import DialplanError, MediaWay, StasisArguments, parse_arguments
 from agentd.errors import AriError, AriRejected
 from agentd.metrics import Metrics
+from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
-from agentd.playback.file import FilePlayback, MediaDirectory
+from agentd.playback.file import FilePlayback
 from agentd.playback.stream import StreamPlayback
 from agentd.service.notify import ProgressWatch
 from agentd.serving.candidates import Candidate

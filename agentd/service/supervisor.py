@@ -18,7 +18,7 @@ from agentd.config.secrets import Secret
 from agentd.config.settings import AgentConfig, Config
 from agentd.errors import ConfigError
 from agentd.metrics import Metrics
-from agentd.playback.file import MediaDirectory
+from agentd.playback.directory import MediaDirectory
 from agentd.service.health import AgentHealth, HealthReport, HealthServer
 from agentd.service.notify import Notifier, ProgressWatch, feed_watchdog
 from agentd.service.reception import LINE_CLOCK, Reception

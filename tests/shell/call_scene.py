@@ -170,6 +170,7 @@ def make_scene(mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = (), **set
     route = client.route(CALLER)
     channel = CallerChannel(CALLER, client, route, admission, MediaSettings("127.0.0.1:8090"))
     agents, file, line_moves = agents or (FakeAgent(),), FakePlayback(), list[bool]()
+    channel.on_playback = file.on_event
     stream = StreamPlayback(RATE, metrics) if mode is Mode.STREAM else None
     call = Call(
         CallInfo(CALLER, "100", "Alice", "600"),

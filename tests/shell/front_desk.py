@@ -18,7 +18,7 @@ from agentd.audiosocket.listener import Admission
 from agentd.config.settings import AgentConfig, Config, Liveness
 from agentd.errors import ProviderUnavailable
 from agentd.metrics import Metrics
-from agentd.playback.file import MediaDirectory
+from agentd.playback.directory import MediaDirectory
 from agentd.service.notify import ProgressWatch
 from agentd.service.reception import LINE_CLOCK, Reception
 from agentd.serving.roster import Roster

@@ -7,16 +7,25 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentd.ari.channel import CallerChannel, MediaSettings
-from agentd.ari.client import AriClient, Route
-from agentd.ari.events import Channel, VarSet
+from agentd.ari.client import AriClient, Resync, Route
+from agentd.ari.events import (
+    Channel,
+    ChannelDestroyed,
+    DtmfReceived,
+    PlaybackFinished,
+    PlaybackStarted,
+    StasisEnd,
+    VarSet,
+)
 from agentd.audiosocket.connection import LineFormat
 from agentd.audiosocket.listener import Admission
 from agentd.conversation.commands import Destination
+from agentd.conversation.events import CallerEvent, CallerHungUp, DigitPressed, Left
 from agentd.dialplan import MediaWay
-from agentd.errors import AriError, AriRejected, AriUnavailable, MediaTimeout
+from agentd.errors import AriRejected, AriUnavailable, MediaTimeout
 from agentd.media.leg import LegKind
 from agentd.metrics import Metrics
 from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
@@ -38,6 +47,12 @@ class Pbx:
     route: Route
     lines: Lines
     channel: CallerChannel
+    told: list[CallerEvent] = attrs.field(factory=list)
+    """What the channel told of the call."""
+
+    async def follow(self) -> None:
+        while True:
+            self.told.append(await self.channel.next_event())
 
     @property
     def far_half(self) -> str:
@@ -45,7 +60,7 @@ class Pbx:
         return next(r.params["otherChannelId"] for r in reversed(self.asterisk.requests) if str(r) == "POST /channels")
 
     def announce(self, value: str, variable: str = "AUDIOSOCKET_UUID", channel: str = "") -> None:
-        self.channel.on_varset(VarSet(Channel(channel or self.far_half), variable, value))
+        self.route.put(VarSet(Channel(channel or self.far_half), variable, value))
 
     def nothing_is_left(self) -> None:
         assert set(self.asterisk.channels) == {CALLER}
@@ -57,7 +72,7 @@ class Pbx:
 
 
 @pytest.fixture
-def pbx() -> Pbx:
+def pbx(nursery: trio.Nursery) -> Pbx:
     metrics, asterisk, admission = Metrics(), FakeAsterisk(), Admission()
     asterisk.enter(CALLER)
     lines = Lines(admission, metrics)
@@ -66,7 +81,9 @@ def pbx() -> Pbx:
     client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
     route = client.route(CALLER)
     media = MediaSettings("127.0.0.1:8090", bind_timeout=BIND_TIMEOUT)
-    return Pbx(asterisk, client, route, lines, CallerChannel(CALLER, client, route, admission, media))
+    pbx = Pbx(asterisk, client, route, lines, CallerChannel(CALLER, client, route, admission, media))
+    nursery.start_soon(pbx.follow)
+    return pbx
 
 
 def parts(requests: list[str]) -> list[str]:
@@ -461,13 +478,51 @@ async def test_an_answered_channel_hears_silence_at_once(pbx: Pbx) -> None:
     assert pbx.asterisk.asked() == [f"POST /channels/{CALLER}/answer", f"POST /channels/{CALLER}/silence"]
 
 
-async def test_a_channel_exists_until_it_is_gone(pbx: Pbx) -> None:
-    assert await pbx.channel.exists()
+@pytest.mark.parametrize("event", [StasisEnd(Channel(CALLER)), ChannelDestroyed(Channel(CALLER), 16)])
+async def test_a_caller_s_channel_that_ends_is_a_hang_up_unless_it_was_handed_over(
+    pbx: Pbx, event: StasisEnd | ChannelDestroyed, autojump_clock: MockClock
+) -> None:
+    pbx.route.put(event)
+    await wait_all_tasks_blocked()
+    assert pbx.told == [CallerHungUp()]
+    await pbx.channel.leave("completed")
+    pbx.route.put(event)
+    await wait_all_tasks_blocked()
+    assert pbx.told == [CallerHungUp(), Left()]
+
+
+async def test_of_a_leg_s_own_channels_the_call_is_told_nothing(pbx: Pbx) -> None:
+    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
+        for name in pbx.asterisk.channels.keys() - {CALLER}:
+            pbx.route.put(StasisEnd(Channel(name)))
+            pbx.route.put(DtmfReceived(Channel(name), "1"))
+        pbx.route.put(DtmfReceived(Channel(CALLER), "5"))
+        await wait_all_tasks_blocked()
+    assert pbx.told == [DigitPressed("5")]
+
+
+async def test_who_plays_files_hears_of_playbacks(pbx: Pbx) -> None:
+    heard: list[PlaybackStarted | PlaybackFinished] = []
+    pbx.channel.on_playback = heard.append
+    events = [PlaybackStarted("p-1", Channel(CALLER)), PlaybackFinished("p-1", Channel(CALLER), "done")]
+    for event in events:
+        pbx.route.put(event)
+    await wait_all_tasks_blocked()
+    assert (heard, pbx.told) == (events, [])
+
+
+async def test_where_events_were_lost_asterisk_is_asked_whether_the_caller_is_there(pbx: Pbx) -> None:
+    pbx.route.put(Resync())
+    await wait_all_tasks_blocked()
+    assert pbx.told == []
+    pbx.asterisk.rule("GET /channels", Answer.refusal(500, "no"), times=1)
+    pbx.route.put(Resync())
+    await wait_all_tasks_blocked()
+    assert pbx.told == [], "an Asterisk that does not answer has not said that the caller is gone"
     pbx.asterisk.gone(CALLER)
-    assert not await pbx.channel.exists()
-    pbx.asterisk.rule("*", Answer.refusal(500, "no"))
-    with pytest.raises(AriError):
-        await pbx.channel.exists()
+    pbx.route.put(Resync())
+    await wait_all_tasks_blocked()
+    assert pbx.told == [CallerHungUp()]
 
 
 async def test_a_channel_leaves_with_its_result_or_not_at_all(pbx: Pbx) -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentd.agent import Audio, SegmentEnd, SegmentStart, UtteranceEnd
-from agentd.ari.events import Channel, PlaybackStarted
 from agentd.errors import PlaybackError
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
@@ -266,10 +265,3 @@ async def test_an_announcement_that_is_cut_off_by_the_change_is_heard_from_a_fil
         await caller.listen(10)
         caller.downstream.fall_back()
     assert caller.files.log == ["announce 1"]
-
-
-async def test_ari_s_news_of_playbacks_go_to_the_files() -> None:
-    caller = Caller()
-    caller.downstream.on_event(PlaybackStarted("p-1", Channel("c")))
-    assert caller.files.log == ["PlaybackStarted p-1"]
-    Downstream(StreamPlayback(RATE, Metrics())).on_event(PlaybackStarted("p-1", Channel("c")))

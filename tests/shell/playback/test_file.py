@@ -20,7 +20,8 @@ from agentd.errors import PlaybackError
 from agentd.metrics import Metrics
 from agentd.playback import file as playback_module
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
-from agentd.playback.file import FilePlayback, MediaDirectory
+from agentd.playback.directory import MediaDirectory
+from agentd.playback.file import FilePlayback
 from agentd.playback.heard import words_heard
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
@@ -63,12 +64,12 @@ class Studio:
         return Path(self.asterisk.playbacks[self.asked[number]].removeprefix("sound:") + ".sln")
 
     def began(self, number: int) -> None:
-        self.playback.on_event(PlaybackStarted(self.asked[number], Channel(CALLER)))
+        self.playback.channel.on_playback(PlaybackStarted(self.asked[number], Channel(CALLER)))
 
     def ended(self, number: int, state: str = "done") -> None:
         """Asterisk has played the n-th to its end (or could not)."""
         self.asterisk.playbacks.pop(self.asked[number], None)
-        self.playback.on_event(PlaybackFinished(self.asked[number], Channel(CALLER), state))
+        self.playback.channel.on_playback(PlaybackFinished(self.asked[number], Channel(CALLER), state))
 
     async def utter(self, *segments: str, seconds: float = 0.1) -> None:
         """Put an utterance of these segments into the playout, as a session does."""
@@ -557,8 +558,8 @@ async def test_a_question_that_asterisk_refuses_is_a_playback_error(
 
 
 async def test_events_of_playbacks_that_are_not_ours_are_passed_over(studio: Studio) -> None:
-    studio.playback.on_event(PlaybackStarted("somebody's", Channel(CALLER)))
-    studio.playback.on_event(PlaybackFinished("somebody's", Channel(CALLER), "done"))
+    studio.playback.channel.on_playback(PlaybackStarted("somebody's", Channel(CALLER)))
+    studio.playback.channel.on_playback(PlaybackFinished("somebody's", Channel(CALLER), "done"))
 
 
 # --- announcements

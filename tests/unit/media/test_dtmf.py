@@ -8,7 +8,7 @@ from agentd.media.dtmf import DIGITS, DigitFilter, DigitSource
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
-ARI, AUDIOSOCKET = DigitSource.ARI, DigitSource.AUDIOSOCKET
+SIGNALLING, MEDIA = DigitSource
 keys = st.text("0123456789*#ABCD", max_size=12)
 
 
@@ -22,7 +22,7 @@ def accepted(reports: list[tuple[DigitSource, str, float]], digits: DigitFilter 
 def test_any_interleaving_of_both_sources_gives_the_keys_as_they_were_pressed(
     pressed: str, data: st.DataObject
 ) -> None:
-    waiting = {ARI: list(pressed), AUDIOSOCKET: list(pressed)}
+    waiting = {SIGNALLING: list(pressed), MEDIA: list(pressed)}
     reports = []
     now = 0.0
     while sources := [source for source in DigitSource if waiting[source]]:
@@ -41,34 +41,34 @@ def test_where_only_one_source_reports_every_key_counts(pressed: str, source: Di
 @unhurried
 @given(keys, st.sampled_from(DigitSource), st.floats(0, 1.9))
 def test_the_second_source_may_be_late_by_less_than_the_window(pressed: str, first: DigitSource, late: float) -> None:
-    second = AUDIOSOCKET if first is ARI else ARI
+    second = MEDIA if first is SIGNALLING else SIGNALLING
     reports = [(first, key, index * 5.0) for index, key in enumerate(pressed)]
     reports += [(second, key, index * 5.0 + late) for index, key in enumerate(pressed)]
     assert accepted(sorted(reports, key=lambda report: report[2])) == pressed
 
 
 def test_the_same_key_twice_in_quick_succession_is_two_digits() -> None:
-    assert accepted([(ARI, "5", 0.00), (ARI, "5", 0.15), (AUDIOSOCKET, "5", 0.16), (AUDIOSOCKET, "5", 0.17)]) == "55"
+    assert accepted([(SIGNALLING, "5", 0.00), (SIGNALLING, "5", 0.15), (MEDIA, "5", 0.16), (MEDIA, "5", 0.17)]) == "55"
 
 
 def test_the_third_report_of_a_digit_is_a_key_press_of_its_own() -> None:
-    assert accepted([(ARI, "5", 0.0), (AUDIOSOCKET, "5", 0.1), (AUDIOSOCKET, "5", 0.2)]) == "55"
+    assert accepted([(SIGNALLING, "5", 0.0), (MEDIA, "5", 0.1), (MEDIA, "5", 0.2)]) == "55"
 
 
 def test_a_report_after_the_window_is_a_key_press_of_its_own() -> None:
-    assert accepted([(ARI, "5", 0.0), (AUDIOSOCKET, "5", 2.0)]) == "5"
-    assert accepted([(ARI, "5", 0.0), (AUDIOSOCKET, "5", 2.01)]) == "55"
+    assert accepted([(SIGNALLING, "5", 0.0), (MEDIA, "5", 2.0)]) == "5"
+    assert accepted([(SIGNALLING, "5", 0.0), (MEDIA, "5", 2.01)]) == "55"
 
 
 def test_the_window_can_be_chosen() -> None:
-    assert accepted([(ARI, "5", 0.0), (AUDIOSOCKET, "5", 0.3)], DigitFilter(window=0.2)) == "55"
+    assert accepted([(SIGNALLING, "5", 0.0), (MEDIA, "5", 0.3)], DigitFilter(window=0.2)) == "55"
 
 
 @pytest.mark.parametrize("nonsense", ["", "E", "55", "é", "\n"])
 def test_what_is_no_digit_is_not_accepted_and_pairs_with_nothing(nonsense: str) -> None:
     digits = DigitFilter()
-    assert not digits.accept(ARI, nonsense, 0.0)
-    assert not digits.accept(AUDIOSOCKET, nonsense, 0.0)
+    assert not digits.accept(SIGNALLING, nonsense, 0.0)
+    assert not digits.accept(MEDIA, nonsense, 0.0)
 
 
 def test_the_sixteen_digits_of_dtmf_are_known() -> None:
@@ -78,5 +78,5 @@ def test_the_sixteen_digits_of_dtmf_are_known() -> None:
 def test_reports_without_a_partner_are_forgotten_with_the_window() -> None:
     digits = DigitFilter()
     for tick in range(1000):
-        assert digits.accept(ARI, "5", tick * 0.5)
+        assert digits.accept(SIGNALLING, "5", tick * 0.5)
     assert len(digits._unpaired) <= 5
