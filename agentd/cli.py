@@ -153,6 +153,8 @@ def check(arguments: argparse.Namespace) -> int:
     print(f"{arguments.config}: good; agents: {names}; default agent: {config.default_agent or 'none'}")
     if find_secret(ARI_PASSWORD) is None:
         print(f"note: {ARI_PASSWORD} is not set here; the daemon needs it (or the credential ari-password)")
+    for note in config.notes:
+        print(f"note: {note}")
     for tool, missing in missing_secrets(config):
         print(f"note: the tool {tool!r} will fail: {missing}")
     for name, agent in config.agents.items():

@@ -45,7 +45,7 @@ def settings_of_call(config: Config, entry: Entry, way: MediaWay) -> CallSetting
             warn_before=liveness.warn_before if liveness.duration_warning else 0.0,
         ),
         failover=FailoverTimes(
-            agent.failover.open_within, agent.failover.mute_after, agent.failover.bridge, agent.failover.apology
+            agent.failover.open_within, agent.failover.mute_after, agent.failover.hold_message, agent.failover.apology
         ),
         log_transcripts=config.logging.transcripts,
     )

@@ -42,10 +42,11 @@ def parse_config(raw: Mapping[str, Any], environ: Mapping[str, str], source: str
     config = attrs.evolve(base, agents=agents, tools=tools, health=_health_override(base.health, environ, problems))
     problems += _impossible(config)
     _refuse(problems, source)
-    return config
+    return attrs.evolve(config, notes=tuple(str(problem) for problem in problems))
 
 
 def _refuse(problems: list[Problem], source: str) -> None:
+    problems = [problem for problem in problems if problem.fatal]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in sorted(problems, key=lambda problem: problem.path))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"

@@ -35,11 +35,13 @@ class Text:
 
     doc: str
     checks: tuple[Check, ...] = ()
+    formerly: str = ""
+    """The name that the setting had before: it is taken, with a note, for one release."""
 
 
-def text(doc: str, *checks: Check) -> Text:
+def text(doc: str, *checks: Check, formerly: str = "") -> Text:
     """Describe a setting; see the module's docstring."""
-    return Text(doc, checks)
+    return Text(doc, checks, formerly)
 
 
 def positive(value: float) -> str | None:
@@ -108,6 +110,8 @@ class Problem:
 
     path: str
     message: str
+    fatal: bool = True
+    """False: a note, with which the configuration is taken all the same."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
@@ -122,6 +126,11 @@ class Setting:
     doc: str
     checks: tuple[Check, ...]
     default: Any
+    formerly: str = ""
+
+
+NO_SETTING = {"agentd": "no setting"}
+"""The metadata of a field that is not read from the file."""
 
 
 def settings_of(cls: Any) -> tuple[Setting, ...]:
@@ -129,6 +138,8 @@ def settings_of(cls: Any) -> tuple[Setting, ...]:
     hints = get_type_hints(cls, include_extras=True)
     found = []
     for field in attrs.fields(cls):
+        if field.metadata == NO_SETTING:
+            continue
         hint, about = hints[field.name], Text("")
         if get_origin(hint) is Annotated:
             hint, *extras = get_args(hint)
@@ -136,7 +147,7 @@ def settings_of(cls: Any) -> tuple[Setting, ...]:
         default = field.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             default = default.factory()
-        found.append(Setting(field.name, hint, about.doc, about.checks, default))
+        found.append(Setting(field.name, hint, about.doc, about.checks, default, about.formerly))
     return tuple(found)
 
 
@@ -223,6 +234,7 @@ def build(
     Fields in `skip` are not read from the table; keys in `also` are somebody else's to read.
     """
     known = {setting.name: setting for setting in settings_of(cls) if setting.name not in skip}
+    raw = _renamed(raw, known, path, problems)
     unknown = [key for key in raw if key not in known and key not in also]
     problems += [Problem(_join(path, key), f"unknown{_near(key, [*known, *also])}") for key in unknown]
     values: dict[str, Any] = {}
@@ -249,6 +261,20 @@ def build(
         if not complaints:
             values[name] = value
     return cls(**values)
+
+
+def _renamed(
+    raw: Mapping[str, Any], known: Mapping[str, Setting], path: str, problems: list[Problem]
+) -> Mapping[str, Any]:
+    """The table with the settings' names of today; a note for each that still has its former one."""
+    former = {setting.formerly: name for name, setting in known.items() if setting.formerly in raw}
+    for old, new in former.items():
+        clash = new in raw
+        message = f"is called {new} now" + (
+            ": keep only that one" if clash else "; the old name is taken for one release"
+        )
+        problems.append(Problem(_join(path, old), message, fatal=clash))
+    return {former.get(key, key): value for key, value in raw.items() if key not in former or former[key] not in raw}
 
 
 def _join(path: str, key: str) -> str:

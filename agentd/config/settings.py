@@ -12,7 +12,18 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from agentd.config.schema import Text, address, http_url, is_number, networks, not_negative, port_number, positive, text
+from agentd.config.schema import (
+    NO_SETTING,
+    Text,
+    address,
+    http_url,
+    is_number,
+    networks,
+    not_negative,
+    port_number,
+    positive,
+    text,
+)
 from agentd.dialplan import MediaWay
 
 
@@ -190,8 +201,12 @@ class Failover:
             positive,
         ),
     ] = 1.2
-    bridge: Annotated[
-        str, text("What the caller hears, in the next agent's voice, when an answer is cut short or does not come.")
+    hold_message: Annotated[
+        str,
+        text(
+            "What the caller hears, in the next agent's voice, when an answer is cut short or does not come.",
+            formerly="bridge",
+        ),
     ] = "One moment, please."
     apology: Annotated[
         str, text("What the caller hears when an answer failed and nobody else can give it; empty: nothing.")
@@ -289,6 +304,8 @@ class Config:
     agents: Mapping[str, AgentConfig] = attrs.field(factory=dict)
     tools: Mapping[str, ToolConfig] = attrs.field(factory=dict)
     """Every tool that some agent has, by name: those that need no table too."""
+    notes: tuple[str, ...] = attrs.field(default=(), metadata=NO_SETTING)
+    """What an operator should know of the file though it is good: settings under names of former releases."""
 
     def advertised_socket(self, bound_port: int) -> str:
         """The listener as Asterisk reaches it, "address:port"."""

@@ -54,7 +54,7 @@ class Supervisor:
         cannot be offered.
         """
         config = self.config
-        toolbox = _toolbox(config)
+        toolbox = _take_up(config)
         self.started_at = trio.current_time()
         directory = MediaDirectory(Path(config.media.directory), config.asterisk.app)
         await self._sweep(directory)
@@ -158,7 +158,7 @@ class Supervisor:
         self.notifier.reloading()
         try:
             config = self.reload()
-            toolbox = _toolbox(config)
+            toolbox = _take_up(config)
         except ConfigError as error:
             log.error("the new configuration is refused, the old one stays", error=str(error))
         else:
@@ -196,7 +196,10 @@ def _open_agent(shared: SharedServices, name: str, config: AgentConfig):  # type
     return find_provider(config.provider).open(name, config, shared)
 
 
-def _toolbox(config: Config) -> Toolbox:
+def _take_up(config: Config) -> Toolbox:
+    """What a configuration that is about to serve makes of its tools, and what an operator should know of it."""
+    for note in config.notes:
+        log.warning("the configuration is out of date", note=note)
     toolbox = Toolbox.of(config)
     for tool, missing in missing_secrets(config):
         log.error("a tool will fail until its secret is there", tool=tool, error=missing)

@@ -32,11 +32,11 @@ class Lost:
 
 @attrs.frozen
 class FailoverTimes:
-    """See agentd.config.settings.Failover: seconds, and the words of the bridge and of the apology."""
+    """See agentd.config.settings.Failover: seconds, the hold message and the apology."""
 
     open_within: float = 1.5
     mute_after: float = 1.2
-    bridge: str = ""
+    hold_message: str = ""
     apology: str = ""
 
 
@@ -64,12 +64,12 @@ class Standing:
 class Takeover:
     """What the next session begins with: caller audio from second `replay_from` on, and `resume` (see AgentSession).
 
-    `bridge`: the caller waits, so words are due. `repeat`: the words that were being said are said again.
+    `hold`: the caller waits, so the hold message is due. `repeat`: the words that were being said are said again.
     """
 
     replay_from: float
     resume: bool = False
-    bridge: bool = False
+    hold: bool = False
     repeat: bool = False
 
 
@@ -79,13 +79,13 @@ def plan(standing: Standing, lead: float) -> Takeover:
     if standing.caller_speaks and standing.onset is not None:
         return Takeover(standing.onset - lead)
     if standing.cut_answer or (standing.answer_due and standing.owed):
-        return Takeover(standing.at, resume=True, bridge=True)
+        return Takeover(standing.at, resume=True, hold=True)
     if standing.answer_due and standing.onset is not None:  # the words were lost with the session
-        return Takeover(standing.onset - lead, bridge=True)
+        return Takeover(standing.onset - lead, hold=True)
     if standing.unheard_from is not None:
-        return Takeover(standing.unheard_from - lead, bridge=True)
+        return Takeover(standing.unheard_from - lead, hold=True)
     if standing.owed:
-        return Takeover(standing.at, resume=True, bridge=True)
+        return Takeover(standing.at, resume=True, hold=True)
     return Takeover(standing.at - lead, repeat=standing.cut_aside)
 
 

@@ -46,8 +46,8 @@ LAST_RESORT_WITHIN = 20.0
 """Seconds that the only agent, or the last one, may take to open a session."""
 MOST_FRUITLESS = 2
 """Sessions of one agent in a row that may fail without an answer that was complete."""
-BRIDGE_WITHIN = 1.0
-"""Seconds that a bridge may take on its way into the playout: more only where that is full of what came before."""
+HOLD_MESSAGE_WITHIN = 1.0
+"""Seconds that the hold message may take into the playout: more only where that is full of what came before."""
 UNREAD_GRACE = 0.05
 """Seconds for the events of a session that is closed already."""
 RESUME_WITHIN = 60.0
@@ -95,7 +95,7 @@ class SessionKeeper:
     on_change: Callable[[AgentSession | None, Candidate | None], None]
     """Told who serves the call from now on; None: nobody."""
     off_record: Callable[[int], None]
-    """Told the number of an utterance that is no part of the conversation: a bridge."""
+    """Told the number of an utterance that is no part of the conversation: a hold message."""
     session: AgentSession | None = attrs.field(default=None, init=False)
     candidate: Candidate | None = attrs.field(default=None, init=False)
     _caller: CallerFeed = attrs.field(init=False)
@@ -261,7 +261,7 @@ class SessionKeeper:
     # --- another session in its place
 
     async def _replace(self, tenure: Tenure, loss: Loss, reason: str) -> Tenure | None:
-        """Find who goes on, bridging the caller's wait; where nobody does, that is told."""
+        """Find who goes on, while the caller hears the hold message; where nobody does, that is told."""
         failed, now = tenure.candidate, trio.current_time()
         standing = self._standing(tenure, now)
         takeover = plan(standing, LEAD_SECONDS)
@@ -283,11 +283,11 @@ class SessionKeeper:
             for candidate in successors(self.candidates, failed, loss, rejected=rejected, reconnects=self._reconnects)
             if self._fruitless.get(candidate.name, 0) < MOST_FRUITLESS
         ]
-        bridged = trio.Event()
-        if takeover.bridge and order:
-            self._nursery.start_soon(self._own_words.bridge, self.times.bridge, order, bridged)
+        held = trio.Event()
+        if takeover.hold and order:
+            self._nursery.start_soon(self._own_words.hold, self.times.hold_message, order, held)
         else:
-            bridged.set()
+            held.set()
         for asked, candidate in enumerate(promising(order, now), start=1):
             last = asked == len(order)
             within = RECONNECT_WITHIN if candidate is failed else self.times.open_within
@@ -297,8 +297,8 @@ class SessionKeeper:
                 reason = str(error)
                 continue
             self._reconnects += candidate is failed
-            with trio.move_on_after(BRIDGE_WITHIN):  # whoever speaks at once would speak into the bridge
-                await bridged.wait()
+            with trio.move_on_after(HOLD_MESSAGE_WITHIN):  # whoever speaks at once would speak into the hold message
+                await held.wait()
             self._take_over(fresh, takeover, unfinished)
             log.warning(
                 "a fresh session goes on", by=candidate.name, after_ms=round(1000 * (trio.current_time() - now))

@@ -1,5 +1,7 @@
-"""Words that are no answer: a greeting, a check-in, a bridge. Said by the session, or by agentd itself in an agent's
-voice, where they must be exact or no session can say them."""
+"""Words that are no answer: a greeting, a check-in, a hold message.
+
+The session says them; or agentd itself, in an agent's voice, where they must be exact or no session can say them.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -66,8 +68,8 @@ class OwnWords:
         if self.serving is not None and (words := self.serving.candidate.spoken.get(text)):
             await self._speak(text, words)
 
-    async def bridge(self, text: str, order: Sequence[Candidate], said: trio.Event) -> None:
-        """Say a few words in the voice of who will go on, as far as that can be told; `said`: they are on their way."""
+    async def hold(self, text: str, order: Sequence[Candidate], said: trio.Event) -> None:
+        """Say the hold message in the voice of who will go on, as far as that can be told; `said`: it is on its way."""
         now = trio.current_time()
         able = [candidate for candidate in order if text in candidate.spoken]
         sound = [candidate for candidate in able if candidate.breaker.circuit(now) is Circuit.CLOSED]

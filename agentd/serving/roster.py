@@ -199,8 +199,8 @@ class Roster:
 
     def _fixed_words(self, entry: Entry) -> set[str]:
         """What an agent may have to say in this exact wording, or while its voice is what is broken."""
-        bridges = [other.config.failover.bridge for other in self._wanted.values()]
-        return {*entry.config.announcements, *entry.config.phrases, *bridges} - {""}
+        hold_messages = [other.config.failover.hold_message for other in self._wanted.values()]
+        return {*entry.config.announcements, *entry.config.phrases, *hold_messages} - {""}
 
     async def _prepare(self, entry: Entry, agent: Agent, texts: set[str]) -> dict[str, str]:
         """Have words spoken beforehand; gives those that could not be, each with the reason."""

@@ -176,7 +176,7 @@ async def test_text_is_answered_as_if_the_caller_had_said_it(party: Party, kind:
 
 @needs(Able.FAILS)
 async def test_another_agent_goes_on_with_the_conversation_when_its_vendor_fails(party: Party) -> None:
-    async with talking(party, fallback=True, failover={"bridge": ""}) as telephone:
+    async with talking(party, fallback=True, failover={"hold_message": ""}) as telephone:
         await ask(party, telephone, ASK)
         party.strike(Fault.CLOSE)
         failed, answers = trio.current_time(), len(telephone.said_by(Speaker.AGENT))

@@ -12,7 +12,7 @@ from tests.lab.hearing import confirms, likeness
 from tests.lab.scene import words_heard
 from tests.lab.sip import Call, SipCaller
 from tests.lab.speech import human_prompts, silence
-from tests.lab.takeover import bridge_seconds, takeover, vendors_voice
+from tests.lab.takeover import hold_seconds, takeover, vendors_voice
 from tests.lab.vendors.deepgram_agent import Turn
 from tests.lab.vendors.house import CALLER_SAYS, House
 from tests.lab.vendors.peer import Fault
@@ -72,7 +72,7 @@ def counted(metrics: str, name: str, **labels: str) -> float:
 
 
 @pytest.mark.parametrize("agent", IN_MID_SENTENCE)
-async def test_a_vendor_that_fails_in_mid_sentence_is_bridged_and_another_agent_answers(
+async def test_a_vendor_that_fails_in_mid_sentence_is_held_over_and_another_agent_answers(
     lab: Lab, house: House, agent: str
 ) -> None:
     since = len(lab.daemon.lines)
@@ -86,7 +86,7 @@ async def test_a_vendor_that_fails_in_mid_sentence_is_bridged_and_another_agent_
         await trio.sleep(0.5)
         await call.hangup()
     await lab.nothing_is_left()
-    found = takeover(call.heard, bridge_seconds(lab.daemon.lines[since:]))
+    found = takeover(call.heard, hold_seconds(lab.daemon.lines[since:]))
     assert found.voice_at is not None
     assert found.answer_at is not None
     heard = await words_heard(call, found.answer_at, call.now)
@@ -118,7 +118,7 @@ async def test_a_vendor_that_does_not_answer_at_all_is_replaced_and_the_caller_n
     said_by_caller = [line for line in lab.daemon.lines[since:] if line["event"] == "caller said"]
     assert [line["agent"] for line in said_by_caller] == ["default"]
     assert likeness(CALLER_SAYS, said_by_caller[0]["text"]) > 0.6, "it was given what the vendor swallowed"
-    assert bridge_seconds(lab.daemon.lines[since:]), "the caller's wait was bridged"
+    assert hold_seconds(lab.daemon.lines[since:]), "the caller heard the hold message"
     assert confirms(spoken(lab, since), heard, 0.5)
 
 

@@ -7,7 +7,7 @@ the middle of the answer, which comes no faster than it is heard, the vendor's c
 closed with an error, or falls mute, and the vendor stays so. The vendor's voice is a tone; from its end at the caller's
 ear are counted (tests/lab/takeover.py):
 
-    voice   to the first sound of the bridge, or of the answer where there is no bridge
+    voice   to the first sound of the hold message, or of the answer where there is none
     answer  to the first sound of the local agent's answer
 
 Each run has an agent of its own, so that no circuit breaker has learned anything. Always exits with 0: the figures
@@ -32,7 +32,7 @@ from .figures import OUT, Conditions, in_words, spread, write_report
 from .pictures import takeovers
 from .sip import CallEnded, SipCaller
 from .speech import human_prompts, silence
-from .takeover import LOST, bridge_seconds, takeover, vendors_voice
+from .takeover import LOST, hold_seconds, takeover, vendors_voice
 from .vendors.deepgram_agent import Turn
 from .vendors.house import CALLER_SAYS, House, open_house
 from .vendors.peer import Fault
@@ -84,9 +84,9 @@ async def one_run(pbx: PrivateAsterisk, daemon: Daemon, house: House, question: 
 
 def row_of(kind: str, heard: bytes, lines: Sequence[Line], failure: str = "") -> Row:
     """A run as the report lists it."""
-    bridge = bridge_seconds(lines)
+    hold = hold_seconds(lines)
     try:
-        found = takeover(heard, bridge)
+        found = takeover(heard, hold)
     except ValueError as error:
         return {"kind": kind, "voice_ms": None, "answer_ms": None, "failure": failure or str(error)}
     lost = next((line for line in lines if line.get("event") == LOST), {})
@@ -95,7 +95,7 @@ def row_of(kind: str, heard: bytes, lines: Sequence[Line], failure: str = "") ->
         "kind": kind,
         "voice_ms": None if found.voice_after is None else round(1000 * found.voice_after),
         "answer_ms": None if found.answer_after is None else round(1000 * found.answer_after),
-        "bridge_ms": None if bridge is None else round(1000 * bridge),
+        "hold_ms": None if hold is None else round(1000 * hold),
         "lost": lost.get("error", ""),
         "taken_over_after_ms": next((line["after_ms"] for line in lines if "after_ms" in line and "by" in line), None),
         "answer": " ".join(says),

@@ -158,7 +158,7 @@ def _envelope(pcm: bytes, onset: float) -> tuple[npt.NDArray[np.float64], npt.ND
 
 
 def takeovers(path: Path, rows: Sequence[Mapping[str, Any]], must: Mapping[str, float]) -> None:
-    """Draw a row a run, by kind and from the quickest to the slowest: without a voice, the bridge, then until the
+    """Draw a row a run, by kind and from the quickest to the slowest: without a voice, the hold message, then until the
     answer. `must`: what the p95 of `voice_ms` and `answer_ms` is to stay below."""
     ordered = sorted(rows, key=lambda row: (row["kind"], row["answer_ms"] is None, row["answer_ms"] or 0))
     figure = Figure(figsize=(12, 1.6 + ROW_INCHES * max(len(ordered), 6)), layout="constrained")
@@ -170,10 +170,10 @@ def takeovers(path: Path, rows: Sequence[Mapping[str, Any]], must: Mapping[str, 
                 0, row, " no answer" if voice is not None else " no voice", va="center", fontsize=7, color="#b00020"
             )
             continue
-        bridge = min(run.get("bridge_ms") or 0, answer - voice)
+        hold = min(run.get("hold_ms") or 0, answer - voice)
         axes.barh(row, voice, height=0.72, color="#e4572e")
-        axes.barh(row, bridge, left=voice, height=0.72, color="#f2a541")
-        axes.barh(row, answer - voice - bridge, left=voice + bridge, height=0.72, color="#9aa5b1")
+        axes.barh(row, hold, left=voice, height=0.72, color="#f2a541")
+        axes.barh(row, answer - voice - hold, left=voice + hold, height=0.72, color="#9aa5b1")
         axes.plot([answer] * 2, [row - 0.45, row + 0.45], color="black", linewidth=2)
     for name, colour in (("voice_ms", "#e4572e"), ("answer_ms", "black")):
         axes.axvline(must[name], color=colour, linestyle="--", linewidth=1, zorder=0)
@@ -190,7 +190,7 @@ def takeovers(path: Path, rows: Sequence[Mapping[str, Any]], must: Mapping[str, 
             Line2D([], [], color="black", marker="|", linestyle="", markersize=9, markeredgewidth=2),
             Line2D([], [], color="black", linestyle="--", linewidth=1),
         ],
-        ["no voice", "bridge", "after the bridge", "the answer begins", "what the p95 must stay below"],
+        ["no voice", "hold message", "after the hold message", "the answer begins", "what the p95 must stay below"],
         loc="outside upper center", ncols=5, frameon=False, fontsize=9,
     )  # fmt: skip
     figure.supxlabel("milliseconds after the vendor was heard last", fontsize=10)

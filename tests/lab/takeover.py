@@ -1,7 +1,7 @@
 """A vendor fails in mid-sentence: when the caller heard it last, a voice again, and the next agent's answer. Pure.
 
 The vendor's voice is a tone of one pitch, so that what comes after it is known by its sound; the answer comes after the
-bridge, whose length is known. Audio is 8 kHz slin as the caller heard it, times are seconds on its axis.
+hold message, whose length is known. Audio is 8 kHz slin as the caller heard it, times are seconds on its axis.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from .measure import speech_spans
 
 RATE = 8000
 TONE_HZ = 620.0
-"""No voice of the fakes has this pitch: a bridge may be spoken by one of theirs."""
+"""No voice of the fakes has this pitch: a hold message may be spoken by one of theirs."""
 WINDOW = 160
 """Samples that are looked at together, and as many as a frame has."""
 HOP = 40
@@ -72,10 +72,10 @@ def tone_until(heard: bytes, hz: float = TONE_HZ) -> float:
     return float(((np.flatnonzero(lasting)[-1] + length - 1) * HOP + WINDOW) / RATE)
 
 
-def takeover(heard: bytes, bridge_seconds: float | None) -> Takeover:
-    """What the caller heard after the tone; `bridge_seconds`: how much of a bridge was played, None: there was none.
+def takeover(heard: bytes, hold_seconds: float | None) -> Takeover:
+    """What the caller heard after the tone; `hold_seconds`: of the hold message that was played, None without.
 
-    An answer that follows the bridge at once begins with the first sound after the bridge's length. Raises ValueError
+    An answer that follows the hold message at once begins with the first sound after its length. Raises ValueError
     where no tone was heard.
     """
     until = tone_until(heard)
@@ -88,16 +88,16 @@ def takeover(heard: bytes, bridge_seconds: float | None) -> Takeover:
     if not spans:
         return Takeover(until, None, None)
     voice_at = spans[0][0]
-    if bridge_seconds is None:
+    if hold_seconds is None:
         return Takeover(until, voice_at, voice_at)
-    over = voice_at + bridge_seconds
+    over = voice_at + hold_seconds
     answer_at = next((max(start, over) for start, end in spans if end > over), None)
     return Takeover(until, voice_at, answer_at)
 
 
-def bridge_seconds(lines: Sequence[Mapping[str, Any]]) -> float | None:
-    """How much of a bridge was heard, by a daemon's log with transcripts: it is what was heard after a session was lost
-    and is no part of the conversation. None where there was none."""
+def hold_seconds(lines: Sequence[Mapping[str, Any]]) -> float | None:
+    """How much of a hold message was heard, by a daemon's log with transcripts: what was heard after a session was
+    lost and is no part of the conversation. None where there was none."""
     spoken = {line["utterance"] for line in lines if line.get("event") == "agent says"}
     lost = next((number for number, line in enumerate(lines) if line.get("event") == LOST), len(lines))
     for line in lines[lost:]:

@@ -33,9 +33,9 @@ from tests.shell.lines import Line, Lines
 
 CALLER = "1700000000.1"
 GREETING = "Hello there my friend"
-BRIDGE = "One moment please"
-BRIDGES = (voice(0.6, seed=101), voice(0.6, seed=102), voice(0.6, seed=103))
-"""The bridge as the first, the second and the third agent say it."""
+HOLD_MESSAGE = "One moment please"
+HOLD_MESSAGES = (voice(0.6, seed=101), voice(0.6, seed=102), voice(0.6, seed=103))
+"""The hold message as the first, the second and the third agent say it."""
 NAMES = ("first", "second", "third")
 SETTINGS = CallSettings(
     media=MediaWay.EXTERNAL,
@@ -176,8 +176,8 @@ def make_scene(mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = (), **set
         CallInfo(CALLER, "100", "Alice", "600"),
         channel,
         [
-            Candidate(name, agent, agent.breaker, spoken={BRIDGE: (Audio(0, 0, bridge, RATE),)})
-            for name, agent, bridge in zip(NAMES, agents, BRIDGES, strict=False)
+            Candidate(name, agent, agent.breaker, spoken={HOLD_MESSAGE: (Audio(0, 0, hold, RATE),)})
+            for name, agent, hold in zip(NAMES, agents, HOLD_MESSAGES, strict=False)
         ],
         Downstream(stream, file),  # type: ignore[arg-type]
         attrs.evolve(SETTINGS, **settings),

@@ -183,5 +183,5 @@ def pipeline_settings(
         pre_roll_ms=turn.pre_roll_ms,
         end_phrases=tuple(end_phrases),
         farewell=farewell,
-        fillers=frozenset(text for text in (config.liveness.filler, config.failover.bridge) if text),
+        fillers=frozenset(text for text in (config.liveness.filler, config.failover.hold_message) if text),
     )

@@ -35,12 +35,12 @@ from agentd.session_events import (
     RenewalDue,
     Thinking,
 )
-from tests.shell.call_scene import BRIDGE, BRIDGES, GREETING, Mode, Scene, make_scene, running
+from tests.shell.call_scene import GREETING, HOLD_MESSAGE, HOLD_MESSAGES, Mode, Scene, make_scene, running
 from tests.shell.fakes import CAPABLE, RATE, FakeAgent, FakeSession, failing, stand_still, voice
 from tests.shell.lines import audio_frame
 from tests.shell.steps import Act, play
 
-TIMES = FailoverTimes(open_within=1.5, mute_after=1.2, bridge=BRIDGE)
+TIMES = FailoverTimes(open_within=1.5, mute_after=1.2, hold_message=HOLD_MESSAGE)
 SOON = 0.3
 """Seconds in which a successor that opens at once has begun to serve."""
 PROBED = attrs.evolve(CAPABLE, answers_probes=True)
@@ -255,7 +255,7 @@ async def test_one_that_fails_while_nothing_happens_is_replaced_without_a_word(
 
 
 @broken
-async def test_one_that_fails_while_an_answer_is_due_is_bridged_and_the_answer_comes(
+async def test_one_that_fails_while_an_answer_is_due_is_held_over_and_the_answer_comes(
     break_off: Break, autojump_clock: MockClock
 ) -> None:
     async with greeted() as scene:
@@ -267,12 +267,12 @@ async def test_one_that_fails_while_an_answer_is_due_is_bridged_and_the_answer_c
         await scene.until(lambda: "resume" in session.told)
         await scene.speaking("Nine to five.", seconds=1.0)
         await trio.sleep(3.0)
-        assert sounds(scene, since) == BRIDGES[0] + voice(1.0, seed=session.utterances)
-        assert scene.agent_turns == [GREETING, "Nine to five."], "the bridge is no part of the conversation"
+        assert sounds(scene, since) == HOLD_MESSAGES[0] + voice(1.0, seed=session.utterances)
+        assert scene.agent_turns == [GREETING, "Nine to five."], "the hold message is no part of the conversation"
         assert session.told.count("resume") == 1
 
 
-async def test_the_bridge_is_heard_in_the_voice_of_who_goes_on(autojump_clock: MockClock) -> None:
+async def test_the_hold_message_is_heard_in_the_voice_of_who_goes_on(autojump_clock: MockClock) -> None:
     async with greeted() as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.2)
@@ -281,11 +281,11 @@ async def test_the_bridge_is_heard_in_the_voice_of_who_goes_on(autojump_clock: M
         session = await next_session(scene)
         await trio.sleep(1.0)
         assert session is scene.agents[1].session
-        assert sounds(scene, since) == BRIDGES[1]
+        assert sounds(scene, since) == HOLD_MESSAGES[1]
 
 
 async def test_the_caller_s_wait_is_short(autojump_clock: MockClock) -> None:
-    """An agent that cannot be had again, and one that takes its time: the bridge is heard at once all the same."""
+    """An agent that cannot be had again, and one that takes its time: the hold message is heard at once."""
     async with greeted(FakeAgent(), FakeAgent(partial(trio.sleep, 1.0))) as scene:
         turn(scene, "What are your hours?")
         await trio.sleep(0.2)
@@ -339,7 +339,7 @@ async def test_words_that_were_lost_with_their_session_are_heard_again(
         await trio.sleep(1.0)
         assert heard_by(session) == caller.spoken
         assert "resume" not in session.told, "it hears the turn itself"
-        assert sounds(scene, since) == BRIDGES[0]
+        assert sounds(scene, since) == HOLD_MESSAGES[0]
 
 
 @broken
@@ -358,7 +358,7 @@ async def test_one_that_fails_in_mid_utterance_is_heard_as_far_as_it_came_and_go
         assert session.resumed_from == [GREETING, "What are your hours?", "We open at nine,"], "what was heard by then"
         await scene.speaking("and close at five.", seconds=1.0)
         await trio.sleep(4.0)
-        assert sounds(scene, since) == came + BRIDGES[0] + voice(1.0, seed=session.utterances)
+        assert sounds(scene, since) == came + HOLD_MESSAGES[0] + voice(1.0, seed=session.utterances)
         assert scene.agent_turns == [GREETING, "We open at nine,", "and close at five."]
 
 
@@ -385,11 +385,11 @@ async def test_with_files_it_goes_the_same_way(autojump_clock: MockClock) -> Non
         await session.utter("and close at five.")
         await trio.sleep(5.0)
         heard = [entry.removeprefix("play ") for entry in scene.file.log if entry.startswith("play ")]
-        assert heard == [GREETING, "We open at nine,", BRIDGE, "and close at five."]
+        assert heard == [GREETING, "We open at nine,", HOLD_MESSAGE, "and close at five."]
         assert scene.agent_turns == [GREETING, "We open at nine,", "and close at five."]
 
 
-async def test_words_that_never_came_keep_the_next_session_waiting_no_longer_than_the_bridge(
+async def test_words_that_never_came_keep_the_next_session_waiting_no_longer_than_the_hold_message(
     autojump_clock: MockClock,
 ) -> None:
     async with greeted() as scene:
@@ -541,7 +541,7 @@ async def test_an_answer_that_failed_is_given_by_another_agent(autojump_clock: M
         assert session is scene.agents[1].session, "the first one has just said that it cannot"
         await scene.until(lambda: session.told == ["resume"])
         await trio.sleep(1.0)
-        assert sounds(scene, since) == BRIDGES[1]
+        assert sounds(scene, since) == HOLD_MESSAGES[1]
 
 
 async def test_an_answer_that_failed_where_there_is_no_other_agent_leaves_the_session_as_it_is(
@@ -619,7 +619,7 @@ async def test_a_call_that_is_ending_needs_no_other_session(break_off: Break, au
     assert scene.left_with == "completed"
     assert opened(scene) == [1, 0]
     assert scene.agent_turns == [GREETING, "Goodbye then"], "what came is heard to its end"
-    assert BRIDGES[0] not in sounds(scene)
+    assert HOLD_MESSAGES[0] not in sounds(scene)
 
 
 # --- a session that falls mute
@@ -715,7 +715,7 @@ async def test_a_caller_who_is_not_noticed_is_heard_by_another_one(autojump_cloc
         assert trio.current_time() - silent_since == pytest.approx(PROBED.longest_pause + TIMES.mute_after, abs=0.25)
         await trio.sleep(1.0)
         assert heard_by(session) == caller.spoken
-        assert sounds(scene, since) == BRIDGES[1]
+        assert sounds(scene, since) == HOLD_MESSAGES[1]
         scene.hang_up()
 
 
@@ -889,24 +889,24 @@ async def test_a_session_that_is_lost_before_its_renewal_needs_none(autojump_clo
 
 
 async def test_what_a_session_will_not_say_is_said_from_what_was_spoken_beforehand(autojump_clock: MockClock) -> None:
-    scene = scene_of(FakeAgent(refuses=True), phrases={Phrase.GREETING: BRIDGE})
+    scene = scene_of(FakeAgent(refuses=True), phrases={Phrase.GREETING: HOLD_MESSAGE})
     async with running(scene):
         await trio.sleep(2.0)
-        assert scene.session.said == [BRIDGE]
-        assert sounds(scene) == BRIDGES[0]
-        assert scene.agent_turns == [BRIDGE], "the caller has heard it: it is a part of the conversation"
+        assert scene.session.said == [HOLD_MESSAGE]
+        assert sounds(scene) == HOLD_MESSAGES[0]
+        assert scene.agent_turns == [HOLD_MESSAGE], "the caller has heard it: it is a part of the conversation"
         scene.hang_up()
 
 
 async def test_what_must_be_exact_is_not_left_to_a_session_that_does_not_speak_verbatim(
     autojump_clock: MockClock,
 ) -> None:
-    scene = scene_of(FakeAgent(capabilities=REALTIME), phrases={Phrase.GREETING: BRIDGE})
+    scene = scene_of(FakeAgent(capabilities=REALTIME), phrases={Phrase.GREETING: HOLD_MESSAGE})
     async with running(scene):
         await trio.sleep(2.0)
         assert scene.session.said == []
-        assert sounds(scene) == BRIDGES[0]
-        assert scene.agent_turns == [BRIDGE]
+        assert sounds(scene) == HOLD_MESSAGES[0]
+        assert scene.agent_turns == [HOLD_MESSAGE]
         assert scene.session.begun == [1], "so that it knows what a sound of the caller's may interrupt"
         scene.hang_up()
 
@@ -927,12 +927,12 @@ async def test_own_words_that_come_while_the_agent_speaks_are_heard_after_it(aut
         await scene.until(lambda: scene.sessions)
         session, since = scene.session, trio.current_time()
         first = await session.utter("We open at nine,", whole=False)
-        nursery.start_soon(scene.call._keeper.say, BRIDGE)
+        nursery.start_soon(scene.call._keeper.say, HOLD_MESSAGE)
         await trio.sleep(0.5)
         second = await session.go_on("and close at five.")
         await trio.sleep(4.0)
-        assert sounds(scene, since) == first + second + BRIDGES[0]
-        assert scene.agent_turns == ["We open at nine, and close at five.", BRIDGE]
+        assert sounds(scene, since) == first + second + HOLD_MESSAGES[0]
+        assert scene.agent_turns == ["We open at nine, and close at five.", HOLD_MESSAGE]
         scene.hang_up()
 
 

@@ -41,6 +41,16 @@ def test_a_good_configuration_exits_0_and_names_its_agents(good: str, capsys: py
     assert err == ""
 
 
+def test_a_setting_under_its_former_name_is_taken_and_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text("[agents.sales.failover]\nbridge = 'Wait, please.'\n")
+    assert main(["check", "--config", str(path)]) == 0
+    note = "agents.sales.failover.bridge: is called hold_message now; the old name is taken for one release"
+    assert f"note: {note}\n" in capsys.readouterr().out
+
+
 def test_a_password_that_is_there_is_not_missed_and_not_shown(
     good: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

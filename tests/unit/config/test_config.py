@@ -228,9 +228,9 @@ def test_agents_may_be_each_other_s_fallback() -> None:
 
 
 def test_how_an_agent_is_given_up_is_a_table_of_its_own() -> None:
-    config = parsed('[agents.a]\n[agents.b.failover]\nopen_within = 3\nmute_after = 2.5\nbridge = ""')
-    assert config.agents["a"].failover == Failover(open_within=1.5, mute_after=1.2, bridge="One moment, please.")
-    assert config.agents["b"].failover == Failover(open_within=3.0, mute_after=2.5, bridge="")
+    config = parsed('[agents.a]\n[agents.b.failover]\nopen_within = 3\nmute_after = 2.5\nhold_message = ""')
+    assert config.agents["a"].failover == Failover(open_within=1.5, mute_after=1.2, hold_message="One moment, please.")
+    assert config.agents["b"].failover == Failover(open_within=3.0, mute_after=2.5, hold_message="")
 
 
 @pytest.mark.parametrize("name", ["open_within", "mute_after"])

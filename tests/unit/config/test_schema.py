@@ -252,3 +252,31 @@ def test_the_json_schema_tells_an_editor_descriptions_and_defaults() -> None:
     assert properties["colour"]["default"] == "red"
     assert properties["things"]["default"] == ["a sock", "a shoe"]
     assert properties["lid"]["description"] == "What closes it."
+
+
+@attrs.frozen
+class Renamed:
+    """A table with a setting that had another name."""
+
+    hold_message: Annotated[str, text("What is said.", formerly="bridge")] = "Wait."
+
+
+def test_a_former_name_is_taken_with_a_note() -> None:
+    problems: list[Problem] = []
+    assert build(Renamed, {"bridge": "Moment!"}, "failover", problems) == Renamed("Moment!")
+    (note,) = problems
+    assert not note.fatal
+    assert str(note) == "failover.bridge: is called hold_message now; the old name is taken for one release"
+
+
+def test_a_former_name_beside_the_new_one_is_refused() -> None:
+    problems: list[Problem] = []
+    assert build(Renamed, {"bridge": "Old.", "hold_message": "New."}, "failover", problems) == Renamed("New.")
+    (problem,) = problems
+    assert problem.fatal
+    assert str(problem) == "failover.bridge: is called hold_message now: keep only that one"
+
+
+def test_a_former_name_is_in_no_sample_and_no_schema() -> None:
+    assert "bridge" not in "\n".join(sample(Renamed, "failover"))
+    assert list(json_schema(Renamed)["properties"]) == ["hold_message"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.lab import bench_failover
 from tests.lab.speech import silence
-from tests.lab.takeover import LOST, RATE, bridge_seconds, takeover, tone_until, vendors_voice
+from tests.lab.takeover import LOST, RATE, hold_seconds, takeover, tone_until, vendors_voice
 
 
 def voice(seconds: float, seed: int = 0) -> bytes:
@@ -34,19 +34,19 @@ def test_a_vowel_of_the_same_pitch_is_no_vendors_voice() -> None:
     )
 
 
-def test_the_bridge_is_the_first_voice_and_the_answer_comes_after_it() -> None:
+def test_the_hold_message_is_the_first_voice_and_the_answer_comes_after_it() -> None:
     heard = vendors_voice(2) + silence(0.4) + voice(0.9) + silence(0.7) + voice(1, 1)
     found = takeover(heard, 0.95)
     assert found.voice_after == pytest.approx(0.4, abs=0.015)
     assert found.answer_after == pytest.approx(2.0, abs=0.015)
 
 
-def test_an_answer_may_follow_the_bridge_without_a_pause() -> None:
+def test_an_answer_may_follow_the_hold_message_without_a_pause() -> None:
     found = takeover(vendors_voice(2) + silence(0.4) + voice(0.9) + voice(1, 1), 0.9)
     assert found.answer_after == pytest.approx(1.3, abs=0.015)
 
 
-def test_without_a_bridge_the_first_voice_is_the_answer() -> None:
+def test_without_a_hold_message_the_first_voice_is_the_answer() -> None:
     found = takeover(vendors_voice(2) + silence(0.4) + voice(0.9), None)
     assert found.answer_after == found.voice_after == pytest.approx(0.4, abs=0.015)
 
@@ -58,12 +58,12 @@ def test_what_never_came_is_none() -> None:
     assert alone.answer_after is None
 
 
-def test_the_bridge_is_what_was_heard_after_the_loss_and_never_said() -> None:
+def test_the_hold_message_is_what_was_heard_after_the_loss_and_never_said() -> None:
     says = [{"event": "agent says", "utterance": number} for number in (1, 2, 4)]
     heard = [{"event": "utterance heard", "utterance": number, "heard_ms": 100 * number} for number in (1, 2, 3, 4)]
-    assert bridge_seconds([*says, heard[0], {"event": LOST}, *heard[1:]]) == pytest.approx(0.3)
-    assert bridge_seconds([*says, heard[0], {"event": LOST}, heard[1], heard[3]]) is None
-    assert bridge_seconds([*says, *heard]) is None
+    assert hold_seconds([*says, heard[0], {"event": LOST}, *heard[1:]]) == pytest.approx(0.3)
+    assert hold_seconds([*says, heard[0], {"event": LOST}, heard[1], heard[3]]) is None
+    assert hold_seconds([*says, *heard]) is None
 
 
 def test_a_run_is_reported_in_milliseconds_and_without_a_vendors_voice_as_failed() -> None:
@@ -79,7 +79,7 @@ def test_a_run_is_reported_in_milliseconds_and_without_a_vendors_voice_as_failed
     row = bench_failover.row_of("cut", heard, lines)
     assert row == {
         "kind": "cut",
-        "bridge_ms": 950,
+        "hold_ms": 950,
         "lost": "cut off",
         "taken_over_after_ms": 7,
         "answer": "I go on.",

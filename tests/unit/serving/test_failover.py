@@ -26,32 +26,32 @@ NOW = 100.0
         ),
         pytest.param(
             Standing(NOW, owed=True, answer_due=True, onset=95.0),
-            Takeover(NOW, resume=True, bridge=True),
+            Takeover(NOW, resume=True, hold=True),
             id="the words are known and the answer does not come: it is given from the history",
         ),
         pytest.param(
             Standing(NOW, cut_answer=True, onset=95.0),
-            Takeover(NOW, resume=True, bridge=True),
+            Takeover(NOW, resume=True, hold=True),
             id="an answer is cut short: it is gone on with",
         ),
         pytest.param(
             Standing(NOW, answer_due=True, onset=95.0),
-            Takeover(94.5, bridge=True),
+            Takeover(94.5, hold=True),
             id="the answer is due and the words went down with the session: they are heard again",
         ),
         pytest.param(
             Standing(NOW, unheard_from=96.0),
-            Takeover(95.5, bridge=True),
+            Takeover(95.5, hold=True),
             id="the session has taken no notice of the caller: they are heard again",
         ),
         pytest.param(
             Standing(NOW, unheard_from=96.0, onset=60.0),
-            Takeover(95.5, bridge=True),
+            Takeover(95.5, hold=True),
             id="an earlier turn is not heard again",
         ),
         pytest.param(
             Standing(NOW, owed=True, onset=95.0),
-            Takeover(NOW, resume=True, bridge=True),
+            Takeover(NOW, resume=True, hold=True),
             id="the caller was never answered, though nobody waits: it is made up for",
         ),
         pytest.param(
@@ -61,7 +61,7 @@ NOW = 100.0
         ),
         pytest.param(
             Standing(NOW, cut_aside=True, owed=True, answer_due=True),
-            Takeover(NOW, resume=True, bridge=True),
+            Takeover(NOW, resume=True, hold=True),
             id="a filler is cut short: the answer is what counts",
         ),
         pytest.param(
