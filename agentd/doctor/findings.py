@@ -1,5 +1,4 @@
-"""What the doctor found: one finding a check, and how findings are shown. Pure, but for asking whether stdout
-is a terminal."""
+"""What the doctor found: one finding a check, and how findings are shown: in colours where stdout is a terminal."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The agents that can serve one call, in the order in which they are asked."""
+"""The agents that can serve one call, in the order in which they are asked. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,7 +6,7 @@ import attrs
 
 from agentd.agent import Agent, Audio
 from agentd.serving.breaker import CircuitBreaker
-from agentd.tools.runner import OfferedTool
+from agentd.tools.offered import OfferedTool
 
 
 @attrs.frozen(eq=False)

@@ -39,6 +39,7 @@ from agentd.session_events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from agentd.tools.offered import declarations
 
 log = structlog.get_logger("agentd.call")
 
@@ -158,7 +159,7 @@ class SessionKeeper:
         return tenure
 
     def _open_session(self, candidate: Candidate) -> AbstractAsyncContextManager[AgentSession]:
-        declared = tuple(offered.tool.declaration for offered in candidate.tools.values())
+        declared = declarations(candidate.tools)
         return candidate.agent.open(self.info, self.history, self.playout, declared)
 
     def _seat(self, tenure: Tenure | None, replay_from: float | None = None) -> None:

@@ -18,8 +18,8 @@ from agentd.errors import ConfigError
 from agentd.tools.contract import ToolKind
 from agentd.tools.hang_up import HANG_UP
 from agentd.tools.http_request import HTTP_REQUEST
+from agentd.tools.offered import OfferedTool
 from agentd.tools.parameters import Arguments, schema_problem
-from agentd.tools.runner import OfferedTool
 from agentd.tools.send_dtmf import SEND_DTMF
 from agentd.tools.transfer import TRANSFER
 

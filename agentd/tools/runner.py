@@ -5,7 +5,7 @@ has said something since the caller's last turn, or since the model was last giv
 model is not answered, since it would speak again. If not, it is answered, and its words are waited for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -13,14 +13,14 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import CallInfo, ToolDeclaration
+from agentd.agent import CallInfo
 from agentd.conversation.commands import Destination, Result
 from agentd.conversation.events import DepartureRequested
 from agentd.errors import AriError
 from agentd.metrics import Metrics
 from agentd.session_events import CallerSpeechEnded, ToolRequested, UtteranceStarted
-from agentd.tools.contract import Departure, Tool, ToolError, ToolOutcome, Transfer
-from agentd.tools.parameters import Arguments
+from agentd.tools.contract import Departure, ToolError, ToolOutcome, Transfer
+from agentd.tools.offered import OfferedTool
 
 log = structlog.get_logger("agentd.tools")
 
@@ -56,20 +56,6 @@ class ToolLine(Protocol):
     async def dialplan_has(self, context: str, extension: str) -> bool:
         """Whether the dialplan has that extension. Raises AriError."""
         ...
-
-
-@attrs.frozen
-class OfferedTool:
-    """A tool as an agent has it; `deadline` in seconds."""
-
-    tool: Tool
-    arguments: Arguments
-    deadline: float
-
-
-def declarations(tools: Mapping[str, OfferedTool]) -> Sequence[ToolDeclaration]:
-    """What a session is opened with."""
-    return tuple(offered.tool.declaration for offered in tools.values())
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from agentd.errors import ProviderProtocolError
-from agentd_providers.vendor.socket import SHOWN, parse_object
+from agentd_providers.vendor.json_object import SHOWN, parse_object
 
 VENDOR = "Deepgram"
 KEEP_ALIVE: Mapping[str, Any] = {"type": "KeepAlive"}

@@ -15,7 +15,8 @@ from agentd_providers.local.settings import Engine, SttSettings, TtsSettings
 from agentd_providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
 from agentd_providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from agentd_providers.local.worker import EngineWorker, open_worker
-from agentd_providers.pipeline.stages import Transcriber, Voice, VoiceDetector, in_one_piece
+from agentd_providers.pipeline.sound import in_one_piece
+from agentd_providers.pipeline.stages import Transcriber, Voice, VoiceDetector
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
 

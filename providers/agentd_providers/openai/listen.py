@@ -17,7 +17,7 @@ from agentd_providers.openai.speech_settings import OpenAiListenSettings
 from agentd_providers.pipeline.stages import Transcriber, Transcript
 from agentd_providers.shared import SharedServices
 from agentd_providers.vendor.http import VendorHttp, use_vendor_http
-from agentd_providers.vendor.socket import parse_object
+from agentd_providers.vendor.json_object import parse_object
 
 VENDOR = "OpenAI"
 SHORTEST_SECONDS = 0.2

@@ -5,7 +5,8 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 
 import attrs
 
-from agentd_providers.pipeline.stages import Voice, in_one_piece, speak_whole
+from agentd_providers.pipeline.sound import in_one_piece
+from agentd_providers.pipeline.stages import Voice, speak_whole
 
 LONGEST = 60
 """Seconds of sound that are kept of a phrase."""

@@ -1,16 +1,15 @@
-"""The stages that a pipeline is made of. Implement these to bring one of them.
+"""The stages that a pipeline is made of. Implement these to bring one of them. Pure: data and protocols only.
 
 Each stage comes twice: an engine for as long as its agent is open (SpeechToText, LanguageModel, TextToSpeech), and what
 one call has of it (Transcriber, Responder, Voice), from the engine's `open`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from enum import StrEnum
 from typing import Protocol
 
 import attrs
-import trio
 
 from agentd.agent import CallInfo, Readiness, ToolDeclaration
 from agentd.errors import ProviderUnavailable
@@ -185,18 +184,6 @@ async def speak_whole(voice: Voice, text: str, rate: int) -> bytes:
     """All of a clause's sound: slin at `rate` Hz. Raises ProviderError."""
     async with voice.speak(text, rate) as pieces:
         return b"".join([piece async for piece in pieces])
-
-
-@asynccontextmanager
-async def in_one_piece(pcm: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
-    """For a Voice: sound that is there already."""
-
-    async def pieces() -> AsyncGenerator[bytes, None]:
-        await trio.lowlevel.checkpoint()
-        yield pcm
-
-    async with aclosing(pieces()) as iterator:
-        yield iterator
 
 
 @attrs.frozen

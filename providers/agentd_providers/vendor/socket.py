@@ -12,9 +12,10 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable, WebSocketError
+from agentd.errors import ProviderRejected, ProviderUnavailable, WebSocketError
 from agentd.websocket import WebSocket
-from agentd_providers.vendor.surrogates import mended, parse_json
+from agentd_providers.vendor.json_object import SHOWN
+from agentd_providers.vendor.surrogates import mended
 
 OUTBOX = 512
 """Messages that may wait to be sent: ten seconds of audio in frames of 20 ms."""
@@ -22,8 +23,6 @@ RESERVED = 64
 """Places of the outbox that audio leaves free for control messages."""
 SEND_DEADLINE = 5.0
 """Seconds that a message may take to leave; then the connection is given up, for a frame may have been cut."""
-SHOWN = 200
-"""Characters of a peer's message that an error repeats."""
 
 
 @attrs.define(eq=False)
@@ -170,17 +169,3 @@ def _without(headers: Sequence[tuple[str, str]]) -> Callable[[str], str]:
 def _shown(why: str, url: str, conceal: Callable[[str], str]) -> str:
     """Why a connection failed, which begins with its URL; the rest may be a vendor's own words."""
     return conceal(why)[: len(url) + SHOWN]
-
-
-def parse_object(vendor: str, message: str, conceal: Callable[[str], str] = str) -> Mapping[str, Any]:
-    """A vendor's text message as the JSON object that it must be, in whole characters.
-
-    Raises ProviderProtocolError, which repeats the message's beginning as `conceal` (a VendorSocket's) leaves it.
-    """
-    try:
-        parsed = parse_json(message)
-    except (ValueError, RecursionError) as error:
-        raise ProviderProtocolError(f"{vendor}: expected JSON, got {conceal(message)[:SHOWN]!r}") from error
-    if not isinstance(parsed, dict):
-        raise ProviderProtocolError(f"{vendor}: expected a JSON object, got {conceal(message)[:SHOWN]!r}")
-    return parsed

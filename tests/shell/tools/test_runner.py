@@ -17,6 +17,7 @@ from agentd.metrics import Metrics
 from agentd.session_events import CallerSpeechEnded, ToolRequested, UtteranceStarted
 from agentd.tools.contract import ToolContext, ToolError, ToolOutcome
 from agentd.tools.hang_up import HANG_UP, HangUpSettings
+from agentd.tools.offered import OfferedTool, declarations
 from agentd.tools.parameters import Arguments
 from agentd.tools.runner import (
     AT_ONCE,
@@ -24,8 +25,6 @@ from agentd.tools.runner import (
     WORDS_PATIENCE,
     CallContext,
     CallTools,
-    OfferedTool,
-    declarations,
 )
 from agentd.tools.send_dtmf import SEND_DTMF, SendDtmfSettings
 from agentd.tools.transfer import TRANSFER, TransferSettings

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from agentd.errors import ProviderProtocolError
-from agentd_providers.vendor.socket import SHOWN, parse_object
+from agentd_providers.vendor.json_object import SHOWN, parse_object
 
 VENDOR = "Deepgram"
 MOST_TEXT = 32_768

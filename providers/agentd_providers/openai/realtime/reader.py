@@ -8,7 +8,7 @@ import structlog
 
 from agentd.errors import ProviderProtocolError
 from agentd_providers.openai.realtime.events import VENDOR, Event, SessionCreated, Unknown, parse
-from agentd_providers.vendor.socket import parse_object
+from agentd_providers.vendor.json_object import parse_object
 
 log = structlog.get_logger("agentd_providers.openai")
 
