@@ -16,6 +16,8 @@ import numpy as np
 import trio
 
 from agentd import history
+from agentd.testing.faults import Fault
+from agentd.testing.sound import voice
 from tests.lab.hearing import speak
 from tests.lab.vendors import deepgram_agent
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
@@ -23,11 +25,10 @@ from tests.lab.vendors.deepgram_agent import DeepgramAgentFake
 from tests.lab.vendors.deepgram_speech import DeepgramListen, DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpPeer, open_http_peer
 from tests.lab.vendors.openai_speech import OpenAiSpeech
-from tests.lab.vendors.peer import Fault, WebSocketPeer, open_peer
+from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.realtime import RealtimeFake, Reply
 from tests.lab.vendors.scripted_words import Script, tone
 from tests.shell import wyoming_peer
-from tests.shell.fakes import voice
 from tests.shell.wyoming_peer import WyomingPeer, frame
 
 KEY = "key-that-nobody-may-see-0123456789"

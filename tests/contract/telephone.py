@@ -29,13 +29,13 @@ from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
 from agentd.serving.candidates import Candidate
 from agentd.serving.roster import Entry
+from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
+from agentd.testing._lines import Lines, audio_frame, dtmf_frame
+from agentd.testing._playback import FakePlayback
 from agentd.tools.registry import Toolbox
 from agentd_providers.registry import find_provider
 from agentd_providers.shared import SharedServices
 from tests.contract.parties import RATE, Party
-from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
-from tests.shell.fakes import FakePlayback
-from tests.shell.lines import Lines, audio_frame, dtmf_frame
 
 CALLER = "1700000000.1"
 PATIENCE = 30.0

@@ -19,6 +19,8 @@ from agentd.history import History, Speaker, ToolUse
 from agentd.history import Turn as HistoryTurn
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import Alive, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.testing._asterisk import Answer
+from agentd.testing.faults import Fault
 from tests.contract.parties import KEY, RATE, Able, Kind, Party, Turn, seconds
 from tests.contract.telephone import (
     WHOSE,
@@ -30,8 +32,6 @@ from tests.contract.telephone import (
     talking,
     until,
 )
-from tests.lab.vendors.peer import Fault
-from tests.shell.fake_asterisk import Answer
 
 GREETING = "Hello, this is the shop."
 # What callers say is without a sound at which a voice would pause: each of these is heard in one piece.

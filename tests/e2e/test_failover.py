@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
+from agentd.testing.faults import Fault
 from tests.e2e.conftest import BREAKABLE, Lab
 from tests.lab.daemon import Line
 from tests.lab.hearing import confirms, likeness
@@ -15,7 +16,6 @@ from tests.lab.speech import human_prompts, silence
 from tests.lab.takeover import hold_seconds, takeover, vendors_voice
 from tests.lab.vendors.deepgram_agent import Turn
 from tests.lab.vendors.house import CALLER_SAYS, House
-from tests.lab.vendors.peer import Fault
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines]
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import trio
 
+from agentd.testing.faults import Fault
 from agentd_providers.local.models.commands import cli_fetch
 
 from .asterisk import PrivateAsterisk
@@ -35,7 +36,6 @@ from .speech import human_prompts, silence
 from .takeover import LOST, hold_seconds, takeover, vendors_voice
 from .vendors.deepgram_agent import Turn
 from .vendors.house import CALLER_SAYS, House, open_house
-from .vendors.peer import Fault
 
 FAULTS = {"cut": Fault.CUT, "closed": Fault.CLOSE, "mute": Fault.MUTE}
 MUST = {"voice_ms": 1500, "answer_ms": 3000}

@@ -27,9 +27,11 @@ from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
 from agentd.serving.candidates import Candidate
-from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
-from tests.shell.fakes import RATE, FakeAgent, FakePlayback, FakeSession, voice
-from tests.shell.lines import Line, Lines
+from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
+from agentd.testing._lines import Line, Lines
+from agentd.testing._playback import FakePlayback
+from agentd.testing.sound import RATE, voice
+from tests.shell.fakes import FakeAgent, FakeSession
 
 CALLER = "1700000000.1"
 GREETING = "Hello there my friend"

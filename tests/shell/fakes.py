@@ -1,11 +1,10 @@
-"""An agent and a playback that are none, for tests of what is around them."""
+"""An agent that is none, for tests of what is around it."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
-import numpy as np
 import trio
 
 from agentd.agent import (
@@ -20,23 +19,11 @@ from agentd.agent import (
     ToolDeclaration,
     UtteranceEnd,
 )
-from agentd.ari.events import PlaybackFinished, PlaybackStarted
-from agentd.errors import PlaybackError, ProviderUnavailable
+from agentd.errors import ProviderUnavailable
 from agentd.history import History
-from agentd.playback.contract import Announcement, Heard, PlaybackListener
-from agentd.playback.heard import words_heard
-from agentd.playout import UtteranceSource
 from agentd.serving.breaker import CircuitBreaker
 from agentd.session_events import AgentText, Alive, Ended, SessionEvent, UtteranceEnded, UtteranceStarted
-
-RATE = 8000
-
-
-def voice(seconds: float, seed: int = 1) -> bytes:
-    """Slin at 8 kHz of an even level (-20 dBFS) of which no two frames are alike."""
-    samples = np.random.default_rng(seed).uniform(-5660, 5660, round(seconds * RATE))
-    return np.rint(samples).astype("<i2").tobytes()
-
+from agentd.testing.sound import RATE, voice
 
 CAPABLE = Capabilities(takes_turns=True, speaks_verbatim=True, takes_digits=True)
 
@@ -267,89 +254,6 @@ class FakeAgent:
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
         return (Audio(0, 0, voice(0.5), RATE),)
-
-
-@attrs.define(eq=False)
-class FakePlayback:
-    """Plays nothing, in the time that it would take: `seconds` an utterance. For a FilePlayback."""
-
-    seconds: float = 1.0
-    failure: str = ""
-    log: list[str] = attrs.field(factory=list)
-    announcement_failure: str = ""
-    stopping: float = 0.0
-    """Seconds that a stop takes."""
-    playing: int = 0
-    _stopped: bool = attrs.field(default=False, init=False)
-    _paused: bool = attrs.field(default=False, init=False)
-    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
-        segments: list[str] = []
-        while (chunk := await stream.next()) is not None:
-            if isinstance(chunk, SegmentStart):
-                segments.append(chunk.text)
-        text = " ".join(segments)
-        if self.failure:
-            raise PlaybackError(self.failure)
-        if stream.interrupted:
-            return Heard(0, False, "", text)
-        self.playing += 1
-        self._stopped, heard = False, 0.0
-        try:
-            listener.started()
-            self.log.append(f"play {text}")
-            for segment in segments:
-                listener.segment(segment)
-                heard += await self._sound(self.seconds / len(segments))
-        finally:
-            self.playing -= 1
-        words = text.split()[: words_heard(text, heard, self.seconds)]
-        return Heard(round(1000 * heard), not self._stopped, " ".join(words), text)
-
-    async def _sound(self, seconds: float) -> float:
-        """Let the time of a sound pass; gives how much of it was heard before a stop."""
-        heard = 0.0
-        while seconds - heard > 1e-6 and not self._stopped:
-            self._changed, began, paused = trio.Event(), trio.current_time(), self._paused
-            with trio.move_on_after(math.inf if paused else seconds - heard):
-                await self._changed.wait()
-            heard += 0.0 if paused else trio.current_time() - began
-        return heard
-
-    async def announce(self, announcement: Announcement) -> None:
-        if self.announcement_failure:
-            raise PlaybackError(self.announcement_failure)
-        self.playing += 1
-        try:
-            self.log.append(f"announce {announcement.sound or len(announcement.audio)}")
-            await trio.sleep(self.seconds)
-        finally:
-            self.playing -= 1
-
-    async def attenuate(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def pause(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._change("pause", paused=True)
-
-    async def restore(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._change("restore", paused=False)
-
-    async def stop(self) -> None:
-        await trio.sleep(self.stopping)
-        self._stopped = True
-        self._change("stop", paused=False)
-
-    def _change(self, what: str, *, paused: bool) -> None:
-        self.log.append(what)
-        self._paused = paused
-        self._changed.set()
-
-    def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
-        self.log.append(f"{type(event).__name__} {event.playback}")
 
 
 async def stand_still() -> None:

@@ -22,10 +22,10 @@ from agentd.playback.directory import MediaDirectory
 from agentd.service.notify import ProgressWatch
 from agentd.service.reception import LINE_CLOCK, Reception
 from agentd.serving.roster import Roster
+from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
+from agentd.testing._lines import Line, Lines, make_line
 from agentd.tools.registry import Toolbox
-from tests.shell.fake_asterisk import PASSWORD, USER, FakeAsterisk
 from tests.shell.fakes import FakeAgent, FakeSession
-from tests.shell.lines import Line, Lines, make_line
 
 CALLER = "1700000000.1"
 QUIET = AgentConfig(liveness=Liveness(check_in_after=0.0))

@@ -14,8 +14,8 @@ import trio
 from wsproto import events as ws
 
 from agentd.errors import WebSocketError
+from agentd.testing._asterisk import EventSocket, FakeAsterisk
 from agentd.websocket import WebSocket, tls_context
-from tests.shell.fake_asterisk import EventSocket, FakeAsterisk
 
 PATIENCE = 5.0
 """Real seconds until a test that hangs is given up."""

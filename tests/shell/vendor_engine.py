@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.faults import Fault
 from agentd_providers.pipeline.stages import Transcript
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpHandler, HttpPeer, open_http_peer
-from tests.lab.vendors.peer import Fault
 
 RATE = 8000
 FRAME = RATE // 50 * 2

@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 
+from agentd.testing.faults import Fault
+
 from .chat import KEY as OPENAI_KEY
 from .chat import REFUSALS as CHAT_REFUSALS
 from .chat import ChatServer
@@ -20,7 +22,7 @@ from .deepgram_agent import DeepgramAgentFake
 from .deepgram_speech import DeepgramListen, DeepgramSpeak
 from .http_peer import HttpPeer, open_http_peer
 from .openai_speech import OpenAiSpeech
-from .peer import Fault, WebSocketPeer, open_peer
+from .peer import WebSocketPeer, open_peer
 from .realtime import RealtimeFake, Reply
 from .scripted_words import Script
 

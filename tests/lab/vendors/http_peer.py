@@ -18,7 +18,9 @@ import attrs
 import h11
 import trio
 
-from .peer import STATUSES, Fault, PeerGone
+from agentd.testing.faults import Fault
+
+from .peer import STATUSES, PeerGone
 
 CHUNK = 65536
 LARGEST = 32 << 20

@@ -9,7 +9,6 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -17,6 +16,8 @@ import trio
 import wsproto
 from wsproto import events as ws
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from agentd.testing.faults import Fault
 
 CHUNK = 65536
 LARGEST = 16 << 20
@@ -26,30 +27,6 @@ CLOSING = 1.0
 PATIENCE = 10.0
 """Seconds that a peer's thread may take to start and to end."""
 SWITCHING = 101
-
-
-class Fault(StrEnum):
-    """How a vendor fails."""
-
-    NONE = "none"
-    REFUSED = "refused"
-    """401 at the upgrade."""
-    RATE_LIMITED = "rate-limited"
-    """429 at the upgrade."""
-    UNAVAILABLE = "unavailable"
-    """503 at the upgrade."""
-    SLOW = "slow"
-    """The upgrade and each message come `WebSocketPeer.delay` seconds late."""
-    MUTE = "mute"
-    """Everything is taken and nothing said any more, no pong either, nor an upgrade; the TCP connection stays open."""
-    CLOSE = "close"
-    """The WebSocket is closed with code 1011 (internal error)."""
-    CUT = "cut"
-    """The TCP connection ends in the middle of a frame."""
-    GARBAGE = "garbage"
-    """A text that is no JSON, a message of an unknown type, and random bytes; then it goes on."""
-    OVERSIZED = "oversized"
-    """One text message of `WebSocketPeer.oversize` bytes; then it goes on."""
 
 
 STATUSES: Mapping[Fault, int] = {Fault.REFUSED: 401, Fault.RATE_LIMITED: 429, Fault.UNAVAILABLE: 503}

@@ -28,8 +28,8 @@ from agentd.dialplan import MediaWay
 from agentd.errors import AriRejected, AriUnavailable, MediaTimeout
 from agentd.media.leg import LegKind
 from agentd.metrics import Metrics
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
-from tests.shell.lines import Lines
+from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
+from agentd.testing._lines import Lines
 
 CALLER = "1700000000.1"
 LEGS = [(way, kind) for way in MediaWay for kind in LegKind]

@@ -19,7 +19,7 @@ from agentd.ari.rest import open_rest
 from agentd.conversation.commands import Destination
 from agentd.errors import WebSocketError
 from agentd.metrics import Metrics
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk
+from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"
 PATIENCE = 5.0

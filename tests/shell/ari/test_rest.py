@@ -15,7 +15,7 @@ from agentd.ari.client import AriClient, try_leave
 from agentd.ari.rest import LAST_RESORT, AriRest, open_rest
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.metrics import Metrics
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
+from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
 
 CALLER = "1700000000.1"
 

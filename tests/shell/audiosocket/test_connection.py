@@ -13,7 +13,7 @@ from agentd.audiosocket.connection import SEND_DEADLINE, AudioSocketConnection, 
 from agentd.audiosocket.frames import HANGUP_FRAME, AudioFrame, DtmfFrame
 from agentd.errors import MediaProtocolError
 from agentd.metrics import Metrics
-from tests.shell.lines import SILENCE, ScriptedStream, audio_frame, dtmf_frame, uuid_frame
+from agentd.testing._lines import SILENCE, ScriptedStream, audio_frame, dtmf_frame, uuid_frame
 
 LINE = LineFormat()
 UUID_SENT = uuid4()

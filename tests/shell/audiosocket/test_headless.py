@@ -22,9 +22,10 @@ from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import LegKind
 from agentd.metrics import Metrics
 from agentd.session_events import CallerSpeechStarted, CallerTakesTurn, Ended
-from tests.shell.fakes import stand_still, voice
+from agentd.testing._lines import audio_frame, dtmf_frame, make_line
+from agentd.testing.sound import voice
+from tests.shell.fakes import stand_still
 from tests.shell.front_desk import QUIET, FrontDesk, open_for_callers
-from tests.shell.lines import audio_frame, dtmf_frame, make_line
 
 ACCEPT = AudioSocket(headless=Headless.ACCEPT)
 

@@ -16,7 +16,7 @@ from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import PARKED_LIMIT, Admission, AudioSocketListener, trial_uuid
 from agentd.errors import MediaTimeout
 from agentd.metrics import Metrics
-from tests.shell.lines import SILENCE, Lines, audio_frame, uuid_frame
+from agentd.testing._lines import SILENCE, Lines, audio_frame, uuid_frame
 
 PATIENCE = 5.0
 """Real seconds until a test that hangs is given up."""

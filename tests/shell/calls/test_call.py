@@ -30,10 +30,11 @@ from agentd.session_events import (
     Ended,
     NothingToSay,
 )
+from agentd.testing._asterisk import Answer, Request
+from agentd.testing._lines import audio_frame, dtmf_frame
+from agentd.testing.sound import voice
 from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
-from tests.shell.fake_asterisk import Answer, Request
-from tests.shell.fakes import failing, stand_still, voice
-from tests.shell.lines import audio_frame, dtmf_frame
+from tests.shell.fakes import failing, stand_still
 from tests.shell.steps import Act, play
 
 MODES = list(Mode)

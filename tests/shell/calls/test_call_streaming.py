@@ -22,10 +22,10 @@ from agentd.session_events import (
     CallerTakesTurn,
     Ended,
 )
+from agentd.testing._asterisk import Answer
+from agentd.testing._lines import audio_frame, dtmf_frame
+from agentd.testing.sound import RATE, voice
 from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
-from tests.shell.fake_asterisk import Answer
-from tests.shell.fakes import RATE, voice
-from tests.shell.lines import audio_frame, dtmf_frame
 
 FRAME = 320
 TWO_FRAMES = 0.04

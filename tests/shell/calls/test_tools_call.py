@@ -21,11 +21,12 @@ from agentd.session_events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from agentd.testing._asterisk import Answer
+from agentd.testing.sound import RATE, voice
 from agentd.tools.registry import Toolbox
 from agentd.tools.runner import WORDS_PATIENCE
 from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
-from tests.shell.fake_asterisk import Answer
-from tests.shell.fakes import CAPABLE, RATE, FakeAgent, voice
+from tests.shell.fakes import CAPABLE, FakeAgent
 
 SHOP = """
 [agents.shop]

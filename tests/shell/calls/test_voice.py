@@ -24,7 +24,8 @@ from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import CallerSpeechEnded, UtteranceEnded, UtteranceStarted
-from tests.shell.fakes import FakePlayback, FakeSession
+from agentd.testing._playback import FakePlayback
+from tests.shell.fakes import FakeSession
 
 NOTICE = "This call is recorded."
 

@@ -35,6 +35,7 @@ from agentd.session_events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from agentd.testing.faults import Fault
 from agentd_providers.credentials import Credential, Scheme
 from agentd_providers.deepgram.voice_agent import caller_turns
 from agentd_providers.deepgram.voice_agent import session as session_module
@@ -50,7 +51,7 @@ from agentd_providers.shared import SharedServices
 from tests.lab.vendors.deepgram_agent import KEY, PATH, Call, DeepgramAgentFake, Turn, conversation_text
 from tests.lab.vendors.deepgram_speech import DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpPeer, open_http_peer
-from tests.lab.vendors.peer import Fault, WebSocketPeer, open_peer
+from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.scripted_words import tone
 
 E = TypeVar("E")

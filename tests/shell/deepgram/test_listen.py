@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from agentd.errors import ConfigError, ProviderError, ProviderRejected, ProviderUnavailable
+from agentd.testing.faults import Fault
 from agentd_providers.deepgram import live as module
 from agentd_providers.deepgram.listen import DeepgramSpeechToText, open_deepgram_listen
 from agentd_providers.deepgram.live import DeepgramLine
@@ -17,7 +18,7 @@ from agentd_providers.deepgram.speech_settings import DeepgramListenSettings
 from agentd_providers.pipeline.stages import Transcript
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.deepgram_speech import KEY, DeepgramListen
-from tests.lab.vendors.peer import Fault, WebSocketPeer, open_peer
+from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.scripted_words import Script
 from tests.shell.vendor_engine import PATIENCE, RATE, feed, loud, silence
 

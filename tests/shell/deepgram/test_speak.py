@@ -15,6 +15,7 @@ from agentd.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
+from agentd.testing.faults import Fault
 from agentd_providers.deepgram.speak import LONGEST_TEXT, DeepgramVoice, open_deepgram_speak
 from agentd_providers.deepgram.speech_settings import DeepgramSpeakSettings
 from agentd_providers.pipeline.stages import speak_whole
@@ -22,7 +23,7 @@ from agentd_providers.shared import SharedServices
 from agentd_providers.vendor import access as vendor_access
 from tests.lab.vendors.deepgram_speech import KEY, DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
-from tests.lab.vendors.peer import Fault, PeerGone
+from tests.lab.vendors.peer import PeerGone
 from tests.lab.vendors.scripted_words import tone
 from tests.shell.vendor_engine import TIMEOUT, faulty, served
 

@@ -19,8 +19,8 @@ from agentd.errors import AriError, AriUnavailable, MediaTimeout
 from agentd.media.caller import FIRST_DELAY, GAP_SECONDS, PROVEN_AFTER, STALLED_AFTER, CallerMedia
 from agentd.media.leg import LegKind
 from agentd.metrics import Metrics
-from tests.shell.fakes import voice
-from tests.shell.lines import Line, audio_frame, dtmf_frame, make_line
+from agentd.testing._lines import Line, audio_frame, dtmf_frame, make_line
+from agentd.testing.sound import voice
 
 STREAMING, LISTENING = LegKind.STREAMING, LegKind.LISTENING
 TRIES = 3

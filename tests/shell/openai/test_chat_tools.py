@@ -10,12 +10,12 @@ import trio
 
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ConfigError, ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.faults import Fault
 from agentd_providers.openai.chat import ChatModel, open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, Dialect, open_chat_server
 from tests.lab.vendors.http_peer import HttpPeer
-from tests.lab.vendors.peer import Fault
 
 ASKED = [Message(Role.SYSTEM, "Be brief."), Message(Role.USER, "What time is it?")]
 CLOCK = ToolDeclaration(

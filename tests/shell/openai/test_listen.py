@@ -11,13 +11,13 @@ import pytest
 import trio
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderUnavailable
+from agentd.testing.faults import Fault
 from agentd_providers.openai import listen as module
 from agentd_providers.openai.listen import SETTLED_SECONDS, OpenAiSpeechToText, open_openai_listen
 from agentd_providers.openai.speech_settings import OpenAiListenSettings
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
 from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
-from tests.lab.vendors.peer import Fault
 from tests.lab.vendors.scripted_words import Script
 from tests.shell.vendor_engine import RATE, TIMEOUT, faulty, feed, loud, served, silence
 

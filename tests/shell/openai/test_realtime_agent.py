@@ -37,6 +37,7 @@ from agentd.session_events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from agentd.testing.faults import Fault
 from agentd_providers.openai.realtime.agent import RealtimeAgent, open_realtime_agent
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.session import RealtimeSession
@@ -50,7 +51,7 @@ from agentd_providers.openai.realtime.settings import (
 from agentd_providers.shared import SharedServices
 from agentd_providers.vendor.voice import VendorVoice
 from tests.lab.vendors.http_peer import HttpExchange, open_http_peer
-from tests.lab.vendors.peer import Fault, WebSocketPeer, open_peer
+from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.realtime import KEY, RealtimeFake, Reply
 
 PATIENCE = 5.0

@@ -12,13 +12,13 @@ import trio
 from agentd.audio.resample import convert
 from agentd.config.schema import Problem, build
 from agentd.errors import ProviderError, ProviderProtocolError
+from agentd.testing.faults import Fault
 from agentd_providers.openai.speak import LONGEST_TEXT, OpenAiVoice, open_openai_speak
 from agentd_providers.openai.speech_settings import OpenAiSpeakSettings, SpeechFormat
 from agentd_providers.pipeline.stages import speak_whole
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
 from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
-from tests.lab.vendors.peer import Fault
 from tests.lab.vendors.scripted_words import tone
 from tests.shell.vendor_engine import TIMEOUT, faulty, served
 

@@ -17,7 +17,8 @@ from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer, UtteranceSource
-from tests.shell.fakes import RATE, FakePlayback, voice
+from agentd.testing._playback import FakePlayback
+from agentd.testing.sound import RATE, voice
 
 FRAME_BYTES = 320
 SEGMENTS = ("One two three four.", "Five six seven eight.")

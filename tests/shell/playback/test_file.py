@@ -25,7 +25,7 @@ from agentd.playback.file import FilePlayback
 from agentd.playback.heard import words_heard
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
-from tests.shell.fake_asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
+from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 
 CALLER = "1700000000.1"
 PATIENCE = 5.0

@@ -15,8 +15,9 @@ from agentd.errors import ProviderUnavailable
 from agentd.serving.breaker import FAILURES
 from agentd.serving.failover import FailoverTimes
 from agentd.session_events import CallerSpeechDismissed, CallerSpeechStarted, CallerTakesTurn, Ended
-from tests.shell.fake_asterisk import Answer
-from tests.shell.fakes import failing, stand_still, voice
+from agentd.testing._asterisk import Answer
+from agentd.testing.sound import voice
+from tests.shell.fakes import failing, stand_still
 from tests.shell.front_desk import CALLER, QUIET, FrontDesk, open_for_callers
 
 FILES = attrs.evolve(QUIET, downstream_mode=DownstreamMode.FILE)

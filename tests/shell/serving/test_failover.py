@@ -35,9 +35,10 @@ from agentd.session_events import (
     RenewalDue,
     Thinking,
 )
+from agentd.testing._lines import audio_frame
+from agentd.testing.sound import RATE, voice
 from tests.shell.call_scene import GREETING, HOLD_MESSAGE, HOLD_MESSAGES, Mode, Scene, make_scene, running
-from tests.shell.fakes import CAPABLE, RATE, FakeAgent, FakeSession, failing, stand_still, voice
-from tests.shell.lines import audio_frame
+from tests.shell.fakes import CAPABLE, FakeAgent, FakeSession, failing, stand_still
 from tests.shell.steps import Act, play
 
 TIMES = FailoverTimes(open_within=1.5, mute_after=1.2, hold_message=HOLD_MESSAGE)

@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from agentd.errors import WebSocketError
+from agentd.testing.faults import Fault
 from agentd.websocket import WebSocket
-from tests.lab.vendors.peer import Fault, PeerConnection, WebSocketPeer, open_peer
+from tests.lab.vendors.peer import PeerConnection, WebSocketPeer, open_peer
 
 PATIENCE = 5.0
 

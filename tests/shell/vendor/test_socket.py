@@ -9,10 +9,11 @@ import pytest
 import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.faults import Fault
 from agentd_providers.vendor import socket as vendor_socket
 from agentd_providers.vendor.json_object import SHOWN, parse_object
 from agentd_providers.vendor.socket import OUTBOX, RESERVED, VendorSocket, open_vendor_socket
-from tests.lab.vendors.peer import Fault, Handler, PeerConnection, WebSocketPeer, open_peer
+from tests.lab.vendors.peer import Handler, PeerConnection, WebSocketPeer, open_peer
 
 PATIENCE = 5.0
 SECRET = "s3cret-of-the-vendor"

@@ -337,7 +337,7 @@ class FakeAsterisk:
                 answer = await self._respond(request)
                 if answer.drop:
                     return
-                length = (("content-length", str(len(answer.body))),)
+                length = [("content-length", str(len(answer.body)))]
                 await stream.send_all(
                     (protocol.send(h11.Response(status_code=answer.status, headers=length)) or b"")
                     + (protocol.send(h11.Data(data=answer.body)) or b"")

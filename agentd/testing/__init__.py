@@ -1,0 +1,1 @@
+"""For who tests a provider: the telephone, and what it needs of a PBX in memory."""
