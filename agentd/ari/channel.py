@@ -25,13 +25,13 @@ from agentd.ari.client import AriClient, Resync, Route
 from agentd.ari.events import ChannelDestroyed, DtmfReceived, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
 from agentd.ari.rest import AriRest
 from agentd.audio.formats import AudioFormat, Encoding
-from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
+from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission, Expectation
 from agentd.conversation.commands import Destination
 from agentd.conversation.events import CallerEvent, CallerHungUp, DigitPressed, Left
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriRejected, MediaTimeout
-from agentd.media.leg import LegKind
+from agentd.media.leg import LegKind, LineFormat
 
 log = structlog.get_logger("agentd.channel")
 

@@ -7,7 +7,6 @@ import attrs
 import structlog
 import trio
 
-from agentd.audio.formats import FRAME_MS
 from agentd.audiosocket.frames import (
     HANGUP_FRAME,
     AudioFrame,
@@ -21,11 +20,11 @@ from agentd.audiosocket.frames import (
     pack_audio,
 )
 from agentd.errors import MediaProtocolError
+from agentd.media.leg import FRAME_SECONDS, LineFormat
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.audiosocket")
 
-FRAME_SECONDS = FRAME_MS / 1000
 READ_BYTES = 4096
 SEND_DEADLINE = 2.0
 """Seconds that Asterisk may take to accept one frame; a line that takes longer is dead."""
@@ -33,28 +32,12 @@ LATE_FRAMES = 2
 """A writer that wakes up later than this many frames goes on from now: catching up further would be a burst."""
 
 
-@attrs.frozen
-class LineFormat:
-    """What the call's own side of the line carries: slin at `rate` Hz in frames of 20 ms."""
-
-    rate: int = 8000
-
-    @property
-    def frame_bytes(self) -> int:
-        return self.rate * FRAME_MS // 1000 * 2
-
-    @property
-    def silence(self) -> bytes:
-        """A frame of it, as it is sent."""
-        return pack_audio(self.rate, bytes(self.frame_bytes))
-
-
 @attrs.define(eq=False)
 class AudioSocketConnection:
     """A connection whose peer is an Asterisk; the listener makes it, a call serves and releases it.
 
-    The listener's handler stays parked on `released` for as long as a call owns the connection, because the
-    stream is closed when that handler returns (trio.serve_listeners).
+    Meets agentd.media.leg.MediaConnection. The listener's handler stays parked on `released` for as long as a call owns
+    the connection, because the stream is closed when that handler returns (trio.serve_listeners).
     """
 
     stream: trio.abc.Stream
@@ -93,7 +76,7 @@ class AudioSocketConnection:
                     self.call_uuid = frame
                 else:
                     raise MediaProtocolError(f"the first frame must be a UUID, {self.peer} sent {frame}")
-        await self.stream.send_all(self.line.silence)
+        await self.stream.send_all(_silence(self.line))
         return self.call_uuid
 
     async def carry_silence(self) -> None:
@@ -111,7 +94,7 @@ class AudioSocketConnection:
                     await self._served.wait()
                     return
                 try:
-                    if not await self._send(self.line.silence):
+                    if not await self._send(_silence(self.line)):
                         return
                 except trio.BrokenResourceError:
                     return  # whoever serves it is told the same
@@ -119,15 +102,13 @@ class AudioSocketConnection:
     async def serve(
         self,
         line: LineFormat,
-        receive: Callable[[AudioFrame | DtmfFrame, float], None],
+        receive: Callable[[bytes, int, float], None],
+        press: Callable[[str], None],
         next_frame: Callable[[], bytes | None],
         beat: Callable[[], None],
     ) -> str:
-        """Move bytes until the connection ends; returns why it ended.
-
-        `receive(frame, at)` gets every audio and DTMF frame with its arrival time (monotonic seconds) and must
-        not block. `next_frame()` is asked once every 20 ms for the next frame of slin at the line's rate; None
-        means silence. `beat()` is called once a written frame.
+        """See agentd.media.leg.MediaConnection.serve. `next_frame()` is asked once every 20 ms, `beat()` is called once
+        a written frame.
 
         Cancelling it may cut a frame in two, so the connection must be closed then: `release` it.
         """
@@ -135,7 +116,7 @@ class AudioSocketConnection:
         ended: list[str] = []
 
         async def read() -> None:
-            ended.append(await self._read(receive))
+            ended.append(await self._read(receive, press))
             nursery.cancel_scope.cancel()
 
         async def write() -> None:
@@ -157,13 +138,13 @@ class AudioSocketConnection:
         """Give the connection up: the listener's handler closes it."""
         self.released.set()
 
-    async def _read(self, receive: Callable[[AudioFrame | DtmfFrame, float], None]) -> str:
+    async def _read(self, receive: Callable[[bytes, int, float], None], press: Callable[[str], None]) -> str:
         early, self._early = self._early, []
         try:
-            if reason := self._dispatch(iter(early), receive):
+            if reason := self._dispatch(iter(early), receive, press):
                 return reason
             while data := await self.stream.receive_some(READ_BYTES):
-                if reason := self._dispatch(self._parser.feed(bytes(data)), receive):
+                if reason := self._dispatch(self._parser.feed(bytes(data)), receive, press):
                     return reason
         except MediaProtocolError as error:
             return f"protocol error: {error}"
@@ -172,13 +153,15 @@ class AudioSocketConnection:
         return "connection cut inside a frame" if self._parser.mid_frame else "closed by Asterisk"
 
     def _dispatch(
-        self, frames: Iterator[Frame], receive: Callable[[AudioFrame | DtmfFrame, float], None]
+        self, frames: Iterator[Frame], receive: Callable[[bytes, int, float], None], press: Callable[[str], None]
     ) -> str | None:
         """Hand frames on; gives a reason when one of them ends the connection."""
         for frame in frames:
             match frame:
-                case AudioFrame() | DtmfFrame():
-                    receive(frame, trio.current_time())
+                case AudioFrame(rate, payload):
+                    receive(payload, rate, trio.current_time())
+                case DtmfFrame(digit):
+                    press(digit)
                 case HangupFrame():
                     return "hangup frame from Asterisk"
                 case ErrorFrame(code):
@@ -191,7 +174,7 @@ class AudioSocketConnection:
         return None
 
     async def _write(self, line: LineFormat, next_frame: Callable[[], bytes | None], beat: Callable[[], None]) -> str:
-        silence = line.silence
+        silence = _silence(line)
         start, tick = trio.current_time(), 0
         try:
             while not self._clogged:
@@ -225,3 +208,8 @@ class AudioSocketConnection:
             await self.stream.send_all(frame)
         self._clogged = deadline.cancelled_caught
         return not self._clogged
+
+
+def _silence(line: LineFormat) -> bytes:
+    """A frame of silence as it is sent."""
+    return pack_audio(line.rate, bytes(line.frame_bytes))

@@ -10,8 +10,9 @@ import attrs
 import structlog
 import trio
 
-from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
+from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.errors import MediaProtocolError, MediaTimeout
+from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.audiosocket")

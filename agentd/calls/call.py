@@ -21,7 +21,6 @@ import trio
 
 from agentd.agent import AgentSession, CallInfo
 from agentd.audio.echo import EchoGuard
-from agentd.audiosocket.connection import LineFormat
 from agentd.calls.fields import set_call_fields
 from agentd.calls.figures import CallFigures
 from agentd.calls.inbox import Inbox
@@ -51,7 +50,7 @@ from agentd.dialplan import MediaWay
 from agentd.history import History, ToolUse
 from agentd.media.caller import CallerMedia
 from agentd.media.dtmf import DigitFilter, DigitSource
-from agentd.media.leg import LegKind, MediaSource
+from agentd.media.leg import LegKind, LineFormat, MediaSource
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream

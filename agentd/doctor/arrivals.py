@@ -8,10 +8,11 @@ from uuid import UUID
 import attrs
 import trio
 
-from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
+from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.config.settings import Config
 from agentd.doctor.daemon import RunningDaemon, refused_connections
 from agentd.errors import MediaProtocolError
+from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 
 POLL: Final = 0.1
@@ -76,7 +77,9 @@ class StandIn:
             return
         self.arrived[uuid] = peer
         self._news.set()
-        await connection.serve(LineFormat(), lambda _frame, _at: None, lambda: None, lambda: None)
+        await connection.serve(
+            LineFormat(), lambda _pcm, _rate, _at: None, lambda _digit: None, lambda: None, lambda: None
+        )
 
 
 async def reach_stand_in(config: Config, stand_in: StandIn, trial: Trial) -> Arrival:

@@ -10,12 +10,10 @@ import trio
 from agentd.audio.diagnostics import InboundDiagnostics, InboundReport
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audio.resample import Resampler
-from agentd.audiosocket.connection import FRAME_SECONDS, LineFormat
-from agentd.audiosocket.frames import AudioFrame, DtmfFrame
 from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
-from agentd.media.leg import LegKind, MediaSource
+from agentd.media.leg import FRAME_SECONDS, LegKind, LineFormat, MediaSource
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.media")
@@ -116,7 +114,7 @@ class CallerMedia:
                 nursery.start_soon(self._watch_for_stalls)
                 streaming = self.kind is LegKind.STREAMING
                 next_frame = self.next_frame if streaming else _silence
-                reason = await connection.serve(self.line, self._receive, next_frame, self._beat)
+                reason = await connection.serve(self.line, self._receive, self.press, next_frame, self._beat)
                 nursery.cancel_scope.cancel()
             return reason
         except (AriError, MediaTimeout) as error:
@@ -164,17 +162,13 @@ class CallerMedia:
                 log.info("audio from the caller's line again")
             stalled = silent_for >= STALLED_AFTER
 
-    def _receive(self, frame: AudioFrame | DtmfFrame, at: float) -> None:
-        if isinstance(frame, DtmfFrame):
-            self.press(frame.digit)
-            return
+    def _receive(self, pcm: bytes, rate: int, at: float) -> None:
         self._heard_at, self._in_gap = at, False
-        self._diagnostics.feed(frame.payload, at)
+        self._diagnostics.feed(pcm, at)
         self._report(self._diagnostics.report())
-        pcm = frame.payload
-        if frame.rate != self.line.rate:
-            if self._resampler is None or self._resampler.source_hz != frame.rate:
-                self._resampler = Resampler(frame.rate, self.line.rate)
+        if rate != self.line.rate:
+            if self._resampler is None or self._resampler.source_hz != rate:
+                self._resampler = Resampler(rate, self.line.rate)
             pcm = self._resampler.feed(pcm)
         self.hear(pcm, at)
 

@@ -13,7 +13,7 @@ from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel, MediaSettings
 from agentd.ari.client import AriClient, Route, try_leave
 from agentd.ari.events import StasisStart
-from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
+from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.headless import HeadlessLine
 from agentd.audiosocket.listener import Admission
 from agentd.audiosocket.wideband import NARROW, WIDE, carries_wideband, is_wideband
@@ -24,6 +24,7 @@ from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
 from agentd.dialplan import DialplanError, MediaWay, StasisArguments, parse_arguments
 from agentd.errors import AriError, AriRejected
+from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream

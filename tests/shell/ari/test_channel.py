@@ -20,13 +20,12 @@ from agentd.ari.events import (
     StasisEnd,
     VarSet,
 )
-from agentd.audiosocket.connection import LineFormat
 from agentd.audiosocket.listener import Admission
 from agentd.conversation.commands import Destination
 from agentd.conversation.events import CallerEvent, CallerHungUp, DigitPressed, Left
 from agentd.dialplan import MediaWay
 from agentd.errors import AriRejected, AriUnavailable, MediaTimeout
-from agentd.media.leg import LegKind
+from agentd.media.leg import LegKind, LineFormat
 from agentd.metrics import Metrics
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 from agentd.testing._lines import Lines

@@ -9,9 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from agentd.audiosocket.connection import SEND_DEADLINE, AudioSocketConnection, LineFormat
+from agentd.audiosocket.connection import SEND_DEADLINE, AudioSocketConnection
 from agentd.audiosocket.frames import HANGUP_FRAME, AudioFrame, DtmfFrame
 from agentd.errors import MediaProtocolError
+from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 from agentd.testing._lines import SILENCE, ScriptedStream, audio_frame, dtmf_frame, uuid_frame
 
@@ -27,9 +28,12 @@ class Session:
         self.times: list[float] = []
         self.beats = 0
 
-    def receive(self, frame: AudioFrame | DtmfFrame, at: float) -> None:
-        self.frames.append(frame)
+    def receive(self, pcm: bytes, rate: int, at: float) -> None:
+        self.frames.append(AudioFrame(rate, pcm))
         self.times.append(at)
+
+    def press(self, digit: str) -> None:
+        self.frames.append(DtmfFrame(digit))
 
     def beat(self) -> None:
         self.beats += 1
@@ -56,7 +60,7 @@ def session() -> Session:
 
 
 async def serve(connection: AudioSocketConnection, session: Session) -> str:
-    return await connection.serve(LINE, session.receive, lambda: None, session.beat)
+    return await connection.serve(LINE, session.receive, session.press, lambda: None, session.beat)
 
 
 @asynccontextmanager
@@ -66,6 +70,10 @@ async def carrying(connection: AudioSocketConnection) -> AsyncIterator[trio.Nurs
         nursery.start_soon(connection.carry_silence)
         yield nursery
         nursery.cancel_scope.cancel()
+
+
+def ignore(*_what: object) -> None:
+    """Of no interest here."""
 
 
 def skipped(metrics: Metrics) -> float:
@@ -140,7 +148,7 @@ async def test_asterisk_is_given_silence_every_20_ms_until_a_call_serves_the_con
     async with carrying(connection) as nursery:
         await trio.sleep(0.07)
         voice = b"\x01\x00" * 160
-        nursery.start_soon(connection.serve, LINE, session.receive, lambda: voice, session.beat)
+        nursery.start_soon(connection.serve, LINE, session.receive, session.press, lambda: voice, session.beat)
         await trio.sleep(0.05)
     assert stream.calls == [
         *((pytest.approx(at), SILENCE) for at in (0.0, 0.02, 0.04, 0.06)),
@@ -236,7 +244,7 @@ async def test_header_and_payload_leave_in_one_send(
 ) -> None:
     frames = iter([b"\x01\x00" * 160, None, b"\x02\x00" * 160])
     with trio.move_on_after(0.05):
-        await connection.serve(LINE, lambda frame, at: None, lambda: next(frames), lambda: None)
+        await connection.serve(LINE, ignore, ignore, lambda: next(frames), lambda: None)
     assert [data for _, data in stream.calls] == [
         audio_frame(b"\x01\x00" * 160),
         SILENCE,
@@ -248,7 +256,7 @@ async def test_a_line_of_16_khz_sends_its_own_kind(
     connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
 ) -> None:
     with trio.move_on_after(0.01):
-        await connection.serve(LineFormat(16000), session.receive, lambda: None, session.beat)
+        await connection.serve(LineFormat(16000), session.receive, session.press, lambda: None, session.beat)
     assert stream.calls == [(0.0, b"\x12\x02\x80" + bytes(640))]
 
 
@@ -267,7 +275,7 @@ async def test_a_writer_that_wakes_up_late_goes_on_from_now_without_a_burst(
             autojump_clock.jump(0.51)
 
     with trio.move_on_after(1.005):
-        await connection.serve(LINE, lambda frame, at: None, lambda: None, beat)
+        await connection.serve(LINE, ignore, ignore, lambda: None, beat)
     times = [at for at, _ in stream.calls]
     assert times[9:12] == pytest.approx([0.18, 0.69, 0.70]), "what was missed is not sent after the fact"
     assert times[-1] == pytest.approx(1.0), "and the clock is the old one"
@@ -286,7 +294,7 @@ async def test_a_writer_that_is_one_frame_late_sends_every_frame(
             autojump_clock.jump(0.03)
 
     with trio.move_on_after(0.99):
-        await connection.serve(LINE, lambda frame, at: None, lambda: None, beat)
+        await connection.serve(LINE, ignore, ignore, lambda: None, beat)
     assert len(stream.calls) == 50
     assert skipped(metrics) == 0
 
@@ -350,7 +358,7 @@ async def test_frames_carry_the_time_of_their_arrival(
         await trio.sleep(0.5)
         stream.say(audio_frame())
         await trio.sleep(0.25)
-        stream.say(dtmf_frame("7"))
+        stream.say(dtmf_frame("7") + audio_frame())
         await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
     assert session.times == pytest.approx([0.5, 0.75])

@@ -11,13 +11,12 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.audiosocket.connection import AudioSocketConnection, LineFormat
 from agentd.audiosocket.frames import HEADER, Kind
 from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriUnavailable, MediaTimeout
 from agentd.media.caller import FIRST_DELAY, GAP_SECONDS, PROVEN_AFTER, STALLED_AFTER, CallerMedia
-from agentd.media.leg import LegKind
+from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.metrics import Metrics
 from agentd.testing._lines import Line, audio_frame, dtmf_frame, make_line
 from agentd.testing.sound import voice
@@ -38,7 +37,7 @@ class Legs:
     up: int = 0
 
     @asynccontextmanager
-    async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[AudioSocketConnection]:
+    async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[MediaConnection]:
         await trio.lowlevel.checkpoint()
         number = len(self.asked)
         self.asked.append((trio.current_time(), kind))
@@ -345,7 +344,7 @@ async def test_a_line_that_carries_silence_is_no_stall(autojump_clock: MockClock
 async def test_a_source_that_never_gives_a_leg_is_cancelled_with_the_call(autojump_clock: MockClock) -> None:
     class Waiting(Legs):
         @asynccontextmanager
-        async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[AudioSocketConnection]:
+        async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[MediaConnection]:
             await trio.sleep(math.inf)
             yield make_line(uuid4(), Metrics()).connection
 

@@ -31,6 +31,6 @@ def test_every_module_of_the_call_and_of_fail_over_is_on_the_map() -> None:
     for name in ("calls/call.py", "serving/keeper.py"):
         imported |= set(re.findall(r"^from agentd\.([\w.]+) import", (ROOT / "agentd" / name).read_text(), re.M))
     trifles = {"agent", "dialplan", "errors", "metrics", "media.dtmf", "media.leg", "calls.figures"}
-    trifles |= {"audiosocket.connection", "conversation.events", "conversation.commands"}
+    trifles |= {"conversation.events", "conversation.commands"}
     imported = {name for name in imported if (ROOT / "agentd" / f"{name.replace('.', '/')}.py").exists()}
     assert [name for name in sorted(imported - trifles) if f"{name.rpartition('.')[2]}.py" not in PAGE] == []
