@@ -6,14 +6,17 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import trio
 
 from agentd import __version__
+from agentd.config.catalogue import Catalogue
 from agentd.config.file import config_schema, load_config, load_speech_server, sample_toml
 from agentd.config.secrets import find_secret, need_secret
 from agentd.config.settings import Config
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
+from agentd.service.catalogue import installed_catalogue
 from agentd.service.logs import set_up_logging
 from agentd.service.notify import Notifier
 
@@ -120,7 +123,13 @@ def _add_config(parser: argparse.ArgumentParser, default: object = argparse.SUPP
 
 
 def _load(arguments: argparse.Namespace) -> Config:
-    return load_config(arguments.config, os.environ)
+    return load_config(arguments.config, os.environ, installed_catalogue())
+
+
+def _note(catalogue: Catalogue, file: TextIO) -> None:
+    """Tell what is installed and cannot be used: whoever named none of it has heard of it nowhere else."""
+    for problem in catalogue.problems():
+        print(f"note: {problem}", file=file)
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -147,7 +156,8 @@ def check(arguments: argparse.Namespace) -> int:
     from agentd.tools.registry import Toolbox, missing_secrets
     from agentd_providers.registry import find_provider
 
-    config = _load(arguments)
+    catalogue = installed_catalogue()
+    config = load_config(arguments.config, os.environ, catalogue)
     Toolbox.of(config)
     names = ", ".join(sorted(config.agents))
     print(f"{arguments.config}: good; agents: {names}; default agent: {config.default_agent or 'none'}")
@@ -160,6 +170,7 @@ def check(arguments: argparse.Namespace) -> int:
     for name, agent in config.agents.items():
         if agent.tools and not find_provider(agent.provider).takes_tools(agent.settings):
             print(f"note: the language model of agents.{name} uses no tools: its `tools` are left out")
+    _note(catalogue, sys.stdout)
     return EXIT_OK
 
 
@@ -188,13 +199,17 @@ def models_fetch(arguments: argparse.Namespace) -> int:
 
 def sample(_arguments: argparse.Namespace) -> int:
     """Print the commented sample configuration."""
-    print(sample_toml(), end="")
+    catalogue = installed_catalogue()
+    _note(catalogue, sys.stderr)
+    print(sample_toml(catalogue), end="")
     return EXIT_OK
 
 
 def schema(_arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the configuration."""
-    print(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+    catalogue = installed_catalogue()
+    _note(catalogue, sys.stderr)
+    print(json.dumps(config_schema(catalogue), indent=2, ensure_ascii=False))
     return EXIT_OK
 
 
@@ -208,6 +223,7 @@ def init(arguments: argparse.Namespace) -> int:
         prefix=arguments.prefix,
         asterisk=arguments.asterisk,
         dry_run=arguments.dry_run,
+        sample=sample_toml(installed_catalogue()),
     )
 
 
@@ -217,7 +233,7 @@ def speech_server(arguments: argparse.Namespace) -> int:
 
     faulthandler.enable()
     notifier = Notifier.from_environment(os.environ)
-    settings, logging = load_speech_server(arguments.config)
+    settings, logging = load_speech_server(arguments.config, installed_catalogue())
     set_up_logging(logging)
     try:
         trio.run(SpeechService(settings, notifier).run, strict_exception_groups=True)

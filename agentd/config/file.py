@@ -8,37 +8,37 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from agentd.config.schema import Problem, build, is_number, json_schema, sample, settings_of
+from agentd.config.catalogue import Catalogue, Choices
+from agentd.config.schema import Problem, build, is_number, json_schema, not_among, sample, settings_of
 from agentd.config.settings import AgentConfig, Config, Headless, Health, Logging, ToolConfig
 from agentd.errors import ConfigError
 
-if TYPE_CHECKING:
-    from agentd_providers.wyoming.server.settings import SpeechServerSettings
 
-
-def parse_config(raw: Mapping[str, Any], environ: Mapping[str, str], source: str = "agent.toml") -> Config:
-    """Make a Config of parsed TOML.
+def parse_config(
+    raw: Mapping[str, Any], environ: Mapping[str, str], catalogue: Catalogue, source: str = "agent.toml"
+) -> Config:
+    """Make a Config of parsed TOML, in which everything is named that the catalogue has.
 
     Raises ConfigError with one line for every problem: unknown keys (with the nearest known one), wrong
     types, bad values, combinations that cannot work.
     """
-    from agentd_providers.registry import settings_class  # the one place of the core that knows the registry
-
     problems: list[Problem] = []
     body = {name: value for name, value in raw.items() if name not in ("agents", "tools", "speech_server")}
     base = build(Config, body, "", problems, skip=("agents", "tools"))
     agents = {
-        name: _parse_agent(name, table, problems, settings_class)
+        name: _parse_agent(name, table, problems, catalogue.providers)
         for name, table in _tables(raw, "agents", problems).items()
     }
     tables = _tables(raw, "tools", problems)
-    tools = {name: _parse_tool(name, table, problems) for name, table in tables.items()}
-    tools = _tools_in_use(agents, tools, problems)
-    _parse_speech_server(raw, problems)  # another command's; but the file is good or bad as a whole
+    tools = {name: _parse_tool(name, table, problems, catalogue.tools) for name, table in tables.items()}
+    tools = _tools_in_use(agents, tools, problems, catalogue.tools)
+    if complaint := not_among(base.calls.default_media, catalogue.transports):
+        problems.append(Problem("calls.default_media", complaint))
+    _parse_speech_server(raw, problems, catalogue)  # another command's; but the file is good or bad as a whole
     config = attrs.evolve(base, agents=agents, tools=tools, health=_health_override(base.health, environ, problems))
     problems += _impossible(config)
     _refuse(problems, source)
@@ -53,15 +53,13 @@ def _refuse(problems: list[Problem], source: str) -> None:
         raise ConfigError(f"{source}: {count}\n{lines}")
 
 
-def _parse_speech_server(raw: Mapping[str, Any], problems: list[Problem]) -> "SpeechServerSettings":
-    from agentd_providers.wyoming.server.settings import SpeechServerSettings
-
+def _parse_speech_server(raw: Mapping[str, Any], problems: list[Problem], catalogue: Catalogue) -> Any:
     table = raw.get("speech_server", {})
     if not isinstance(table, dict):
         problems.append(Problem("speech_server", "must be a table: [speech_server]"))
-        return SpeechServerSettings()
-    settings = build(SpeechServerSettings, table, "speech_server", problems)
-    problems += [Problem(f"speech_server.{where}", why) for where, why in settings.impossible()]
+        return catalogue.speech_server()
+    settings: object = build(catalogue.speech_server, table, "speech_server", problems)
+    problems += [Problem(f"speech_server.{where}", why) for where, why in _impossible_settings(settings)]
     return settings
 
 
@@ -74,23 +72,21 @@ def _tables(raw: Mapping[str, Any], name: str, problems: list[Problem]) -> Mappi
     return {}
 
 
-def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], settings_class: Any) -> AgentConfig:
-    from agentd_providers.registry import provider_names
-
+def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], providers: Choices) -> AgentConfig:
     path = f"agents.{name}"
     provider = str(table.get("provider", AgentConfig().provider))
     # Tables of other providers may stay when an agent changes over; they have to be good all the same.
-    spare = [other for other in provider_names() if other in table and other != provider]
+    spare = [other for other in providers.names if other in table and other != provider]
     own = {key: value for key, value in table.items() if key != provider and key not in spare}
-    agent = build(AgentConfig, own, path, problems, skip=("settings",), also=(provider, *provider_names()))
-    try:
-        schemas = {other: settings_class(other) for other in (agent.provider, *spare)}
-    except ConfigError as error:
-        problems.append(Problem(f"{path}.provider", str(error)))
-        return agent
-    found = {}
-    for other, schema in schemas.items():
+    agent = build(AgentConfig, own, path, problems, skip=("settings",), also=(provider, *providers.names))
+    found: dict[str, object] = {}
+    for other in (agent.provider, *spare):
         where, table_of_it = f"{path}.{other}", table.get(other, {})
+        try:
+            schema = providers.settings(other)
+        except ConfigError as error:
+            problems.append(Problem(f"{path}.provider" if other == agent.provider else where, str(error)))
+            return agent
         if not isinstance(table_of_it, dict):
             problems.append(Problem(where, f"must be a table: [{where}]"))
             return agent
@@ -101,9 +97,7 @@ def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], s
     return attrs.evolve(agent, settings=settings)
 
 
-def _parse_tool(name: str, table: Mapping[str, Any], problems: list[Problem]) -> ToolConfig:
-    from agentd.tools.registry import find_kind, kind_names
-
+def _parse_tool(name: str, table: Mapping[str, Any], problems: list[Problem], kinds: Choices) -> ToolConfig:
     path = f"tools.{name}"
     if not TOOL_NAME.fullmatch(name):
         problems.append(Problem(path, "a tool's name has 1 to 64 of the characters a-z, A-Z, 0-9, _ and -"))
@@ -113,10 +107,10 @@ def _parse_tool(name: str, table: Mapping[str, Any], problems: list[Problem]) ->
     tool = attrs.evolve(tool, kind=tool.kind or name)
     if not isinstance(kind, str):
         return tool
-    if name in kind_names() and tool.kind != name:
+    if name in kinds.names and tool.kind != name:
         problems.append(Problem(f"{path}.kind", f"a tool called {name} is of that kind: give this one another name"))
     try:
-        schema = find_kind(tool.kind).settings
+        schema = kinds.settings(tool.kind)
     except ConfigError as error:
         problems.append(Problem(f"{path}.kind", str(error)))
         return tool
@@ -138,12 +132,10 @@ def _impossible_settings(settings: object) -> Iterable[tuple[str, str]]:
 
 
 def _tools_in_use(
-    agents: Mapping[str, AgentConfig], tools: Mapping[str, ToolConfig], problems: list[Problem]
+    agents: Mapping[str, AgentConfig], tools: Mapping[str, ToolConfig], problems: list[Problem], kinds: Choices
 ) -> dict[str, ToolConfig]:
     """The tools that agents have. A kind that works with nothing but defaults needs no table."""
-    from agentd.tools.registry import find_kind, kind_names
-
-    plain = {kind: ToolConfig(kind, settings=find_kind(kind).settings()) for kind in kind_names() if kind not in tools}
+    plain = {kind: ToolConfig(kind, settings=cls()) for kind, cls in kinds.usable.items() if kind not in tools}
     ready = {**tools, **{kind: tool for kind, tool in plain.items() if not [*_impossible_settings(tool.settings)]}}
     found: dict[str, ToolConfig] = {}
     for agent, config in agents.items():
@@ -155,6 +147,8 @@ def _tools_in_use(
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(ready)}"
             if name in plain:
                 hint = f"it needs settings: [tools.{name}.{name}]"
+            if name in kinds.broken:
+                hint = str(kinds.broken[name])
             problems.append(Problem(f"agents.{agent}.tools", f"there is no tool {name!r}; {hint}"))
     return found
 
@@ -229,13 +223,15 @@ def _impossible_fallbacks(config: Config, name: str, agent: AgentConfig) -> list
     return problems
 
 
-def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+def load_config(path: Path, environ: Mapping[str, str], catalogue: Catalogue) -> Config:
     """Read and check a configuration file. Raises ConfigError."""
-    return parse_config(_read(path), environ, str(path))
+    return parse_config(_read(path), environ, catalogue, str(path))
 
 
-def load_speech_server(path: Path) -> tuple["SpeechServerSettings", Logging]:
+def load_speech_server(path: Path, catalogue: Catalogue) -> tuple[Any, Logging]:
     """Read what `agentd speech-server` needs of a configuration file: no agent, nothing of Asterisk has to be in it.
+
+    The settings are of the catalogue's class.
 
     Raises ConfigError: for these tables, and for one that no command knows.
     """
@@ -244,7 +240,7 @@ def load_speech_server(path: Path) -> tuple["SpeechServerSettings", Logging]:
     others = [setting.name for setting in settings_of(Config) if setting.name != "logging"]
     tables = {name: value for name, value in raw.items() if name != "speech_server"}
     logging = build(Config, tables, "", problems, skip=others, also=others).logging
-    settings = _parse_speech_server(raw, problems)
+    settings = _parse_speech_server(raw, problems, catalogue)
     if "speech_server" not in raw:
         problems.append(Problem("speech_server", "there is no table [speech_server]; `agentd sample` shows one"))
     _refuse(problems, str(path))
@@ -276,51 +272,44 @@ SAMPLE_HEAD = """\
 #   api_key_name of an agent: the name of its environment variable or credential"""
 
 
-def sample_toml() -> str:
+def sample_toml(catalogue: Catalogue) -> str:
     """The commented sample: one local agent named default, every setting at its default; agents of the other built-in
     providers, and tools, stand behind comment signs."""
-    from agentd_providers.registry import settings_class
-    from agentd_providers.wyoming.server.settings import SpeechServerSettings
-
     lines = [SAMPLE_HEAD, *sample(Config, "", skip=("agents", "tools"))]
     provider = AgentConfig().provider
     lines += ["", "# --- Agents: as many as you like, each with a table [agents.NAME] of its own."]
     lines += sample(AgentConfig, "agents.default", skip=("settings",))
-    lines += sample(settings_class(provider), f"agents.default.{provider}")
-    lines += _providers_sample()
-    lines += _tools_sample()
+    lines += sample(catalogue.providers.settings(provider), f"agents.default.{provider}")
+    lines += _providers_sample(catalogue.providers)
+    lines += _tools_sample(catalogue.tools)
     lines += [
         "",
         "# --- `agentd speech-server`, which lends speech engines to other hosts. The daemon does not read it.",
     ]
-    lines += sample(SpeechServerSettings, "speech_server")
+    lines += sample(catalogue.speech_server, "speech_server")
     return "\n".join(lines) + "\n"
 
 
-def _providers_sample() -> Iterator[str]:
+def _providers_sample(providers: Choices) -> Iterator[str]:
     """An agent of every other built-in provider, behind comment signs."""
-    from agentd_providers.registry import BUILT_IN
-
     yield ""
     yield "# --- Agents of the other providers: take away the # in front of the lines that are wanted. What is left out"
     yield "# has its default. They have the settings of every agent, too (greeting, prompt ...: see [agents.default])."
-    for name, provider in BUILT_IN.items():
+    for name in providers.built_in:
         if name == AgentConfig().provider:
             continue
         agent = f"agents.example_{name}"
         yield from ("", f"# --- An agent of the provider {name}, for which [agents.default] stands in.")
         head = (f"[{agent}]", f'provider = "{name}"', 'fallback = ["default"]')
-        yield from _behind_signs((*head, *sample(provider.settings, f"{agent}.{name}")))
+        yield from _behind_signs((*head, *sample(providers.settings(name), f"{agent}.{name}")))
 
 
-def _tools_sample() -> Iterator[str]:
+def _tools_sample(kinds: Choices) -> Iterator[str]:
     """Tables of tools, behind comment signs: they are none by default, and some need settings."""
-    from agentd.tools.registry import BUILT_IN
-
     yield from ("", "# --- Tools: what an agent's model may do, by the names in its `tools`. Take away the # in front.")
-    for name, kind in BUILT_IN.items():
+    for name in kinds.built_in:
         yield from _behind_signs(sample(ToolConfig, f"tools.{name}", skip=("settings",)))
-        yield from _behind_signs(sample(kind.settings, f"tools.{name}.{name}"))
+        yield from _behind_signs(sample(kinds.settings(name), f"tools.{name}.{name}"))
 
 
 def _behind_signs(lines: Iterable[str]) -> Iterator[str]:
@@ -328,20 +317,17 @@ def _behind_signs(lines: Iterable[str]) -> Iterator[str]:
     return (line if not line or line.startswith("# ") else f"#{line}" for line in lines)
 
 
-def config_schema() -> dict[str, Any]:
+def config_schema(catalogue: Catalogue) -> dict[str, Any]:
     """JSON Schema of agent.toml, with the settings of every provider and kind of tools that is installed."""
-    from agentd.tools.registry import find_kind, kind_names
-    from agentd_providers.registry import provider_names, settings_class
-    from agentd_providers.wyoming.server.settings import SpeechServerSettings
-
     schema = json_schema(Config, skip=("agents", "tools"))
+    schema["properties"]["calls"]["properties"]["default_media"]["enum"] = list(catalogue.transports)
     agent = json_schema(AgentConfig, skip=("settings",))
-    for name in provider_names():
-        agent["properties"][name] = json_schema(settings_class(name))
+    for name, settings in catalogue.providers.usable.items():
+        agent["properties"][name] = json_schema(settings)
     schema["properties"]["agents"] = {"type": "object", "additionalProperties": agent}
     tool = json_schema(ToolConfig, skip=("settings",))
-    for name in kind_names():
-        tool["properties"][name] = json_schema(find_kind(name).settings)
+    for name, settings in catalogue.tools.usable.items():
+        tool["properties"][name] = json_schema(settings)
     schema["properties"]["tools"] = {"type": "object", "additionalProperties": tool}
-    schema["properties"]["speech_server"] = json_schema(SpeechServerSettings)
+    schema["properties"]["speech_server"] = json_schema(catalogue.speech_server)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "agent.toml", **schema}

@@ -104,6 +104,13 @@ def secret_name(value: str) -> str | None:
     return None
 
 
+def not_among(value: object, choices: Collection[str]) -> str | None:
+    """None for one of the choices; else what is wrong, with the nearest of them."""
+    if value in choices:
+        return None
+    return f"must be one of {', '.join(choices)}, not {_shown(value)}{_near(value, choices)}"
+
+
 @attrs.frozen
 class Problem:
     """One thing wrong with a configuration, at a TOML path."""
@@ -192,9 +199,8 @@ def _is_dict(kind: Any) -> bool:
 
 
 def _structure_enum(value: Any, kind: Any) -> Any:
-    choices = [member.value for member in kind]
-    if value not in choices:
-        raise _WrongType(f"must be one of {', '.join(choices)}, not {_shown(value)}{_near(value, choices)}")
+    if complaint := not_among(value, [member.value for member in kind]):
+        raise _WrongType(complaint)
     return kind(value)
 
 

@@ -24,7 +24,6 @@ from agentd.config.schema import (
     positive,
     text,
 )
-from agentd.dialplan import MediaWay
 
 
 class LogFormat(StrEnum):
@@ -136,8 +135,8 @@ class Calls:
         str, text("The agent of extensions that name none; empty: the only one, or the one named default.")
     ] = ""
     default_media: Annotated[
-        MediaWay, text("How media legs are made where the dialplan does not say: external or fork.")
-    ] = MediaWay.EXTERNAL
+        str, text("How media legs are made where the dialplan does not say: external or fork.")
+    ] = "external"
     drain_timeout: Annotated[
         float, text("Seconds that running calls may take to finish at shutdown.", not_negative)
     ] = 30.0

@@ -122,7 +122,7 @@ async def _attempt_both(
         return _skip_both("Asterisk cannot be asked to connect")
     findings = []
     for way in MediaWay:
-        needed = config.calls.default_media is way
+        needed = config.calls.default_media == way
         if modules and LEGS[way] not in modules:
             findings.append(skipped(CHECKS[way], f"{LEGS[way]} is not loaded"))
         elif way is MediaWay.FORK and fork_exists is False:

@@ -10,6 +10,7 @@ from agentd.config.file import load_config
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import ConfigError
+from agentd.service.catalogue import installed_catalogue
 
 UNIT: Final = "agentd.service"
 SYSTEMD: Final = Path("/run/systemd/system")
@@ -20,7 +21,7 @@ SYSTEMCTL_DEADLINE: Final = 10.0
 def read_configuration(path: Path, environ: Mapping[str, str]) -> tuple[Config | None, Finding]:
     """The configuration, None where it cannot be used."""
     try:
-        config = load_config(path, environ)
+        config = load_config(path, environ, installed_catalogue())
     except ConfigError as error:
         return None, fail(
             "configuration",

@@ -142,7 +142,7 @@ async def ask_modules(rest: AriRest, config: Config) -> tuple[frozenset[str], li
 
 def judge_modules(running: frozenset[str], config: Config) -> list[Finding]:
     """Whether every module is there that this configuration needs. Pure."""
-    default = config.calls.default_media
+    default = MediaWay(config.calls.default_media)
     missing = {name: what for name, what in NEEDED.items() if name not in running}
     if LEGS[default] not in running:
         missing[LEGS[default]] = f"media={default}, the default of this configuration"

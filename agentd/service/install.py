@@ -69,12 +69,12 @@ def init(
     prefix: str = DEFAULT_PREFIX,
     asterisk: Flavour | None = None,
     dry_run: bool = False,
-    sample: str | None = None,
+    sample: str,
 ) -> int:
     """Install or upgrade below `root` ("/" on a real host), telling each step to `out`; returns 0.
 
     `prefix` is where the virtual environment lives (`PREFIX/venv`); `asterisk` names the kind of PBX, None
-    looks for FreePBX's marks; `dry_run` only tells; `sample` replaces `agentd.config.settings.sample_toml()`.
+    looks for FreePBX's marks; `dry_run` only tells; `sample` is the text of the first agent.toml.
     Run as root the files get their groups where these exist below `root`; otherwise they stay the caller's.
 
     Raises InstallError, for a host that cannot be written among others. Running it again is always safe.
@@ -82,10 +82,6 @@ def init(
     _check_prefix(prefix)
     host = HostTree(root, out, dry_run)
     flavour = asterisk or ("freepbx" if host.exists("/etc/freepbx.conf") else "plain")
-    if sample is None:
-        from agentd.config.file import sample_toml  # init is the only command here that needs the schema
-
-        sample = sample_toml()
     try:
         for directory, mode in (("/etc/agentd", 0o755), (str(CREDENTIALS), 0o700), (str(ASTERISK), 0o755)):
             host.directory(PurePosixPath(directory), mode)

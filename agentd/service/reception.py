@@ -174,7 +174,7 @@ class Reception:
     async def _serve(
         self, start: StasisStart, route: Route, entry: Entry, chain: Sequence[Entry], arguments: StasisArguments
     ) -> Result:
-        caller, way = start.channel, arguments.media or self.config.calls.default_media
+        caller, way = start.channel, arguments.media or MediaWay(self.config.calls.default_media)
         channel = CallerChannel(caller.id, self.client, route, self.admission, self.media)
         try:
             await channel.answer()

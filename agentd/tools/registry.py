@@ -5,16 +5,13 @@ value a `ToolKind`.
 """
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from functools import cache
-from importlib.metadata import entry_points
-from typing import Any
 
 import attrs
 
 from agentd.config.secrets import need_secret
 from agentd.config.settings import AgentConfig, Config, ToolConfig
 from agentd.errors import ConfigError
+from agentd.plugins import Registry
 from agentd.tools.contract import ToolKind
 from agentd.tools.hang_up import HANG_UP
 from agentd.tools.http_request import HTTP_REQUEST
@@ -32,30 +29,17 @@ BUILT_IN: Mapping[str, ToolKind] = {
 }
 
 
-@cache
-def _third_party() -> Mapping[str, Any]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+KINDS = Registry("kind of tools", ENTRY_POINT_GROUP, ToolKind, BUILT_IN)
 
 
 def kind_names() -> tuple[str, ...]:
     """Every kind that is installed."""
-    return tuple(sorted({*BUILT_IN, *_third_party()}))
+    return KINDS.names()
 
 
 def find_kind(name: str) -> ToolKind:
-    """The kind of this name. Raises ConfigError, with the nearest name, if there is none."""
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    if point := _third_party().get(name):
-        kind = point.load()
-        if not isinstance(kind, ToolKind):
-            raise ConfigError(
-                f"the entry point {point.value} of the kind {name!r} is no agentd.tools.contract.ToolKind"
-            )
-        return kind
-    near = get_close_matches(name, kind_names(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(kind_names())}"
-    raise ConfigError(f"there is no kind of tools {name!r}; {hint}")
+    """The kind of this name. Raises ConfigError if there is none (with the nearest name), or it is broken."""
+    return KINDS.find(name)
 
 
 @attrs.frozen

@@ -6,16 +6,13 @@ provider's, its value a `Provider`.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from difflib import get_close_matches
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from agentd.agent import Agent
 from agentd.config.settings import AgentConfig
-from agentd.errors import ConfigError
+from agentd.plugins import Registry
 from agentd_providers.credentials import Credential
 from agentd_providers.deepgram.voice_agent.settings import DeepgramAgentSettings
 from agentd_providers.deepgram.voice_agent.settings import credentials as deepgram_credentials
@@ -80,32 +77,14 @@ BUILT_IN: Mapping[str, Provider] = {
 }
 
 
-@cache
-def _third_party() -> Mapping[str, Any]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+PROVIDERS = Registry("provider", ENTRY_POINT_GROUP, Provider, BUILT_IN)
 
 
 def provider_names() -> tuple[str, ...]:
     """Every provider that is installed."""
-    return tuple(sorted({*BUILT_IN, *_third_party()}))
+    return PROVIDERS.names()
 
 
 def find_provider(name: str) -> Provider:
-    """The provider of this name. Raises ConfigError, with the nearest name, if there is none."""
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    if point := _third_party().get(name):
-        provider = point.load()
-        if not isinstance(provider, Provider):
-            raise ConfigError(
-                f"the entry point {point.value} of provider {name!r} is no agentd_providers.registry.Provider"
-            )
-        return provider
-    near = get_close_matches(name, provider_names(), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(provider_names())}"
-    raise ConfigError(f"there is no provider {name!r}{hint}")
-
-
-def settings_class(name: str) -> type:
-    """The settings class of a provider; loads no engine. Raises ConfigError for an unknown name."""
-    return find_provider(name).settings
+    """The provider of this name. Raises ConfigError if there is none (with the nearest name), or it is broken."""
+    return PROVIDERS.find(name)

@@ -18,7 +18,6 @@ from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
 from agentd.audiosocket.listener import Admission
 from agentd.calls.call import Call
 from agentd.calls.settings import settings_of_call
-from agentd.config.file import parse_config
 from agentd.config.settings import Config
 from agentd.conversation.commands import Result
 from agentd.conversation.machine import Line as LineState
@@ -36,6 +35,7 @@ from agentd.tools.registry import Toolbox
 from agentd_providers.registry import find_provider
 from agentd_providers.shared import SharedServices
 from tests.contract.parties import RATE, Party
+from tests.installed import parse_config
 
 CALLER = "1700000000.1"
 PATIENCE = 30.0

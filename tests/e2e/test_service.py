@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from agentd.service.install import init
+from tests.installed import sample_toml
 from tests.lab.asterisk import PrivateAsterisk
 from tests.lab.daemon import Daemon, run_daemon, write_config
 from tests.lab.hearing import words
@@ -67,7 +68,7 @@ def unit_environment() -> dict[str, str]:
 
 def installed(root: Path, pbx: PrivateAsterisk, notify: NotifySocket) -> tuple[tuple[str, ...], dict[str, str]]:
     """Lay the host's files down below `root` as `agentd init` does; gives command and environment."""
-    init(root, out=io.StringIO(), asterisk="plain")
+    init(root, out=io.StringIO(), asterisk="plain", sample=sample_toml())
     command = exec_start(root)
     binary = Path(command[0])
     binary.parent.mkdir(parents=True)

@@ -5,7 +5,6 @@ from typing import Any
 import attrs
 import pytest
 
-from agentd.config.file import parse_config
 from agentd.errors import ConfigError
 from agentd_providers.credentials import Credential, Scheme
 from agentd_providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
@@ -18,6 +17,7 @@ from agentd_providers.pipeline_settings import (
     Think,
     pipeline_credentials,
 )
+from tests.installed import parse_config
 
 
 def impossible(language: str = "en-US", **settings: Any) -> list[str]:

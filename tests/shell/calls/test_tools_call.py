@@ -10,7 +10,6 @@ import trio
 from trio.testing import MockClock
 
 from agentd.agent import Audio, SegmentStart, UtteranceEnd
-from agentd.config.file import parse_config
 from agentd.conversation.commands import Result
 from agentd.session_events import (
     CallerSpeechConfirmed,
@@ -25,6 +24,7 @@ from agentd.testing._asterisk import Answer
 from agentd.testing.sound import RATE, voice
 from agentd.tools.registry import Toolbox
 from agentd.tools.runner import WORDS_PATIENCE
+from tests.installed import parse_config
 from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
 from tests.shell.fakes import CAPABLE, FakeAgent
 

@@ -52,7 +52,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> None:
         def load() -> Provider:
             return third_party
 
-    monkeypatch.setattr("agentd_providers.registry._third_party", lambda: {"parrot": Point()})
+    monkeypatch.setattr("agentd.plugins.installed", lambda _group: {"parrot": Point()})
 
 
 pytestmark = pytest.mark.usefixtures("provider")

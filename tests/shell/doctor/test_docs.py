@@ -9,14 +9,15 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import agentd.doctor
-from agentd.config.file import parse_config
 from agentd.conversation.machine import Result
 from agentd.metrics import Metrics
+from tests.installed import parse_config
 
 ROOT = Path(__file__).parents[3]
 CONFIGURE, OPERATE, TROUBLESHOOT = (
     (ROOT / "docs" / name).read_text("utf-8") for name in ("configure.md", "operate.md", "troubleshoot.md")
 )
+
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", CONFIGURE, re.M | re.S)
 
 

@@ -13,7 +13,6 @@ import attrs
 import pytest
 
 from agentd import __version__
-from agentd.config.file import parse_config
 from agentd.config.settings import AgentConfig, Calls, Config, Health
 from agentd.config.settings import Asterisk as AsteriskTable
 from agentd.dialplan import MediaWay
@@ -38,6 +37,7 @@ from agentd.doctor.pbx import (
 from agentd.doctor.secrets import examine_password
 from agentd.errors import AriRejected, AriUnavailable
 from agentd_providers.local.settings import LlmSettings, LocalSettings
+from tests.installed import parse_config
 
 HEALTHY: Mapping[str, Any] = {
     "status": "ok",

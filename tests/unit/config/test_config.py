@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.config.file import load_config, parse_config
 from agentd.config.settings import Config, DownstreamMode, Failover, Headless, Liveness
 from agentd.dialplan import MediaWay
 from agentd.errors import ConfigError
 from agentd_providers.local.settings import Engine, LocalSettings
+from tests.installed import load_config, parse_config
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -42,7 +42,7 @@ def test_one_table_of_an_agent_is_a_whole_configuration() -> None:
     assert config.agents["reception"].settings == LocalSettings()
     assert (config.health.host, config.health.port) == ("0.0.0.0", 15000)
     assert (config.audiosocket.host, config.audiosocket.port) == ("127.0.0.1", 8090)
-    assert config.calls.default_media is MediaWay.EXTERNAL
+    assert config.calls.default_media == MediaWay.EXTERNAL
     assert config.agents["reception"].downstream_mode is DownstreamMode.STREAM
     assert config.audiosocket.headless is Headless.REFUSE
     assert config.agents["reception"].liveness == Liveness()

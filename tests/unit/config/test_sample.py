@@ -10,13 +10,13 @@ import jsonschema
 import pytest
 
 from agentd.cli import _parser
-from agentd.config.file import config_schema, parse_config, sample_toml
 from agentd.config.schema import settings_of
 from agentd.config.settings import AgentConfig, Config, ToolConfig
 from agentd.tools.registry import BUILT_IN
 from agentd_providers.local.settings import LocalSettings
 from agentd_providers.registry import BUILT_IN as PROVIDERS
 from agentd_providers.registry import provider_names
+from tests.installed import config_schema, parse_config, sample_toml
 
 SAMPLE = tomllib.loads(sample_toml())
 OTHERS = sorted(set(PROVIDERS) - {AgentConfig().provider})

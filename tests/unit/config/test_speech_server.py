@@ -7,13 +7,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from agentd.config.file import config_schema, load_speech_server, parse_config, sample_toml
 from agentd.config.schema import settings_of
 from agentd.config.settings import Logging, LogLevel
 from agentd.errors import ConfigError
 from agentd_providers.local.settings import Engine, SttSettings, TtsSettings
 from agentd_providers.wyoming.server.settings import SpeechServerSettings
 from agentd_providers.wyoming.settings import WyomingListenSettings, WyomingSpeakSettings, split_uri
+from tests.installed import config_schema, load_speech_server, parse_config, sample_toml
 
 SAMPLE = tomllib.loads(sample_toml())["speech_server"]
 

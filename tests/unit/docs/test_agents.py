@@ -7,9 +7,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from agentd.config.file import config_schema, parse_config
 from agentd_providers.pipeline_settings import Speech, Think
 from agentd_providers.registry import BUILT_IN
+from tests.installed import config_schema, parse_config
 
 PAGE = (Path(__file__).parents[3] / "docs" / "agents.md").read_text("utf-8")
 SECTIONS = {

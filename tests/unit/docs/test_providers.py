@@ -9,9 +9,9 @@ import pytest
 
 from agentd import session_events
 from agentd.agent import Agent, AgentSession, Capabilities
-from agentd.config.file import parse_config
 from agentd_providers import registry
 from agentd_providers.pipeline import stages
+from tests.installed import parse_config
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "providers.md").read_text("utf-8")

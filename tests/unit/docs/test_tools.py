@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from agentd import plugins
 from agentd.agent import CallInfo
 from agentd.cli import ARI_PASSWORD, main
-from agentd.config.file import config_schema, parse_config, sample_toml
 from agentd.errors import ConfigError
 from agentd.tools import registry
 from agentd.tools.contract import ToolOutcome
 from agentd.tools.registry import BUILT_IN, Toolbox
 from agentd.tools.runner import CallContext, Ended
+from tests.installed import config_schema, parse_config, sample_toml
 
 PAGE = (Path(__file__).parents[3] / "docs" / "tools.md").read_text("utf-8")
 CONFIGURATION, ENTRY_POINT = re.findall(r"^```toml\n(.*?)^```", PAGE, re.M | re.S)
@@ -34,9 +35,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     lines = [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
     (metadata / "entry_points.txt").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(str(tmp_path))
-    registry._third_party.cache_clear()
+    plugins.installed.cache_clear()
     yield
-    registry._third_party.cache_clear()
+    plugins.installed.cache_clear()
     sys.modules.pop("agentd_hours", None)
 
 

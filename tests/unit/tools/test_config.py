@@ -4,13 +4,13 @@ import tomllib
 
 import pytest
 
-from agentd.config.file import parse_config
 from agentd.config.settings import Config, ToolConfig
 from agentd.errors import ConfigError
 from agentd.tools.hang_up import HangUpSettings
 from agentd.tools.http_request import HttpRequestSettings, Method
 from agentd.tools.registry import Toolbox, find_kind, kind_names
 from agentd.tools.transfer import TransferSettings
+from tests.installed import parse_config
 
 SHOP = """
 [agents.shop]

@@ -1,0 +1,17 @@
+"""What is installed on this host, told to the configuration: the one place where the registries meet it."""
+
+from agentd.config.catalogue import Catalogue, Choices
+from agentd.dialplan import MediaWay
+from agentd.tools.registry import KINDS
+from agentd_providers.registry import PROVIDERS
+from agentd_providers.wyoming.server.settings import SpeechServerSettings
+
+
+def installed_catalogue() -> Catalogue:
+    """What an agent.toml can name here. Imports the modules of third parties' entry points, and no engine."""
+    return Catalogue(
+        providers=Choices.of(PROVIDERS),
+        tools=Choices.of(KINDS),
+        speech_server=SpeechServerSettings,
+        transports=tuple(way.value for way in MediaWay),
+    )
