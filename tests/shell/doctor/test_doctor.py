@@ -25,7 +25,7 @@ from agentd.doctor.findings import fail, ok, skipped, warn
 from agentd.doctor.host import judge_service
 from agentd.doctor.media import examine_directory
 from agentd.doctor.pbx import (
-    HOLD_MESSAGES,
+    BRIDGES,
     LEGS,
     NEEDED,
     USEFUL,
@@ -47,7 +47,7 @@ HEALTHY: Mapping[str, Any] = {
     "providers": {"default": {"ready": True, "detail": ""}},
     "version": __version__,
 }
-EVERY_MODULE = frozenset({*NEEDED, *HOLD_MESSAGES, *LEGS.values(), *USEFUL})
+EVERY_MODULE = frozenset({*NEEDED, *BRIDGES, *LEGS.values(), *USEFUL})
 URL = "http://127.0.0.1:15000"
 
 
@@ -166,8 +166,8 @@ def test_a_missing_module_that_every_call_needs_is_a_failure(module: str) -> Non
 
 
 def test_either_kind_of_bridge_will_do() -> None:
-    assert [judge_modules(EVERY_MODULE - {each}, Config())[0].state for each in HOLD_MESSAGES] == [State.OK] * 2
-    assert judge_modules(EVERY_MODULE - set(HOLD_MESSAGES), Config())[0].failed
+    assert [judge_modules(EVERY_MODULE - {each}, Config())[0].state for each in BRIDGES] == [State.OK] * 2
+    assert judge_modules(EVERY_MODULE - set(BRIDGES), Config())[0].failed
 
 
 def test_a_module_that_only_some_calls_need_is_a_warning() -> None:
