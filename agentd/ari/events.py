@@ -3,13 +3,13 @@
 Source: Asterisk 22 rest-api/api-docs/events.json. Only what agentd reads is kept.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from agentd.errors import AriError
+from agentd.parsing import load_json
 
 
 @attrs.frozen
@@ -105,8 +105,8 @@ Event = StasisStart | StasisEnd | ChannelDestroyed | DtmfReceived | VarSet | Pla
 def parse_event(text: str | bytes) -> Event:
     """Read one event. Raises AriError when the text is not a JSON object with a type."""
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        raw = load_json(text)
+    except ValueError as error:
         raise AriError(f"an ARI event that is not JSON ({error}): {text[:200]!r}") from error
     kind = raw.get("type") if isinstance(raw, dict) else None
     if not isinstance(kind, str):

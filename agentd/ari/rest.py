@@ -5,7 +5,6 @@ cancelled half-way: it runs in a shielded scope to its own short deadline, and a
 afterwards. There is one client for the process.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from agentd.ari.events import Channel
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.metrics import Metrics
+from agentd.parsing import load_json
 
 MAX_ANSWER = 4 << 20
 """Bytes of one answer; GET /channels of 500 calls is about 1 MiB."""
@@ -62,7 +62,7 @@ class AriRest:
         if not answer.content:
             return None
         try:
-            return json.loads(answer.content)
+            return load_json(answer.content)
         except ValueError as error:
             raise AriError(f"{what}: the answer is not JSON ({error}): {answer.text[:200]!r}") from error
 
@@ -260,7 +260,7 @@ def _objects(what: str, answer: Any) -> list[dict[str, Any]]:
 
 def _reason(answer: httpx.Response) -> str:
     try:
-        message = answer.json().get("message", "")
+        message = load_json(answer.content).get("message", "")
     except (ValueError, AttributeError):
         message = answer.text
     hint = " (is the user in ari.conf, and the password the same?)" if answer.status_code == 401 else ""

@@ -16,6 +16,7 @@ from agentd.config.catalogue import Catalogue, Choices
 from agentd.config.schema import Problem, build, is_number, json_schema, not_among, sample, settings_of
 from agentd.config.settings import AgentConfig, Config, Headless, Health, Logging, ToolConfig
 from agentd.errors import ConfigError
+from agentd.parsing import NestedTooDeeply, load_toml
 
 
 def parse_config(
@@ -249,7 +250,7 @@ def load_speech_server(path: Path, catalogue: Catalogue) -> tuple[Any, Logging]:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return load_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}; `agentd sample` prints a configuration to begin with"
@@ -258,6 +259,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
+    except NestedTooDeeply as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")

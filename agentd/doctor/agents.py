@@ -1,6 +1,5 @@
 """The agents: what each needs on this host, and whether a running daemon has it ready."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.secrets import locate
 from agentd.errors import ConfigError, ProviderError
+from agentd.parsing import load_json
 from agentd.serving.breaker import Circuit
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings
@@ -136,7 +136,7 @@ async def _import_errors(modules: list[str], environ: Mapping[str, str]) -> Mapp
                 check=False,
                 env=dict(environ),
             )
-        failed = json.loads(done.stdout.splitlines()[-1])
+        failed = load_json(done.stdout.splitlines()[-1])
     except trio.TooSlowError:
         return {"all": f"not loaded within {IMPORT_DEADLINE:g} s"}
     except (ValueError, IndexError):
@@ -233,7 +233,7 @@ def _key(settings: LlmSettings, environ: Mapping[str, str], credentials: Path) -
 
 def _model_names(answer: httpx.Response) -> set[str]:
     try:
-        body: Any = answer.json()
+        body: Any = load_json(answer.content)
         return {str(model["id"]) for model in body["data"]}
     except (ValueError, KeyError, TypeError):
         return set()

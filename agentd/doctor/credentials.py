@@ -4,7 +4,6 @@ Every provider tells its own needs (registry.Provider.credentials), so that thos
 are tried in the same way. No secret is ever shown: of what a server says, nothing that repeats a part of one.
 """
 
-import json
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.host import unit_text
 from agentd.doctor.secrets import Located, handing_over, how_to_give, is_handed_over, locate
 from agentd.errors import ConfigError
+from agentd.parsing import load_json
 from agentd.tools.registry import find_kind
 from agentd.websocket import tls_context
 from agentd_providers.credentials import Credential
@@ -221,8 +221,8 @@ def reason(body: bytes, key: str) -> str:
     Servers repeat refused keys, or parts of them: then nothing is shown.
     """
     try:
-        text = _message(json.loads(body))
-    except (ValueError, RecursionError):
+        text = _message(load_json(body))
+    except ValueError:
         return ""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     length = min(SHORTEST_PART, len(key))

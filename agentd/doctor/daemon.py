@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agentd import __version__
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
+from agentd.parsing import load_json
 
 DEADLINE: Final = 4.0
 EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}
@@ -46,7 +47,7 @@ async def find_daemon(config: Config) -> RunningDaemon:
     if not config.health.port:
         return RunningDaemon("")
     try:
-        page = (await _get(f"{url}/health")).json()
+        page = load_json((await _get(f"{url}/health")).content)
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return RunningDaemon(url)
     except (httpx.HTTPError, trio.TooSlowError, ValueError) as error:

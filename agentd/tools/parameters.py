@@ -10,6 +10,7 @@ import attrs
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
 
+from agentd.parsing import load_json
 from agentd.tools.contract import ToolError
 
 MAX_ARGUMENTS = 16 * 1024
@@ -37,8 +38,8 @@ def schema_problem(schema: object) -> str | None:
 def parse_schema(text: str) -> Mapping[str, Any]:
     """The schema that a setting holds as JSON text. Raises ValueError saying what is wrong with it."""
     try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        schema = load_json(text)
+    except ValueError as error:
         raise ValueError(f"must be JSON ({error})") from error
     if problem := schema_problem(schema):
         raise ValueError(problem)
@@ -72,12 +73,12 @@ class Arguments:
         if len(text) > MAX_ARGUMENTS or len(text.encode(errors="replace")) > MAX_ARGUMENTS:
             raise ToolError(f"The arguments are too long: at most {MAX_ARGUMENTS} bytes.")
         try:
-            value = json.loads(text or "{}", parse_constant=_no_number, parse_float=_finite)
+            value = load_json(text or "{}", parse_constant=_no_number, parse_float=_finite)
             json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no character
             if _too_many(value):
                 raise ToolError(f"The arguments hold too many values: at most {MOST_VALUES}.")
             complaint = best_match(islice(self._validator.iter_errors(value), MOST_ERRORS))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ToolError("The arguments must be a JSON object.") from error
         if not isinstance(value, dict):
             raise ToolError("The arguments must be a JSON object.")

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from agentd.errors import ProviderUnavailable
+from agentd.parsing import load_json
 
 log = structlog.get_logger("agentd_providers.local")
 
@@ -116,7 +117,7 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
             with trio.fail_after(START_DEADLINE):
                 await process.stdin.send_all(request.encode())
                 answer = await _first_line(process.stdout)
-            server.base_url, server.key = f"{json.loads(answer)['url']}/v1", key
+            server.base_url, server.key = f"{load_json(answer)['url']}/v1", key
         except (trio.TooSlowError, trio.BrokenResourceError, ValueError, TypeError, KeyError) as error:
             raise ProviderUnavailable(
                 f"the language model {settings.model} could not be served ({type(error).__name__}): is it a GGUF "

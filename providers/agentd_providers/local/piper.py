@@ -1,11 +1,11 @@
 """Text to speech by Piper. The functions below run in the engine's worker process."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from agentd.audio.resample import convert
 from agentd.errors import ProviderUnavailable
+from agentd.parsing import load_json
 
 _voices: dict[tuple[str, int], Any] = {}
 
@@ -31,7 +31,7 @@ def _load(voice: str, threads: int) -> Any:
     except ImportError as error:
         raise ProviderUnavailable(f"Piper is not installed: {error}; pip install 'agentd[local]'") from error
     try:
-        config = PiperConfig.from_dict(json.loads(Path(f"{voice}.json").read_text(encoding="utf-8")))
+        config = PiperConfig.from_dict(load_json(Path(f"{voice}.json").read_text(encoding="utf-8")))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -1,7 +1,7 @@
 """The bodies of a chat server's answers, as the openai client is given them: bounded, and of a refusal none.
 
 The client reads a refusal's body, and decodes it as the headers say, outside of its own error handling; of a success it
-keeps a line until it ends, however long it is.
+keeps a line until it ends, however long it is, and parses it, however deep it is.
 """
 
 from collections.abc import AsyncIterator
@@ -11,6 +11,10 @@ import attrs
 import httpx2
 import trio
 
+from agentd.parsing import Nesting
+
+PLAIN = {"Accept-Encoding": "identity"}
+"""Headers of every request: what comes is bounded as it comes, which says nothing of what it might be unpacked to."""
 LARGEST_ANSWER = 8 << 20
 """Bytes."""
 LONGEST_REFUSAL = 1 << 16
@@ -21,11 +25,14 @@ REFUSAL_PATIENCE = 1.0
 
 @attrs.define(eq=False)
 class _BoundedStream(httpx2.AsyncByteStream):
-    """The body of an answer, of which no more than `LARGEST_ANSWER` is taken."""
+    """The body of an answer, of which no more than `LARGEST_ANSWER` is taken, nothing that is nested too deeply, and
+    nothing in an encoding, which nobody asked for. ValueError where it is not so."""
 
     _body: httpx2.AsyncByteStream
+    _encoding: str
     _chunks: AsyncIterator[bytes] = attrs.field(init=False)
     _taken: int = attrs.field(default=0, init=False)
+    _nesting: Nesting = attrs.field(factory=Nesting, init=False)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._chunks = aiter(self._body)
@@ -33,9 +40,12 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         chunk = await anext(self._chunks)
+        if self._encoding != "identity":
+            raise ValueError(f"an answer in the encoding {self._encoding[:20]}")
         self._taken += len(chunk)
         if self._taken > LARGEST_ANSWER:
             raise ValueError(f"an answer is longer than {LARGEST_ANSWER} bytes")
+        self._nesting.feed(chunk.decode("latin-1"))  # JSON's own characters are ASCII in every piece of UTF-8
         return chunk
 
     async def aclose(self) -> None:
@@ -47,7 +57,7 @@ async def bound(response: httpx2.Response) -> None:
     await trio.lowlevel.checkpoint()
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     if response.is_success:
-        response.stream = _BoundedStream(response.stream)
+        response.stream = _BoundedStream(response.stream, response.headers.get("Content-Encoding", "identity"))
         return
     await _discard(response.stream)
     response.stream = httpx2.ByteStream(b"")

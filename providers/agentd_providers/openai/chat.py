@@ -17,7 +17,7 @@ import trio
 
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
-from agentd_providers.openai.answer_body import bound
+from agentd_providers.openai.answer_body import PLAIN, bound
 from agentd_providers.openai.chat_forms import ToolCalls, chat, declared, transcript
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.stages import Message, Responder, ToolCall
@@ -141,7 +141,7 @@ class ChatResponder:
                 api_key=endpoint[1] or "none",
                 max_retries=0,
                 timeout=WARM_UP_PATIENCE,  # the real deadline is `patience`
-                http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [bound]}),
+                http_client=openai.DefaultAsyncHttpxClient(headers=PLAIN, event_hooks={"response": [bound]}),
             )
             await _close(before)  # last: whoever comes meanwhile uses the new one
             return client
@@ -193,7 +193,7 @@ class ChatResponder:
                 if chunk is None:
                     break
                 words = mender.feed(self._words(chunk, calls))
-            except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+            except (ValueError, TypeError, AttributeError, LookupError) as error:
                 # openai checks nothing of a chunk
                 raise ProviderProtocolError(
                     f"the language model's server sent a chunk that is none: {str(error)[:SHOWN]}"

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from agentd.agent import ToolDeclaration
+from agentd.parsing import load_json
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 from agentd_providers.vendor.surrogates import mended, mended_json
 
@@ -66,8 +67,8 @@ def _chat_message(message: Message) -> dict[str, Any]:
 def _sound(arguments: str) -> str:
     """The arguments that a model wrote, if they are an object: servers whose templates read them refuse all else."""
     try:
-        read = json.loads(arguments)
-    except (ValueError, RecursionError):
+        read = load_json(arguments)
+    except ValueError:
         return "{}"
     return arguments if isinstance(read, dict) else "{}"
 

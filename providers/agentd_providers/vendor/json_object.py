@@ -17,7 +17,7 @@ def parse_object(vendor: str, message: str, conceal: Callable[[str], str] = str)
     """
     try:
         parsed = parse_json(message)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ProviderProtocolError(f"{vendor}: expected JSON, got {conceal(message)[:SHOWN]!r}") from error
     if not isinstance(parsed, dict):
         raise ProviderProtocolError(f"{vendor}: expected a JSON object, got {conceal(message)[:SHOWN]!r}")

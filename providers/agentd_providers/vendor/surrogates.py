@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from agentd.parsing import load_json
+
 _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 """How JSON names a half, alone or in a pair; it may also be a backslash and other letters."""
@@ -23,8 +25,8 @@ def mended(text: str) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """JSON with all of its strings mended. Raises what json.loads does, for text that is no JSON."""
-    parsed = json.loads(text)
+    """JSON with all of its strings mended. Raises ValueError for text that is no JSON, or nested too deeply."""
+    parsed = load_json(text)
     if _HALF.search(text) is None and _ESCAPED.search(text) is None:
         return parsed
     return json.loads(mended(json.dumps(parsed, ensure_ascii=False)))
@@ -36,8 +38,8 @@ def mended_json(text: str) -> str:
     if _ESCAPED.search(text) is None:
         return text
     try:
-        written = json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
+        written = json.dumps(load_json(text), ensure_ascii=False)
+    except ValueError:
         return text
     return text if _HALF.search(written) is None else mended(written)
 

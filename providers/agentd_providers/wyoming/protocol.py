@@ -14,6 +14,7 @@ import attrs
 
 from agentd.audio.resample import RATES
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.parsing import load_json
 
 LONGEST_HEADER: Final = 64 * 1024
 """What peers on asyncio take, the end of the line included; what is big goes into the data block."""
@@ -131,8 +132,8 @@ def _length(kind: str, fields: Mapping[str, Any], name: str, most: int) -> int:
 
 def _json_object(raw: bytearray) -> Mapping[str, Any]:
     try:
-        parsed = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        parsed = load_json(raw)
+    except ValueError as error:
         raise ProviderProtocolError(f"expected a JSON object, got {bytes(raw[:SHOWN])!r}") from error
     if not isinstance(parsed, dict):
         raise ProviderProtocolError(f"expected a JSON object, got {bytes(raw[:SHOWN])!r}")

@@ -101,7 +101,7 @@ async def test_an_error_status_is_a_rejection_that_names_request_status_and_reas
     assert failures == 1
 
 
-@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[1]", b"null", b'"no"', b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[1]", b"null", b'"no"', b"\xff\xfe", b"[" * 9999])
 async def test_a_refusal_may_have_any_body(asterisk: FakeAsterisk, rest: AriRest, body: bytes) -> None:
     asterisk.rule("*", Answer(502, body))
     with pytest.raises(AriRejected, match="HTTP 502"):
@@ -115,7 +115,7 @@ async def test_a_401_says_where_to_look(asterisk: FakeAsterisk, rest: AriRest) -
     assert caught.value.status == 401
 
 
-@pytest.mark.parametrize("body", [b"{", b"<html>", b"\xff\xfe\xfd"])
+@pytest.mark.parametrize("body", [b"{", b"<html>", b"\xff\xfe\xfd", b"[" * 9999, b"[" * 400 + b"]" * 400])
 async def test_an_answer_that_is_not_json_is_an_ari_error(asterisk: FakeAsterisk, rest: AriRest, body: bytes) -> None:
     asterisk.rule("*", Answer(200, body))
     with pytest.raises(AriError, match="GET /channels: the answer is not JSON"):

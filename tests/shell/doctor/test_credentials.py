@@ -414,6 +414,7 @@ async def test_a_server_without_keys_that_is_not_there_or_wants_one_is_a_failure
         ('{"detail": [{"loc": 1}]}', ""),
         ("<html>No.</html>", ""),
         ("[" * 100_000, ""),
+        ('{"a": ' + "[" * 400 + "]" * 400 + ', "error": "no"}', ""),
         ('"' + "n" * 1000 + '"', "n" * SHOWN),
         ("", ""),
     ],

@@ -331,7 +331,7 @@ async def test_a_running_daemon_is_known_by_its_health_page() -> None:
     assert await refused_connections(daemon) is None
 
 
-@pytest.mark.parametrize("answer", [(200, "<html>"), (200, "[]"), (404, "{}")])
+@pytest.mark.parametrize("answer", [(200, "<html>"), (200, "[]"), (404, "{}"), (200, "[" * 9999)])
 async def test_another_program_at_the_health_port_is_not_taken_for_agentd(answer: tuple[int, str]) -> None:
     with pages({"/health": answer}) as port:
         daemon = await find_daemon(health_at(port))
@@ -428,6 +428,14 @@ async def test_a_language_models_server_is_asked_with_the_key_of_the_agent(
     assert good.state is State.OK
     assert other.state is State.WARN
     assert "it lists big" in other.found
+
+
+@pytest.mark.parametrize("listed", ["<html>", "[]", "[" * 9999, '{"data": ' + "[" * 400 + "]" * 400 + "}"])
+async def test_a_language_models_server_that_lists_no_models_is_there_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    with pages({"/v1/models": (200, listed)}) as port:
+        assert (await judged_server(monkeypatch, f"http://127.0.0.1:{port}/v1", {})).state is State.OK
 
 
 async def test_a_language_models_server_that_is_absent_or_elsewhere_is_told(

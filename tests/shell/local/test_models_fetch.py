@@ -360,7 +360,9 @@ def test_a_model_damaged_on_disk_is_found_out_and_fetched_anew(server, tmp_path)
     assert leftovers(tmp_path) == set()
 
 
-@pytest.mark.parametrize("receipt", ["", "[]", '{"model": "tiny"}', '{"model": 1, "archive_sha256": 2, "files": 3}'])
+@pytest.mark.parametrize(
+    "receipt", ["", "[]", '{"model": "tiny"}', '{"model": 1, "archive_sha256": 2, "files": 3}', "[" * 9999]
+)
 def test_a_directory_without_an_intact_receipt_is_not_a_model(server, tmp_path, receipt):
     model = zip_model(server.url)
     bring(model, tmp_path)

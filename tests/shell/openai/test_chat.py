@@ -1,5 +1,6 @@
 """The language model's side, against a server on a real socket that streams as OpenAI-compatible servers do."""
 
+import gzip
 import json
 import math
 import traceback
@@ -395,7 +396,14 @@ async def test_a_chunk_that_makes_no_sense_is_the_server_s_error_and_ends_no_cal
 
 
 @pytest.mark.parametrize("transcript_style", [False, True])
-@pytest.mark.parametrize("chunk", ["[" * 100_000, '{"choices": [{"delta": ' + "[" * 5000 + "]" * 5000 + "}]}"])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        "[" * 100_000,
+        '{"choices": [{"delta": ' + "[" * 5000 + "]" * 5000 + "}]}",
+        '{"choices": [{"delta": {"content": "Hi"}, "text": "Hi"}], "x": ' + "[" * 400 + "]" * 400 + "}",
+    ],
+)
 async def test_a_chunk_that_is_nested_too_deeply_is_the_server_s_error_and_ends_no_call(
     chunk: str, transcript_style: bool
 ) -> None:
@@ -405,9 +413,33 @@ async def test_a_chunk_that_is_nested_too_deeply_is_the_server_s_error_and_ends_
         await exchange.end()
 
     async with scene(nest, transcript_style=transcript_style) as talk:
-        with pytest.raises(ProviderProtocolError):
+        with pytest.raises(ProviderProtocolError, match="more than 64 lists or tables"):
             await talk.reply()
         await talk.server.until_left_alone()
+
+
+async def test_a_reply_may_hold_any_number_of_brackets_and_quotes() -> None:
+    pieces = ['[{"\\', "[" * 100, "\n\r: [", '"{' * 100]
+
+    async def draw(exchange: Exchange) -> None:
+        await exchange.begin()
+        await exchange.raw(b': keeps alive, "and says so\n\n')
+        for piece in pieces:
+            await exchange.text(piece)
+        await exchange.end()
+
+    async with scene(draw) as talk:
+        assert "".join(str(piece) for piece in await talk.reply()) == "".join(pieces)
+
+
+async def test_an_answer_is_asked_for_as_it_is_and_taken_only_so() -> None:
+    """What is packed is bounded as it comes, and may be unpacked to anything."""
+    body = gzip.compress(b'data: {"choices": []}\n\n' * 1000)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    async with scene(saying(head + body)) as talk:
+        with pytest.raises(ProviderProtocolError, match="encoding gzip"):
+            await talk.reply()
+        assert talk.server.requests[0].headers["accept-encoding"] == "identity"
 
 
 REFUSALS = {

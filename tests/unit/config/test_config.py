@@ -410,6 +410,14 @@ def test_a_file_that_is_no_toml_is_told_with_the_line(tmp_path: Path) -> None:
         load_config(path, {})
 
 
+@pytest.mark.parametrize("toml", ["x = " + "[" * 9999, "x" + ".x" * 400 + " = 1", "x = " + "[" * 400 + "]" * 400])
+def test_a_file_that_is_nested_too_deeply_is_told(tmp_path: Path, toml: str) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(toml)
+    with pytest.raises(ConfigError, match=r"deep\.toml: more than 64 lists or tables are nested"):
+        load_config(path, {})
+
+
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b'greeting = "\xff"')

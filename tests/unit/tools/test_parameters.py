@@ -64,8 +64,19 @@ def test_the_model_is_told_what_is_wrong(text: str, complaint: str) -> None:
         '{"x": ' + "9" * 5000 + "}",
         '{"x": ' + "[" * 8000,
         '{"x": ' + "[" * 4000 + "]" * 4000 + "}",
+        '{"x": ' + "[" * 100 + "]" * 100 + "}",
     ],
-    ids=["nan", "infinity", "overflow", "surrogate", "surrogate key", "digits", "open depth", "depth"],
+    ids=[
+        "nan",
+        "infinity",
+        "overflow",
+        "surrogate",
+        "surrogate key",
+        "digits",
+        "open depth",
+        "depth",
+        "too deep by our own count",
+    ],
 )
 def test_json_that_no_service_could_be_given_is_refused(text: str) -> None:
     with pytest.raises(ToolError, match="must be a JSON object"):

@@ -11,7 +11,7 @@ def test_half_a_character_is_not_taken() -> None:
     assert parse_object("Vendor", text) == {"a": ["\ufffd", "😀"], "\ufffd": {}}
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[1]", "7", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "nonsense", "[1]", "7", "[" * 100_000, "[" * 99 + "]" * 99])
 def test_what_is_no_json_object_is_a_protocol_error_that_shows_only_its_beginning(text: str) -> None:
     with pytest.raises(ProviderProtocolError, match="Vendor: expected") as caught:
         parse_object("Vendor", text)

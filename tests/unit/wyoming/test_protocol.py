@@ -152,6 +152,7 @@ def test_a_text_with_half_a_character_in_it_is_sent_and_read_all_the_same() -> N
         b'{"type": "x", "payload_length": %d}' % (LIMIT + 1),
         b'{"type": "\xff"}',
         b"[" * 50000,
+        b'{"type": "x", "data": {"a": %b}}' % (b"[" * 400 + b"]" * 400),
     ],
 )
 def test_a_header_that_is_none_is_told(header: bytes) -> None:

@@ -6,7 +6,6 @@ is never imported. `agentd_providers.local.models.commands` fetches; this module
 
 import difflib
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -17,6 +16,7 @@ import attrs
 import cattrs
 
 from agentd.errors import ProviderError
+from agentd.parsing import load_json
 
 MARKER: Final = ".agentd-model.json"
 SYSTEM_DIRECTORY: Final = Path("/var/lib/agentd/models")
@@ -318,7 +318,7 @@ def _installed(model: Model, problems: list[str]) -> Path | None:
 
 def _damage(model: Model, folder: Path, rehash: bool) -> str | None:
     try:
-        marker = cattrs.structure(json.loads((folder / MARKER).read_text("utf-8")), Marker)
+        marker = cattrs.structure(load_json((folder / MARKER).read_text("utf-8")), Marker)
         stored_hashes = {name: stored.sha256 for name, stored in marker.files.items()}
         if stored_hashes != model.files if model.files else marker.archive_sha256 != model.source.sha256:
             return "not what the catalogue pins today"

