@@ -12,7 +12,8 @@ import trio
 
 from agentd import __version__
 from agentd.config.catalogue import Catalogue
-from agentd.config.file import config_schema, load_config, load_speech_server, sample_toml
+from agentd.config.file import load_config, load_speech_server
+from agentd.config.sample import config_schema, sample_toml
 from agentd.config.secrets import find_secret, need_secret
 from agentd.config.settings import Config
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of

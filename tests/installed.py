@@ -1,10 +1,10 @@
-"""Configurations as they are read on this host: agentd.config.file with everything that is installed here."""
+"""agentd.config.file and agentd.config.sample, handed everything that is installed on this host."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentd.config import file
+from agentd.config import file, sample
 from agentd.config.settings import Config, Logging
 from agentd.service.catalogue import installed_catalogue
 
@@ -22,8 +22,8 @@ def load_speech_server(path: Path) -> tuple[Any, Logging]:
 
 
 def sample_toml() -> str:
-    return file.sample_toml(installed_catalogue())
+    return sample.sample_toml(installed_catalogue())
 
 
 def config_schema() -> dict[str, Any]:
-    return file.config_schema(installed_catalogue())
+    return sample.config_schema(installed_catalogue())

@@ -1,11 +1,11 @@
-"""Reading agent.toml: checked as a whole, with every problem told at once; and the sample and the schema of it.
+"""Reading agent.toml: checked as a whole, with every problem told at once.
 
 Loading never half-succeeds: every problem of a file is found, each with its TOML path.
 """
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 
 from agentd.config.catalogue import Catalogue, Choices
-from agentd.config.schema import Problem, build, is_number, json_schema, not_among, sample, settings_of
-from agentd.config.settings import AgentConfig, Config, Headless, Health, Logging, ToolConfig
+from agentd.config.combinations import contradictions
+from agentd.config.schema import Problem, build, is_number, not_among, settings_of
+from agentd.config.settings import AgentConfig, Config, Health, Logging, ToolConfig
 from agentd.errors import ConfigError
 from agentd.parsing import NestedTooDeeply, load_toml
 
@@ -41,7 +42,7 @@ def parse_config(
         problems.append(Problem("calls.default_media", complaint))
     _parse_speech_server(raw, problems, catalogue)  # another command's; but the file is good or bad as a whole
     config = attrs.evolve(base, agents=agents, tools=tools, health=_health_override(base.health, environ, problems))
-    problems += _impossible(config)
+    problems += contradictions(config)
     _refuse(problems, source)
     return attrs.evolve(config, notes=tuple(str(problem) for problem in problems))
 
@@ -169,61 +170,6 @@ def _health_override(health: Health, environ: Mapping[str, str], problems: list[
     return made
 
 
-def _impossible(config: Config) -> list[Problem]:
-    """Combinations that are well-formed and cannot work."""
-    problems: list[Problem] = []
-    if not config.agents:
-        problems.append(Problem("agents", "no agent is configured: add a table [agents.default]"))
-    if config.agents and config.calls.default_agent and config.calls.default_agent not in config.agents:
-        problems.append(
-            Problem(
-                "calls.default_agent",
-                f"there is no agent {config.calls.default_agent!r}; there are: {', '.join(config.agents)}",
-            )
-        )
-    for name, agent in config.agents.items():
-        problems += _impossible_fallbacks(config, name, agent)
-        times = agent.liveness
-        if times.max_duration and times.warn_before >= times.max_duration:
-            problems.append(
-                Problem(
-                    f"agents.{name}.liveness.warn_before",
-                    f"must be less than max_duration ({times.max_duration:g}), not {times.warn_before:g}",
-                )
-            )
-    headless = config.audiosocket
-    if config.agents and headless.headless_agent and headless.headless_agent not in config.agents:
-        problems.append(
-            Problem(
-                "audiosocket.headless_agent",
-                f"there is no agent {headless.headless_agent!r}; there are: {', '.join(config.agents)}",
-            )
-        )
-    if config.agents and headless.headless is Headless.ACCEPT and not config.headless_agent:
-        problems.append(Problem("audiosocket.headless_agent", "must name the agent of headless calls"))
-    same_port = config.health.port and config.health.port == config.audiosocket.port
-    hosts = {host.replace("localhost", "127.0.0.1") for host in (config.health.host, config.audiosocket.host)}
-    if same_port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):
-        problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
-    if config.audiosocket.bind_grace >= config.audiosocket.bind_timeout:
-        problems.append(Problem("audiosocket.bind_grace", "must be shorter than audiosocket.bind_timeout"))
-    return problems
-
-
-def _impossible_fallbacks(config: Config, name: str, agent: AgentConfig) -> list[Problem]:
-    path = f"agents.{name}.fallback"
-    problems = [
-        Problem(path, f"there is no agent {other!r}; there are: {', '.join(config.agents)}")
-        for other in agent.fallback
-        if other not in config.agents
-    ]
-    if name in agent.fallback:
-        problems.append(Problem(path, "an agent is no fallback of its own: it is tried again anyway"))
-    if len(set(agent.fallback)) < len(agent.fallback):
-        problems.append(Problem(path, "names an agent twice"))
-    return problems
-
-
 def load_config(path: Path, environ: Mapping[str, str], catalogue: Catalogue) -> Config:
     """Read and check a configuration file. Raises ConfigError."""
     return parse_config(_read(path), environ, catalogue, str(path))
@@ -265,72 +211,3 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
 """What every vendor takes for the name of a function."""
-
-SAMPLE_HEAD = """\
-# agent.toml: the configuration of agentd. Every setting is shown with its default.
-# Check a changed file with `agentd check --config agent.toml`.
-#
-# Secrets are not in this file. They come from the environment or from systemd credentials:
-#   AGENTD_ARI_PASSWORD or the credential "ari-password": the password of the user in ari.conf
-#   api_key_name of an agent: the name of its environment variable or credential"""
-
-
-def sample_toml(catalogue: Catalogue) -> str:
-    """The commented sample: one local agent named default, every setting at its default; agents of the other built-in
-    providers, and tools, stand behind comment signs."""
-    lines = [SAMPLE_HEAD, *sample(Config, "", skip=("agents", "tools"))]
-    provider = AgentConfig().provider
-    lines += ["", "# --- Agents: as many as you like, each with a table [agents.NAME] of its own."]
-    lines += sample(AgentConfig, "agents.default", skip=("settings",))
-    lines += sample(catalogue.providers.settings(provider), f"agents.default.{provider}")
-    lines += _providers_sample(catalogue.providers)
-    lines += _tools_sample(catalogue.tools)
-    lines += [
-        "",
-        "# --- `agentd speech-server`, which lends speech engines to other hosts. The daemon does not read it.",
-    ]
-    lines += sample(catalogue.speech_server, "speech_server")
-    return "\n".join(lines) + "\n"
-
-
-def _providers_sample(providers: Choices) -> Iterator[str]:
-    """An agent of every other built-in provider, behind comment signs."""
-    yield ""
-    yield "# --- Agents of the other providers: take away the # in front of the lines that are wanted. What is left out"
-    yield "# has its default. They have the settings of every agent, too (greeting, prompt ...: see [agents.default])."
-    for name in providers.built_in:
-        if name == AgentConfig().provider:
-            continue
-        agent = f"agents.example_{name}"
-        yield from ("", f"# --- An agent of the provider {name}, for which [agents.default] stands in.")
-        head = (f"[{agent}]", f'provider = "{name}"', 'fallback = ["default"]')
-        yield from _behind_signs((*head, *sample(providers.settings(name), f"{agent}.{name}")))
-
-
-def _tools_sample(kinds: Choices) -> Iterator[str]:
-    """Tables of tools, behind comment signs: they are none by default, and some need settings."""
-    yield from ("", "# --- Tools: what an agent's model may do, by the names in its `tools`. Take away the # in front.")
-    for name in kinds.built_in:
-        yield from _behind_signs(sample(ToolConfig, f"tools.{name}", skip=("settings",)))
-        yield from _behind_signs(sample(kinds.settings(name), f"tools.{name}.{name}"))
-
-
-def _behind_signs(lines: Iterable[str]) -> Iterator[str]:
-    """The lines of a sample, each line of TOML behind a #; comments stay as they are."""
-    return (line if not line or line.startswith("# ") else f"#{line}" for line in lines)
-
-
-def config_schema(catalogue: Catalogue) -> dict[str, Any]:
-    """JSON Schema of agent.toml, with the settings of every provider and kind of tools that is installed."""
-    schema = json_schema(Config, skip=("agents", "tools"))
-    schema["properties"]["calls"]["properties"]["default_media"]["enum"] = list(catalogue.transports)
-    agent = json_schema(AgentConfig, skip=("settings",))
-    for name, settings in catalogue.providers.usable.items():
-        agent["properties"][name] = json_schema(settings)
-    schema["properties"]["agents"] = {"type": "object", "additionalProperties": agent}
-    tool = json_schema(ToolConfig, skip=("settings",))
-    for name, settings in catalogue.tools.usable.items():
-        tool["properties"][name] = json_schema(settings)
-    schema["properties"]["tools"] = {"type": "object", "additionalProperties": tool}
-    schema["properties"]["speech_server"] = json_schema(catalogue.speech_server)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "agent.toml", **schema}

@@ -14,7 +14,8 @@ import pytest
 from agentd import plugins
 from agentd.cli import main
 from agentd.config.catalogue import Catalogue, Choices
-from agentd.config.file import config_schema, parse_config, sample_toml
+from agentd.config.file import parse_config
+from agentd.config.sample import config_schema, sample_toml
 from agentd.config.schema import text
 from agentd.errors import ConfigError
 from agentd.tools.contract import ToolKind
@@ -215,3 +216,10 @@ def test_the_sample_is_printed_and_stderr_says_what_is_broken(capsys: pytest.Cap
     out, err = capsys.readouterr()
     assert "default" in tomllib.loads(out)["agents"]
     assert "'parrot'" in err
+
+
+def test_a_settings_class_without_a_description_of_its_own_can_be_used() -> None:
+    bare = attrs.make_class("Bare", {"pitch": attrs.field(default=1.0, type=float)})
+    bare.__doc__ = None
+    schema = config_schema(attrs.evolve(HOST, speech_server=bare))
+    assert schema["properties"]["speech_server"]["description"] == ""

@@ -1,0 +1,59 @@
+"""What cannot work together in a configuration whose every setting is good for itself. Pure."""
+
+from agentd.config.schema import Problem
+from agentd.config.settings import AgentConfig, Config, Headless
+
+
+def contradictions(config: Config) -> list[Problem]:
+    """What is well-formed, each setting for itself, and cannot work."""
+    problems: list[Problem] = []
+    if not config.agents:
+        problems.append(Problem("agents", "no agent is configured: add a table [agents.default]"))
+    if config.agents and config.calls.default_agent and config.calls.default_agent not in config.agents:
+        problems.append(
+            Problem(
+                "calls.default_agent",
+                f"there is no agent {config.calls.default_agent!r}; there are: {', '.join(config.agents)}",
+            )
+        )
+    for name, agent in config.agents.items():
+        problems += _fallbacks(config, name, agent)
+        times = agent.liveness
+        if times.max_duration and times.warn_before >= times.max_duration:
+            problems.append(
+                Problem(
+                    f"agents.{name}.liveness.warn_before",
+                    f"must be less than max_duration ({times.max_duration:g}), not {times.warn_before:g}",
+                )
+            )
+    headless = config.audiosocket
+    if config.agents and headless.headless_agent and headless.headless_agent not in config.agents:
+        problems.append(
+            Problem(
+                "audiosocket.headless_agent",
+                f"there is no agent {headless.headless_agent!r}; there are: {', '.join(config.agents)}",
+            )
+        )
+    if config.agents and headless.headless is Headless.ACCEPT and not config.headless_agent:
+        problems.append(Problem("audiosocket.headless_agent", "must name the agent of headless calls"))
+    same_port = config.health.port and config.health.port == config.audiosocket.port
+    hosts = {host.replace("localhost", "127.0.0.1") for host in (config.health.host, config.audiosocket.host)}
+    if same_port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):
+        problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
+    if config.audiosocket.bind_grace >= config.audiosocket.bind_timeout:
+        problems.append(Problem("audiosocket.bind_grace", "must be shorter than audiosocket.bind_timeout"))
+    return problems
+
+
+def _fallbacks(config: Config, name: str, agent: AgentConfig) -> list[Problem]:
+    path = f"agents.{name}.fallback"
+    problems = [
+        Problem(path, f"there is no agent {other!r}; there are: {', '.join(config.agents)}")
+        for other in agent.fallback
+        if other not in config.agents
+    ]
+    if name in agent.fallback:
+        problems.append(Problem(path, "an agent is no fallback of its own: it is tried again anyway"))
+    if len(set(agent.fallback)) < len(agent.fallback):
+        problems.append(Problem(path, "names an agent twice"))
+    return problems
