@@ -3,6 +3,6 @@
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    __version__ = version("agentd")
+    __version__ = version("asterisk-agentd")
 except PackageNotFoundError:  # run from a source tree that nobody installed
     __version__ = "0+unknown"

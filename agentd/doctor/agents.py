@@ -17,6 +17,7 @@ from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.secrets import locate
 from agentd.errors import ConfigError, ProviderError
+from agentd.installation import COMMAND, how_to_add, running_installation
 from agentd.parsing import load_json
 from agentd.serving.breaker import Circuit
 from agentd_providers.local.models import catalogue
@@ -25,7 +26,6 @@ from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings
 IMPORT_DEADLINE: Final = 60.0
 """Seconds; onnxruntime from a cold disk takes its time."""
 LLM_DEADLINE: Final = 8.0
-INSTALL: Final = "/opt/agentd/venv/bin/python -m pip install 'agentd[local]'"
 
 # sounddevice wants libportaudio2, and no engine needs it: see agentd_providers.local.moonshine.
 _IMPORT: Final = """
@@ -116,7 +116,7 @@ async def _examine_local(
     failed = await _import_errors(engines, environ)
     if failed:
         broken = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        findings = [fail(check, f"engines that cannot be loaded: {broken}", INSTALL)]
+        findings = [fail(check, f"engines that cannot be loaded: {broken}", how_to_add("local"))]
     else:
         findings = [ok(check, f"its engines can be loaded ({', '.join(engines)})")]
     findings.append(await trio.to_thread.run_sync(_examine_models, check, settings, environ))
@@ -180,8 +180,8 @@ def _examine_models(check: str, settings: LocalSettings, environ: Mapping[str, s
 def _fetching(name: str, environ: Mapping[str, str]) -> str:
     daemon = daemon_account()
     if os.geteuid() == 0 and daemon.uid != 0:
-        store = f"AGENTD_MODELS_DIR={catalogue.SYSTEM_DIRECTORY}"
-        return f"runuser -u {daemon.name} -- env {store} /opt/agentd/venv/bin/agentd models fetch {name}"
+        store, program = f"AGENTD_MODELS_DIR={catalogue.SYSTEM_DIRECTORY}", running_installation().program or COMMAND
+        return f"runuser -u {daemon.name} -- env {store} {program} models fetch {name}"
     chosen = environ.get("AGENTD_MODELS_DIR")
     return f"AGENTD_MODELS_DIR={chosen} agentd models fetch {name}" if chosen else f"agentd models fetch {name}"
 

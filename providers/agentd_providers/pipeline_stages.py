@@ -11,8 +11,9 @@ import attrs
 
 from agentd.config.settings import AgentConfig
 from agentd.errors import AgentdError
+from agentd.installation import installed
 from agentd_providers.pipeline.agent import PipelineAgent, Stages, open_agent, pipeline_settings
-from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech, installed
+from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
 from agentd_providers.pipeline_settings import PipelineAgentSettings, Speech, Think
 from agentd_providers.shared import SharedServices
 

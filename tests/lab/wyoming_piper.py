@@ -29,7 +29,7 @@ def is_installed() -> bool:
 async def run_wyoming_piper(voices: Path, port: int = 0) -> AsyncIterator[str]:
     """Serve the voice in the directory `voices`; gives the server's URI. Raises NoWyomingPiper."""
     if not is_installed():
-        raise NoWyomingPiper("wyoming-piper is not installed (pip install agentd[dev])")
+        raise NoWyomingPiper("wyoming-piper is not installed (just setup-dev)")
     claims = PortClaims()
     uri = f"tcp://127.0.0.1:{port or claims.tcp()}"
     env = {name: value for name, value in os.environ.items() if name != "WYOMING_PIPER_ARGS"}

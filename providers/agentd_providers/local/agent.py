@@ -5,11 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from agentd.config.settings import AgentConfig
+from agentd.installation import installed
 from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
 from agentd_providers.local.settings import LlmSettings, LocalSettings
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.agent import PipelineAgent, Stages, open_agent, pipeline_settings
-from agentd_providers.pipeline.stages import installed
 from agentd_providers.shared import SharedServices
 
 

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from agentd.errors import ProviderUnavailable
+from agentd.installation import how_to_add
 from agentd.parsing import load_json
 
 log = structlog.get_logger("agentd_providers.local")
@@ -121,7 +122,7 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
         except (trio.TooSlowError, trio.BrokenResourceError, ValueError, TypeError, KeyError) as error:
             raise ProviderUnavailable(
                 f"the language model {settings.model} could not be served ({type(error).__name__}): is it a GGUF "
-                "file, is xllamacpp installed (pip install 'agentd[local]'), is there memory for it?"
+                f"file, is xllamacpp installed ({how_to_add('local')}), is there memory for it?"
             ) from error
         log.info("the language model's server is up", model=settings.model, pid=process.pid)
         if status is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from agentd.audio.resample import convert
 from agentd.errors import ProviderUnavailable
+from agentd.installation import how_to_add
 
 ENGINE_RATE = 16000
 SHORTEST = 0.2
@@ -43,7 +44,7 @@ def _load(model: str) -> Any:
         from moonshine_voice.moonshine_api import ModelArch
         from moonshine_voice.transcriber import Transcriber
     except (ImportError, OSError) as error:
-        raise ProviderUnavailable(f"Moonshine is not installed: {error}; pip install 'agentd[local]'") from error
+        raise ProviderUnavailable(f"Moonshine is not installed: {error}; {how_to_add('local')}") from error
     if not Path(model).is_dir():
         raise ProviderUnavailable(f"there is no Moonshine model at {model}; agentd models fetch moonshine-tiny-en")
     # Our endpointing has cut the utterance already: Moonshine's own would take 0.3 s more and split it.

@@ -5,6 +5,7 @@ from typing import Any
 
 from agentd.audio.resample import convert
 from agentd.errors import ProviderUnavailable
+from agentd.installation import how_to_add
 from agentd.parsing import load_json
 
 _voices: dict[tuple[str, int], Any] = {}
@@ -29,7 +30,7 @@ def _load(voice: str, threads: int) -> Any:
         from piper import PiperVoice
         from piper.config import PiperConfig
     except ImportError as error:
-        raise ProviderUnavailable(f"Piper is not installed: {error}; pip install 'agentd[local]'") from error
+        raise ProviderUnavailable(f"Piper is not installed: {error}; {how_to_add('local')}") from error
     try:
         config = PiperConfig.from_dict(load_json(Path(f"{voice}.json").read_text(encoding="utf-8")))
         options = onnxruntime.SessionOptions()

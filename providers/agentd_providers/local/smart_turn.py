@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from agentd.audio.resample import convert
 from agentd.errors import ProviderUnavailable
+from agentd.installation import how_to_add
 
 ENGINE_RATE = 16000
 SECONDS = 8
@@ -80,7 +81,7 @@ def _load(model: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ProviderUnavailable(f"Smart Turn is not installed: {error}; pip install 'agentd[pipeline]'") from error
+        raise ProviderUnavailable(f"Smart Turn is not installed: {error}; {how_to_add('pipeline')}") from error
     if not Path(model).is_file():
         raise ProviderUnavailable(f"there is no Smart Turn model at {model}; agentd models fetch smart-turn-v3.2")
     options = onnxruntime.SessionOptions()

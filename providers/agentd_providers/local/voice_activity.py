@@ -19,6 +19,7 @@ import trio
 
 from agentd.audio.level import FLOOR_DBFS, rms_dbfs
 from agentd.errors import ProviderUnavailable
+from agentd.installation import how_to_add
 
 WINDOW_MS = 32
 GATE_FRAME_MS = 20
@@ -135,11 +136,9 @@ def _load() -> VoiceActivityEngine:
         import onnxruntime
         import webrtcvad
     except ImportError as error:
-        raise ProviderUnavailable(
-            f"voice activity is not installed: {error}; pip install 'agentd[pipeline]'"
-        ) from error
+        raise ProviderUnavailable(f"voice activity is not installed: {error}; {how_to_add('pipeline')}") from error
     if spec is None or not spec.submodule_search_locations:
-        raise ProviderUnavailable(f"{package} is not installed; pip install 'agentd[pipeline]'")
+        raise ProviderUnavailable(f"{package} is not installed; {how_to_add('pipeline')}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -13,6 +13,7 @@ import attrs
 
 from agentd.audio.resample import Resampler
 from agentd.errors import ProviderUnavailable
+from agentd.installation import how_to_add
 
 ENGINE_RATE = 16000
 MOST_RECOGNISERS = 200
@@ -46,7 +47,7 @@ def load(model: str) -> None:
     try:
         import vosk
     except (ImportError, OSError) as error:
-        raise ProviderUnavailable(f"Vosk is not installed: {error}; pip install 'agentd[local]'") from error
+        raise ProviderUnavailable(f"Vosk is not installed: {error}; {how_to_add('local')}") from error
     # Always a path that exists: given a name, vosk downloads, or ends the process.
     if not (Path(model) / "am").is_dir():
         raise ProviderUnavailable(f"there is no Vosk model at {model}: a directory with am/ and graph/ is expected")

@@ -4,15 +4,14 @@ Each stage comes twice: an engine for as long as its agent is open (SpeechToText
 one call has of it (Transcriber, Responder, Voice), from the engine's `open`.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
 
 import attrs
 
 from agentd.agent import CallInfo, Readiness, ToolDeclaration
-from agentd.errors import ProviderUnavailable
 from agentd_providers.turns.taker import TurnTaking
 
 
@@ -169,15 +168,6 @@ class TextToSpeech(Protocol):
     def open(self) -> AbstractAsyncContextManager[Voice]:
         """One call's. Raises ProviderError; leaving the block frees everything."""
         ...
-
-
-@contextmanager
-def installed(what: str, extra: str) -> Iterator[None]:
-    """Import in here what an extra of the package brings. Raises ProviderUnavailable where it is not installed."""
-    try:
-        yield
-    except ImportError as error:
-        raise ProviderUnavailable(f"{what} is not installed: {error}; pip install 'agentd[{extra}]'") from error
 
 
 async def speak_whole(voice: Voice, text: str, rate: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from agentd_providers.pipeline.agent import (
     pipeline_settings,
 )
 from agentd_providers.pipeline.session import PipelineSession
-from agentd_providers.pipeline.stages import installed
 from agentd_providers.pipeline_settings import PipelineAgentSettings, Speech, Think
 from agentd_providers.pipeline_stages import open_pipeline_agent
 from agentd_providers.shared import SharedServices
@@ -298,12 +296,6 @@ async def test_stages_of_vendors_open_with_their_keys(choice: Speech, monkeypatc
             assert agent.readiness.ready, "nothing has failed yet"
             with pytest.raises(ProviderUnavailable):
                 await agent.synthesise("I am sorry.")
-
-
-def test_what_an_extra_would_bring_is_told() -> None:
-    with pytest.raises(ProviderUnavailable, match=r"pip install 'agentd\[pipeline\]'"):
-        with installed("the client", "pipeline"):
-            import_module("agentd_has_no_such_module")
 
 
 def test_every_choice_opens_a_stage() -> None:

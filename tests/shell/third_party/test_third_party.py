@@ -76,4 +76,4 @@ def test_the_installed_package_has_its_licence_and_needs_agentd(installed: Path)
     (metadata,) = installed.glob("agentd_parrot-*.dist-info/METADATA")
     lines = metadata.read_text().splitlines()
     assert "License-Expression: Apache-2.0" in lines
-    assert "Requires-Dist: agentd" in lines
+    assert "Requires-Dist: asterisk-agentd" in lines
