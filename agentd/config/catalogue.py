@@ -4,11 +4,22 @@ The configuration knows neither providers nor tools nor transports; who assemble
 """
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 import attrs
 
+from agentd.config.rendering import json_schema
 from agentd.errors import ConfigError
-from agentd.plugins import no_such
+from agentd.plugins import Registry, no_such
+
+
+class HasSettings(Protocol):
+    """What is configured by a table of its own."""
+
+    @property
+    def settings(self) -> type:
+        """An attrs class as agentd.config.schema describes."""
+        ...
 
 
 @attrs.frozen
@@ -21,6 +32,12 @@ class Choices:
     what: str
     known: Mapping[str, type | ConfigError]
     built_in: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, registry: Registry[Any]) -> "Choices":
+        """What a registry has. A package's module is imported; one that is broken is a reason, not an error."""
+        known = {name: _settings_class(registry, name) for name in registry.names()}
+        return cls(registry.what, known, tuple(registry.built_in))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,3 +77,18 @@ class Catalogue:
     def problems(self) -> tuple[str, ...]:
         """What is installed and cannot be used, one line each; whoever does not name it need not mind."""
         return tuple(str(error) for sort in (self.providers, self.tools) for error in sort.broken.values())
+
+
+def _settings_class(registry: Registry[HasSettings], name: str) -> type | ConfigError:
+    """The class, once it has been tried out; or why it cannot be used, so that the others can."""
+    try:
+        settings = registry.find(name).settings
+    except ConfigError as error:
+        return error
+    try:
+        settings()
+        json_schema(settings)
+    except Exception as error:  # noqa: BLE001 - a stranger's class may be anything
+        reason = f"its settings class cannot be used: {type(error).__name__}: {error}"
+        return ConfigError(f"the {registry.what} {name!r}: {reason}")
+    return settings

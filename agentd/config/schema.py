@@ -1,4 +1,4 @@
-"""From attrs classes to checked settings. (The sample and the JSON Schema of them: agentd.config.sample.)
+"""From attrs classes to checked settings. (The sample and the JSON Schema of them: agentd.config.rendering.)
 
 A settings class is a frozen attrs class whose fields have a default and a type
 `Annotated[T, text("What it is for.", check, ...)]`; T is bool, int, float, str, an enum, a list or dict of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.config.sample import json_schema, sample, toml_value
+from agentd.config.rendering import json_schema, sample, toml_value
 from agentd.config.schema import Problem, build, settings_of, text
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
