@@ -1,6 +1,10 @@
 """Everything that agentd raises on purpose. Each message says what was expected, what came, and from where."""
 
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import TypeVar
+
+import attrs
 
 E = TypeVar("E", bound=BaseException)
 
@@ -11,6 +15,38 @@ def first_of(group: BaseExceptionGroup[E]) -> E:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error  # type: ignore[return-value]  # a group of E holds nothing but E and groups of E
+
+
+def ungrouped(*kinds: type[Exception]) -> AbstractContextManager[None]:
+    """Around a nursery: an error of these kinds leaves the block as itself, where Trio would wrap it in a group.
+
+    Of several the first is raised: they tell of one failure. Where the block was cancelled meanwhile, the cancellation
+    goes on alone, for nobody waits for the error any more, and beside a cancellation it would come in a group after
+    all. A group that holds any other error goes on whole.
+    """
+    return _Ungrouped(kinds)
+
+
+@attrs.frozen
+class _Ungrouped(AbstractContextManager[None]):
+    _kinds: tuple[type[Exception], ...]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, BaseExceptionGroup):
+            return
+        ours, others = error.split(self._kinds)
+        if ours is None or (others is not None and others.subgroup(Exception) is not None):
+            return
+        single = first_of(ours) if others is None else others
+        # What is raised here must not lead back to the group that it was in: only the collector frees such a circle.
+        context = single.__context__
+        try:
+            raise single
+        finally:
+            single.__context__ = context
+            del error, traceback, ours, others, single, context
 
 
 class AgentdError(Exception):

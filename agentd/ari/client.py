@@ -12,7 +12,7 @@ import trio
 from agentd.ari.events import Channel, Event, Other, StasisEnd, StasisStart, parse_event
 from agentd.ari.rest import AriRest
 from agentd.conversation.commands import Destination
-from agentd.errors import AriError, AriRejected, AriUnavailable, WebSocketError, first_of
+from agentd.errors import AriError, AriRejected, AriUnavailable, WebSocketError, ungrouped
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket
 
@@ -150,8 +150,7 @@ class AriClient:
     async def _connected(self, again: bool) -> None:
         """One life of the event stream. Raises WebSocketError or AriError when it ends."""
         socket = WebSocket(self._events_url(), self._headers(), max_message=MAX_EVENT_BYTES)
-        failure: AriError | WebSocketError | None = None
-        try:
+        with ungrouped(WebSocketError, AriError):
             async with trio.open_nursery() as nursery:
                 await nursery.start(socket.run)
                 await self._registered()
@@ -163,10 +162,6 @@ class AriClient:
                 self.ever_connected.set()
                 nursery.start_soon(self._hand_back_orphans)
                 await self._pump(socket)
-        except* (WebSocketError, AriError) as group:
-            failure = first_of(group)  # raised in here, it would come in a group with a cancellation
-        if failure is not None:
-            raise failure
 
     async def _registered(self) -> None:
         """Wait until Asterisk has our application. It registers it just after it has opened the WebSocket; and

@@ -17,7 +17,7 @@ import trio
 from agentd.ari.channel import CallerChannel
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.audio.resample import convert
-from agentd.errors import AriError, AriRejected, PlaybackError, first_of
+from agentd.errors import AriError, AriRejected, PlaybackError, ungrouped
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.directory import MediaDirectory
@@ -110,19 +110,18 @@ class FilePlayback:
         stops = self._stops
         self._listener, self._started = listener, False
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                cutter = SegmentCutter()
-                more = True
-                while more:
-                    chunk = await stream.next()
-                    more = chunk is not None
-                    for text, pcm in cutter.feed(chunk):
-                        segment = await nursery.start(self._play_file, queue, stops, text, pcm)
-                        segment.cut = chunk is None and stream.cut
-                        played.append(segment)
-        except* PlaybackError as group:
-            raise first_of(group) from None
+            with ungrouped(PlaybackError):
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    cutter = SegmentCutter()
+                    more = True
+                    while more:
+                        chunk = await stream.next()
+                        more = chunk is not None
+                        for text, pcm in cutter.feed(chunk):
+                            segment = await nursery.start(self._play_file, queue, stops, text, pcm)
+                            segment.cut = chunk is None and stream.cut
+                            played.append(segment)
         finally:
             self._listener = self._nursery = None
         if not stream.interrupted:

@@ -17,7 +17,7 @@ from agentd.audio.formats import FRAME_MS
 from agentd.audio.framing import Framer
 from agentd.audio.level import gain, ramp
 from agentd.audio.resample import Resampler, convert
-from agentd.errors import PlaybackError, first_of
+from agentd.errors import PlaybackError, ungrouped
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.handover import Remainder
@@ -134,13 +134,12 @@ class StreamPlayback:
         """See agentd.playback.contract.Playback.play. `Heard` is exact to one frame."""
         speaking = self._speaking = _Speaking(stream, listener, JitterBuffer(self.rate, self._depth))
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read, speaking)
-                nursery.start_soon(self._watch, speaking)
-                await speaking.over.wait()
-                nursery.cancel_scope.cancel()
-        except* PlaybackError as group:
-            raise first_of(group) from None
+            with ungrouped(PlaybackError):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read, speaking)
+                    nursery.start_soon(self._watch, speaking)
+                    await speaking.over.wait()
+                    nursery.cancel_scope.cancel()
         finally:
             self._end(speaking)
             speaking.read.set()

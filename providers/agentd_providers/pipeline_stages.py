@@ -10,7 +10,7 @@ from functools import partial
 import attrs
 
 from agentd.config.settings import AgentConfig
-from agentd.errors import AgentdError
+from agentd.errors import AgentdError, ungrouped
 from agentd.installation import installed
 from agentd_providers.pipeline.agent import PipelineAgent, Stages, open_agent, pipeline_settings
 from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
@@ -24,19 +24,12 @@ async def open_pipeline_agent(name: str, config: AgentConfig, shared: SharedServ
     a key is missing."""
     settings = config.settings
     assert isinstance(settings, PipelineAgentSettings)
-    failure: AgentdError | None = None
-    async with AsyncExitStack() as opened:
-        try:
+    with ungrouped(AgentdError):  # out of the nurseries of those stages that are open already
+        async with AsyncExitStack() as opened:
             stages = await StageOpener(config, settings, shared, opened).open()
             window_ms = stages.cues.window_ms
             session = pipeline_settings(config, settings.turn, settings.end_phrases, settings.farewell, window_ms)
-            agent = await opened.enter_async_context(open_agent(name, config, session, stages, shared))
-        except AgentdError as error:
-            failure = error  # raised in here, it would come in the groups of those that are open already
-        else:
-            yield agent
-    if failure is not None:
-        raise failure
+            yield await opened.enter_async_context(open_agent(name, config, session, stages, shared))
 
 
 @attrs.define

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from agentd.agent import Readiness
-from agentd.errors import ProviderError
+from agentd.errors import ProviderError, ungrouped
 from agentd_providers.deepgram.listen_messages import VENDOR, language_code
 from agentd_providers.deepgram.live import DeepgramLine
 from agentd_providers.deepgram.speech_settings import DeepgramListenSettings
@@ -48,19 +48,11 @@ class DeepgramSpeechToText:
             self.access,
             partial(self.shared.on_unknown, "deepgram"),
         )
-        failure: ProviderError | None = None
-        async with trio.open_nursery() as nursery:
-            try:
+        with ungrouped(ProviderError):
+            async with trio.open_nursery() as nursery:
                 await nursery.start(line.run)
-            except ProviderError as error:
-                failure = error  # raised in here, it would come in a group
-            else:
-                try:
-                    yield line
-                finally:
-                    nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+                yield line
+                nursery.cancel_scope.cancel()
 
     def _url(self, rate: int) -> str:
         """Of a connection for slin at `rate` Hz."""

@@ -12,7 +12,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.errors import ProviderUnavailable
+from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
 
@@ -56,19 +56,11 @@ async def open_llm_server(settings: LlmServerSettings, on_restart: Callable[[str
     Raises ProviderUnavailable when it does not come up the first time.
     """
     server = LlmServer()
-    failure: ProviderUnavailable | None = None
-    async with trio.open_nursery() as nursery:
-        try:
+    with ungrouped(ProviderUnavailable):
+        async with trio.open_nursery() as nursery:
             await nursery.start(partial(_keep_running, settings, server, on_restart))
-        except ProviderUnavailable as error:
-            failure = error  # raised in here, it would come in a group
-        else:
-            try:
-                yield server
-            finally:
-                nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            yield server
+            nursery.cancel_scope.cancel()
 
 
 async def _keep_running(  # noqa: ASYNC128 - passes task_status on

@@ -12,7 +12,7 @@ import trio
 
 from agentd.agent import AgentSession, Audio, CallInfo, Playout, Readiness, ToolDeclaration
 from agentd.config.settings import AgentConfig
-from agentd.errors import ProviderError, ProviderRejected, first_of
+from agentd.errors import ProviderError, ProviderRejected, ungrouped
 from agentd.history import History
 from agentd_providers.pipeline.phrases import FixedPhrases
 from agentd_providers.pipeline.session import PipelineSession, open_pipeline
@@ -78,16 +78,13 @@ class PipelineAgent:
         self, call: CallInfo, history: History, playout: Playout, tools: Sequence[ToolDeclaration] = ()
     ) -> AsyncIterator[AgentSession]:
         """See agentd.agent.Agent.open."""
-        stages, failure = self.stages, None
-        async with AsyncExitStack() as opened:
-            try:
+        stages = self.stages
+        with ungrouped(ProviderError):  # out of the nurseries of those stages that are open already
+            async with AsyncExitStack() as opened:
                 detector = stages.cues.detector(call.rate)
                 transcriber = await opened.enter_async_context(stages.listen.open(call.rate))
                 voice = await opened.enter_async_context(stages.speak.open())
                 responder = await opened.enter_async_context(stages.think.open())
-            except ProviderError as error:
-                failure = error  # raised in here, it would come in the groups of those that are open already
-            else:
                 session = PipelineSession(
                     call,
                     history,
@@ -102,53 +99,40 @@ class PipelineAgent:
                 )
                 async with open_pipeline(session):
                     yield session
-        if failure is not None:
-            raise failure
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
         """See agentd.agent.Agent.synthesise."""
-        try:
+        with ungrouped(ProviderError):
             async with self.stages.speak.open() as voice:
                 pcm = await speak_whole(self.phrases.spoken_by(voice), text, LINE_RATE)
-        except* ProviderError as group:
-            failure = first_of(group)
-        else:
-            return (Audio(0, 0, pcm, LINE_RATE),)
-        raise failure
+        return (Audio(0, 0, pcm, LINE_RATE),)
 
     async def prepare(self) -> None:
         """Load what is to be loaded, so that the first caller waits for nothing. Raises ProviderError."""
-        failure: ProviderError | None = None
-        try:
+        with ungrouped(ProviderError):
             async with trio.open_nursery() as nursery:
                 for step in self.stages.prepare:
                     nursery.start_soon(step)
                 if not self.stages.distant:
                     nursery.start_soon(self.learn_phrases)
-        except* ProviderError as group:
-            failure = first_of(group)  # raised in here, it would come in a group with a cancellation
-        if failure is not None:
-            raise failure
 
     async def learn_phrases(self) -> None:
         """Have the fixed phrases spoken once. Raises ProviderError."""
-        async with self.stages.speak.open() as voice:
-            await self.phrases.learn(voice, LINE_RATE)
+        with ungrouped(ProviderError):
+            async with self.stages.speak.open() as voice:
+                await self.phrases.learn(voice, LINE_RATE)
 
     async def keep_learning(self) -> None:
         """The same, tried again while it fails: until then the phrases are spoken when they are wanted."""
         delay = LEARNING_DELAY
         while True:
-            failure: ProviderError | None = None
             try:
                 await self.learn_phrases()
-            except* ProviderError as group:
-                failure = first_of(group)
-            if failure is None:
                 return
-            log.warning("fixed phrases are not spoken yet", agent=self.name, error=str(failure), retry_in_s=delay)
-            if isinstance(failure, ProviderRejected):
-                return
+            except ProviderError as error:
+                log.warning("fixed phrases are not spoken yet", agent=self.name, error=str(error), retry_in_s=delay)
+                if isinstance(error, ProviderRejected):
+                    return
             await trio.sleep(delay)
             delay = min(delay * 2, LONGEST_LEARNING_DELAY)
 

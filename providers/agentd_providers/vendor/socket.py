@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.errors import ProviderRejected, ProviderUnavailable, WebSocketError
+from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable, WebSocketError, ungrouped
 from agentd.websocket import WebSocket
 from agentd_providers.vendor.json_object import SHOWN
 from agentd_providers.vendor.surrogates import mended
@@ -122,28 +122,23 @@ async def open_vendor_socket(
     socket = WebSocket(url, headers, connect_deadline=connect_deadline, max_message=max_message)
     send, receive = trio.open_memory_channel[str | bytes](OUTBOX)
     conceal = conceal or _without(headers)
-    failure: WebSocketError | None = None
     connection = trio.CancelScope()
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - passes it on
         with connection:
             await socket.run(task_status=task_status)
 
-    async with trio.open_nursery() as nursery:
-        try:
-            await nursery.start(run)
-        except WebSocketError as error:
-            # Raised in here, it would come in a group.
-            failure = WebSocketError(_shown(str(error), url, conceal), error.status)
-        else:
+    with ungrouped(ProviderError):
+        async with trio.open_nursery() as nursery:
+            try:
+                await nursery.start(run)
+            except WebSocketError as error:
+                shown = WebSocketError(_shown(str(error), url, conceal), error.status)
+                raise _refusal(vendor, shown) from shown
             vendor_socket = VendorSocket(vendor, conceal, socket, send)
             nursery.start_soon(vendor_socket.write, receive, connection)
-            try:
-                yield vendor_socket
-            finally:
-                nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise _refusal(vendor, failure) from failure
+            yield vendor_socket
+            nursery.cancel_scope.cancel()
 
 
 def _refusal(vendor: str, error: WebSocketError) -> ProviderUnavailable | ProviderRejected:

@@ -18,6 +18,7 @@ import numpy as np
 import trio
 
 from agentd.audio.level import rms_dbfs
+from agentd.errors import ungrouped
 
 from .peer import SWITCHING, PeerConnection, WebSocketPeer
 
@@ -201,22 +202,16 @@ class Session:
     # --- its life
 
     async def run(self) -> None:
-        """Serve until the client leaves. Raises Refusal, also in a group."""
+        """Serve until the client leaves. Raises Refusal."""
         if not self.fake.says_welcome:
             await trio.sleep_forever()
         await self.send({"type": "Welcome", "request_id": "fc553ec9-5874-49ca-a47c-b670d525a4b1"})
         self._take_settings(await self._receive())
-        refusal: Refusal | None = None
-        async with trio.open_nursery() as self._nursery:
-            try:
+        with ungrouped(Refusal):
+            async with trio.open_nursery() as self._nursery:
                 await self._apply()
                 while True:
                     await self._take(await self._receive())
-            except Refusal as error:  # raised in here, it would come in a group
-                refusal = error
-            self._nursery.cancel_scope.cancel()
-        if refusal is not None:
-            raise refusal
 
     async def _receive(self) -> str | bytes:
         with trio.move_on_after(self.fake.idle_seconds):

@@ -13,7 +13,7 @@ import trio
 from agentd.agent import AgentSession, Audio, CallInfo, Playout, Readiness, ToolDeclaration
 from agentd.config.secrets import Secret, need_secret
 from agentd.config.settings import AgentConfig
-from agentd.errors import ConfigError, ProviderError, ProviderRejected, ProviderUnavailable
+from agentd.errors import ConfigError, ProviderRejected, ProviderUnavailable
 from agentd.history import History
 from agentd_providers.deepgram.speak import open_deepgram_speak
 from agentd_providers.deepgram.speech_settings import DeepgramSpeakSettings
@@ -79,7 +79,6 @@ class DeepgramAgent:
     ) -> AsyncIterator[AgentSession]:
         """See agentd.agent.Agent.open. It takes `connect_deadline` seconds at most."""
         deadline = trio.current_time() + self.settings.connect_deadline
-        failure: ProviderError | None = None
         try:
             headers = (("Authorization", f"Token {self._key()}"),)
             async with open_vendor_socket(
@@ -90,21 +89,13 @@ class DeepgramAgent:
                 conceal=self._secrets.conceal,
             ) as socket:
                 session = self._session(call, history, playout, socket)
-                try:
-                    await self._begin(session, call, history, tools, deadline)
-                except ProviderError as error:
-                    failure = error  # raised in here, it would come in a group
-                else:
-                    self._access.granted()
-                    async with open_session(session):
-                        yield session
+                await self._begin(session, call, history, tools, deadline)
+                self._access.granted()
+                async with open_session(session):
+                    yield session
         except ProviderRejected as error:
             self._access.refused(str(error))
             raise
-        if failure is not None:
-            if isinstance(failure, ProviderRejected):
-                self._access.refused(str(failure))
-            raise failure
 
     def _session(self, call: CallInfo, history: History, playout: Playout, socket: VendorSocket) -> DeepgramSession:
         return DeepgramSession(

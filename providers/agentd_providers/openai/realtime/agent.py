@@ -70,7 +70,6 @@ class RealtimeAgent:
         settings = self.settings
         headers = [("Authorization", f"Bearer {self._key}")] if self._key else []
         prompt = fill_in(self.config.prompt, call)
-        failure: ProviderError | None = None
         opening = trio.CancelScope(deadline=trio.current_time() + settings.connect_deadline)
         try:
             async with open_vendor_socket(
@@ -80,28 +79,19 @@ class RealtimeAgent:
                 connect_deadline=settings.connect_deadline,
                 max_message=LARGEST_MESSAGE,
             ) as socket:
-                try:
-                    expires_at = 0.0
-                    with opening:
-                        expires_at = await self._introduce(socket, prompt, tools)
-                    if opening.cancelled_caught:
-                        raise ProviderUnavailable(
-                            f"{VENDOR}: no session was ready within {settings.connect_deadline:g} s"
-                        )
-                    for message in messages.history_items(history):
-                        socket.send(message)
-                except ProviderError as error:
-                    failure = error  # raised in here, it would come in a group
-                else:
-                    self._access.granted()
-                    async with self._converse(socket, call, history, playout, prompt, expires_at) as session:
-                        yield session
+                expires_at = 0.0
+                with opening:
+                    expires_at = await self._introduce(socket, prompt, tools)
+                if opening.cancelled_caught:
+                    raise ProviderUnavailable(f"{VENDOR}: no session was ready within {settings.connect_deadline:g} s")
+                for message in messages.history_items(history):
+                    socket.send(message)
+                self._access.granted()
+                async with self._converse(socket, call, history, playout, prompt, expires_at) as session:
+                    yield session
         except ProviderRejected as error:
-            failure = error
-        if isinstance(failure, ProviderRejected):
-            self._access.refused(str(failure))
-        if failure is not None:
-            raise failure
+            self._access.refused(str(error))
+            raise
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
         """See agentd.agent.Agent.synthesise."""

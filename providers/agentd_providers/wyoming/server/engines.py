@@ -12,7 +12,7 @@ import trio
 
 from agentd import __version__
 from agentd.audio.resample import RATES
-from agentd.errors import ProviderError, ProviderUnavailable, first_of
+from agentd.errors import ProviderError, ProviderUnavailable, ungrouped
 from agentd.parsing import load_json
 from agentd_providers.local import moonshine, piper, vosk
 from agentd_providers.local.engines import USUAL_MODEL, locate
@@ -191,8 +191,7 @@ async def open_engines(settings: SpeechServerSettings, metrics: SpeechMetrics) -
 
 async def _load(hearing: LocalHearing | None, speaking: PiperSpeaking | None) -> None:
     """Load every process, so that the first client waits for none."""
-    failure: ProviderError | None = None
-    try:
+    with ungrouped(ProviderError):
         async with trio.open_nursery() as nursery:
             if hearing is not None:
                 load = moonshine.load if hearing.engine is Engine.MOONSHINE else vosk.load
@@ -202,10 +201,6 @@ async def _load(hearing: LocalHearing | None, speaking: PiperSpeaking | None) ->
                 piper_arguments = (speaking.settings.threads, speaking.settings.length_scale, "Hello.", speaking.rate)
                 for worker in speaking.pool.workers:
                     nursery.start_soon(worker.run, piper.synthesise, speaking.path, *piper_arguments)
-    except* ProviderError as group:
-        failure = first_of(group)
-    if failure is not None:
-        raise failure
 
 
 def _asr_program(settings: SpeechServerSettings, model: str) -> Program:
