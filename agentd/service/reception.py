@@ -30,6 +30,7 @@ from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback
 from agentd.playback.stream import StreamPlayback
+from agentd.service.admittance import Arrival, Refusal, refusal
 from agentd.service.notify import ProgressWatch
 from agentd.serving.candidates import Candidate
 from agentd.serving.roster import Entry, Roster, in_use
@@ -72,10 +73,11 @@ class Reception:
 
     def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
         """A connection that no call expects: true if it becomes a call of its own. Does not block."""
-        refusal = self._headless_refusal()
-        if refusal:
-            if self.config.audiosocket.headless is Headless.ACCEPT:
-                log.warning("headless call refused", uuid=str(uuid), detail=refusal)
+        if self.config.audiosocket.headless is not Headless.ACCEPT:
+            return False
+        admitted = self._ask(self.config.headless_agent, self._active)
+        if isinstance(admitted, Refusal):
+            log.warning("headless call refused", uuid=str(uuid), detail=admitted.detail)
             return False
         self.nursery.start_soon(self._receive_headless, uuid, connection)
         return True
@@ -153,18 +155,30 @@ class Reception:
         except DialplanError as error:
             return await self._refuse(start, Result.REFUSED_ARGUMENTS, str(error))
         name = arguments.agent or self.config.default_agent
-        entry = self.roster.find(name)
         set_call_fields(agent=name)
-        if self.draining:
-            return await self._refuse(start, Result.REFUSED_DRAINING, "agentd is being stopped")
-        if self._active > self.config.calls.max_calls:
-            return await self._refuse(start, Result.REFUSED_BUSY, f"{self._active - 1} calls already")
-        if entry is None:
-            return await self._refuse(start, Result.REFUSED_AGENT, f"no agent is called {name!r}")
-        chain = self.roster.chain(name)
-        if not any(candidate.readiness.ready for candidate in chain):
-            return await self._refuse(start, Result.REFUSED_AGENT, f"{name}: {entry.readiness.detail}")
-        return await self._serve(start, route, entry, chain, arguments)
+        admitted = self._ask(name, self._active - 1)
+        if isinstance(admitted, Refusal):
+            return await self._refuse(start, admitted.result, admitted.detail)
+        return await self._serve(start, route, admitted, self.roster.chain(name), arguments)
+
+    def _ask(self, agent: str, others: int) -> Entry | Refusal:
+        """The agent that a caller asks for, or why they do not get in beside `others`."""
+        entry = self.roster.find(agent)
+        refused = refusal(
+            Arrival(
+                agent=agent,
+                known=entry is not None,
+                ready=any(candidate.readiness.ready for candidate in self.roster.chain(agent)),
+                trouble=entry.readiness.detail if entry is not None else "",
+                others=others,
+                max_calls=self.config.calls.max_calls,
+                draining=self.draining,
+            )
+        )
+        if refused is not None:
+            return refused
+        assert entry is not None
+        return entry
 
     async def _refuse(self, start: StasisStart, result: Result, detail: str) -> Result:
         log.warning("caller handed back to the dialplan", result=str(result), detail=detail)
@@ -210,35 +224,18 @@ class Reception:
             return NARROW
         return WIDE if is_wideband(native) else NARROW
 
-    def _headless_refusal(self) -> str:
-        """Why a call without ARI is not taken now; empty if it is."""
-        if self.config.audiosocket.headless is not Headless.ACCEPT:
-            return "audiosocket.headless is not accept"
-        if self.draining:
-            return "agentd is being stopped"
-        if self._active >= self.config.calls.max_calls:
-            return f"{self._active} calls already"
-        name = self.config.headless_agent
-        entry = self.roster.find(name)
-        if entry is None or not any(candidate.readiness.ready for candidate in self.roster.chain(name)):
-            return f"agent {name!r} is not ready: {entry.readiness.detail if entry else 'there is none'}"
-        return ""
-
     async def _serve_headless(self, uuid: UUID, connection: AudioSocketConnection) -> Result:
         name = self.config.headless_agent
-        entry = self.roster.find(name)
         set_call_fields(agent=name)
-        if self._active > self.config.calls.max_calls:  # several were taken at one moment
-            log.warning("headless call refused", detail=f"{self._active - 1} calls already")
-            return Result.REFUSED_BUSY
-        chain = self.roster.chain(name)
-        if entry is None or not chain:
-            return Result.REFUSED_AGENT
+        admitted = self._ask(name, self._active - 1)  # again: several may have come at one moment
+        if isinstance(admitted, Refusal):
+            log.warning("headless call refused", detail=admitted.detail)
+            return admitted.result
         line = HeadlessLine(uuid, connection)
         log.info("headless call", peer=connection.peer)
-        async with in_use(chain, self.toolbox, ari=False) as candidates:
+        async with in_use(self.roster.chain(name), self.toolbox, ari=False) as candidates:
             playback = Downstream(StreamPlayback(NARROW, self.metrics))
-            settings = settings_of_call(self.config, entry, MediaWay.EXTERNAL)
+            settings = settings_of_call(self.config, admitted, MediaWay.EXTERNAL)
             call = Call(CallInfo(str(uuid)), line, candidates, playback, settings, self.metrics, self._line_moves)
             with self._running(call):
                 return await call.run()

@@ -67,7 +67,9 @@ async def test_a_caller_whose_agent_cannot_be_opened_goes_on(tmp_path: Path, aut
             desk.call()
             await desk.over()
             assert desk.left_with() == "refused:agent"
-    assert [log["detail"] for log in logs if "handed back" in log["event"]] == ["default: the model is missing"]
+    assert [log["detail"] for log in logs if "handed back" in log["event"]] == [
+        "agent 'default' is not ready: the model is missing"
+    ]
 
 
 async def test_a_caller_whose_agent_is_not_ready_goes_on(tmp_path: Path, autojump_clock: MockClock) -> None:
