@@ -1,5 +1,5 @@
 """What can be named in a configuration because it is built in or because an installed package adds it: agents'
-providers, kinds of tools. Imports nothing of what it finds until it is asked for.
+providers, stages of their pipelines, kinds of tools. Imports nothing of what it finds until it is asked for.
 """
 
 from collections.abc import Collection, Mapping

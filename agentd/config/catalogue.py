@@ -66,17 +66,18 @@ class Choices:
 
 @attrs.frozen
 class Catalogue:
-    """What exists on this host: agents' providers, kinds of tools, the settings class of [speech_server], and the names
-    of the transports."""
+    """What exists on this host: agents' providers, the stages of pipelines, kinds of tools, the settings class of
+    [speech_server], and the names of the transports."""
 
     providers: Choices
+    stages: Choices
     tools: Choices
     speech_server: type
     transports: tuple[str, ...]
 
     def problems(self) -> tuple[str, ...]:
         """What is installed and cannot be used, one line each; whoever does not name it need not mind."""
-        return tuple(str(error) for sort in (self.providers, self.tools) for error in sort.broken.values())
+        return tuple(str(error) for sort in (self.providers, self.stages, self.tools) for error in sort.broken.values())
 
 
 def _settings_class(registry: Registry[HasSettings], name: str) -> type | ConfigError:

@@ -15,7 +15,7 @@ _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 def sample(cls: type, path: str, skip: Collection[str] = ()) -> Iterator[str]:
     """The lines of a TOML table with every setting at its default, each with its description."""
-    settings = [setting for setting in settings_of(cls) if setting.name not in skip]
+    settings = [setting for setting in settings_of(cls) if setting.name not in skip and setting.unusable is None]
     leaves = [setting for setting in settings if not attrs.has(setting.type)]
     if leaves and path:
         yield ""
@@ -59,9 +59,11 @@ def json_schema(cls: type, skip: Collection[str] = ()) -> dict[str, Any]:
     """
     properties: dict[str, Any] = {}
     for setting in settings_of(cls):
-        if setting.name in skip:
+        if setting.name in skip or setting.unusable is not None:
             continue
         entry = _json_type(setting.type)
+        if setting.choices is not None:
+            entry["enum"] = list(setting.choices)
         if setting.doc:
             entry["description"] = setting.doc
         if not attrs.has(setting.type):

@@ -3,13 +3,14 @@
 A settings class is a frozen attrs class whose fields have a default and a type
 `Annotated[T, text("What it is for.", check, ...)]`; T is bool, int, float, str, an enum, a list or dict of
 these, or another settings class. A check takes the value and gives None, or what is wrong with it. Provider
-modules, third-party ones too, describe their settings the same way.
+modules, third-party ones too, describe their settings the same way. What installed packages add to a class's own
+settings is described by `text(choices=...)` and `Tables`.
 """
 
 import json
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
@@ -18,6 +19,8 @@ from urllib.parse import urlsplit
 
 import attrs
 import cattrs
+
+from agentd.errors import AgentdError
 
 Check = Callable[[Any], str | None]
 T = TypeVar("T")
@@ -37,11 +40,24 @@ class Text:
     checks: tuple[Check, ...] = ()
     formerly: str = ""
     """The name that the setting had before: it is taken, with a note, for one release."""
+    choices: Callable[[], Sequence[str]] | None = None
+    """Gives the names that a string may be, where they depend on what is installed."""
 
 
-def text(doc: str, *checks: Check, formerly: str = "") -> Text:
+def text(doc: str, *checks: Check, formerly: str = "", choices: Callable[[], Sequence[str]] | None = None) -> Text:
     """Describe a setting; see the module's docstring."""
-    return Text(doc, checks, formerly)
+    return Text(doc, checks, formerly, choices)
+
+
+@attrs.frozen
+class Tables:
+    """Describes a field that holds tables of settings by their names, which stand beside the class's other settings.
+
+    `known` gives their settings classes, or why one cannot be used: it is refused where the file has it, and neither
+    the sample nor the schema shows it. A table that the file does not have is not in the field.
+    """
+
+    known: Callable[[], Mapping[str, type | AgentdError]]
 
 
 def positive(value: float) -> str | None:
@@ -134,6 +150,11 @@ class Setting:
     checks: tuple[Check, ...]
     default: Any
     formerly: str = ""
+    choices: tuple[str, ...] | None = None
+    field: str = ""
+    """The field of Tables that holds it; empty: it has one of its own."""
+    unusable: AgentdError | None = None
+    """Why it cannot be set."""
 
 
 NO_SETTING = {"agentd": "no setting"}
@@ -143,19 +164,31 @@ NO_SETTING = {"agentd": "no setting"}
 def settings_of(cls: Any) -> tuple[Setting, ...]:
     """The settings of a class, in order."""
     hints = get_type_hints(cls, include_extras=True)
-    found = []
+    found: list[Setting] = []
     for field in attrs.fields(cls):
         if field.metadata == NO_SETTING:
             continue
         hint, about = hints[field.name], Text("")
         if get_origin(hint) is Annotated:
             hint, *extras = get_args(hint)
+            if isinstance(extras[0], Tables):
+                found += _tables(field.name, extras[0])
+                continue
             about = next((extra for extra in extras if isinstance(extra, Text)), about)
         default = field.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             default = default.factory()
-        found.append(Setting(field.name, hint, about.doc, about.checks, default, about.formerly))
+        choices = None if about.choices is None else tuple(about.choices())
+        found.append(Setting(field.name, hint, about.doc, about.checks, default, about.formerly, choices))
     return tuple(found)
+
+
+def _tables(field: str, tables: Tables) -> Iterator[Setting]:
+    for name, known in tables.known().items():
+        if isinstance(known, AgentdError):
+            yield Setting(name, dict, "", (), {}, field=field, unusable=known)
+        else:
+            yield Setting(name, known, "", (), None, field=field)
 
 
 class _WrongType(Exception):
@@ -248,9 +281,13 @@ def build(
         if name not in raw:
             continue
         where = _join(path, name)
+        if setting.unusable is not None:
+            problems.append(Problem(where, str(setting.unusable)))
+            continue
         if attrs.has(setting.type):
             if isinstance(raw[name], dict):
-                values[name] = build(setting.type, raw[name], where, problems)
+                target = values.setdefault(setting.field, {}) if setting.field else values
+                target[name] = build(setting.type, raw[name], where, problems)
             else:
                 problems.append(Problem(where, f"must be a table: [{where}], not {_shown(raw[name])}"))
             continue
@@ -258,6 +295,9 @@ def build(
             value = _leaf_converter.structure(raw[name], setting.type)
         except _WrongType as error:
             problems.append(Problem(where, str(error)))
+            continue
+        if setting.choices is not None and (complaint := not_among(value, setting.choices)):
+            problems.append(Problem(where, complaint))
             continue
         complaints = [complaint for check in setting.checks if (complaint := check(value))]
         problems += [

@@ -4,6 +4,7 @@ from agentd.config.catalogue import Catalogue, Choices
 from agentd.dialplan import MediaWay
 from agentd.tools.registry import KINDS
 from agentd_providers.registry import PROVIDERS
+from agentd_providers.stage_registry import STAGES
 from agentd_providers.wyoming.server.settings import SpeechServerSettings
 
 
@@ -11,6 +12,7 @@ def installed_catalogue() -> Catalogue:
     """What an agent.toml can name here. Imports the modules of third parties' entry points, and no engine."""
     return Catalogue(
         providers=Choices.of(PROVIDERS),
+        stages=Choices.of(STAGES),
         tools=Choices.of(KINDS),
         speech_server=SpeechServerSettings,
         transports=tuple(way.value for way in MediaWay),

@@ -1,5 +1,6 @@
 """What a provider needs to be let in, as data: for `agentd doctor`, which looks it up and tries it out. Pure."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import attrs
@@ -27,3 +28,11 @@ class Credential:
     check_url: str = ""
     scheme: Scheme = Scheme.BEARER
     header: str = "Authorization"
+
+
+def lack_of_key(api_key_name: str, base_url: str, vendor_url: str) -> Sequence[tuple[str, str]]:
+    """For the `impossible` of a settings class: the vendor at `vendor_url` lets nobody in without a key, where a server
+    of one's own may. As (setting, why)."""
+    if api_key_name or not base_url.startswith(vendor_url):
+        return ()
+    return (("api_key_name", f"must name a key: {base_url} lets nobody in without one"),)

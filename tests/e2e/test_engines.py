@@ -27,7 +27,7 @@ from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings, 
 from agentd_providers.openai.chat_forms import transcript
 from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.stages import Message, Role
-from agentd_providers.pipeline_settings import PipelineAgentSettings, Think
+from agentd_providers.pipeline_settings import PipelineAgentSettings
 from agentd_providers.pipeline_stages import open_pipeline_agent
 from agentd_providers.shared import SharedServices
 from tests.lab.hearing import likeness, speak
@@ -93,7 +93,7 @@ async def test_the_language_model_server_is_started_again_when_it_dies_and_the_a
 
 async def test_a_pipeline_may_be_made_of_this_host_s_engines() -> None:
     question = telephone(await speak("What is the capital of France?"))
-    settings = PipelineAgentSettings(think=Think.EMBEDDED)
+    settings = PipelineAgentSettings(think="embedded")
     async with trio.open_nursery() as nursery:
         config = attrs.evolve(AgentConfig(), settings=settings)
         async with open_pipeline_agent("tested", config, SharedServices(nursery)) as agent:

@@ -11,17 +11,18 @@ from agentd_providers.deepgram.speech_settings import DeepgramListenSettings, De
 from agentd_providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings, local_credentials
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.speech_settings import OpenAiListenSettings
-from agentd_providers.pipeline_settings import (
-    PipelineAgentSettings,
-    Speech,
-    Think,
-    pipeline_credentials,
-)
+from agentd_providers.pipeline_settings import PipelineAgentSettings, pipeline_credentials
 from tests.installed import parse_config
 
 
-def impossible(language: str = "en-US", **settings: Any) -> list[str]:
-    return [setting for setting, _why in PipelineAgentSettings(**settings).impossible(language)]
+def pipeline(
+    listen: str = "local", think: str = "openai", speak: str = "local", **tables: Any
+) -> PipelineAgentSettings:
+    return PipelineAgentSettings(listen, think, speak, tables=tables)
+
+
+def impossible(settings: PipelineAgentSettings, language: str = "en-US") -> list[str]:
+    return [setting for setting, _why in settings.impossible(language)]
 
 
 def parse(**pipeline: Any) -> PipelineAgentSettings:
@@ -33,8 +34,9 @@ def parse(**pipeline: Any) -> PipelineAgentSettings:
 
 def test_who_listens_thinks_and_speaks_is_chosen_freely() -> None:
     settings = parse(listen="deepgram", think="embedded", speak="wyoming", speak_wyoming={"uri": "tcp://tts:10200"})
-    assert (settings.listen, settings.think, settings.speak) == (Speech.DEEPGRAM, Think.EMBEDDED, Speech.WYOMING)
-    assert settings.speak_wyoming.uri == "tcp://tts:10200"
+    assert (settings.listen, settings.think, settings.speak) == ("deepgram", "embedded", "wyoming")
+    assert settings.chosen("speak").settings.uri == "tcp://tts:10200"
+    assert settings.chosen("listen").settings == DeepgramListenSettings()
 
 
 @pytest.mark.parametrize("wrong", [{"listen": "nobody"}, {"think": "local"}, {"listen_nobody": {}}, {"stt": {}}])
@@ -44,25 +46,25 @@ def test_what_there_is_not_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_model_of_english_only_is_for_english_only_where_it_is_what_listens() -> None:
-    assert impossible("de-DE") == ["listen_local.engine"]
-    assert not impossible("de-DE", listen=Speech.OPENAI)
-    assert not impossible("en-GB")
+    assert impossible(pipeline(), "de-DE") == ["listen_local.engine"]
+    assert not impossible(pipeline(listen="openai"), "de-DE")
+    assert not impossible(pipeline(), "en-GB")
 
 
 def test_a_voice_that_speaks_one_language_speaks_the_agent_s() -> None:
-    assert impossible("de-DE", listen=Speech.OPENAI, speak=Speech.DEEPGRAM) == ["speak_deepgram.voice"]
+    assert impossible(pipeline("openai", speak="deepgram"), "de-DE") == ["speak_deepgram.voice"]
     german = DeepgramSpeakSettings(voice="aura-2-julius-de")
-    assert not impossible("de-DE", listen=Speech.OPENAI, speak=Speech.DEEPGRAM, speak_deepgram=german)
+    assert not impossible(pipeline("openai", speak="deepgram", speak_deepgram=german), "de-DE")
     unknown = DeepgramSpeakSettings(voice="our-own-voice")
-    assert not impossible("de-DE", listen=Speech.OPENAI, speak=Speech.DEEPGRAM, speak_deepgram=unknown)
+    assert not impossible(pipeline("openai", speak="deepgram", speak_deepgram=unknown), "de-DE")
 
 
 def test_only_what_is_chosen_needs_its_key() -> None:
-    assert pipeline_credentials(PipelineAgentSettings(think=Think.EMBEDDED)) == ()
-    settings = PipelineAgentSettings(
-        listen=Speech.DEEPGRAM,
-        think=Think.OPENAI,
-        speak=Speech.WYOMING,
+    assert pipeline_credentials(pipeline(think="embedded")) == ()
+    settings = pipeline(
+        listen="deepgram",
+        think="openai",
+        speak="wyoming",
         listen_deepgram=DeepgramListenSettings(api_key_name="DG"),
         think_openai=ChatSettings("LLM_KEY", "http://llm:8000/v1/"),
     )
@@ -71,15 +73,21 @@ def test_only_what_is_chosen_needs_its_key() -> None:
         ("LLM_KEY", "http://llm:8000/v1/models", Scheme.BEARER),
         ("", "tcp://127.0.0.1:10200", Scheme.BEARER),
     ]
+    assert [needed.what for needed in pipeline_credentials(settings)] == [
+        "the key for listen_deepgram",
+        "the key for think_openai",
+        "the Wyoming server for speak_wyoming",
+    ]
 
 
 def test_a_server_of_one_s_own_needs_no_key_and_a_vendor_s_does() -> None:
     own = {"api_key_name": "", "base_url": "http://llm:8000/v1"}
-    chosen = {"listen": Speech.OPENAI, "listen_openai": OpenAiListenSettings(**own)}
-    needed = pipeline_credentials(PipelineAgentSettings(**chosen, think_openai=ChatSettings(**own)))
+    chosen = {"listen": "openai", "listen_openai": OpenAiListenSettings(**own)}
+    needed = pipeline_credentials(pipeline(**chosen, think_openai=ChatSettings(**own)))
     assert [(each.secret, each.check_url) for each in needed] == [("", "http://llm:8000/v1/models")] * 2
-    assert not impossible(**chosen, think_openai=ChatSettings(**own))
-    assert impossible(**chosen, think_openai=ChatSettings(api_key_name="")) == ["think_openai.api_key_name"]
+    assert not impossible(pipeline(**chosen, think_openai=ChatSettings(**own)))
+    nobody = pipeline(**chosen, think_openai=ChatSettings(api_key_name=""))
+    assert impossible(nobody) == ["think_openai.api_key_name"]
 
 
 def test_the_local_agent_needs_a_key_where_its_language_model_is_on_a_server() -> None:
@@ -94,6 +102,11 @@ def test_the_embedded_model_is_run_with_what_the_local_agent_is_set_to() -> None
     assert LlmSettings().embedded == EmbeddedSettings()
     changed = EmbeddedSettings("other", 0.7, 20, 3.0, 4, 5, 600, 7)
     assert LlmSettings(**attrs.asdict(changed)).embedded == changed
+
+
+def test_a_table_without_a_change_is_as_good_as_none() -> None:
+    assert pipeline(think_openai=ChatSettings()) == pipeline()
+    assert pipeline(think_openai=ChatSettings(model="other")) != pipeline()
 
 
 def test_settings_that_both_agents_have_begin_with_the_same_values() -> None:

@@ -1,15 +1,20 @@
 """The local agent: a pipeline whose stages are all on this host (its language model may be on a server)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Any
 
 from agentd.config.settings import AgentConfig
 from agentd.installation import installed
 from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
-from agentd_providers.local.settings import LlmSettings, LocalSettings
+from agentd_providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings
+from agentd_providers.local.stages import LISTEN, SPEAK, open_cues, open_embedded_model, read_prompt
 from agentd_providers.openai.chat_settings import ChatSettings
-from agentd_providers.pipeline.agent import PipelineAgent, Stages, open_agent, pipeline_settings
+from agentd_providers.pipeline.agent import PipelineAgent
+from agentd_providers.pipeline.assembly import Assembly, open_assembly
+from agentd_providers.pipeline.rows import Chosen, ThinkStage
+from agentd_providers.pipeline.stages import LanguageModel
 from agentd_providers.shared import SharedServices
 
 
@@ -19,35 +24,43 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
     the language model's server is missing."""
     settings = config.settings
     assert isinstance(settings, LocalSettings)
-    with installed("the local agent", "local"):
-        from agentd_providers.local.embedded import open_embedded, read_prompt
-        from agentd_providers.local.engines import open_local_listen, open_local_speak, open_turn_cues
-        from agentd_providers.openai.chat import open_chat
-    llm, language = settings.llm, config.language
-    async with AsyncExitStack() as opened:
-        listen = await opened.enter_async_context(open_local_listen(settings.stt, language, shared))
-        speak = await opened.enter_async_context(open_local_speak(settings.tts, language, shared))
-        cues = await opened.enter_async_context(open_turn_cues(settings.turn, shared))
-        prepare: list[Callable[[], Awaitable[None]]] = [listen.load, cues.load]
-        if llm.base_url:
-            chat = open_chat(_chat(llm), transcript_style=llm.transcript_style)
-            model = await opened.enter_async_context(chat)
-        else:
-            embedded = open_embedded(llm.embedded, language, shared, chat=not llm.transcript_style)
-            model = await opened.enter_async_context(embedded)
-            prepare.append(partial(read_prompt, model, config.prompt))
-        stages = Stages(listen, model, speak, cues, prepare, distant=False, takes_tools=settings.takes_tools)
-        turn, window_ms = settings.turn, cues.window_ms
-        session = pipeline_settings(config, turn, settings.end_phrases, settings.farewell, window_ms)
-        yield await opened.enter_async_context(open_agent(name, config, session, stages, shared))
+    parts = Assembly(
+        listen=Chosen(LISTEN, settings.stt),
+        think=_language_model(settings.llm),
+        speak=Chosen(SPEAK, settings.tts),
+        open_cues=partial(open_cues, settings.turn, shared),
+        turn=settings.turn,
+        end_phrases=settings.end_phrases,
+        farewell=settings.farewell,
+    )
+    async with open_assembly(name, config, shared, parts) as agent:
+        yield agent
 
 
-def _chat(settings: LlmSettings) -> ChatSettings:
+def _language_model(llm: LlmSettings) -> Chosen[ThinkStage]:
+    """On a server or embedded; both may be asked in the form of a chat or of a transcript, which has none for tools."""
+    chat = not llm.transcript_style
+
+    def open_server(settings: ChatSettings, *_: object) -> AbstractAsyncContextManager[LanguageModel]:
+        with installed("the openai client", "pipeline"):
+            from agentd_providers.openai.chat import open_chat
+        return open_chat(settings, transcript_style=not chat)
+
+    def takes_tools(_settings: Any) -> bool:
+        return chat
+
+    if llm.base_url:
+        return Chosen(ThinkStage(ChatSettings, open_server, takes_tools=takes_tools), _asked(llm))
+    open_own = partial(open_embedded_model, chat=chat)
+    return Chosen(ThinkStage(EmbeddedSettings, open_own, prepare=read_prompt, takes_tools=takes_tools), llm.embedded)
+
+
+def _asked(llm: LlmSettings) -> ChatSettings:
     return ChatSettings(
-        api_key_name=settings.api_key_name,
-        base_url=settings.base_url,
-        model=settings.model,
-        temperature=settings.temperature,
-        max_tokens=settings.max_tokens,
-        timeout=settings.timeout,
+        api_key_name=llm.api_key_name,
+        base_url=llm.base_url,
+        model=llm.model,
+        temperature=llm.temperature,
+        max_tokens=llm.max_tokens,
+        timeout=llm.timeout,
     )

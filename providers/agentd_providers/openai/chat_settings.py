@@ -1,10 +1,14 @@
 """The settings of a language model that an OpenAI-compatible server runs. Imports no engine."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import attrs
 
 from agentd.config.schema import http_url, positive, secret_name, text
+from agentd_providers.credentials import lack_of_key
+
+API = "https://api.openai.com"
 
 
 @attrs.frozen
@@ -14,9 +18,7 @@ class ChatSettings:
     api_key_name: Annotated[
         str, text("Environment variable or credential that holds the server's key; empty: no key.", secret_name)
     ] = "OPENAI_API_KEY"
-    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = (
-        "https://api.openai.com/v1"
-    )
+    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = f"{API}/v1"
     model: Annotated[str, text("The server's name for the model.")] = "gpt-4.1-mini"
     temperature: Annotated[
         float, text("Randomness of the words; below 0: the server's own (reasoning models take no other).")
@@ -26,3 +28,7 @@ class ChatSettings:
         str, text("For reasoning models: how much they think (minimal, low ...); empty: nothing said about it.")
     ] = ""
     timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", positive)] = 5.0
+
+    def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
+        """What cannot work together, as (setting, why)."""
+        return lack_of_key(self.api_key_name, self.base_url, API)

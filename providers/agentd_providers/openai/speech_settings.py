@@ -1,6 +1,7 @@
 """The settings of speech to text and text to speech by OpenAI, or by a server that speaks its language. Imports no
 engine."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import attrs
 
 from agentd.audio.resample import RATES
 from agentd.config.schema import http_url, positive, secret_name, text
+from agentd_providers.credentials import lack_of_key
+from agentd_providers.openai.chat_settings import API
 
 
 class SpeechFormat(StrEnum):
@@ -26,12 +29,14 @@ class OpenAiListenSettings:
     api_key_name: Annotated[
         str, text("Environment variable or credential that holds the server's key; empty: no key.", secret_name)
     ] = "OPENAI_API_KEY"
-    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = (
-        "https://api.openai.com/v1"
-    )
+    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = f"{API}/v1"
     model: Annotated[str, text("The server's name for the model.")] = "gpt-4o-mini-transcribe"
     prompt: Annotated[str, text("Words to listen for, in a sentence; empty: none.")] = ""
     timeout: Annotated[float, text("Seconds that the words of a turn are waited for.", positive)] = 5.0
+
+    def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
+        """What cannot work together, as (setting, why)."""
+        return lack_of_key(self.api_key_name, self.base_url, API)
 
 
 @attrs.frozen
@@ -41,9 +46,7 @@ class OpenAiSpeakSettings:
     api_key_name: Annotated[
         str, text("Environment variable or credential that holds the server's key; empty: no key.", secret_name)
     ] = "OPENAI_API_KEY"
-    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = (
-        "https://api.openai.com/v1"
-    )
+    base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = f"{API}/v1"
     model: Annotated[str, text("The server's name for the model.")] = "gpt-4o-mini-tts"
     voice: Annotated[str, text("The server's name for the voice.")] = "alloy"
     instructions: Annotated[str, text("How to speak, for models that take it; empty: nothing said about it.")] = ""
@@ -52,3 +55,7 @@ class OpenAiSpeakSettings:
     )
     pcm_rate: Annotated[int, text("Hz of the server's pcm; OpenAI's is 24000.", _rate)] = 24000
     timeout: Annotated[float, text("Seconds that the server may be silent, before and in a clause.", positive)] = 5.0
+
+    def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
+        """What cannot work together, as (setting, why)."""
+        return lack_of_key(self.api_key_name, self.base_url, API)

@@ -30,6 +30,8 @@ from agentd_providers.turns.settings import TurnSettings
 
 log = structlog.get_logger("agentd_providers.pipeline")
 
+Preparation = Callable[[], Awaitable[None]]
+
 RATES = (8000, 16000)
 LINE_RATE = 8000
 LEARNING_DELAY, LONGEST_LEARNING_DELAY = 5.0, 300.0
@@ -45,7 +47,7 @@ class Stages:
     think: LanguageModel
     speak: TextToSpeech
     cues: TurnCues
-    prepare: Sequence[Callable[[], Awaitable[None]]] = ()
+    prepare: Sequence[Preparation] = ()
     distant: bool = True
     takes_tools: bool = True
 

@@ -102,6 +102,10 @@ class TurnCues(Protocol):
         """None: turns are not judged by their sound."""
         ...
 
+    async def load(self) -> None:
+        """Load what is to be loaded, so that the first caller does not wait for it. Raises ProviderError."""
+        ...
+
 
 class Responder(Protocol):
     """The language model."""

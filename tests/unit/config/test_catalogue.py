@@ -19,6 +19,7 @@ from agentd.config.sample import config_schema, sample_toml
 from agentd.config.schema import text
 from agentd.errors import ConfigError
 from agentd.tools.contract import ToolKind
+from agentd_providers.pipeline.rows import ListenStage
 from agentd_providers.registry import Provider
 
 
@@ -39,6 +40,7 @@ class SpeechTable:
 BROKEN = ConfigError("the provider 'parrot' has flown")
 HOST = Catalogue(
     providers=Choices("provider", {"local": LocalTable, "parrot": BROKEN}, ("local",)),
+    stages=Choices("stage", {}),
     tools=Choices("kind of tools", {"whistle": LocalTable}, ()),
     speech_server=SpeechTable,
     transports=("pigeon", "post"),
@@ -154,18 +156,21 @@ BROKEN_PROVIDERS: Mapping[str, object] = {
 
 @pytest.fixture(params=BROKEN_PROVIDERS)
 def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package with a provider called parrot and a kind of tools called hours, both broken."""
+    """A package with a provider called parrot, a stage called listen_parrot and a kind of tools called hours, all of
+    them broken."""
 
     class Point(EntryPoint):
         def load(self) -> object:
             value = BROKEN_PROVIDERS[request.param]
             if self.group == "agentd.tools" and isinstance(value, Provider):
                 value = ToolKind(value.settings, _never_opened)  # type: ignore[arg-type]
+            if self.group == "agentd.stages" and isinstance(value, Provider):
+                value = ListenStage(value.settings, _never_opened)  # type: ignore[arg-type]
             if isinstance(value, BaseException):
                 raise value
             return value
 
-    names = {"agentd.providers": "parrot", "agentd.tools": "hours"}
+    names = {"agentd.providers": "parrot", "agentd.stages": "listen_parrot", "agentd.tools": "hours"}
     monkeypatch.setattr(plugins, "installed", lambda group: {names[group]: Point(names[group], "broken:THING", group)})
     yield
 
@@ -181,6 +186,7 @@ def test_check_notes_a_broken_package_that_nobody_uses(tmp_path: Path, capsys: p
     out = capsys.readouterr().out
     assert [line for line in out.splitlines() if line.startswith("note: the") and "'parrot'" in line]
     assert [line for line in out.splitlines() if line.startswith("note: the") and "'hours'" in line]
+    assert [line for line in out.splitlines() if line.startswith("note: the") and "'listen_parrot'" in line]
 
 
 @pytest.mark.usefixtures("broken")
@@ -201,13 +207,32 @@ def test_check_refuses_the_agent_that_uses_it_and_checks_the_others(
 
 
 @pytest.mark.usefixtures("broken")
+def test_a_pipeline_that_names_a_broken_stage_is_refused_and_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = "[agents.a]\nprovider = 'pipeline'\n[agents.a.pipeline]\nlisten = 'openai'\n"
+    assert main(["check", "--config", write(tmp_path, good)]) == 0
+    capsys.readouterr()
+    chosen = good.replace("openai", "parrot") + "[agents.b]\nprovider = 'pipeline'\n[agents.b.pipeline.listen_parrot]\n"
+    assert main(["check", "--config", write(tmp_path, chosen)]) == 2
+    _, *lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0].strip() for line in lines] == [
+        "agents.a.pipeline.listen",
+        "agents.b.pipeline.listen_parrot",
+    ]
+    assert all("'listen_parrot'" in line for line in lines), "told by its name"
+
+
+@pytest.mark.usefixtures("broken")
 def test_the_schema_is_printed_without_it_and_stderr_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     out, err = capsys.readouterr()
     agent = json.loads(out)["properties"]["agents"]["additionalProperties"]["properties"]
     assert {"local", "pipeline"} <= set(agent)
     assert "parrot" not in agent
-    assert [line.split()[0] for line in err.splitlines()] == ["note:", "note:"]
+    assert "listen_openai" in agent["pipeline"]["properties"]
+    assert "listen_parrot" not in agent["pipeline"]["properties"]
+    assert [line.split()[0] for line in err.splitlines()] == ["note:"] * 3
 
 
 @pytest.mark.usefixtures("broken")

@@ -7,8 +7,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from agentd_providers.pipeline_settings import Speech, Think
 from agentd_providers.registry import BUILT_IN
+from agentd_providers.stage_registry import KINDS, stage_names
 from tests.installed import config_schema, parse_config
 
 PAGE = (Path(__file__).parents[3] / "docs" / "agents.md").read_text("utf-8")
@@ -17,6 +17,7 @@ SECTIONS = {
     for heading, body in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
     if "```toml" in body
 }
+STAGES = {name for kind in KINDS for name in stage_names(kind)}
 FILES = {heading: re.findall(r"^```toml\n(.*?)^```", body, re.M | re.S) for heading, body in SECTIONS.items()}
 
 
@@ -39,8 +40,8 @@ def test_every_built_in_provider_has_a_file() -> None:
 
 
 def test_every_kind_of_stage_is_named() -> None:
-    for kind in (*Speech, *Think):
-        assert f"`{kind}`" in PAGE
+    for name in STAGES:
+        assert f"`{name}`" in PAGE
 
 
 def test_an_agent_that_depends_on_a_network_names_a_fall_back() -> None:
@@ -72,7 +73,7 @@ def test_every_setting_that_the_page_names_exists() -> None:
     prose = re.sub(r"^```.*?^```", "", PAGE, flags=re.M | re.S)
     named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)*)(?: = [^`]*)?`", prose)
     assert "vendor_answers" in {part for name in named for part in name.split(".")}
-    others = {*Speech, *Think, *BUILT_IN, "agent.toml"} | {name for name in named if name.startswith("agentd_")}
+    others = {*STAGES, *BUILT_IN, "agent.toml"} | {name for name in named if name.startswith("agentd_")}
     for name in set(named) - others:
         assert set(name.split(".")) <= known, name
 

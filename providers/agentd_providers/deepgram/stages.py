@@ -1,0 +1,38 @@
+"""What Deepgram can do in a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+from agentd.config.settings import AgentConfig
+from agentd_providers.credentials import Credential, Scheme
+from agentd_providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
+from agentd_providers.pipeline.rows import ListenStage, SpeakStage
+from agentd_providers.pipeline.stages import SpeechToText, TextToSpeech
+from agentd_providers.shared import SharedServices
+
+
+def _open_listen(
+    settings: DeepgramListenSettings, config: AgentConfig, shared: SharedServices
+) -> AbstractAsyncContextManager[SpeechToText]:
+    from agentd_providers.deepgram.listen import open_deepgram_listen
+
+    return open_deepgram_listen(settings, config.language, shared)
+
+
+def _open_speak(
+    settings: DeepgramSpeakSettings, config: AgentConfig, shared: SharedServices
+) -> AbstractAsyncContextManager[TextToSpeech]:
+    from agentd_providers.deepgram.speak import open_deepgram_speak
+
+    return open_deepgram_speak(settings, config.language, shared)
+
+
+def _credentials(settings: DeepgramListenSettings | DeepgramSpeakSettings) -> Sequence[Credential]:
+    """How a key is tested: https://developers.deepgram.com/guides/fundamentals/authenticating."""
+    what = "the key" if settings.api_key_name else "the server"
+    url = f"{settings.base_url.rstrip('/')}/v1/auth/token"
+    return (Credential(settings.api_key_name, what, url, Scheme.TOKEN),)
+
+
+LISTEN = ListenStage(DeepgramListenSettings, _open_listen, credentials=_credentials)
+SPEAK = SpeakStage(DeepgramSpeakSettings, _open_speak, credentials=_credentials)

@@ -1,0 +1,70 @@
+"""What this host can do in a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from agentd.config.settings import AgentConfig
+from agentd.installation import installed
+from agentd_providers.local.settings import EmbeddedSettings, SttSettings, TtsSettings
+from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
+from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech, TurnCues
+from agentd_providers.shared import SharedServices
+from agentd_providers.turns.settings import TurnSettings
+
+if TYPE_CHECKING:
+    from agentd_providers.local.engines import LocalSpeechToText
+    from agentd_providers.openai.chat import ChatModel
+
+
+def open_cues(settings: TurnSettings, shared: SharedServices) -> AbstractAsyncContextManager[TurnCues]:
+    """What turns are taken by on this host, whoever listens. Raises ProviderError when it is not installed."""
+    with installed("voice activity", "pipeline"):
+        from agentd_providers.local.engines import open_turn_cues
+    return open_turn_cues(settings, shared)
+
+
+def _open_listen(
+    settings: SttSettings, config: AgentConfig, shared: SharedServices
+) -> AbstractAsyncContextManager[SpeechToText]:
+    with installed("speech to text on this host", "local"):
+        from agentd_providers.local.engines import open_local_listen
+    return open_local_listen(settings, config.language, shared)
+
+
+async def _load(engine: "LocalSpeechToText", _config: AgentConfig) -> None:
+    await engine.load()
+
+
+def _open_think(
+    settings: EmbeddedSettings, config: AgentConfig, shared: SharedServices
+) -> AbstractAsyncContextManager[LanguageModel]:
+    return open_embedded_model(settings, config, shared, chat=False)
+
+
+def open_embedded_model(
+    settings: EmbeddedSettings, config: AgentConfig, shared: SharedServices, *, chat: bool
+) -> AbstractAsyncContextManager[LanguageModel]:
+    """See agentd_providers.local.embedded.open_embedded. Raises ProviderError when it is not installed."""
+    with installed("the embedded language model", "local"):
+        from agentd_providers.local.embedded import open_embedded
+    return open_embedded(settings, config.language, shared, chat=chat)
+
+
+async def read_prompt(model: "ChatModel", config: AgentConfig) -> None:
+    """See agentd_providers.local.embedded.read_prompt."""
+    from agentd_providers.local import embedded
+
+    await embedded.read_prompt(model, config.prompt)
+
+
+def _open_speak(
+    settings: TtsSettings, config: AgentConfig, shared: SharedServices
+) -> AbstractAsyncContextManager[TextToSpeech]:
+    with installed("text to speech on this host", "local"):
+        from agentd_providers.local.engines import open_local_speak
+    return open_local_speak(settings, config.language, shared)
+
+
+LISTEN = ListenStage(SttSettings, _open_listen, prepare=_load)
+EMBEDDED = ThinkStage(EmbeddedSettings, _open_think, prepare=read_prompt, takes_tools=lambda _settings: False)
+SPEAK = SpeakStage(TtsSettings, _open_speak, distant=False)

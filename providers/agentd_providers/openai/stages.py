@@ -1,0 +1,49 @@
+"""What OpenAI, or a server that speaks its language, can do in a pipeline: see agentd_providers.pipeline.rows. Imports
+no engine."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+from agentd.config.settings import AgentConfig
+from agentd.installation import installed
+from agentd_providers.credentials import Credential
+from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.speech_settings import OpenAiListenSettings, OpenAiSpeakSettings
+from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
+from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
+from agentd_providers.shared import SharedServices
+
+
+def _open_listen(
+    settings: OpenAiListenSettings, config: AgentConfig, shared: SharedServices
+) -> AbstractAsyncContextManager[SpeechToText]:
+    from agentd_providers.openai.listen import open_openai_listen
+
+    return open_openai_listen(settings, config.language, shared)
+
+
+def _open_think(
+    settings: ChatSettings, _config: AgentConfig, _shared: SharedServices
+) -> AbstractAsyncContextManager[LanguageModel]:
+    with installed("the openai client", "pipeline"):
+        from agentd_providers.openai.chat import open_chat
+    return open_chat(settings)
+
+
+def _open_speak(
+    settings: OpenAiSpeakSettings, config: AgentConfig, shared: SharedServices
+) -> AbstractAsyncContextManager[TextToSpeech]:
+    from agentd_providers.openai.speak import open_openai_speak
+
+    return open_openai_speak(settings, config.language, shared)
+
+
+def _credentials(settings: OpenAiListenSettings | ChatSettings | OpenAiSpeakSettings) -> Sequence[Credential]:
+    """Such servers list their models (https://platform.openai.com/docs/api-reference/models/list)."""
+    what = "the key" if settings.api_key_name else "the server"
+    return (Credential(settings.api_key_name, what, f"{settings.base_url.rstrip('/')}/models"),)
+
+
+LISTEN = ListenStage(OpenAiListenSettings, _open_listen, credentials=_credentials)
+THINK = ThinkStage(ChatSettings, _open_think, credentials=_credentials)
+SPEAK = SpeakStage(OpenAiSpeakSettings, _open_speak, credentials=_credentials)

@@ -1,0 +1,67 @@
+"""Makes an agent of the stages that were chosen: opens their engines, and prepares them for the first call."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+
+from agentd.config.settings import AgentConfig
+from agentd.errors import AgentdError, ungrouped
+from agentd_providers.pipeline.agent import PipelineAgent, Preparation, Stages, open_agent, pipeline_settings
+from agentd_providers.pipeline.rows import Chosen, ListenStage, SpeakStage, ThinkStage
+from agentd_providers.pipeline.stages import TurnCues
+from agentd_providers.shared import SharedServices
+from agentd_providers.turns.settings import TurnSettings
+
+
+@attrs.frozen
+class Assembly:
+    """What an agent is to be made of. `open_cues` opens what turns are taken by."""
+
+    listen: Chosen[ListenStage]
+    think: Chosen[ThinkStage]
+    speak: Chosen[SpeakStage]
+    open_cues: Callable[[], AbstractAsyncContextManager[TurnCues]]
+    turn: TurnSettings
+    end_phrases: Sequence[str]
+    farewell: str
+
+
+@asynccontextmanager
+async def open_assembly(
+    name: str, config: AgentConfig, shared: SharedServices, parts: Assembly
+) -> AsyncIterator[PipelineAgent]:
+    """The agent, ready for its first call. Raises ProviderError when a stage cannot be opened or prepared, ConfigError
+    where a key is missing."""
+    with ungrouped(AgentdError):  # out of the nurseries of those stages that are open already
+        async with AsyncExitStack() as opened:
+            stages = await _open_stages(opened, config, shared, parts)
+            window_ms = stages.cues.window_ms
+            settings = pipeline_settings(config, parts.turn, parts.end_phrases, parts.farewell, window_ms)
+            yield await opened.enter_async_context(open_agent(name, config, settings, stages, shared))
+
+
+async def _open_stages(opened: AsyncExitStack, config: AgentConfig, shared: SharedServices, parts: Assembly) -> Stages:
+    prepare: list[Preparation] = []
+
+    async def enter(chosen: Chosen[Any]) -> Any:
+        stage = chosen.stage
+        engine = await opened.enter_async_context(stage.open(chosen.settings, config, shared))
+        if stage.prepare is not None:
+            prepare.append(partial(stage.prepare, engine, config))
+        return engine
+
+    listen, think, speak = await enter(parts.listen), await enter(parts.think), await enter(parts.speak)
+    cues = await opened.enter_async_context(parts.open_cues())
+    prepare.append(cues.load)
+    return Stages(
+        listen=listen,
+        think=think,
+        speak=speak,
+        cues=cues,
+        prepare=prepare,
+        distant=parts.speak.stage.distant,
+        takes_tools=parts.think.stage.takes_tools(parts.think.settings),
+    )
