@@ -68,11 +68,12 @@ class VendorVoice:
         """Whether something was begun that nobody was told of, because it is held."""
         return bool(self._untold)
 
-    def begin(self, *, aside: bool = False, text: str = "") -> int:
-        """Begin an utterance (see UtteranceStarted); gives its number. `text`: its words, where they are known before
-        its audio. An utterance that is open is ended; one for which there is no room is not opened."""
+    def begin(self, *, aside: bool = False, text: str = "", number: int = 0) -> int:
+        """Begin an utterance (see UtteranceStarted); gives its number: a new one, unless the playout has given one
+        before. `text`: its words, where they are known before its audio. An utterance that is open is ended; one for
+        which there is no room is not opened."""
         self.end()
-        number = self.playout.number()
+        number = number or self.playout.number()
         if len(self._untold) >= MOST_UNTOLD:
             self._leave_out()
             return number

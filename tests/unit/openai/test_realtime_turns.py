@@ -30,7 +30,6 @@ from agentd.session_events import (
     Ended,
     SessionEvent,
     ToolRequested,
-    UtteranceStarted,
 )
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.session import RealtimeSession
@@ -268,29 +267,6 @@ async def test_an_answer_that_the_server_does_not_begin_by_itself_is_asked_for(a
         assert len(scene.asked) == 1
 
 
-async def test_an_answer_that_waits_in_the_playout_is_not_asked_for_again(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        await scene.asks()
-        await scene.speaks("r1")
-        await scene.ends("r1")
-        scene.session._answers.caller_begins()  # and the call, which protects other words, does not interrupt
-        scene.session._answers.caller_dismissed()
-        assert not scene.asked
-
-
-async def test_an_answer_that_waits_for_the_call_s_word_goes_on_waiting_after_a_cough(
-    autojump_clock: MockClock,
-) -> None:
-    async with talking(AGENTD) as scene:
-        answers = scene.session._answers
-        answers.caller_ends()  # over protected words
-        answers.caller_begins()
-        answers.caller_dismissed()
-        assert not scene.asked
-        scene.session.answer()
-        assert len(scene.asked) == 1
-
-
 @pytest.mark.parametrize("early", [True, False], ids=["during the cough", "afterwards"])
 @EITHER
 async def test_a_tool_that_was_at_work_when_the_caller_coughed_is_spoken_of(
@@ -313,43 +289,6 @@ async def test_a_tool_that_was_at_work_when_the_caller_coughed_is_spoken_of(
 
 
 # --- what is too much
-
-
-async def test_a_withheld_answer_is_bounded_in_seconds_of_audio(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        await scene.asks()
-        scene.session.withhold()
-        for _ in range(400):
-            await scene.speaks("r1")
-        assert [("too long" in event.reason) for event in scene.of(Degraded)] == [True]
-        assert scene.session._answers._speech._held_seconds == pytest.approx(300)
-        await scene.ends("r1")
-        scene.session.answer()
-        await trio.testing.wait_all_tasks_blocked()
-        assert scene.of(UtteranceStarted) == [UtteranceStarted(1)]
-        scene.session.started(1)
-        scene.session.heard(1, 300_000, True)
-        (truncate,) = scene.socket.of("conversation.item.truncate")
-        assert truncate["audio_end_ms"] == 300_000, "the server does not take the rest to have been heard"
-
-
-async def test_a_withheld_answer_is_bounded_in_characters_and_messages(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        await scene.asks()
-        scene.session.withhold()
-        for _ in range(50):
-            await scene.speaks("r1", "x" * 30_000, b"")
-        for _ in range(4000):
-            await scene.speaks("r1", "", b"")
-        speech = scene.session._answers._speech
-        assert speech._held_characters < 64 * 1024 + 30_000
-        assert len(speech._held) < 4096
-        assert len(scene.of(Degraded)) == 1
-        await scene.ends("r1")
-        await scene.ends("r1")
-        assert not scene.of(Ended)
-        scene.session.answer()
-        assert not speech.responses, "its end was kept"
 
 
 async def test_a_peer_s_flood_of_bad_messages_is_told_in_a_few_lines_without_a_word_of_them(

@@ -1,23 +1,22 @@
-"""Asking for a Realtime session's answers: who makes the next one, and what becomes of those that were asked for.
+"""Asking for a Realtime session's answers: who makes the next one, and what becomes of those that were asked for. Pure.
 
 How responses and function calls go: https://platform.openai.com/docs/guides/realtime-conversations. Only one response
 at a time answers the conversation, so an answer is asked for when none is in progress. Words that `say` asks for are a
 response beside the conversation (`"conversation": "none"`), which the caller's voice does not stop at the source. What
-is heard of a response is in realtime_speech.
+is heard of a response is in speech.
 """
 
 import math
 from collections.abc import Callable
 
 import attrs
-import structlog
-import trio
 
 from agentd.agent import SayOutcome
 from agentd.history import History, ToolUse
-from agentd.session_events import AnswerFailed, Degraded, NothingToSay, SessionEvent, Thinking, ToolRequested
-from agentd_providers.openai.realtime import messages
-from agentd_providers.openai.realtime.audio import RealtimeAudio
+from agentd.session_events import AnswerFailed, Degraded, NothingToSay, Thinking, ToolRequested
+from agentd_providers.openai.realtime import commands as do
+from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime.caller import Caller
 from agentd_providers.openai.realtime.events import (
     MOST_CALLS,
     VENDOR,
@@ -27,17 +26,12 @@ from agentd_providers.openai.realtime.events import (
     VendorError,
     shown,
 )
-from agentd_providers.openai.realtime.speech import Aside, RealtimeSpeech, Response, Spoken
-from agentd_providers.vendor.voice import VendorVoice
-
-log = structlog.get_logger("agentd_providers.openai")
+from agentd_providers.openai.realtime.speech import Response, Speech, Stage
 
 MOST_RESPONSES = 8
 """How many may be in progress at a time."""
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
-SAY_DEADLINE = 5.0
-"""Seconds until words that were asked for must be on their way."""
 EXPECTING = 3.0
 """Seconds within which the server begins the answer that it makes by itself."""
 GO_ON = (
@@ -59,25 +53,32 @@ class _Call:
 
 
 @attrs.define(eq=False)
-class RealtimeAnswers:
-    """One session's answers. `vendor_answers`: the server begins and stops them by itself. `fail(reason)` ends the
-    session. Only `say` waits."""
+class _Words:
+    """Words that `say` asked for and that are not on their way yet. `number`: see inputs.Say."""
+
+    number: int
+    text: str
+    tag: str
+    response: Response | None = None
+
+
+@attrs.define(eq=False)
+class Answers:
+    """One session's. `vendor_answers`: the server begins and stops its answers by itself. `command` takes what is to be
+    done. `now` is the time of the step that is being taken."""
 
     history: History
-    voice: VendorVoice
-    audio: RealtimeAudio
+    speech: Speech
+    caller: Caller
     vendor_answers: bool
-    send: Callable[[messages.Message], None]
-    emit: Callable[[SessionEvent], None]
-    fail: Callable[[str], None]
-    caller_speaks: bool = attrs.field(default=False, init=False)
+    command: Callable[[do.Command], None]
+    now: float = 0.0
     _numbered: int = attrs.field(default=0, init=False)
     _failures: int = attrs.field(default=0, init=False)
     _unanswered: bool = attrs.field(default=False, init=False)
     """The caller's turn is over, and nothing of an answer has been heard."""
-    _asides: dict[str, Aside] = attrs.field(factory=dict, init=False)
+    _words: _Words | None = attrs.field(default=None, init=False)
     _calls: dict[str, _Call] = attrs.field(factory=dict, init=False)
-    _speech: RealtimeSpeech = attrs.field(init=False, repr=False)
     # asking for more
     _owed: bool = attrs.field(default=False, init=False)
     """An answer is to be asked for at the next `answer`: nobody else makes it."""
@@ -93,29 +94,31 @@ class RealtimeAnswers:
     _gave_way: bool = attrs.field(default=False, init=False)
     _halted: list[_Call] = attrs.field(factory=list, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._speech = RealtimeSpeech(
-            self.history, self.voice, self.audio, self.send, self.emit, self.fail, done=self._on_done
-        )
-
     # --- what the call asks for
 
-    async def say(self, text: str) -> SayOutcome:
+    def say(self, asked: inputs.Say) -> None:
         """Have words spoken, which the model may change. Refused while a response is on its way or in progress."""
-        if self._speech.responses or self._asked or self._asides or self._expecting:
-            return SayOutcome.REFUSED
-        tag, aside = self._tag(SAY), Aside(text)
-        self._asides[tag] = aside
-        self.send(messages.say_create(text, tag))
-        try:
-            with trio.move_on_after(SAY_DEADLINE):
-                await aside.decided.wait()
-        finally:
-            del self._asides[tag]
-            for response in self._speech.responses.values():
-                if response.aside is aside and not aside.begun:
-                    self._speech.give_up(response)
-        return SayOutcome.REPLACED if aside.begun else SayOutcome.REFUSED
+        if self.speech.responses or self._asked or self._words or self._expecting:
+            self.command(do.Decide(asked.number, SayOutcome.REFUSED))
+            return
+        self._words = _Words(asked.number, asked.text, self._tag(SAY))
+        self.command(do.Send(messages.say_create(asked.text, self._words.tag)))
+
+    def say_over(self, number: int) -> None:
+        """Nobody waits for these words any more."""
+        if self._words is not None and self._words.number == number:
+            if self._words.response is not None:
+                self.speech.give_up(self._words.response)
+            self.refuse_words()
+
+    def refuse_words(self) -> None:
+        """The words that were asked for are not on their way."""
+        self._decide_words(SayOutcome.REFUSED)
+
+    def _decide_words(self, outcome: SayOutcome) -> None:
+        if self._words is not None:
+            self.command(do.Decide(self._words.number, outcome))
+            self._words = None
 
     def ask(self, instructions: str = "") -> None:
         """Ask for an answer to the conversation as it is, as soon as nothing else is in progress."""
@@ -123,7 +126,7 @@ class RealtimeAnswers:
         self._ask_now()
 
     def resume(self, prompt: str) -> None:
-        """See agentd.agent.AgentSession.resume."""
+        """Answer what another session left open, or go on with what it broke off."""
         if self.history.owed:
             self._unanswered = True
             self.ask()
@@ -131,70 +134,54 @@ class RealtimeAnswers:
             self.ask(prompt + GO_ON)
 
     def answer(self) -> None:
-        """See agentd.agent.AgentSession.answer."""
+        """The caller's turn is over by the call's word."""
         owed, self._owed = self._owed, False
         if owed and self._void:
             self._void = False  # what was asked for and interrupted is the answer that is due
         elif owed:
             self.ask()
-        self._speech.let_go()
-
-    def withhold(self) -> None:
-        """See agentd.agent.AgentSession.withhold."""
-        self._speech.withhold()
+        self.speech.let_go()
 
     def interrupt(self) -> None:
         """Stop what is in progress. What the caller has not begun to hear, the server forgets."""
         asked = self._wanted is not None or bool(self._asked)
         self._wanted, self._void, self._gave_way = None, bool(self._asked), True
-        lost = self._speech.stop() or asked
-        for aside in self._asides.values():
-            aside.decide(begun=False)
+        lost = self.speech.stop() or asked
+        self.refuse_words()
         self._halted += [call for call in self._calls.values() if not call.abandoned]
         for call in self._halted:
             call.abandoned = True
         self._owed = self._owed or (lost and self._unanswered)
 
     def started(self, utterance: int) -> None:
-        """See agentd.agent.AgentSession.started."""
-        if self._speech.started(utterance):
+        """The caller begins to hear an utterance."""
+        if self.speech.started(utterance):
             self._unanswered = False
 
-    def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
-        """See agentd.agent.AgentSession.heard."""
-        self._speech.heard(utterance, milliseconds, completed)
-
     def tool_result(self, call: str, result: str) -> None:
-        """See agentd.agent.AgentSession.tool_result. The model goes on once it has the results of all the tools that it
-        asked for together."""
+        """A tool has given its result. The model goes on once it has those of all the tools that it asked for
+        together."""
         if (known := self._calls.pop(call, None)) is None:
-            log.warning("a result of a tool that nobody waits for", call=call)
+            self.command(do.Warn("a result of a tool that nobody waits for", {"call": call}))
             return
-        self.history.tool_used(ToolUse(known.function.name, known.function.arguments, result))
-        self.send(messages.result_item(call, result))
+        self.command(do.RecordTool(ToolUse(known.function.name, known.function.arguments, result)))
+        self.command(do.Send(messages.result_item(call, result)))
         if not known.abandoned and not known.together & self._calls.keys():
             self.ask()
-
-    def close(self) -> None:
-        """The session is over: nobody waits for words any more."""
-        for aside in self._asides.values():
-            aside.decide(begun=False)
 
     # --- the caller's turns
 
     def caller_begins(self) -> None:
         """The caller speaks. A server that answers by itself has stopped its answer, of which more may still come."""
-        self.caller_speaks, self._expected_until = True, -math.inf
-        self._gave_way = False
+        self._expected_until, self._gave_way = -math.inf, False
         self._halted.clear()
         if self.vendor_answers:
             self._void = bool(self._asked)
-            self._speech.answers_stopped()
+            self.speech.answers_stopped()
 
     def caller_dismissed(self) -> None:
         """What was taken for a turn of the caller's was none: the answer that it has stopped, if any, is made after
         all. Who still waits for the call's `answer` goes on waiting."""
-        self.caller_speaks = False
         for call in self._halted:
             call.abandoned = False
             self._unanswered = self._unanswered or call.function.call not in self._calls  # its result was passed over
@@ -206,9 +193,8 @@ class RealtimeAnswers:
 
     def caller_ends(self) -> None:
         """The caller's turn is over by the server's word."""
-        self.caller_speaks = False
         if self.vendor_answers:  # its answer is to everything so far
-            self._expected_until = trio.current_time() + EXPECTING
+            self._expected_until = self.now + EXPECTING
             self._owed, self._wanted = False, None
         else:
             self._owed = True
@@ -223,11 +209,11 @@ class RealtimeAnswers:
             self._owed = True
 
     def _turn_over(self) -> None:
-        self._unanswered, self._speech.turn_ended_at = True, trio.current_time()
+        self._unanswered, self.speech.turn_ended_at = True, self.now
 
     def keep_time(self) -> None:
         """Look at what has become due: the server's own answer, where that does not come, is asked for."""
-        if -math.inf < self._expected_until <= trio.current_time():
+        if -math.inf < self._expected_until <= self.now:
             self._expected_until = -math.inf
             self._ask_if_nothing_comes()
 
@@ -235,7 +221,7 @@ class RealtimeAnswers:
         """Ask for the answer that the caller waits for, unless it is asked for or on its way; a tool may be at work on
         it."""
         working = any(not call.abandoned for call in self._calls.values())
-        if self._unanswered and not (self._asked or working or self._speech.answer_comes):
+        if self._unanswered and not (self._asked or working or self.speech.answer_comes):
             self.ask()
         else:
             self._ask_now()
@@ -244,18 +230,19 @@ class RealtimeAnswers:
 
     def on_created(self, event: ResponseCreated) -> None:
         """A response begins."""
-        responses = self._speech.responses
+        responses, words = self.speech.responses, self._words
         if event.response in responses:
             return
         if len(responses) >= MOST_RESPONSES:
-            self.fail(f"{VENDOR}: more than {MOST_RESPONSES} responses at once")
+            self.command(do.End(f"{VENDOR}: more than {MOST_RESPONSES} responses at once"))
             return
-        aside = self._asides.get(event.tag)
-        response = responses[event.response] = Response(event.response, aside)
+        response = responses[event.response] = Response(event.response)
         if event.tag.startswith(SAY):
-            if aside is None or aside.decided.is_set():
-                response.aside = response.aside or Aside("")
-                self._speech.give_up(response)
+            if words is not None and words.tag == event.tag and words.response is None:
+                response.words, words.response = words.text, response
+            else:
+                response.words = ""
+                self.speech.give_up(response)
             return
         if self._asked and event.tag == self._asked:
             unwanted, self._asked, self._void = self._void, "", False
@@ -264,40 +251,49 @@ class RealtimeAnswers:
             response.instead_of = "" if self._expecting else self._asked
         self._expected_until = -math.inf
         if unwanted:
-            self._speech.give_up(response)
+            self.speech.give_up(response)
         else:
-            self.emit(Thinking())
-
-    def on_response(self, event: Spoken) -> None:
-        """Something of a response."""
-        self._speech.take(event)
+            self.command(do.Tell(Thinking()))
 
     def on_error(self, error: VendorError) -> bool:
         """Take an error that is about an answer, or about words to be said; false where it is about neither."""
         failure = f"{VENDOR}: {error.code or error.kind}: {shown(error.message)}"
-        if error.code == ALREADY_ACTIVE and error.cause not in self._asides:
-            log.debug("an answer has to wait", error=failure)
+        about_words = self._words is not None and error.cause == self._words.tag
+        if error.code == ALREADY_ACTIVE and not about_words:
+            self.command(do.Note("an answer has to wait", {"error": failure}))
             if self._asked and not self._void:
                 self._wanted = ""  # the one in progress may not know of a tool's result
             self._asked, self._void = "", False
-        elif aside := self._asides.get(error.cause):
-            aside.decide(begun=False)
+        elif about_words:
+            self.refuse_words()
             self._count_failure(failure)
         elif self._asked and error.cause == self._asked:
             self._asked, self._void, self._unanswered = "", False, False
             self._count_failure(failure)
-            self.emit(AnswerFailed(failure))
+            self.command(do.Tell(AnswerFailed(failure)))
         else:
             return False
         return True
 
+    def settle(self) -> None:
+        """Take note of what a step has brought about: of words that are on their way, of responses that have ended."""
+        ended = self.speech.ended
+        while ended:
+            response, event = ended.popleft()
+            self._on_done(response, event)
+        words = self._words
+        if words is not None and words.response is not None and words.response.stage is Stage.AUDIBLE:
+            self._decide_words(SayOutcome.REPLACED)
+
     def _on_done(self, response: Response, event: ResponseDone) -> None:
         """Nothing more of a response will come."""
+        if self._words is not None and self._words.response is response:
+            self._decide_words(SayOutcome.REPLACED if response.stage is Stage.AUDIBLE else SayOutcome.REFUSED)
         if response.wanted:
             self._conclude(response, event)
         if self._asked and response.instead_of == self._asked:
             self._asked, self._void = "", False
-        self._speech.look_again()
+        self.speech.look_again()
         self._ask_now()
 
     def _conclude(self, response: Response, event: ResponseDone) -> None:
@@ -308,34 +304,35 @@ class RealtimeAnswers:
                 self._failures = 0
                 for call in event.calls:
                     self._calls[call.call] = _Call(call, frozenset(one.call for one in event.calls))
-                    self.emit(ToolRequested(call.name, call.arguments, call.call))
+                    self.command(do.Tell(ToolRequested(call.name, call.arguments, call.call)))
                 if len(self._calls) > 4 * MOST_CALLS:
-                    self.fail(f"{VENDOR}: {len(self._calls)} tools at work at once")
+                    self.command(do.End(f"{VENDOR}: {len(self._calls)} tools at work at once"))
             case "failed":
                 failure = f"{VENDOR}: an answer failed: {event.reason}: {shown(event.message)}"
                 self._count_failure(failure)
             case "incomplete":
-                self.emit(Degraded(f"{VENDOR}: an answer is incomplete: {event.reason}"))
-        if response.aside is None and not (response.audible or working or self.caller_speaks):
+                self.command(do.Tell(Degraded(f"{VENDOR}: an answer is incomplete: {event.reason}")))
+        if response.is_answer and not (response.stage is Stage.AUDIBLE or working or self.caller.speaks):
             self._unanswered = False
-            self.emit(AnswerFailed(failure) if failure else NothingToSay(f"the response was {event.status}, wordless"))
+            nothing = NothingToSay(f"the response was {event.status}, wordless")
+            self.command(do.Tell(AnswerFailed(failure) if failure else nothing))
 
     def _count_failure(self, failure: str) -> None:
         self._failures += 1
-        self.emit(Degraded(failure))
+        self.command(do.Tell(Degraded(failure)))
         if self._failures >= FAILURES_IN_A_ROW:
-            self.fail(failure)
+            self.command(do.End(failure))
 
     @property
     def _expecting(self) -> bool:
-        return trio.current_time() < self._expected_until
+        return self.now < self._expected_until
 
     def _ask_now(self) -> None:
-        busy = self._asked or self.caller_speaks or self._speech.answering or self._expecting
+        busy = self._asked or self.caller.speaks or self.speech.answering or self._expecting
         if self._wanted is None or busy:
             return
         self._asked, instructions, self._wanted = self._tag(ANSWER), self._wanted, None
-        self.send(messages.response_create(self._asked, instructions))
+        self.command(do.Send(messages.response_create(self._asked, instructions)))
 
     def _tag(self, purpose: str) -> str:
         self._numbered += 1

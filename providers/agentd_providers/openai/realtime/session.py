@@ -1,13 +1,14 @@
 """One call's session with OpenAI Realtime: the server hears, thinks and speaks.
 
-How turns go: https://platform.openai.com/docs/guides/realtime-vad; what the events are is in realtime_events, what is
-made of answers in realtime_answers. One task reads, one keeps the time of turns, one brings audio into the playout, one
-knows when the session has to be renewed. Whatever is asked of the session is a message put into the socket's queue:
-nothing of the contract but `say` ever waits.
+Everything is decided by the machine (agentd_providers.openai.realtime.machine). Here are its ears and hands: one task
+reads, one keeps the time, one knows when the session has to be renewed, and what the call asks comes in between; each
+of them takes one step and does what that commands. What is sent waits in the socket's queue: nothing of the contract
+but `say` ever waits.
 """
 
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import attrs
 import structlog
@@ -15,70 +16,37 @@ import trio
 
 from agentd.agent import Capabilities, SayOutcome
 from agentd.errors import ProviderUnavailable
-from agentd.history import History, Place
-from agentd.session_events import (
-    Alive,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    RenewalDue,
-    SessionEvent,
-    StageTiming,
-)
+from agentd.history import History
+from agentd.session_events import Degraded, RenewalDue, SessionEvent
 from agentd_providers.event_queue import EventQueue
-from agentd_providers.openai.realtime import messages
-from agentd_providers.openai.realtime.answers import RealtimeAnswers
-from agentd_providers.openai.realtime.audio import RealtimeAudio, SentAudio
-from agentd_providers.openai.realtime.events import (
-    VENDOR,
-    AudioDelta,
-    Event,
-    ItemDone,
-    RateLimits,
-    ResponseCreated,
-    ResponseDone,
-    SessionUpdated,
-    SpeechStarted,
-    SpeechStopped,
-    Transcribed,
-    TranscriptDelta,
-    TranscriptionFailed,
-    VendorError,
-    shown,
-)
+from agentd_providers.openai.realtime import commands as do
+from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime.audio import RealtimeAudio
+from agentd_providers.openai.realtime.events import VENDOR, Event
+from agentd_providers.openai.realtime.machine import RealtimeMachine
 from agentd_providers.openai.realtime.reader import MOST_UNREADABLE, EventReader
-from agentd_providers.openai.realtime.settings import Detection, RealtimeSettings
-from agentd_providers.vendor.caller_sound import CallerSound
+from agentd_providers.openai.realtime.settings import RealtimeSettings
 from agentd_providers.vendor.socket import VendorSocket
 from agentd_providers.vendor.voice import VendorVoice
 
 log = structlog.get_logger("agentd_providers.openai")
 
-MOST_TURNS = 32
-"""Turns of the caller whose words may be waited for at a time."""
 RENEWAL_LEAD = 120.0
 """Seconds before the server's limit at which the session wants to be renewed; of a short session, a quarter."""
-SCARCE = 0.05
-"""Share of a rate limit below which it is nearly used up."""
 ANSWERING = 1.0
 """Seconds that the server may take, beyond the silence that ends a turn, until something of its answer comes."""
-LATE_STOP = 3.0
-"""Seconds that the server may take, beyond the same silence, until it tells that a turn is over."""
-LONGEST_TURN = 60.0
-"""Seconds after which a turn of which the server does not tell the end was none, however loud it still is."""
+SAY_DEADLINE = 5.0
+"""Seconds until words that were asked for must be on their way."""
 TICK = 0.25
 """Seconds between looks at what has become due."""
-HARMLESS = frozenset({
-    "response_cancel_not_active", "input_audio_buffer_commit_empty", "unsupported_content_type",
-    "item_truncate_invalid_item_id", "item_delete_invalid_item_id",
-})  # fmt: skip
-"""Errors about something that came too late."""
-TOO_LATE = frozenset({messages.TRUNCATE, messages.DELETE, messages.CANCEL})
-FATAL = frozenset({"session_expired", "invalid_api_key", "beta_api_shape_disabled", "insufficient_quota"})
-"""Errors that end a session."""
+
+
+@attrs.define(eq=False)
+class _Saying:
+    """Words whose outcome somebody waits for."""
+
+    decided: trio.Event = attrs.field(factory=trio.Event)
+    outcome: SayOutcome = SayOutcome.REFUSED
 
 
 @attrs.define(eq=False)
@@ -94,27 +62,17 @@ class RealtimeSession:
     instructions: str
     observe_delay: Callable[[float], None]
     on_unknown: Callable[[str], None]
-    _answers: RealtimeAnswers = attrs.field(init=False, repr=False)
+    _machine: RealtimeMachine = attrs.field(init=False, repr=False)
     _events: EventQueue = attrs.field(factory=EventQueue, init=False)
-    _sent: SentAudio = attrs.field(factory=SentAudio, init=False)
-    _sound: CallerSound = attrs.field(factory=CallerSound, init=False)
     _reader: EventReader = attrs.field(init=False)
-    _turn_since: float | None = attrs.field(default=None, init=False)
-    """When the caller began the turn that is not over."""
-    _turns: dict[str, Place] = attrs.field(factory=dict, init=False)
-    """Turns of the caller whose words are not known yet, by their item."""
+    _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False, repr=False)
+    _sayings: dict[int, _Saying] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.voice.emit = self._events.put
         self._reader = EventReader(self.on_unknown)
-        self._answers = RealtimeAnswers(
-            self.history,
-            self.voice,
-            self.audio,
-            self.settings.turn.vendor_answers,
-            send=self._send,
-            emit=self._events.put,
-            fail=self._end,
+        self._machine = RealtimeMachine(
+            self.settings.turn, self.instructions, self.history, self.audio, self.voice.playout.number
         )
 
     # --- its tasks
@@ -132,6 +90,12 @@ class RealtimeSession:
                     self._read(message)
             nursery.cancel_scope.cancel()
 
+    def _read(self, message: str | bytes) -> None:
+        if (event := self._reader.read(message)) is not None:
+            self._step(event)
+        elif self._reader.hopeless:
+            self._end(f"{VENDOR}: {MOST_UNREADABLE} messages in a row could not be read")
+
     async def _keep_time(self) -> None:
         """Look at what has become due, until cancelled."""
         lost = 0
@@ -139,16 +103,7 @@ class RealtimeSession:
             await trio.sleep(TICK)
             if not lost and (lost := self.socket.dropped_messages):
                 self._events.put(Degraded(f"{VENDOR} sends faster than it can be read: some of it is lost"))
-            if self._turn_since is not None and self._turn_is_none(self._turn_since):
-                self._turn_since = None
-                self._events.put(CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over"))
-                self._answers.caller_dismissed()
-            self._answers.keep_time()
-
-    def _turn_is_none(self, since: float) -> bool:
-        now = trio.current_time()
-        quiet_since = max(since, self._sound.loud_until)
-        return now - quiet_since > self.settings.turn.longest_pause + LATE_STOP or now - since > LONGEST_TURN
+            self._step(inputs.Tick())
 
     async def ask_for_renewal(self, expires_at: float) -> None:
         """Tell when the session has to be renewed. `expires_at`: the server's word for it in seconds since 1970, or 0;
@@ -164,7 +119,7 @@ class RealtimeSession:
     def close(self) -> None:
         """Whatever is asked from now on is of no interest."""
         self._events.close()
-        self._answers.close()
+        self._step(inputs.Closed())
 
     # --- the contract
 
@@ -188,141 +143,111 @@ class RealtimeSession:
         self.observe_delay(trio.current_time() - at)
         if self._events.ended:
             return
-        self._sound.hear(pcm, at)
-        if not (audio := self.audio.encode(pcm)):
-            return
+        audio = self.audio.encode(pcm)
+        self._step(inputs.CallerAudio(pcm, at, sent=self.audio.seconds(audio) if self._send_audio(audio) else 0))
+
+    def _send_audio(self, audio: bytes) -> bool:
+        """Whether the socket takes a piece of audio."""
         dropped = self.socket.dropped_audio
-        self.socket.send_audio(messages.audio_append(audio))
+        if audio:
+            self.socket.send_audio(messages.audio_append(audio))
         if self.socket.dropped_audio == dropped:
-            self._sent.note(self.audio.seconds(audio), at)
-        elif not dropped:
+            return True
+        if not dropped:
             self._events.put(Degraded(f"{VENDOR} takes the caller's audio too slowly: some of it is lost"))
+        return False
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
-        if self._events.ended:
-            return
-        now = trio.current_time()
-        self.history.caller_said(text)
-        self._send(messages.caller_item(text))
-        self._events.put(CallerText(text))
-        self._events.put(CallerSpeechEnded(now, now))
-        self._answers.caller_wrote()
+        self._step(inputs.CallerWrote(text))
 
     def feed_digits(self, digits: str) -> None:
         """Digits are nothing to the server: see `capabilities`."""
 
     async def say(self, text: str) -> SayOutcome:
-        """Have words spoken, which the model may change. Refused while a response is on its way or in progress."""
-        return SayOutcome.REFUSED if self._events.ended else await self._answers.say(text)
+        """Have words spoken, which the model may change. Refused while a response is on its way or in progress.
+
+        Cancelled, nobody wants to hear them any more: what has not begun to be spoken is given up.
+        """
+        number, saying = next(self._numbers), _Saying()
+        self._sayings[number] = saying
+        try:
+            self._step(inputs.Say(number, text))
+            with trio.move_on_after(SAY_DEADLINE):
+                await saying.decided.wait()
+        finally:
+            self._step(inputs.SayOver(number))
+            del self._sayings[number]
+        return saying.outcome
 
     def answer(self) -> None:
         """See agentd.agent.AgentSession.answer."""
-        self._answers.answer()
+        self._step(inputs.Answer())
 
     def withhold(self) -> None:
         """See agentd.agent.AgentSession.withhold."""
-        self._answers.withhold()
+        self._step(inputs.Withhold())
 
     def interrupt(self) -> None:
         """See agentd.agent.AgentSession.interrupt."""
-        self._answers.interrupt()
+        self._step(inputs.Interrupt())
 
     def started(self, utterance: int) -> None:
         """See agentd.agent.AgentSession.started."""
-        self._answers.started(utterance)
+        self._step(inputs.Started(utterance))
 
     def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
         """See agentd.agent.AgentSession.heard."""
-        self._answers.heard(utterance, milliseconds, completed)
+        self._step(inputs.Heard(utterance, milliseconds, completed))
 
     def resume(self) -> None:
         """See agentd.agent.AgentSession.resume."""
-        self._answers.resume(self.instructions)
+        self._step(inputs.Resume())
 
     def probe(self) -> None:
         """See agentd.agent.AgentSession.probe."""
-        self._send(messages.probe())
+        self._step(inputs.Probe())
 
     def tool_result(self, call: str, result: str) -> None:
         """See agentd.agent.AgentSession.tool_result."""
-        self._answers.tool_result(call, result)
+        self._step(inputs.ToolResult(call, result))
 
-    # --- what the server tells
+    # --- a step
 
-    def _read(self, message: str | bytes) -> None:
-        if (event := self._reader.read(message)) is not None:
-            self._take(event)
-        elif self._reader.hopeless:
-            self._end(f"{VENDOR}: {MOST_UNREADABLE} messages in a row could not be read")
+    def _step(self, event: inputs.Input | Event) -> None:
+        for command in self._machine.step(event, trio.current_time()):
+            self._carry_out(command)
 
-    def _take(self, event: Event) -> None:
-        match event:
-            case AudioDelta() | TranscriptDelta() | ItemDone() | ResponseDone():
-                self._answers.on_response(event)
-            case ResponseCreated():
-                self._answers.on_created(event)
-            case SpeechStarted():
-                self._turn_since = trio.current_time()
-                self._answers.caller_begins()
-                self._events.put(CallerSpeechStarted(trio.current_time()))
-                self._events.put(CallerTakesTurn(trio.current_time()))
-            case SpeechStopped(item, audio_end_ms):
-                self._on_speech_stopped(item, audio_end_ms / 1000)
-            case Transcribed(item, text):
-                place = self._turns.pop(item, None)
-                if words := text.strip():
-                    self.history.caller_said(words, place)
-                    self._events.put(CallerText(words))
-            case TranscriptionFailed(item, message):
-                self._turns.pop(item, None)
-                what = f"{VENDOR} could not transcribe what the caller said: {shown(message)}"
-                self._degrade("transcription", what)
-            case VendorError():
-                self._on_error(event)
-            case RateLimits():
-                self._on_rate_limits(event)
-            case SessionUpdated():
-                self._events.put(Alive())
-
-    def _on_speech_stopped(self, item: str, audio_end: float) -> None:
-        now, turn = trio.current_time(), self.settings.turn
-        self._turn_since = None
-        self._turns[item] = self.history.place
-        if len(self._turns) > MOST_TURNS:
-            del self._turns[next(iter(self._turns))]
-        if turn.detection is Detection.SERVER_VAD:
-            audio_end -= turn.silence_ms / 1000  # the silence that ended the turn counts with it
-        known = self._sent.time_of(audio_end)
-        last_speech_at = now if known is None else min(known, now)
-        self._answers.caller_ends()
-        self._events.put(CallerSpeechEnded(now, last_speech_at))
-        self._events.put(StageTiming("pause", now - last_speech_at))
-        self._events.put(StageTiming("endpoint", now - last_speech_at))
-
-    def _on_error(self, error: VendorError) -> None:
-        what = f"{VENDOR}: {error.code or error.kind}: {shown(error.message)}"
-        if error.code in FATAL:
-            self._end(what)
-        elif self._answers.on_error(error):
-            pass  # it is told there
-        elif error.cause in TOO_LATE or error.code in HARMLESS or error.param == "audio_end_ms":
-            log.debug("something came too late", error=what)
-        else:
-            self._degrade(error.code or error.kind, what)
-
-    def _on_rate_limits(self, event: RateLimits) -> None:
-        for limit in event.limits:
-            if limit.remaining < SCARCE * limit.limit and self._reader.first(f"limit: {limit.name}"):
-                log.warning(
-                    "a rate limit is nearly used up",
-                    name=limit.name,
-                    limit=limit.limit,
-                    remaining=limit.remaining,
-                    reset_s=limit.reset_seconds,
-                )
-
-    # --- messages and events
+    def _carry_out(self, command: do.Command) -> None:
+        match command:
+            case do.Send(message):
+                self._send(message)
+            case do.Tell(event):
+                self._events.put(event)
+            case do.Begin(utterance, aside, text):
+                self.voice.begin(aside=aside, text=text, number=utterance)
+            case do.Speak(audio):
+                self.voice.audio(self.audio.decode(audio))
+            case do.Finish():
+                self.voice.end()
+            case do.Cut():
+                self.voice.cut()
+            case do.Decide(number, outcome):
+                self._sayings[number].outcome = outcome
+                self._sayings[number].decided.set()
+            case do.RecordCaller(text, place):
+                self.history.caller_said(text, place)
+            case do.RecordTool(use):
+                self.history.tool_used(use)
+            case do.Degrade(kind, reason):
+                self._degrade(kind, reason)
+            case do.Warn(text, details, once):
+                if not once or self._reader.first(once):
+                    log.warning(text, **details)
+            case do.Note(text, details):
+                log.debug(text, **details)
+            case do.End(failure):
+                self._events.end(failure)
 
     def _send(self, message: messages.Message) -> None:
         if self._events.ended:
@@ -341,5 +266,4 @@ class RealtimeSession:
 
     def _end(self, failure: str) -> None:
         """Tell that the session is over, and why."""
-        self._events.end(failure)
-        self.close()
+        self._step(inputs.Lost(failure))

@@ -1,0 +1,120 @@
+"""What the caller of a Realtime session is doing, and when. Pure.
+
+How turns go: https://platform.openai.com/docs/guides/realtime-vad. The server tells that the caller speaks and that the
+turn is over, but now and then not that it is over; and it counts the audio that it was sent, not the time that passes.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import attrs
+
+from agentd.history import History, Place
+from agentd.session_events import (
+    CallerSpeechDismissed,
+    CallerSpeechEnded,
+    CallerSpeechStarted,
+    CallerTakesTurn,
+    CallerText,
+    StageTiming,
+)
+from agentd_providers.openai.realtime import commands as do
+from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime.audio import SentAudio
+from agentd_providers.openai.realtime.events import VENDOR, SpeechStopped, Transcribed, TranscriptionFailed, shown
+from agentd_providers.openai.realtime.settings import Detection, RealtimeTurnSettings
+from agentd_providers.vendor.caller_sound import CallerSound
+
+MOST_TURNS = 32
+"""Turns of the caller whose words may be waited for at a time."""
+LATE_STOP = 3.0
+"""Seconds that the server may take, beyond the silence that ends a turn, until it tells that one is over."""
+LONGEST_TURN = 60.0
+"""Seconds after which a turn of which the server does not tell the end was none, however loud it still is."""
+
+
+class State(StrEnum):
+    SILENT = "silent"
+    SPEAKING = "speaking"
+
+
+@attrs.define(eq=False)
+class Caller:
+    """One session's. `command` takes what is to be done."""
+
+    turn: RealtimeTurnSettings
+    history: History
+    command: Callable[[do.Command], None]
+    state: State = attrs.field(default=State.SILENT, init=False)
+    _since: float = attrs.field(default=0.0, init=False)
+    """When the turn began that is not over."""
+    _sent: SentAudio = attrs.field(factory=SentAudio, init=False)
+    _sound: CallerSound = attrs.field(factory=CallerSound, init=False)
+    _places: dict[str, Place] = attrs.field(factory=dict, init=False)
+    """Where the turns belong whose words are not known yet, by their item."""
+
+    @property
+    def speaks(self) -> bool:
+        return self.state is not State.SILENT
+
+    def audio(self, heard: inputs.CallerAudio) -> None:
+        """Audio of the caller's line has come, and gone to the server."""
+        self._sound.hear(heard.pcm, heard.at)
+        if heard.sent:
+            self._sent.note(heard.sent, heard.at)
+
+    def wrote(self, text: str, now: float) -> None:
+        """The caller's turn came as text."""
+        self.command(do.RecordCaller(text))
+        self.command(do.Send(messages.caller_item(text)))
+        self.command(do.Tell(CallerText(text)))
+        self.command(do.Tell(CallerSpeechEnded(now, now)))
+
+    def begins(self, now: float) -> None:
+        """The caller speaks. Vendors tell it late enough for it to be no click: the turn is taken at once."""
+        self.state, self._since = State.SPEAKING, now
+        self.command(do.Tell(CallerSpeechStarted(now)))
+        self.command(do.Tell(CallerTakesTurn(now)))
+
+    def ends(self, event: SpeechStopped, now: float) -> None:
+        """The turn is over by the server's word, which may come after it was taken to be none."""
+        self.state = State.SILENT
+        self._places[event.item] = self.history.place
+        if len(self._places) > MOST_TURNS:
+            del self._places[next(iter(self._places))]
+        last_speech_at = self._last_speech_at(event.audio_end_ms / 1000, now)
+        self.command(do.Tell(CallerSpeechEnded(now, last_speech_at)))
+        self.command(do.Tell(StageTiming("pause", now - last_speech_at)))
+        self.command(do.Tell(StageTiming("endpoint", now - last_speech_at)))
+
+    def _last_speech_at(self, audio_end: float, now: float) -> float:
+        if self.turn.detection is Detection.SERVER_VAD:
+            audio_end -= self.turn.silence_ms / 1000  # the silence that ended the turn counts with it
+        known = self._sent.time_of(audio_end)
+        return now if known is None else min(known, now)
+
+    def is_dismissed(self, now: float) -> bool:
+        """Whether what was taken for a turn is known now to be none, for the server does not tell its end."""
+        if not self.speaks:
+            return False
+        quiet_since = max(self._since, self._sound.loud_until)
+        if now - quiet_since <= self.turn.longest_pause + LATE_STOP and now - self._since <= LONGEST_TURN:
+            return False
+        self.state = State.SILENT
+        self.command(do.Tell(CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over")))
+        return True
+
+    # --- the words of a turn, which may be known long after its answer
+
+    def transcribed(self, event: Transcribed) -> None:
+        """The words of a turn."""
+        place = self._places.pop(event.item, None)
+        if words := event.text.strip():
+            self.command(do.RecordCaller(words, place))
+            self.command(do.Tell(CallerText(words)))
+
+    def not_transcribed(self, event: TranscriptionFailed) -> None:
+        """The words of a turn are not known."""
+        self._places.pop(event.item, None)
+        what = f"{VENDOR} could not transcribe what the caller said: {shown(event.message)}"
+        self.command(do.Degrade("transcription", what))
