@@ -159,7 +159,9 @@ class Reception:
         admitted = self._ask(name, self._active - 1)
         if isinstance(admitted, Refusal):
             return await self._refuse(start, admitted.result, admitted.detail)
-        return await self._serve(start, route, admitted, self.roster.chain(name), arguments)
+        chain = self.roster.chain(name)
+        async with in_use(chain, self.toolbox, ari=True) as candidates:  # from now on: a reload may come at any await
+            return await self._serve(start, route, admitted, candidates, arguments)
 
     def _ask(self, agent: str, others: int) -> Entry | Refusal:
         """The agent that a caller asks for, or why they do not get in beside `others`."""
@@ -186,7 +188,12 @@ class Reception:
         return result
 
     async def _serve(
-        self, start: StasisStart, route: Route, entry: Entry, chain: Sequence[Entry], arguments: StasisArguments
+        self,
+        start: StasisStart,
+        route: Route,
+        entry: Entry,
+        candidates: Sequence[Candidate],
+        arguments: StasisArguments,
     ) -> Result:
         caller, way = start.channel, arguments.media or MediaWay(self.config.calls.default_media)
         channel = CallerChannel(caller.id, self.client, route, self.admission, self.media)
@@ -195,20 +202,19 @@ class Reception:
         except AriRejected as error:
             log.info("the caller was gone before the call was answered", error=str(error))
             return Result.CALLER_HUNG_UP
-        async with in_use(chain, self.toolbox, ari=True) as candidates:
-            rate = await self._rate(caller.id, way, candidates)
-            channel.line = LineFormat(rate)
-            info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
-            stream = entry.config.downstream_mode is DownstreamMode.STREAM
-            playback = Downstream(
-                StreamPlayback(rate, self.metrics) if stream else None,
-                FilePlayback(channel, self.directory, self.metrics),
-            )
-            log.info("call", extension=info.extension, media=str(way), rate=rate, streaming=stream)
-            settings = settings_of_call(self.config, entry, way)
-            call = Call(info, channel, candidates, playback, settings, self.metrics, self._line_moves)
-            with self._running(call):
-                return await call.run()
+        rate = await self._rate(caller.id, way, candidates)
+        channel.line = LineFormat(rate)
+        info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
+        stream = entry.config.downstream_mode is DownstreamMode.STREAM
+        playback = Downstream(
+            StreamPlayback(rate, self.metrics) if stream else None,
+            FilePlayback(channel, self.directory, self.metrics),
+        )
+        log.info("call", extension=info.extension, media=str(way), rate=rate, streaming=stream)
+        settings = settings_of_call(self.config, entry, way)
+        call = Call(info, channel, candidates, playback, settings, self.metrics, self._line_moves)
+        with self._running(call):
+            return await call.run()
 
     async def _rate(self, channel: str, way: MediaWay, candidates: Sequence[Candidate]) -> int:
         """16 kHz where everybody on the way has it, else 8."""

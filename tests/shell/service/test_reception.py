@@ -1,21 +1,23 @@
 """Who gets in, and what a call is made of: the reception, from StasisStart to the last trace."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import pytest
 import structlog
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agentd.agent import Readiness
+from agentd.agent import Agent, Readiness
 from agentd.calls.figures import CallFigures
 from agentd.config.settings import AgentConfig, AudioSocket, Calls, DownstreamMode, Failover
 from agentd.errors import ProviderUnavailable
 from agentd.serving.breaker import FAILURES
 from agentd.serving.failover import FailoverTimes
 from agentd.session_events import CallerSpeechDismissed, CallerSpeechStarted, CallerTakesTurn, Ended
-from agentd.testing._asterisk import Answer
+from agentd.testing._asterisk import Answer, Request
 from agentd.testing.sound import voice
 from tests.shell.fakes import failing, stand_still
 from tests.shell.front_desk import CALLER, QUIET, FrontDesk, open_for_callers
@@ -106,6 +108,36 @@ async def test_while_agentd_is_being_stopped_callers_go_on(tmp_path: Path, autoj
             assert desk.left_with("1700000000.2") == "refused:draining"
             assert desk.left_with() is None, "who is there already is served on"
         assert desk.left_with() == "shutdown"
+
+
+async def test_a_reload_while_a_caller_is_answered_does_not_close_their_agent(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        roster, open_agents = desk.reception.roster, list[str]()
+
+        @asynccontextmanager
+        async def open_agent(_name: str, config: AgentConfig) -> AsyncIterator[Agent]:
+            await trio.lowlevel.checkpoint()
+            open_agents.append(config.greeting)
+            yield desk.agent
+            open_agents.remove(config.greeting)
+
+        async def reload(_request: Request) -> None:
+            await roster.replace({"default": attrs.evolve(QUIET, greeting="the next one")})
+            await trio.sleep(1.0)
+
+        roster.open_agent = open_agent
+        await roster.replace({"default": attrs.evolve(QUIET, greeting="theirs")})
+        desk.asterisk.rule("POST /channels/*/answer", reload)
+        desk.call()
+        await begun(desk)
+        assert desk.session.said == ["theirs"]
+        assert open_agents == ["theirs", "the next one"]
+        desk.hang_up()
+        await desk.over()
+        await wait_all_tasks_blocked()
+        assert open_agents == ["the next one"]
 
 
 async def test_a_caller_who_was_gone_before_the_answer_is_no_failure(tmp_path: Path, autojump_clock: MockClock) -> None:
