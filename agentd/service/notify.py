@@ -1,4 +1,4 @@
-"""What systemd is told: ready, reloading, stopping, a status line, and that the daemon still makes progress.
+"""What systemd is told: ready, reloading, stopping, a status line, and that the daemon is alive.
 
 The protocol is sd_notify(3): datagrams of newline-separated `KEY=value` lines to the Unix socket that
 NOTIFY_SOCKET names. Started without systemd, everything here does nothing.
@@ -7,15 +7,13 @@ NOTIFY_SOCKET names. Started without systemd, everything here does nothing.
 import os
 import socket
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Final
 
 import attrs
 import structlog
-import trio
 
 _STATUS_CHARACTERS: Final = 500
-_UNWATCHED_INTERVAL: Final = 5.0
 
 _log = structlog.get_logger("agentd.notify")
 
@@ -65,7 +63,7 @@ class Notifier:
         self._send(f"STATUS={_one_line(text)}")
 
     def watchdog(self) -> None:
-        """Feed the watchdog, if there is one. `feed_watchdog` decides when this is deserved."""
+        """Feed the watchdog, if there is one. agentd.service.watchdog decides when this is deserved."""
         if self.watchdog_interval is not None:
             self._send("WATCHDOG=1")
 
@@ -87,65 +85,6 @@ class Notifier:
             self._failing = True
         else:
             self._failing = False
-
-
-@attrs.define(eq=False)
-class ProgressWatch:
-    """Pure: which parts of the daemon have stopped moving. Times are seconds on any one clock.
-
-    `limits` says for each name how old its last beat may get, in seconds. Every name is watched from
-    `started` on; one that has nothing to do is excused with `rest` until its next beat.
-    """
-
-    limits: Mapping[str, float]
-    started: float
-    _beats: dict[str, float | None] = attrs.field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._beats = dict.fromkeys(self.limits, self.started)
-
-    def beat(self, name: str, now: float) -> None:
-        """`name` made progress at `now`. Raises KeyError for a name that has no limit."""
-        self._known(name)
-        self._beats[name] = now
-
-    def rest(self, name: str) -> None:
-        """`name` rightly stands still (no call: no line clock). Raises KeyError if it has no limit."""
-        self._known(name)
-        self._beats[name] = None
-
-    def stale(self, now: float) -> list[str]:
-        """The names whose last beat is older than their limit, in the order of `limits`."""
-        return [
-            name
-            for name, limit in self.limits.items()
-            if (last := self._beats[name]) is not None and now - last > limit
-        ]
-
-    def _known(self, name: str) -> None:
-        if name not in self.limits:
-            raise KeyError(f"{name!r} is not watched; expected one of {', '.join(self.limits)}")
-
-
-async def feed_watchdog(notifier: Notifier, watch: ProgressWatch) -> None:
-    """Feed systemd's watchdog for as long as nothing in `watch` is stale. Runs until cancelled.
-
-    Beats have to be stamped with `trio.current_time()`. What is stale is logged when it changes, also when no
-    watchdog is set; systemd restarts the daemon when it was not fed for WatchdogSec.
-    """
-    interval = notifier.watchdog_interval or _UNWATCHED_INTERVAL
-    reported: list[str] = []
-    while True:
-        stale = watch.stale(trio.current_time())
-        if stale != reported:
-            if stale:
-                _log.error("no progress, the watchdog is not fed", stale=stale)
-            else:
-                _log.info("progress again, the watchdog is fed", was_stale=reported)
-            reported = stale
-        if not stale:
-            notifier.watchdog()
-        await trio.sleep(interval)
 
 
 def _socket_address(text: str | None) -> str | None:

@@ -31,7 +31,7 @@ from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback
 from agentd.playback.stream import StreamPlayback
 from agentd.service.admittance import Arrival, Refusal, refusal
-from agentd.service.notify import ProgressWatch
+from agentd.service.watchdog import ProgressWatch
 from agentd.serving.candidates import Candidate
 from agentd.serving.roster import Entry, Roster, in_use
 from agentd.tools.registry import Toolbox

@@ -12,7 +12,8 @@ import trio
 
 from agentd import __version__
 from agentd.service.health import HealthServer
-from agentd.service.notify import Notifier, ProgressWatch, feed_watchdog
+from agentd.service.notify import Notifier
+from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd_providers.wyoming.server.engines import open_engines
 from agentd_providers.wyoming.server.metrics import SpeechMetrics
 from agentd_providers.wyoming.server.server import SpeechServer

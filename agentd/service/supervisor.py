@@ -20,8 +20,9 @@ from agentd.errors import ConfigError
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.service.health import AgentHealth, HealthReport, HealthServer
-from agentd.service.notify import Notifier, ProgressWatch, feed_watchdog
+from agentd.service.notify import Notifier
 from agentd.service.reception import LINE_CLOCK, Reception
+from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd.serving.roster import Roster
 from agentd.tools.registry import Toolbox, missing_secrets
 from agentd_providers.registry import find_provider

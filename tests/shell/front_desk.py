@@ -19,8 +19,8 @@ from agentd.config.settings import AgentConfig, Config, Liveness
 from agentd.errors import ProviderUnavailable
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
-from agentd.service.notify import ProgressWatch
 from agentd.service.reception import LINE_CLOCK, Reception
+from agentd.service.watchdog import ProgressWatch
 from agentd.serving.roster import Roster
 from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
 from agentd.testing._lines import Line, Lines, make_line

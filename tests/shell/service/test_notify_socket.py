@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trio
 from structlog.testing import capture_logs
-from trio.testing import MockClock
 
-from agentd.service.notify import Notifier, ProgressWatch, feed_watchdog
+from agentd.service.notify import Notifier
 
 
 class ServiceManager:
@@ -152,44 +150,3 @@ def test_a_child_inherits_neither_the_variables_nor_the_socket(path: Path, manag
     )  # fmt: skip
     assert manager.heard() == ["STOPPING=1"]
     assert done.stdout.strip() == "[] []"
-
-
-async def test_the_watchdog_is_fed_at_half_the_interval_while_all_move(
-    notifier: Notifier, manager: ServiceManager, autojump_clock: MockClock
-) -> None:
-    watch = ProgressWatch({"ari_pump": 1000.0}, started=autojump_clock.current_time())
-    with trio.move_on_after(61):
-        await feed_watchdog(notifier, watch)
-    assert manager.heard() == ["WATCHDOG=1"] * 5
-
-
-async def test_the_watchdog_starves_while_something_is_stale_and_that_is_said_once(
-    notifier: Notifier, manager: ServiceManager, autojump_clock: MockClock
-) -> None:
-    start = autojump_clock.current_time()
-    watch = ProgressWatch({"ari_pump": 20.0, "listener": 1000.0}, started=start)
-    with capture_logs() as logs:
-        with trio.move_on_after(100):
-            await feed_watchdog(notifier, watch)
-        assert manager.heard() == ["WATCHDOG=1"] * 2
-        assert [entry["stale"] for entry in logs] == [["ari_pump"]]
-
-        watch.beat("ari_pump", autojump_clock.current_time())
-        with trio.move_on_after(1):
-            await feed_watchdog(notifier, watch)
-    assert manager.heard() == ["WATCHDOG=1"]
-
-
-async def test_recovery_is_logged_and_feeds_again(
-    notifier: Notifier, manager: ServiceManager, autojump_clock: MockClock
-) -> None:
-    watch = ProgressWatch({"listener": 20.0}, started=trio.current_time())
-    with capture_logs() as logs:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(feed_watchdog, notifier, watch)
-            await trio.sleep(40)
-            watch.beat("listener", trio.current_time())
-            await trio.sleep(10)
-            nursery.cancel_scope.cancel()
-    assert [entry["log_level"] for entry in logs] == ["error", "info"]
-    assert manager.heard() == ["WATCHDOG=1"] * 3
