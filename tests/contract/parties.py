@@ -1,23 +1,19 @@
-"""The agents that have to meet the contract, each with what stands in for its vendor: a party to the call.
-
-A party is told beforehand what the caller will have said and what its model is to do about it, and tells afterwards
-what its model was given. What differs between parties is here; what is expected of all of them is in test_contract.
-"""
+"""Our own agents, each with what stands in for its vendor. What is expected of all of them is in agentd.testing."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from enum import StrEnum
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any
-from zlib import crc32
 
 import attrs
 import numpy as np
 import trio
 
 from agentd import history
+from agentd.testing.agents import Able, AgentParty, Turn
 from agentd.testing.faults import Fault
-from agentd.testing.sound import voice
+from agentd.testing.sound import RATE
 from tests.lab.hearing import speak
 from tests.lab.vendors import deepgram_agent
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
@@ -33,88 +29,35 @@ from tests.shell.wyoming_peer import WyomingPeer, frame
 
 KEY = "key-that-nobody-may-see-0123456789"
 """Of every vendor."""
-RATE = 8000
-SHORTEST = 0.4
-"""Seconds of a caller's sound that is surely somebody's words, and no click."""
-
-
-def seconds(text: str) -> float:
-    """How long a fake voice takes for a text (as tests.lab.vendors.scripted_words.tone)."""
-    return 0.05 * len(text)
-
-
-class Able(StrEnum):
-    """What a party can do: the rest of a sentence that begins with "it". The last are those of its sessions'
-    capabilities, by the same names."""
-
-    SCRIPTED = "says what the test wants"
-    """Its model does, and tells what it knows."""
-    TALKS_ON = "can be made to talk for long"
-    FAILS = "has a vendor that fails"
-    IS_REFUSED = "opens each session as a connection, which may be refused"
-    IS_WELCOMED = "waits for a word of its vendor's before a session is open"
-    TRUNCATES = "truncates"
-    TAKES_TEXT = "takes text"
-    TAKES_DIGITS = "takes digits"
-    ANSWERS_PROBES = "answers probes"
-
-
-@attrs.frozen
-class Turn:
-    """What the caller says; then the model asks for the tools `calls` (names and arguments), and `says` something."""
-
-    heard: str
-    says: str
-    calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
-
-
-@attrs.define(eq=False)
-class Party:
-    """One agent and its vendor's fakes. `provider` and `settings` are its configuration."""
-
-    provider: str
-    settings: Mapping[str, Any]
-
-    def expect(self, turn: Turn) -> None:
-        """The caller's next turn, and the model's."""
-
-    async def speech(self, turn: Turn) -> bytes:
-        """The caller's voice in that turn (8 kHz slin): noise, where the ear is a fake that judges by loudness."""
-        return voice(SHORTEST, seed=crc32(turn.heard.encode()))
-
-    def told(self) -> list[str]:
-        """The conversation as the model knows it."""
-        raise NotImplementedError
-
-    def results(self) -> list[str]:
-        """What the model was told that its tools gave."""
-        raise NotImplementedError
-
-    def knows_what_was_heard_of(self, turn: history.Turn) -> bool:
-        """Whether the model's own record of an answer that was cut short is cut too."""
-        raise NotImplementedError
-
-    def strike(self, fault: Fault) -> None:
-        """The vendor fails like this from now on."""
-        raise NotImplementedError
-
-    def at_work(self) -> int:
-        """What the vendor still does or keeps for calls: open sessions, requests that are being answered."""
-        return 0
+KEYS = {"DEEPGRAM_API_KEY": KEY, "OPENAI_API_KEY": KEY}
+VENDOR = (Able.SCRIPTED, Able.USES_TOOLS, Able.TALKS_ON, Able.FAILS)
+SESSION = (*VENDOR, Able.IS_REFUSED, Able.IS_WELCOMED, Able.TAKES_TEXT)
+PIPELINE = (Able.TRUNCATES, Able.TAKES_TEXT, Able.TAKES_DIGITS)
 
 
 # --- vendors that hear, think and speak
 
 
-@attrs.define(eq=False)
-class DeepgramParty(Party):
-    fake: DeepgramAgentFake = attrs.field(kw_only=True)
-    peer: WebSocketPeer = attrs.field(kw_only=True)
-    script: list[deepgram_agent.Turn] = attrs.field(factory=list)
+class DeepgramParty(AgentParty):
+    provider = "deepgram"
+    abilities = (*SESSION, Able.ANSWERS_PROBES)
+    keys = KEYS
+
+    def __init__(self) -> None:
+        self.fake = DeepgramAgentFake(key=KEY, silence_ms=200)
+        self.script: list[deepgram_agent.Turn] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        fake = self.fake
+        async with open_peer(fake.serve, fake.peer(), admit=fake.admit) as self.peer:
+            self.settings = {"url": f"{self.peer.url}{deepgram_agent.PATH}", "connect_deadline": 0.5}
+            yield
+        assert fake.errors == [], "the client broke the protocol"
 
     def expect(self, turn: Turn) -> None:
         calls = [deepgram_agent.Call(name, json.dumps(arguments)) for name, arguments in turn.calls]
-        self.script.append(deepgram_agent.Turn(turn.heard, (turn.says,), seconds(turn.says), calls=calls))
+        self.script.append(deepgram_agent.Turn(turn.heard, (turn.says,), self.seconds(turn.says), calls=calls))
         self.fake.script = self.script
 
     def told(self) -> list[str]:
@@ -133,19 +76,30 @@ class DeepgramParty(Party):
         return len(self.peer.open)
 
 
-@asynccontextmanager
-async def deepgram() -> AsyncIterator[Party]:
-    fake = DeepgramAgentFake(key=KEY, silence_ms=200)
-    async with open_peer(fake.serve, fake.peer(), admit=fake.admit) as peer:
-        settings = {"url": f"{peer.url}{deepgram_agent.PATH}", "connect_deadline": 0.5}
-        yield DeepgramParty("deepgram", settings, fake=fake, peer=peer)
-    assert fake.errors == [], "the client broke the protocol"
-
-
 @attrs.define(eq=False)
-class RealtimeParty(Party):
-    fake: RealtimeFake = attrs.field(kw_only=True)
-    peer: WebSocketPeer = attrs.field(kw_only=True)
+class RealtimeParty(AgentParty):
+    """`audio` is the format on the wire; `vendor_answers`, whether OpenAI decides when an answer begins."""
+
+    audio: str = "pcm16"
+    vendor_answers: bool = True
+    fake: RealtimeFake = attrs.field(factory=lambda: RealtimeFake(key=KEY), init=False)
+    peer: WebSocketPeer = attrs.field(factory=WebSocketPeer, init=False)
+    settings: Mapping[str, Any] = attrs.field(factory=dict, init=False)
+    provider = "openai_realtime"
+    abilities = (*SESSION, Able.TRUNCATES, Able.ANSWERS_PROBES)
+    keys = KEYS
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        async with open_peer(self.fake.handler, self.peer, admit=self.fake.admit):
+            self.settings = {
+                "url": f"{self.peer.url}/v1/realtime",
+                "audio": self.audio,
+                "connect_deadline": 0.5,
+                "turn": {"silence_ms": 200, "vendor_answers": self.vendor_answers},
+            }
+            yield
+        assert self.fake.breaches == []
 
     def expect(self, turn: Turn) -> None:
         self.fake.transcripts.append(turn.heard)
@@ -153,7 +107,7 @@ class RealtimeParty(Party):
             self.fake.replies.append(
                 Reply("", 0, calls=[(name, json.dumps(arguments)) for name, arguments in turn.calls])
             )
-        self.fake.replies.append(Reply(turn.says, seconds(turn.says)))
+        self.fake.replies.append(Reply(turn.says, self.seconds(turn.says)))
 
     def told(self) -> list[str]:
         return [text for _role, text in self.fake.conversation]
@@ -163,32 +117,13 @@ class RealtimeParty(Party):
 
     def knows_what_was_heard_of(self, turn: history.Turn) -> bool:
         (cut,) = self.fake.of("conversation.item.truncate")
-        return 0 < int(cut["audio_end_ms"]) < 1000 * seconds(turn.generated)
+        return 0 < int(cut["audio_end_ms"]) < 1000 * self.seconds(turn.generated)
 
     def strike(self, fault: Fault) -> None:
         self.peer.strike(fault)
 
     def at_work(self) -> int:
         return len(self.peer.open)
-
-
-def openai_realtime(
-    audio: str, *, vendor_answers: bool = True
-) -> Callable[[], AbstractAsyncContextManager[RealtimeParty]]:
-    @asynccontextmanager
-    async def party() -> AsyncIterator[RealtimeParty]:
-        fake = RealtimeFake(key=KEY)
-        async with open_peer(fake.handler, admit=fake.admit) as peer:
-            settings = {
-                "url": f"{peer.url}/v1/realtime",
-                "audio": audio,
-                "connect_deadline": 0.5,
-                "turn": {"silence_ms": 200, "vendor_answers": vendor_answers},
-            }
-            yield RealtimeParty("openai_realtime", settings, fake=fake, peer=peer)
-        assert fake.breaches == []
-
-    return party
 
 
 # --- pipelines
@@ -204,13 +139,34 @@ class Lines(dict[str, Sequence[str | Asked]]):
         return super().get(last, self.after_tools)
 
 
-@attrs.define(eq=False)
-class PipelineParty(Party):
-    chat: ChatServer = attrs.field(kw_only=True)
-    script: Script = attrs.field(kw_only=True)
-    peers: Sequence[WebSocketPeer | HttpPeer] = attrs.field(kw_only=True)
-    wyoming: WyomingPeer | None = attrs.field(kw_only=True, default=None)
-    _spoken: dict[str, bytes] = attrs.field(factory=dict, init=False)
+class PipelineParty(AgentParty):
+    """A pipeline whose model is a chat server; who listens and speaks for it is in its subclasses."""
+
+    provider = "pipeline"
+    abilities = (*VENDOR, *PIPELINE)
+    keys = KEYS
+    wyoming: WyomingPeer | None = None
+
+    def __init__(self) -> None:
+        self.chat = ChatServer(key=KEY, replies=Lines())
+        self.script = Script([])
+        self.peers: list[WebSocketPeer | HttpPeer] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            chat = await stack.enter_async_context(open_http_peer(self.chat.handle, HttpPeer(refusals=REFUSALS)))
+            speech = await self.open_speech(stack)
+            self.peers.append(chat)
+            think = {"base_url": f"{chat.url}/v1", "model": "fake-1"}
+            turn = {"smart_turn": False}
+            self.settings = {"think": "openai", "think_openai": think, "turn": turn, "farewell": "", **speech}
+            yield
+        assert self.chat.refused == []
+
+    async def open_speech(self, stack: AsyncExitStack) -> Mapping[str, Any]:
+        """Run the fakes that listen and speak; gives the settings of these stages."""
+        raise NotImplementedError
 
     def expect(self, turn: Turn) -> None:
         phrases, lines = self.script.phrases, self.chat.replies
@@ -255,46 +211,29 @@ class PipelineParty(Party):
         return sessions + requests + (0 if self.wyoming is None else self.wyoming.open)
 
 
-def _pipeline_settings(chat: HttpPeer, **stages: Any) -> Mapping[str, Any]:
-    think = {"base_url": f"{chat.url}/v1", "model": "fake-1"}
-    turn = {"smart_turn": False}
-    return {"think": "openai", "think_openai": think, "turn": turn, "farewell": "", **stages}
+class DeepgramPipeline(PipelineParty):
+    abilities = (*VENDOR, *PIPELINE, Able.IS_REFUSED)
+
+    async def open_speech(self, stack: AsyncExitStack) -> Mapping[str, Any]:
+        listen, voice = DeepgramListen(self.script, key=KEY), DeepgramSpeak(key=KEY)
+        ears = await stack.enter_async_context(open_peer(listen.run, admit=listen.admit))
+        mouth = await stack.enter_async_context(open_http_peer(voice.answer))
+        self.peers += [ears, mouth]
+        return {
+            "listen": "deepgram",
+            "listen_deepgram": {"base_url": f"http{ears.url.removeprefix('ws')}", "connect_timeout": 0.5},
+            "speak": "deepgram",
+            "speak_deepgram": {"base_url": mouth.url},
+        }
 
 
-@asynccontextmanager
-async def _chat(opened: AsyncExitStack) -> AsyncIterator[tuple[ChatServer, HttpPeer]]:
-    chat = ChatServer(key=KEY, replies=Lines())
-    yield chat, await opened.enter_async_context(open_http_peer(chat.handle, HttpPeer(refusals=REFUSALS)))
-    assert chat.refused == []
-
-
-@asynccontextmanager
-async def deepgram_pipeline() -> AsyncIterator[PipelineParty]:
-    script = Script([])
-    listen, voice = DeepgramListen(script, key=KEY), DeepgramSpeak(key=KEY)
-    async with AsyncExitStack() as opened, _chat(opened) as (chat, chat_peer):
-        ears = await opened.enter_async_context(open_peer(listen.run, admit=listen.admit))
-        mouth = await opened.enter_async_context(open_http_peer(voice.answer))
-        settings = _pipeline_settings(
-            chat_peer,
-            listen="deepgram",
-            listen_deepgram={"base_url": f"http{ears.url.removeprefix('ws')}", "connect_timeout": 0.5},
-            speak="deepgram",
-            speak_deepgram={"base_url": mouth.url},
-        )
-        peers = [ears, mouth, chat_peer]
-        yield PipelineParty("pipeline", settings, chat=chat, script=script, peers=peers)
-
-
-@asynccontextmanager
-async def openai_pipeline() -> AsyncIterator[PipelineParty]:
-    script = Script([])
-    speech = OpenAiSpeech(script, key=KEY)
-    async with AsyncExitStack() as opened, _chat(opened) as (chat, chat_peer):
-        peer = await opened.enter_async_context(open_http_peer(speech.answer))
+class OpenAiPipeline(PipelineParty):
+    async def open_speech(self, stack: AsyncExitStack) -> Mapping[str, Any]:
+        speech = OpenAiSpeech(self.script, key=KEY)
+        peer = await stack.enter_async_context(open_http_peer(speech.answer))
+        self.peers.append(peer)
         base = {"base_url": f"{peer.url}/v1"}
-        settings = _pipeline_settings(chat_peer, listen="openai", listen_openai=base, speak="openai", speak_openai=base)
-        yield PipelineParty("pipeline", settings, chat=chat, script=script, peers=[peer, chat_peer])
+        return {"listen": "openai", "listen_openai": base, "speak": "openai", "speak_openai": base}
 
 
 @attrs.define(eq=False)
@@ -309,82 +248,46 @@ class SpeakingWyomingPeer(WyomingPeer):
         await super().answer(stream, events)
 
 
-@asynccontextmanager
-async def wyoming_pipeline() -> AsyncIterator[PipelineParty]:
-    script = Script([])
-    peer = SpeakingWyomingPeer(
-        transcribe=lambda pcm: " ".join(heard.word for heard in script.words(pcm, wyoming_peer.RATE))
-    )
-    async with AsyncExitStack() as opened, _chat(opened) as (chat, chat_peer):
-        nursery = await opened.enter_async_context(trio.open_nursery())
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        peer.port = listeners[0].socket.getsockname()[1]
-        nursery.start_soon(peer.run, listeners)
+class WyomingPipeline(PipelineParty):
+    async def open_speech(self, stack: AsyncExitStack) -> Mapping[str, Any]:
+        def transcribe(pcm: bytes) -> str:
+            return " ".join(heard.word for heard in self.script.words(pcm, wyoming_peer.RATE))
+
+        peer = self.wyoming = SpeakingWyomingPeer(transcribe=transcribe)
+        await stack.enter_async_context(wyoming_peer.serving(peer))
+        stack.callback(self.check, peer)
         uri = {"uri": peer.uri}
-        settings = _pipeline_settings(
-            chat_peer, listen="wyoming", listen_wyoming=uri, speak="wyoming", speak_wyoming=uri
-        )
-        yield PipelineParty("pipeline", settings, chat=chat, script=script, peers=[chat_peer], wyoming=peer)
-        nursery.cancel_scope.cancel()
-    assert peer.violations == []
+        return {"listen": "wyoming", "listen_wyoming": uri, "speak": "wyoming", "speak_wyoming": uri}
+
+    def check(self, peer: WyomingPeer) -> None:
+        """That nobody broke the protocol."""
+        assert peer.violations == []
 
 
-# --- parties that say what they like
+# --- an agent that says what it likes
 
 
-@asynccontextmanager
-async def local() -> AsyncIterator[Party]:
+class LocalParty(AgentParty):
     """The engines of this host, with their real models."""
-    yield LocalParty("local", {"farewell": "", "llm": {"max_tokens": 12}})
 
+    provider = "local"
+    abilities = PIPELINE
+    settings: Mapping[str, Any] = MappingProxyType({"farewell": "", "llm": {"max_tokens": 12}})
 
-@attrs.define(eq=False)
-class LocalParty(Party):
     async def speech(self, turn: Turn) -> bytes:
         return await spoken(turn.heard)
 
 
-@attrs.define(eq=False)
-class ParrotParty(Party):
-    async def speech(self, turn: Turn) -> bytes:
-        """It says back what it hears: so that takes as long as its answer is to take."""
-        return voice(max(SHORTEST, seconds(turn.says)), seed=crc32(turn.heard.encode()))
-
-
-@asynccontextmanager
-async def parrot() -> AsyncIterator[Party]:
-    yield ParrotParty("parrot", {"quiet_ms": 300})
-
-
-@attrs.frozen
-class Kind:
-    """How a party is opened, and what it can do."""
-
-    open: Callable[[], AbstractAsyncContextManager[Party]]
-    abilities: frozenset[Able]
-
-
-def _kind(open_party: Callable[[], AbstractAsyncContextManager[Party]], *abilities: Able) -> Kind:
-    return Kind(open_party, frozenset(abilities))
-
-
-VENDOR = (Able.SCRIPTED, Able.TALKS_ON, Able.FAILS)
-SESSION = (*VENDOR, Able.IS_REFUSED, Able.IS_WELCOMED, Able.TAKES_TEXT)
-REALTIME = (*SESSION, Able.TRUNCATES, Able.ANSWERS_PROBES)
-PIPELINE = (Able.TRUNCATES, Able.TAKES_TEXT, Able.TAKES_DIGITS)
-PARTIES: Mapping[str, Kind] = {
-    "deepgram": _kind(deepgram, *SESSION, Able.ANSWERS_PROBES),
-    "realtime-pcm16": _kind(openai_realtime("pcm16"), *REALTIME),
-    "realtime-g711": _kind(openai_realtime("g711_ulaw"), *REALTIME),
-    "realtime-asked": _kind(openai_realtime("pcm16", vendor_answers=False), *REALTIME),
-    "pipeline-deepgram": _kind(deepgram_pipeline, *VENDOR, *PIPELINE, Able.IS_REFUSED),
-    "pipeline-openai": _kind(openai_pipeline, *VENDOR, *PIPELINE),
-    "pipeline-wyoming": _kind(wyoming_pipeline, *VENDOR, *PIPELINE),
-    "local": _kind(local, *PIPELINE),
-    "parrot": _kind(parrot, Able.TALKS_ON, Able.ANSWERS_PROBES),
+PARTIES: Mapping[str, Callable[[], AgentParty]] = {
+    "deepgram": DeepgramParty,
+    "realtime-pcm16": RealtimeParty,
+    "realtime-g711": lambda: RealtimeParty("g711_ulaw"),
+    "realtime-asked": lambda: RealtimeParty(vendor_answers=False),
+    "pipeline-deepgram": DeepgramPipeline,
+    "pipeline-openai": OpenAiPipeline,
+    "pipeline-wyoming": WyomingPipeline,
+    "local": LocalParty,
 }
-
-
 _voices: dict[str, bytes] = {}
 
 

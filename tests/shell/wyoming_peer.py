@@ -276,12 +276,18 @@ class WyomingPeer:
 
 
 @asynccontextmanager
-async def wyoming_peer(port: int = 0, **how: Any) -> AsyncIterator[WyomingPeer]:
+async def serving(peer: WyomingPeer, port: int = 0) -> AsyncIterator[WyomingPeer]:
     """The server on a loopback port; it has no client left at the end."""
-    peer = WyomingPeer(**how)
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     peer.port = listeners[0].socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer.run, listeners)
         yield peer
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def wyoming_peer(port: int = 0, **how: Any) -> AsyncIterator[WyomingPeer]:
+    """A server of this kind, on a loopback port."""
+    async with serving(WyomingPeer(**how), port) as peer:
+        yield peer

@@ -1,0 +1,43 @@
+"""What the contracts are told of whatever they test: its keys, its vendor's fakes, what it is able to do."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from types import MappingProxyType
+
+import trio
+
+from agentd.testing.faults import Fault
+
+
+class Party:
+    """What is tested, with what stands in for its vendor. See AgentParty, TranscriberParty, ResponderParty, VoiceParty.
+
+    A test that needs an ability which is not among `abilities` is passed over, and the report says so. Each test has a
+    party of its own, made by your fixture.
+    """
+
+    name: str
+    """What the report calls it."""
+    abilities: Collection[StrEnum] = ()
+    keys: Mapping[str, str] = MappingProxyType({})
+    """Environment variables that hold a key, and the keys, which the vendor's fake wants to see. They are set for each
+    test, and shown by nobody: in no log, no error and no repr."""
+    virtual_time: bool = False
+    """Nothing of it waits for anything but Trio's clock (no socket, no thread, no process): its tests run as fast as
+    the host can."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Run the vendor's fakes for as long as the block is entered. After the test, assert here what they have to
+        complain of."""
+        await trio.lowlevel.checkpoint()
+        yield
+
+    def strike(self, fault: Fault) -> None:
+        """The vendor fails like this from now on (Fault.NONE: it is well again)."""
+        raise NotImplementedError(f"the abilities of {self.name} want a strike()")
+
+    def at_work(self) -> int:
+        """What the vendor still does or keeps for calls: open sessions, requests that are being answered."""
+        return 0
