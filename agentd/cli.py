@@ -99,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
 
     init_parser = commands.add_parser("init", help="install or upgrade agentd's files on this host")
     init_parser.add_argument("--root", type=Path, default=Path("/"), help="install below this directory")
-    init_parser.add_argument("--prefix", default="/opt/agentd", help="where the virtual environment is")
+    init_parser.add_argument(
+        "--prefix", metavar="DIR", help="have the units start DIR/venv/bin/agentd, a link that will lead to this agentd"
+    )
     init_parser.add_argument("--asterisk", choices=("plain", "freepbx"), help="the kind of PBX; found out if not given")
     init_parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     init_parser.set_defaults(run=init)

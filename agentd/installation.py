@@ -47,7 +47,7 @@ class Installation:
     `environment` is the virtual environment, or the interpreter's own prefix. `python` starts an interpreter in it, and
     `program` is the entry script; both by a path that outlives an upgrade, where there is one. `program` is None where
     agentd runs from a source tree that nobody installed. `origin` is what pip was given: a wheel, a directory or a URL,
-    or else the distribution's name.
+    or else the distribution's name. `parts` are files that starting it reads: of the interpreter's library, of agentd.
     """
 
     environment: Path
@@ -55,6 +55,7 @@ class Installation:
     program: Path | None
     installer: Installer
     origin: str = DISTRIBUTION
+    parts: tuple[Path, ...] = ()
 
     def adding(self, extra: str) -> str:
         """The shell command that brings what an extra of the distribution names into this environment. Pure.
@@ -105,6 +106,7 @@ def running_installation() -> Installation:
         program and lasting(program),
         _installer(environment),
         str(package.parent) if found is None else _origin(found),
+        (Path(os.__file__), Path(__file__)),
     )
 
 

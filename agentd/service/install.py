@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, TextIO
 
+from agentd.installation import Installation, running_installation
 from agentd.service.host_files import CREDENTIALS, HostFile, HostTree, InstallError
+from agentd.service.units import EXEC_START, obstacle_of, program_of, retarget
 
 Flavour = Literal["plain", "freepbx"]
 
-DEFAULT_PREFIX: Final = "/opt/agentd"
 CONFIG: Final = PurePosixPath("/etc/agentd/agent.toml")
 ASTERISK: Final = PurePosixPath("/etc/asterisk")
 
@@ -66,52 +67,54 @@ def init(
     root: Path,
     *,
     out: TextIO,
-    prefix: str = DEFAULT_PREFIX,
+    prefix: str | None = None,
     asterisk: Flavour | None = None,
     dry_run: bool = False,
     sample: str,
+    installation: Installation | None = None,
 ) -> int:
     """Install or upgrade below `root` ("/" on a real host), telling each step to `out`; returns 0.
 
-    `prefix` is where the virtual environment lives (`PREFIX/venv`); `asterisk` names the kind of PBX, None
-    looks for FreePBX's marks; `dry_run` only tells; `sample` is the text of the first agent.toml.
-    Run as root the files get their groups where these exist below `root`; otherwise they stay the caller's.
+    The units start `installation`, by default the one that runs this; with a `prefix` by the link `PREFIX/venv`, which
+    leads to it later. `asterisk` names the kind of PBX, None looks for FreePBX's marks; `dry_run` only tells; `sample`
+    is the text of the first agent.toml. Run as root the files get their groups where these exist below `root`;
+    otherwise they stay the caller's.
 
-    Raises InstallError, for a host that cannot be written among others. Running it again is always safe.
+    Raises InstallError, for a host that cannot be written among others, and on the host itself for an installation that
+    the service could not start. Running it again is always safe.
     """
-    _check_prefix(prefix)
+    installation = installation or running_installation()
+    program = program_of(installation, root, prefix)
+    obstacle = obstacle_of(installation, root)
+    if obstacle is not None and root == Path("/"):
+        raise InstallError(str(obstacle))
     host = HostTree(root, out, dry_run)
     flavour = asterisk or ("freepbx" if host.exists("/etc/freepbx.conf") else "plain")
     try:
         for directory, mode in (("/etc/agentd", 0o755), (str(CREDENTIALS), 0o700), (str(ASTERISK), 0o755)):
             host.directory(PurePosixPath(directory), mode)
         offered = host.manifest()
-        laid = {file.path: host.lay(file, offered) for file in _files(host, prefix, flavour, sample)}
+        laid = {file.path: host.lay(file, offered) for file in _files(host, program, flavour, sample)}
         host.remember({**offered, **laid})
         _tell_asterisk(host, flavour)
+        _tell_units(host, program)
     except OSError as error:
         hint = "run it with sudo" if isinstance(error, PermissionError) else "free what is in the way"
         raise InstallError(f"agentd init cannot write below {root}: {error}; {hint}, then run it again") from error
+    if obstacle is not None:
+        host.say(f"WARNING: with these files {obstacle}")
     host.say("")
     host.say("Then, as root:")
     host.say("  systemd-sysusers agentd.conf && systemd-tmpfiles --create agentd.conf")
     host.say("  systemctl daemon-reload && systemctl enable agentd && systemctl restart agentd")
-    host.say(f"  {prefix}/venv/bin/agentd doctor --config {CONFIG}")
+    host.say(f"  {program} doctor --config {CONFIG}")
     return 0
 
 
-def _check_prefix(prefix: str) -> None:
-    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", prefix) or prefix.startswith(("/home/", "/root/", "/tmp/")):
-        raise InstallError(
-            f"expected a plain absolute path such as {DEFAULT_PREFIX}, got {prefix!r}: the unit sees neither "
-            "/home, /root nor /tmp, and takes no blank or special character"
-        )
-
-
-def _files(host: HostTree, prefix: str, flavour: Flavour, sample: str) -> Iterator[HostFile]:
+def _files(host: HostTree, program: str, flavour: Flavour, sample: str) -> Iterator[HostFile]:
     for name, path in _UNITS.items():
         text = data_file(f"systemd/{name}").read_text(encoding="utf-8")
-        yield HostFile(PurePosixPath(path), text.replace(f"{DEFAULT_PREFIX}/", f"{prefix}/"))
+        yield HostFile(PurePosixPath(path), retarget(text, program), places=EXEC_START)
     yield HostFile(CONFIG, sample, theirs=True)
     for name in _SNIPPETS[flavour]:
         text = data_file(f"asterisk_conf/{name}").read_text(encoding="utf-8")
@@ -124,6 +127,14 @@ def _files(host: HostTree, prefix: str, flavour: Flavour, sample: str) -> Iterat
             if found != 1:
                 raise InstallError(f"asterisk_conf/{name}: expected one line 'password = CHANGE-ME', got {found}")
             yield HostFile(ASTERISK / name, text, 0o640, group="asterisk")
+
+
+def _tell_units(host: HostTree, program: str) -> None:
+    """A unit that was edited is kept, and may start another installation than the one that is upgraded here."""
+    for path in map(PurePosixPath, _UNITS.values()):
+        started = EXEC_START.search(host.text(path))
+        if started and started[1] != program and not host.dry_run:
+            host.say(f"WARNING: {path}, which is yours, starts {started[1]} and not {program}.")
 
 
 def _tell_asterisk(host: HostTree, flavour: Flavour) -> None:

@@ -1,11 +1,15 @@
-"""Third-party packages as users install them: built, and installed beside agentd."""
+"""Packages as users install them: built, and installed where the source tree is not on the path."""
 
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
-PARROT = Path(__file__).parents[1] / "parrot"
+ROOT = Path(__file__).parents[2]
+PARROT = ROOT / "tests" / "parrot"
 """The example of a provider, docs/providers.md."""
+_OFFLINE = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-index")
 
 
 class NotInstalled(Exception):
@@ -14,13 +18,32 @@ class NotInstalled(Exception):
 
 def install(package: Path, directory: Path) -> Path:
     """Build a package of this source tree and install it, without the network, into `directory`, for PYTHONPATH."""
-    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", str(directory), str(package)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if done.returncode:
-        raise NotInstalled(f"{package}: {done.stdout}{done.stderr}")
+    _pip(["install", *_OFFLINE, "--no-build-isolation", "--target", str(directory), str(package)])
     return directory
+
+
+def build_wheel(package: Path, directory: Path) -> Path:
+    """Build a package's wheel, without the network, into a directory of its own."""
+    _pip(["wheel", *_OFFLINE, "--no-build-isolation", "--wheel-dir", str(directory), str(package)])
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def environment_with(wheel: Path, directory: Path) -> Path:
+    """A virtual environment with the wheel installed; gives its interpreter.
+
+    What the wheel needs comes from the environment that the tests run in. The source tree, which is installed there
+    too, does not: Python reads the .pth files of an environment's own site-packages only (docs of `site`).
+    """
+    venv.create(directory, symlinks=True)
+    python = directory / "bin" / "python"
+    _pip(["--python", str(python), "install", *_OFFLINE, str(wheel)])
+    (site,) = directory.glob("lib/python*/site-packages")
+    (site / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def _pip(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, timeout=180)
+    if done.returncode:
+        raise NotInstalled(f"pip {' '.join(arguments)}: {done.stdout}{done.stderr}")

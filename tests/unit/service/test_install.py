@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.installation import Installation, Installer
 from agentd.service.host_files import InstallError
 from agentd.service.install import Flavour, data_file, init
 
@@ -19,13 +20,20 @@ def run(
     root: Path,
     *,
     sample: str = SAMPLE,
-    prefix: str = "/opt/agentd",
+    prefix: str | None = None,
+    place: str = "/opt/agentd/venv",
     asterisk: Flavour | None = None,
     dry_run: bool = False,
 ) -> str:
-    out = io.StringIO()
-    assert init(root, out=out, prefix=prefix, asterisk=asterisk, dry_run=dry_run, sample=sample) == 0
+    """Run by an agentd that is installed at `place`."""
+    out, here = io.StringIO(), installed(Path(place))
+    status = init(root, out=out, prefix=prefix, asterisk=asterisk, dry_run=dry_run, sample=sample, installation=here)
+    assert status == 0
     return out.getvalue()
+
+
+def installed(environment: Path) -> Installation:
+    return Installation(environment, environment / "bin/python", environment / "bin/agentd", Installer.PIP)
 
 
 def tree(root: Path) -> dict[str, tuple[int, str, int]]:
@@ -357,18 +365,67 @@ def test_freepbx_is_recognised_and_pointed_to_its_custom_files(tmp_path: Path) -
     assert "last line of /etc/asterisk/extensions.conf:" in run(tmp_path, asterisk="plain")
 
 
-def test_another_prefix_moves_what_the_unit_starts(tmp_path: Path) -> None:
-    run(tmp_path, prefix="/srv/agentd")
+def started(root: Path) -> set[str]:
+    """The programs of the two units."""
+    units = (root / "etc/systemd/system").glob("*.service")
+    return {program for unit in units for program in re.findall(r"^ExecStart=(\S+) ", unit.read_text(), re.MULTILINE)}
+
+
+def test_the_units_start_the_installation_that_init_is_run_from(tmp_path: Path) -> None:
+    said = run(tmp_path, place="/opt/pipx/venvs/asterisk-agentd")
+    assert started(tmp_path) == {"/opt/pipx/venvs/asterisk-agentd/bin/agentd"}
     for name, command in (("agentd", "--config"), ("agentd-speech", "speech-server --config")):
         unit = (tmp_path / f"etc/systemd/system/{name}.service").read_text()
-        assert f"ExecStart=/srv/agentd/venv/bin/agentd {command}" in unit
+        assert f"ExecStart=/opt/pipx/venvs/asterisk-agentd/bin/agentd {command} /etc/agentd/agent.toml" in unit
         assert "/opt/agentd" not in unit
+    assert "  /opt/pipx/venvs/asterisk-agentd/bin/agentd doctor --config" in said
 
 
-@pytest.mark.parametrize("prefix", ["relative", "/home/me/agentd", "/opt/a b", "/opt/agentd/", "/opt/%n"])
-def test_a_prefix_that_the_unit_could_not_use_is_refused(tmp_path: Path, prefix: str) -> None:
-    with pytest.raises(InstallError, match="expected a plain absolute path"):
-        run(tmp_path, prefix=prefix)
+def test_with_a_prefix_they_start_the_link_that_will_lead_to_it(tmp_path: Path) -> None:
+    run(tmp_path, place="/srv/agentd/venv-20260101T000000Z", prefix="/srv/agentd")
+    assert started(tmp_path) == {"/srv/agentd/venv/bin/agentd"}
+
+
+def test_another_place_is_no_edit(tmp_path: Path) -> None:
+    run(tmp_path)
+    said = run(tmp_path, place="/opt/pipx/venvs/asterisk-agentd")
+    assert outcomes(said)["/etc/systemd/system/agentd.service"] == "updated"
+    assert started(tmp_path) == {"/opt/pipx/venvs/asterisk-agentd/bin/agentd"}
+    assert set(outcomes(run(tmp_path, place="/opt/pipx/venvs/asterisk-agentd")).values()) == {"unchanged"}
+
+
+def test_another_place_is_no_edit_either_where_nobody_remembers_what_was_laid_down(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "etc/agentd/installed.sha256").unlink()
+    run(tmp_path, place="/opt/pipx/venvs/asterisk-agentd")
+    assert started(tmp_path) == {"/opt/pipx/venvs/asterisk-agentd/bin/agentd"}
+    assert not list(tmp_path.rglob("*.new"))
+
+
+def test_an_edited_unit_that_starts_another_installation_is_kept_and_told_of(tmp_path: Path) -> None:
+    run(tmp_path)
+    unit = tmp_path / "etc/systemd/system/agentd.service"
+    unit.write_text(unit.read_text() + "# edited here\n")
+    said = run(tmp_path, place="/opt/pipx/venvs/asterisk-agentd")
+    assert outcomes(said)["/etc/systemd/system/agentd.service"] == "kept"
+    told = [line for line in said.splitlines() if line.startswith("WARNING")]
+    assert told == [
+        "WARNING: /etc/systemd/system/agentd.service, which is yours, starts /opt/agentd/venv/bin/agentd and not "
+        "/opt/pipx/venvs/asterisk-agentd/bin/agentd."
+    ]
+
+
+def test_of_an_image_it_is_only_told_that_the_service_could_not_start_it(tmp_path: Path) -> None:
+    said = run(tmp_path, place="/root/venv")
+    assert "WARNING: with these files the service could not start agentd: /root/venv/bin/agentd is below /root" in said
+    assert started(tmp_path) == {"/root/venv/bin/agentd"}
+
+
+def test_on_the_host_itself_an_installation_that_the_service_could_not_start_is_refused(tmp_path: Path) -> None:
+    out, here = io.StringIO(), installed(Path("/root/venv"))
+    with pytest.raises(InstallError, match=r"the service could not start agentd: /root/venv/bin/agentd is below /root"):
+        init(Path("/"), out=out, dry_run=True, sample=SAMPLE, installation=here)
+    assert out.getvalue() == ""
 
 
 def test_something_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agentd.config.settings import Calls, Config
-from agentd.service.install import CONFIG, DEFAULT_PREFIX, data_file
+from agentd.service.install import CONFIG, data_file
+from agentd.service.units import DEFAULT_PREFIX
 from agentd_providers.wyoming.server.settings import SpeechServerSettings
 
 UNIT = data_file("systemd/agentd.service")
@@ -108,7 +109,9 @@ def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11(unit: Path) -
 def test_execstart_is_what_the_installation_lays_down() -> None:
     assert setting("ExecStart") == f"{DEFAULT_PREFIX}/venv/bin/agentd --config {CONFIG}"
     assert setting("ExecStart", SPEECH_UNIT) == f"{DEFAULT_PREFIX}/venv/bin/agentd speech-server --config {CONFIG}"
-    assert "$prefix/venv" in data_file("systemd/install-host").read_text()
+    script = data_file("systemd/install-host").read_text()
+    assert "$prefix/venv" in script
+    assert f" --prefix {DEFAULT_PREFIX}\n" in script, "the link is not there yet when init names it"
 
 
 def test_stopping_may_take_longer_than_draining_the_calls() -> None:
