@@ -5,9 +5,11 @@ import faulthandler
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+import structlog
 import trio
 
 from agentd import __version__
@@ -15,11 +17,12 @@ from agentd.config.catalogue import Catalogue
 from agentd.config.file import load_config, load_speech_server
 from agentd.config.sample import config_schema, sample_toml
 from agentd.config.secrets import find_secret, need_secret
-from agentd.config.settings import Config
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
 from agentd.service.catalogue import installed_catalogue
 from agentd.service.logs import set_up_logging
 from agentd.service.notify import Notifier
+
+log = structlog.get_logger("agentd.cli")
 
 DEFAULT_CONFIG = "/etc/agentd/agent.toml"
 ARI_PASSWORD = "AGENTD_ARI_PASSWORD"
@@ -125,10 +128,6 @@ def _add_config(parser: argparse.ArgumentParser, default: object = argparse.SUPP
     )
 
 
-def _load(arguments: argparse.Namespace) -> Config:
-    return load_config(arguments.config, os.environ, installed_catalogue())
-
-
 def _note(catalogue: Catalogue, file: TextIO) -> None:
     """Tell what is installed and cannot be used: whoever named none of it has heard of it nowhere else."""
     for problem in catalogue.problems():
@@ -141,10 +140,13 @@ def serve(arguments: argparse.Namespace) -> int:
 
     faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback
     notifier = Notifier.from_environment(os.environ)
-    config = _load(arguments)
+    catalogue = installed_catalogue()
+    config = load_config(arguments.config, os.environ, catalogue)
     password = need_secret(ARI_PASSWORD, "the ARI password")
     set_up_logging(config.logging)
-    supervisor = Supervisor(config, password, lambda: _load(arguments), notifier)
+    for problem in catalogue.problems():
+        log.warning("an installed package cannot be used", problem=problem)
+    supervisor = Supervisor(config, password, partial(load_config, arguments.config, os.environ, catalogue), notifier)
     try:
         trio.run(supervisor.run, strict_exception_groups=True)
     except* OSError as group:

@@ -18,13 +18,14 @@ from agentd.doctor.audiosocket import examine_ways_in
 from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon
 from agentd.doctor.dialplan import judge_dialplan, look_at_dialplan
 from agentd.doctor.findings import Finding, State, fail, ok, render, skipped, warn
-from agentd.doctor.host import examine_service, read_configuration
+from agentd.doctor.host import examine_service, judge_packages, read_configuration
 from agentd.doctor.media import examine_directory, examine_playback, examine_readability
 from agentd.doctor.pbx import ari_advice, ask_applications, ask_modules, greet
 from agentd.doctor.probe import Probe, open_probe
 from agentd.doctor.secrets import examine_password
 from agentd.errors import AriError, WebSocketError
 from agentd.metrics import Metrics
+from agentd.service.catalogue import installed_catalogue
 from agentd.service.host_files import CREDENTIALS
 
 __all__ = ["Finding", "State", "examine", "render"]
@@ -40,12 +41,14 @@ async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path =
     credentials, which root may read. Takes a few seconds; every wait is bounded. Raises nothing for what it
     finds. Cancelling it still removes what it made on the PBX (at most 10 s).
     """
-    config, finding = read_configuration(path, environ)
+    catalogue = installed_catalogue()
+    config, finding = read_configuration(path, environ, catalogue)
+    packages = judge_packages(catalogue)
     if config is None:
-        return [finding, skipped("everything else", "there is no usable configuration")]
+        return [finding, *packages, skipped("everything else", "there is no usable configuration")]
     password, found = examine_password(environ, credentials)
     daemon = await find_daemon(config)
-    findings = [finding, found]
+    findings = [finding, *packages, found]
     if password is None:
         findings += [skipped(check, "the ARI password is missing") for check in ("ari", *PBX_CHECKS)]
         findings += await _without_probe(config, daemon, "the ARI password is missing")

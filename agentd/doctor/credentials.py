@@ -25,7 +25,6 @@ from agentd.parsing import load_json
 from agentd.tools.registry import find_kind
 from agentd.websocket import tls_context
 from agentd_providers.credentials import Credential
-from agentd_providers.local.settings import LocalSettings
 from agentd_providers.registry import find_provider
 
 DEADLINE: Final = 8.0
@@ -75,10 +74,7 @@ async def examine_credentials(
 def needed(config: Config) -> Iterator[Need]:
     """What this configuration needs: each once for each agent and tool. Pure."""
     for name, agent in sorted(config.agents.items()):
-        own = find_provider(agent.provider).credentials(agent.settings)
-        if isinstance(agent.settings, LocalSettings):  # its server is asked for its models, with the key
-            own = [attrs.evolve(credential, check_url="") for credential in own]
-        for credential in _merged(own):
+        for credential in _merged(find_provider(agent.provider).credentials(agent.settings)):
             yield Need(f"agent {name}", credential)
     for name, tool in sorted(config.tools.items()):
         for secret in dict.fromkeys(find_kind(tool.kind or name).secrets(tool.settings)):

@@ -6,11 +6,11 @@ from typing import Final
 
 import trio
 
+from agentd.config.catalogue import Catalogue
 from agentd.config.file import load_config
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import ConfigError
-from agentd.service.catalogue import installed_catalogue
 
 UNIT: Final = "agentd.service"
 SYSTEMD: Final = Path("/run/systemd/system")
@@ -18,10 +18,16 @@ SYSTEMD: Final = Path("/run/systemd/system")
 SYSTEMCTL_DEADLINE: Final = 10.0
 
 
-def read_configuration(path: Path, environ: Mapping[str, str]) -> tuple[Config | None, Finding]:
+def judge_packages(catalogue: Catalogue) -> list[Finding]:
+    """The installed packages that bring something which cannot be used; whoever names it finds it refused. Pure."""
+    advice = "install it anew, or remove it; agents that use nothing of it work all the same"
+    return [warn("packages", problem, advice) for problem in catalogue.problems()]
+
+
+def read_configuration(path: Path, environ: Mapping[str, str], catalogue: Catalogue) -> tuple[Config | None, Finding]:
     """The configuration, None where it cannot be used."""
     try:
-        config = load_config(path, environ, installed_catalogue())
+        config = load_config(path, environ, catalogue)
     except ConfigError as error:
         return None, fail(
             "configuration",

@@ -9,7 +9,9 @@ import attrs
 from agentd.config.schema import Tables, text
 from agentd.errors import ConfigError
 from agentd_providers.credentials import Credential
+from agentd_providers.local.needs import cues_needs
 from agentd_providers.local.settings import LocalSettings
+from agentd_providers.needs import ModelServer, Need
 from agentd_providers.pipeline.rows import Chosen
 from agentd_providers.stage_registry import KINDS, LISTEN, SPEAK, STAGES, THINK, stage_names, stage_tables
 from agentd_providers.turns.settings import TurnSettings
@@ -96,4 +98,14 @@ def pipeline_credentials(settings: PipelineAgentSettings) -> Sequence[Credential
         table, chosen = settings.table(kind), settings.chosen(kind)
         needed = chosen.stage.credentials(chosen.settings)
         found += (attrs.evolve(credential, what=f"{credential.what} for {table}") for credential in needed)
+    return tuple(found)
+
+
+def pipeline_needs(settings: PipelineAgentSettings) -> Sequence[Need]:
+    """What the chosen stages need on this host, and what turns are taken by."""
+    found = [*cues_needs(settings.turn)]
+    for kind in KINDS:
+        chosen, table = settings.chosen(kind), f"pipeline.{settings.table(kind)}"
+        needs: Sequence[Need] = chosen.stage.needs(chosen.settings)
+        found += (attrs.evolve(need, table=table) if isinstance(need, ModelServer) else need for need in needs)
     return tuple(found)

@@ -16,10 +16,12 @@ from agentd.plugins import Registry
 from agentd_providers.credentials import Credential
 from agentd_providers.deepgram.voice_agent.settings import DeepgramAgentSettings
 from agentd_providers.deepgram.voice_agent.settings import credentials as deepgram_credentials
+from agentd_providers.local.needs import local_needs
 from agentd_providers.local.settings import LocalSettings, local_credentials
+from agentd_providers.needs import Need
 from agentd_providers.openai.realtime.settings import RealtimeSettings
 from agentd_providers.openai.realtime.settings import credentials as realtime_credentials
-from agentd_providers.pipeline_settings import PipelineAgentSettings, pipeline_credentials
+from agentd_providers.pipeline_settings import PipelineAgentSettings, pipeline_credentials, pipeline_needs
 
 if TYPE_CHECKING:
     from agentd_providers.shared import SharedServices
@@ -33,12 +35,14 @@ Opener = Callable[[str, AgentConfig, "SharedServices"], AbstractAsyncContextMana
 class Provider:
     """`settings` is an attrs class as agentd.config.schema describes; `open(name, config, shared)` gives the agent,
     with its engines running, for as long as its block is entered. `credentials(settings)` is what it needs to be let
-    in; `takes_tools(settings)`, whether its model can use tools."""
+    in; `takes_tools(settings)`, whether its model can use tools; `needs(settings)`, what it needs on this host. Those
+    open nothing and import no engine."""
 
     settings: type
     open: Opener
     credentials: Callable[[Any], Sequence[Credential]] = lambda _settings: ()
     takes_tools: Callable[[Any], bool] = lambda _settings: True
+    needs: Callable[[Any], Sequence[Need]] = lambda _settings: ()
 
 
 def _open_local(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
@@ -70,8 +74,8 @@ def _open_realtime(name: str, config: AgentConfig, shared: "SharedServices") -> 
 
 
 BUILT_IN: Mapping[str, Provider] = {
-    "local": Provider(LocalSettings, _open_local, local_credentials, _takes_tools),
-    "pipeline": Provider(PipelineAgentSettings, _open_pipeline, pipeline_credentials, _takes_tools),
+    "local": Provider(LocalSettings, _open_local, local_credentials, _takes_tools, local_needs),
+    "pipeline": Provider(PipelineAgentSettings, _open_pipeline, pipeline_credentials, _takes_tools, pipeline_needs),
     "deepgram": Provider(DeepgramAgentSettings, _open_deepgram, deepgram_credentials),
     "openai_realtime": Provider(RealtimeSettings, _open_realtime, realtime_credentials),
 }

@@ -8,7 +8,9 @@ import pytest
 from agentd.errors import ConfigError
 from agentd_providers.credentials import Credential, Scheme
 from agentd_providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
+from agentd_providers.local.needs import local_needs
 from agentd_providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings, local_credentials
+from agentd_providers.needs import ModelServer
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.speech_settings import OpenAiListenSettings
 from agentd_providers.pipeline_settings import PipelineAgentSettings, pipeline_credentials
@@ -94,8 +96,9 @@ def test_the_local_agent_needs_a_key_where_its_language_model_is_on_a_server() -
     assert local_credentials(LocalSettings()) == ()
     llm = LlmSettings(base_url="http://llm/v1", api_key_name="LLM_KEY")
     assert local_credentials(LocalSettings(llm=llm)) == (
-        Credential("LLM_KEY", "the key of the language model's server", "http://llm/v1/models"),
+        Credential("LLM_KEY", "the key of the language model's server"),
     )
+    assert ModelServer("http://llm/v1", llm.model, "LLM_KEY", "local.llm") in local_needs(LocalSettings(llm=llm))
 
 
 def test_the_embedded_model_is_run_with_what_the_local_agent_is_set_to() -> None:

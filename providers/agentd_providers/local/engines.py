@@ -10,8 +10,8 @@ import trio
 from agentd.agent import Readiness
 from agentd_providers.local import moonshine, piper, smart_turn, vosk
 from agentd_providers.local.models import catalogue
+from agentd_providers.local.settings import SMART_TURN, Engine, SttSettings, TtsSettings
 from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
-from agentd_providers.local.settings import Engine, SttSettings, TtsSettings
 from agentd_providers.local.transcribers import MoonshineTranscriber, VoskTranscriber
 from agentd_providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from agentd_providers.local.worker import EngineWorker, open_worker
@@ -20,7 +20,6 @@ from agentd_providers.pipeline.stages import Transcriber, Voice, VoiceDetector
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
 
-SMART_TURN = "smart-turn-v3.2"
 _model_limiter = trio.CapacityLimiter(1)
 
 

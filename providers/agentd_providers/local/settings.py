@@ -20,6 +20,8 @@ USUAL_MODEL: Mapping[Engine, str] = {
     Engine.MOONSHINE: "moonshine-tiny-en",
     Engine.VOSK: "vosk-model-small-en-us-0.15",
 }
+SMART_TURN = "smart-turn-v3.2"
+"""The model that judges by its sound whether a turn is over."""
 
 
 class PromptStyle(StrEnum):
@@ -150,10 +152,9 @@ class LocalSettings:
 
 
 def local_credentials(settings: LocalSettings) -> Sequence[Credential]:
-    """What the local agent needs where its language model is on a server that wants a key
-    (https://platform.openai.com/docs/api-reference/models/list)."""
+    """What the local agent needs where its language model is on a server that wants a key. Whether it lets us in shows
+    when the doctor asks it for its models: see agentd_providers.local.needs."""
     llm = settings.llm
     if not llm.base_url or not llm.api_key_name:
         return ()
-    url = f"{llm.base_url.rstrip('/')}/models"
-    return (Credential(llm.api_key_name, "the key of the language model's server", url),)
+    return (Credential(llm.api_key_name, "the key of the language model's server"),)

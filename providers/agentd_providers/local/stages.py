@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from agentd.config.settings import AgentConfig
 from agentd.installation import installed
+from agentd_providers.local.needs import embedded_needs, listen_needs, speak_needs
 from agentd_providers.local.settings import EmbeddedSettings, SttSettings, TtsSettings
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
 from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech, TurnCues
@@ -65,6 +66,8 @@ def _open_speak(
     return open_local_speak(settings, config.language, shared)
 
 
-LISTEN = ListenStage(SttSettings, _open_listen, prepare=_load)
-EMBEDDED = ThinkStage(EmbeddedSettings, _open_think, prepare=read_prompt, takes_tools=lambda _settings: False)
-SPEAK = SpeakStage(TtsSettings, _open_speak, distant=False)
+LISTEN = ListenStage(SttSettings, _open_listen, needs=listen_needs, prepare=_load)
+EMBEDDED = ThinkStage(
+    EmbeddedSettings, _open_think, needs=embedded_needs, prepare=read_prompt, takes_tools=lambda _settings: False
+)
+SPEAK = SpeakStage(TtsSettings, _open_speak, needs=speak_needs, distant=False)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from agentd.config.settings import AgentConfig
-from agentd.installation import installed
+from agentd.installation import how_to_add, installed
 from agentd_providers.credentials import Credential
+from agentd_providers.needs import Modules, Need
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.speech_settings import OpenAiListenSettings, OpenAiSpeakSettings
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
@@ -44,6 +45,11 @@ def _credentials(settings: OpenAiListenSettings | ChatSettings | OpenAiSpeakSett
     return (Credential(settings.api_key_name, what, f"{settings.base_url.rstrip('/')}/models"),)
 
 
+def client_needs(_settings: object = None) -> Sequence[Need]:
+    """Of who asks a language model: OpenAI's own client."""
+    return (Modules(("openai",), how_to_add("pipeline")),)
+
+
 LISTEN = ListenStage(OpenAiListenSettings, _open_listen, credentials=_credentials)
-THINK = ThinkStage(ChatSettings, _open_think, credentials=_credentials)
+THINK = ThinkStage(ChatSettings, _open_think, credentials=_credentials, needs=client_needs)
 SPEAK = SpeakStage(OpenAiSpeakSettings, _open_speak, credentials=_credentials)

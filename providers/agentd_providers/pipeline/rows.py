@@ -10,6 +10,7 @@ import attrs
 
 from agentd.config.settings import AgentConfig
 from agentd_providers.credentials import Credential
+from agentd_providers.needs import Need
 from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
 from agentd_providers.shared import SharedServices
 
@@ -27,13 +28,14 @@ class Stage(Generic[E]):
     which the stage is a part of. It raises ProviderError where the engine cannot be opened, ConfigError where a key is
     missing. Import what the engine needs in there, not with the row.
 
-    `credentials(settings)` is what it needs to be let in. `prepare(engine, config)` is what is left to do before the
-    first call; that of all stages is done at once.
+    `credentials(settings)` is what it needs to be let in, `needs(settings)` what it needs on this host, for the doctor.
+    `prepare(engine, config)` is what is left to do before the first call; that of all stages is done at once.
     """
 
     settings: type
     open: Callable[[Any, AgentConfig, SharedServices], AbstractAsyncContextManager[E]]
     credentials: Callable[[Any], Sequence[Credential]] = attrs.field(default=lambda _settings: (), kw_only=True)
+    needs: Callable[[Any], Sequence[Need]] = attrs.field(default=lambda _settings: (), kw_only=True)
     prepare: Callable[[Any, AgentConfig], Awaitable[None]] | None = attrs.field(default=None, kw_only=True)
 
 

@@ -9,6 +9,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import agentd.doctor
+from agentd.config.schema import settings_of
+from agentd.config.settings import Config
 from agentd.conversation.machine import Result
 from agentd.metrics import Metrics
 from tests.installed import parse_config
@@ -29,9 +31,7 @@ def test_every_example_of_a_configuration_is_accepted(example: str) -> None:
 
 
 def test_every_table_of_the_configuration_is_described() -> None:
-    from agentd.config.settings import Config
-
-    for table in Config.__attrs_attrs__:
+    for table in settings_of(Config):
         assert f"**`[{table.name}" in CONFIGURE
 
 

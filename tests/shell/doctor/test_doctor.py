@@ -16,7 +16,7 @@ from agentd import __version__
 from agentd.config.settings import AgentConfig, Calls, Config, Health
 from agentd.config.settings import Asterisk as AsteriskTable
 from agentd.dialplan import MediaWay
-from agentd.doctor import Finding, State, examine, render
+from agentd.doctor import Finding, State, examine, needs, render
 from agentd.doctor.access import ENTER, READ, WRITE, Account, described
 from agentd.doctor.agents import examine_agents, judge_readiness
 from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon, refused_connections
@@ -407,7 +407,7 @@ async def judged_server(
     async def none_failed(*_args: object) -> Mapping[str, str]:
         return {}
 
-    monkeypatch.setattr("agentd.doctor.agents._import_errors", none_failed)
+    monkeypatch.setattr(needs, "import_errors", none_failed)
     agent = AgentConfig(settings=LocalSettings(llm=LlmSettings(base_url=url, **settings)))
     findings = await examine_agents(Config(agents={"default": agent}), environ, Path("/nowhere"), NO_DAEMON)
     return findings[-1]
@@ -451,9 +451,7 @@ async def test_a_language_models_server_that_is_absent_or_elsewhere_is_told(
 
 
 async def test_an_engine_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentd.doctor import agents
-
-    failed = await agents._import_errors(["json", "no_such_engine"], dict(os.environ))
+    failed = await needs.import_errors(["json", "no_such_engine"], [], dict(os.environ))
     assert list(failed) == ["no_such_engine"]
-    monkeypatch.setattr(agents, "_IMPORT", "import os; os.abort()")
-    assert "ended the process" in (await agents._import_errors(["json"], dict(os.environ)))["all"]
+    monkeypatch.setattr(needs, "_IMPORT", "import os; os.abort()")
+    assert "ended the process" in (await needs.import_errors(["json"], [], dict(os.environ)))["all"]

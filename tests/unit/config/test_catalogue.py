@@ -17,6 +17,7 @@ from agentd.config.catalogue import Catalogue, Choices
 from agentd.config.file import parse_config
 from agentd.config.sample import config_schema, sample_toml
 from agentd.config.schema import text
+from agentd.doctor import State, examine
 from agentd.errors import ConfigError
 from agentd.tools.contract import ToolKind
 from agentd_providers.pipeline.rows import ListenStage
@@ -248,3 +249,13 @@ def test_a_settings_class_without_a_description_of_its_own_can_be_used() -> None
     bare.__doc__ = None
     schema = config_schema(attrs.evolve(HOST, speech_server=bare))
     assert schema["properties"]["speech_server"]["description"] == ""
+
+
+@pytest.mark.usefixtures("broken")
+async def test_the_doctor_warns_of_it(tmp_path: Path) -> None:
+    findings = await examine(Path(write(tmp_path, "[agents.a]\nprovider = 'parrot'\n")), {})
+    first, *packages, last = findings
+    assert (first.check, first.failed, last.check) == ("configuration", True, "everything else")
+    assert [(finding.check, finding.state) for finding in packages] == [("packages", State.WARN)] * 3
+    for finding, name in zip(packages, ("parrot", "listen_parrot", "hours"), strict=True):
+        assert f"'{name}'" in finding.found

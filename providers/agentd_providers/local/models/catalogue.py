@@ -19,6 +19,8 @@ from agentd.errors import ProviderError
 from agentd.parsing import load_json
 
 MARKER: Final = ".agentd-model.json"
+VARIABLE: Final = "AGENTD_MODELS_DIR"
+"""Of the environment: the one directory that models are in."""
 SYSTEM_DIRECTORY: Final = Path("/var/lib/agentd/models")
 
 
@@ -207,7 +209,7 @@ def search_directories(environ: Mapping[str, str] = os.environ, system: Path = S
     The user's own is ${XDG_DATA_HOME:-~/.local/share}/agentd/models (XDG base directory specification: a
     relative XDG_DATA_HOME is ignored). A user without a home has none.
     """
-    if chosen := environ.get("AGENTD_MODELS_DIR"):
+    if chosen := environ.get(VARIABLE):
         return (Path(chosen).absolute(),)
     data = Path(environ.get("XDG_DATA_HOME", ""))
     home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 (Path raises without a home)
