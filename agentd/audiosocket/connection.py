@@ -20,7 +20,7 @@ from agentd.audiosocket.frames import (
     pack_audio,
 )
 from agentd.errors import MediaProtocolError
-from agentd.media.leg import FRAME_SECONDS, LineFormat
+from agentd.media.leg import FRAME_SECONDS, LineFormat, NextFrame
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.audiosocket")
@@ -54,6 +54,11 @@ class AudioSocketConnection:
     _sender: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     """Held by whoever writes: two at a time would send a frame within a frame."""
     _clogged: bool = attrs.field(default=False, init=False)
+
+    @property
+    def lead(self) -> None:
+        """agentd clocks an AudioSocket, and nothing buffers behind it."""
+        return None
 
     async def handshake(self) -> CallId:
         """Read the first frame, which must be the UUID, and answer with a first frame of silence.
@@ -104,7 +109,7 @@ class AudioSocketConnection:
         line: LineFormat,
         receive: Callable[[bytes, int, float], None],
         press: Callable[[str], None],
-        next_frame: Callable[[], bytes | None],
+        next_frame: NextFrame,
         beat: Callable[[], None],
     ) -> str:
         """See agentd.media.leg.MediaConnection.serve. `next_frame()` is asked once every 20 ms, `beat()` is called once
@@ -173,7 +178,7 @@ class AudioSocketConnection:
                     return f"second UUID frame ({uuid})"
         return None
 
-    async def _write(self, line: LineFormat, next_frame: Callable[[], bytes | None], beat: Callable[[], None]) -> str:
+    async def _write(self, line: LineFormat, next_frame: NextFrame, beat: Callable[[], None]) -> str:
         silence = _silence(line)
         start, tick = trio.current_time(), 0
         try:

@@ -135,7 +135,7 @@ class Call:
     settings: CallSettings
     metrics: Metrics
     line_moves: Callable[[bool], None]
-    """Told True with every frame written, False when no leg is up: the watchdog's line clock."""
+    """Told True with every beat of the line, False when no leg is up: the watchdog's line clock."""
     conversation: Conversation = attrs.field(factory=Conversation, init=False)
     history: History = attrs.field(factory=History, init=False)
     playout: PlayoutBuffer = attrs.field(init=False)
@@ -200,10 +200,11 @@ class Call:
             on_up=self._connect,
             hear=self._hear,
             press=partial(self._digit, DigitSource.MEDIA),
-            next_frame=self._next_frame,
+            next_frame=self.playback.next_frame,
             fall_back=self.playback.fall_back,
-            line_moves=self.line_moves,
+            line_moves=self._line_moves,
         )
+        self.playback.attach(lambda: self._media.lead, self._echo.spoke)
 
     async def run(self) -> Result:
         """Serve the call to its end; gives the result that AGENTD_RESULT was set to.
@@ -344,10 +345,9 @@ class Call:
             pcm = bytes(len(pcm))  # a session that takes turns itself would break off its farewell
         self._keeper.feed(pcm, at)
 
-    def _next_frame(self) -> bytes | None:
-        frame = self.playback.next_frame()
-        self._echo.spoke(frame)
-        return frame
+    def _line_moves(self, moving: bool) -> None:
+        self.line_moves(moving)
+        self.playback.line_moves(moving)
 
     def _session_changed(self, session: AgentSession | None, candidate: Candidate | None) -> None:
         self._voice.session = session

@@ -78,7 +78,7 @@ class StandIn:
         self.arrived[uuid] = peer
         self._news.set()
         await connection.serve(
-            LineFormat(), lambda _pcm, _rate, _at: None, lambda _digit: None, lambda: None, lambda: None
+            LineFormat(), lambda _pcm, _rate, _at: None, lambda _digit: None, lambda *, ahead=False: None, lambda: None
         )
 
 

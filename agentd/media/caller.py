@@ -13,7 +13,7 @@ from agentd.audio.resample import Resampler
 from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
 from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
-from agentd.media.leg import FRAME_SECONDS, LegKind, LineFormat, MediaSource
+from agentd.media.leg import FRAME_SECONDS, Lead, LegKind, LineFormat, MediaConnection, MediaSource, NextFrame
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.media")
@@ -34,9 +34,10 @@ class CallerMedia:
 
     `tell(event)` gets MediaLost, MediaRestored and MediaFailed (or CallerHungUp); `on_up()` is called when the first
     leg is up. `hear(pcm, at)` gets slin at `line.rate` Hz with its arrival time (monotonic seconds), `press(digit)`
-    every digit of the line. `next_frame()` is asked for 20 ms of slin at that rate each 20 ms; None is silence.
+    every digit of the line. `next_frame()` is asked for what a streaming leg carries, slin at that rate.
     `fall_back()` is asked, once, when streaming legs cannot be had: true if the call goes on with files.
-    `line_moves(moving)` is told True with every frame that is written, False when no leg is up. None may block.
+    `line_moves(moving)` is told True with every beat of the line, and False when a leg has ended: then what that one
+    was ahead by can still be taken back. None may block.
     """
 
     source: MediaSource
@@ -49,11 +50,12 @@ class CallerMedia:
     on_up: Callable[[], None]
     hear: Callable[[bytes, float], None]
     press: Callable[[str], None]
-    next_frame: Callable[[], bytes | None]
+    next_frame: NextFrame
     fall_back: Callable[[], bool]
     line_moves: Callable[[bool], None]
     ever_up: bool = attrs.field(default=False, init=False)
     up: bool = attrs.field(default=False, init=False)
+    _connection: MediaConnection | None = attrs.field(default=None, init=False)
     _up_since: float = attrs.field(default=math.inf, init=False)
     _heard_at: float = attrs.field(default=math.inf, init=False)
     _in_gap: bool = attrs.field(default=False, init=False)
@@ -109,22 +111,35 @@ class CallerMedia:
     async def _serve_one(self) -> str:
         """One leg's life; gives the reason of its end."""
         try:
-            async with self.source.media_leg(self.way, self.kind) as connection, trio.open_nursery() as nursery:
-                self._is_up()
-                nursery.start_soon(self._watch_for_stalls)
-                streaming = self.kind is LegKind.STREAMING
-                next_frame = self.next_frame if streaming else _silence
-                reason = await connection.serve(self.line, self._receive, self.press, next_frame, self._beat)
-                nursery.cancel_scope.cancel()
-            return reason
+            async with self.source.media_leg(self.way, self.kind) as connection:
+                self._is_up(connection)
+                try:
+                    return await self._carry(connection)
+                finally:
+                    self._is_down()  # now: while the leg is being removed, time goes on
         except (AriError, MediaTimeout) as error:
             return str(error)
-        finally:
-            self.up = False
-            self.line_moves(False)
 
-    def _is_up(self) -> None:
-        self.up = True
+    async def _carry(self, connection: MediaConnection) -> str:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_for_stalls)
+            next_frame = self.next_frame if self.kind is LegKind.STREAMING else _silence
+            reason = await connection.serve(self.line, self._receive, self.press, next_frame, self._beat)
+            nursery.cancel_scope.cancel()
+        return reason
+
+    @property
+    def lead(self) -> Lead | None:
+        """How far the leg of now is ahead of the caller's ear; None where there is none that could be."""
+        return None if self._connection is None else self._connection.lead
+
+    def _is_down(self) -> None:
+        self.up = False
+        self.line_moves(False)
+        self._connection = None
+
+    def _is_up(self, connection: MediaConnection) -> None:
+        self.up, self._connection = True, connection
         self._up_since = self._heard_at = trio.current_time()
         self._in_gap = False
         if not self.ever_up:
@@ -137,7 +152,7 @@ class CallerMedia:
             self.tell(MediaRestored())
 
     def _beat(self) -> None:
-        """Once a frame written. A telephone that suppresses silence, or a channel that waits, sends nothing at all:
+        """Every 20 ms. A telephone that suppresses silence, or a channel that waits, sends nothing at all:
         the session's time is that of the audio it hears, so it is given the silence that did not come."""
         self.line_moves(True)
         now = trio.current_time()
@@ -177,5 +192,5 @@ class CallerMedia:
             log.info("inbound audio", **report.as_log_fields())
 
 
-def _silence() -> None:
+def _silence(*, ahead: bool = False) -> None:
     return None

@@ -11,6 +11,8 @@ from agentd.audio.formats import FRAME_MS
 from agentd.dialplan import MediaWay
 
 FRAME_SECONDS = FRAME_MS / 1000
+LONGEST_LEAD = 10
+"""Frames (200 ms) that a line which clocks itself may be ahead of the caller's ear at most."""
 
 
 class LegKind(StrEnum):
@@ -31,12 +33,55 @@ class LineFormat:
         return self.rate * FRAME_MS // 1000 * 2
 
 
+class NextFrame(Protocol):
+    """Where a connection gets what it is to carry to the caller. It never blocks and never raises."""
+
+    def __call__(self, *, ahead: bool = False) -> bytes | None:
+        """The next frame of slin; None is silence.
+
+        `ahead`: the frame is not due yet, it is only taken ahead. None then means that there is nothing to take: the
+        connection carries nothing for it, and asks again, at the latest when a frame is due.
+        """
+        ...
+
+
+class Lead(Protocol):
+    """How far a line that clocks itself is ahead of the caller's ear, in the frames that it was given."""
+
+    @property
+    def ahead(self) -> int:
+        """How many of the frames that it was given the caller has not heard: the last ones, `LONGEST_LEAD` at most.
+
+        To one frame exact, so that an estimate by the line's last mark and the clock will do. While a frame is being
+        given, it is not among them yet. Once the connection has ended, it holds still.
+        """
+        ...
+
+    def take_back(self) -> int:
+        """Drop them from the line, and give how many they were: what is given next is heard next.
+
+        It may be called while a frame that is due is being given. To a connection that has ended it does nothing but
+        say how many frames went with it.
+        """
+        ...
+
+
 class MediaConnection(Protocol):
-    """A media leg's audio, both ways, whatever transport carries it. Who got it releases it."""
+    """A media leg's audio, both ways, whatever transport carries it. Who got it releases it.
+
+    There are two kinds of lines. One that agentd clocks is given a frame every 20 ms, and what it was given is as good
+    as heard: its `lead` is None. One that clocks itself takes frames ahead, as far as its peer lets it; its `lead`
+    tells what the caller has not heard of them, and drops it when something else is to be heard.
+    """
 
     @property
     def peer(self) -> str:
         """Who is at the other end, for the log."""
+        ...
+
+    @property
+    def lead(self) -> Lead | None:
+        """How far it is ahead; None on a line that agentd clocks."""
         ...
 
     async def serve(
@@ -44,15 +89,16 @@ class MediaConnection(Protocol):
         line: LineFormat,
         receive: Callable[[bytes, int, float], None],
         press: Callable[[str], None],
-        next_frame: Callable[[], bytes | None],
+        next_frame: NextFrame,
         beat: Callable[[], None],
     ) -> str:
         """Carry the call's audio until the connection ends; returns why it ended.
 
         `receive(pcm, rate, at)` gets the caller's audio in pieces of any length: slin at `rate` Hz, which arrived at
         second `at` (trio's clock). `press(digit)` gets DTMF that comes with the audio. `next_frame()` is asked for each
-        frame in turn, slin as `line` says; None is silence, which the connection packs itself. `beat()` is called every
-        20 ms for as long as the line works. None of the four blocks.
+        frame in turn, slin as `line` says; the connection packs silence itself. `beat()` is called every 20 ms for as
+        long as the line works, whether or not it takes a frame: a line whose peer says stop is no dead line. None of
+        the four blocks.
 
         Cancelling it may leave the connection useless: `release` it.
         """

@@ -1,8 +1,11 @@
 """The way back to one caller: streaming, files, or first the one and then, when it fails, the other."""
 
+from collections.abc import Callable
+
 import attrs
 
 from agentd.errors import PlaybackError
+from agentd.media.leg import Lead
 from agentd.playback.contract import Announcement, Heard, Playback, PlaybackListener
 from agentd.playback.file import FilePlayback
 from agentd.playback.stream import StreamPlayback
@@ -31,9 +34,22 @@ class Downstream:
         assert current is not None, "a call has a way of playback"
         return current
 
-    def next_frame(self) -> bytes | None:
-        """What the streaming leg's writer sends next; None is silence."""
-        return None if self.stream is None else self.stream.next_frame()
+    def attach(self, lead: Callable[[], Lead | None], on_heard: Callable[[bytes | None], None]) -> None:
+        """Stream over a line whose lead `lead` gives; `on_heard(frame)` is told what of it the caller has heard."""
+        if self.stream is not None:
+            self.stream.lead, self.stream.on_heard = lead, on_heard
+
+    def next_frame(self, *, ahead: bool = False) -> bytes | None:
+        """What the streaming leg carries next; see agentd.media.leg.NextFrame."""
+        return None if self.stream is None else self.stream.next_frame(ahead=ahead)
+
+    def line_moves(self, moving: bool) -> None:
+        """The streaming leg's clock has moved on by a frame; or the leg is lost."""
+        if self.stream is not None:
+            if moving:
+                self.stream.beat()
+            else:
+                self.stream.take_back()
 
     def fall_back(self) -> bool:
         """Change over to files, in mid-utterance too: nothing is lost or heard twice. False where there are none."""

@@ -6,13 +6,18 @@ utterances make it shallower again (the scheme of RFC 3550 receivers, with burst
 
 Audio that runs out within a segment is concealed: the last frame goes on mirrored in time and faded to zero, and
 what comes later is faded in. Between segments there is plain silence.
+
+A line that clocks itself takes frames before they are heard, so the last pops can be undone (`give_back`).
 """
+
+from collections import deque
 
 import attrs
 import numpy as np
 
 from agentd.audio.formats import FRAME_MS
 from agentd.audio.level import ramp
+from agentd.media.leg import LONGEST_LEAD
 from agentd.playback.heard import expected_seconds, words_heard
 
 FIRST_DEPTH_MS = 40
@@ -28,7 +33,8 @@ class StartDepth:
     """How much audio, in ms, is waited for before a segment starts. One a call: what it learns outlives utterances."""
 
     milliseconds: int = FIRST_DEPTH_MS
-    _clean: int = attrs.field(default=0, init=False)
+    clean: int = 0
+    """Utterances in a row that went without an underrun."""
 
     @property
     def deeper(self) -> int:
@@ -37,13 +43,13 @@ class StartDepth:
 
     def underran(self) -> None:
         """Audio ran out within a segment."""
-        self.milliseconds, self._clean = self.deeper, 0
+        self.milliseconds, self.clean = self.deeper, 0
 
     def went_clean(self) -> None:
         """An utterance went through without an underrun."""
-        self._clean += 1
-        if self._clean >= CLEAN_UTTERANCES:
-            self.milliseconds, self._clean = max(self.milliseconds - DEPTH_STEP_MS, FIRST_DEPTH_MS), 0
+        self.clean += 1
+        if self.clean >= CLEAN_UTTERANCES:
+            self.milliseconds, self.clean = max(self.milliseconds - DEPTH_STEP_MS, FIRST_DEPTH_MS), 0
 
 
 @attrs.define(eq=False)
@@ -81,8 +87,22 @@ class Frame:
 
 
 @attrs.define(eq=False)
+class _Pop:
+    """What a pop took, and what was so before it."""
+
+    at: int
+    last: bytes | None
+    concealed: bool
+    underruns_within: int
+    underruns_between: int
+    depth: tuple[int, int]
+    noted: bool
+    pcm: bytes = b""
+
+
+@attrs.define(eq=False)
 class JitterBuffer:
-    """One utterance's audio at the line's rate. Push in any lengths, `pop` once every 20 ms.
+    """One utterance's audio at the line's rate. Push in any lengths, `pop` once for every 20 ms that are to be heard.
 
     `underruns_within` and `underruns_between` count silences within and between segments; an utterance whose end is
     only told late has none. `last` is the frame popped last while the audio goes on from it without a break.
@@ -102,6 +122,9 @@ class JitterBuffer:
     _concealed: bool = attrs.field(default=False, init=False)
     """The silence that is being heard broke into a segment."""
     _ended: bool = attrs.field(default=False, init=False)
+    _noted: bool = attrs.field(default=False, init=False)
+    """It was told to `depth` how it went."""
+    _pops: deque[_Pop] = attrs.field(factory=lambda: deque(maxlen=LONGEST_LEAD), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._frame = self.rate * FRAME_MS // 1000
@@ -158,6 +181,18 @@ class JitterBuffer:
 
     def pop(self) -> Frame | None:
         """The next frame, or None for silence."""
+        depth = (self.depth.milliseconds, self.depth.clean)
+        self._pops.append(
+            _Pop(
+                self._at,
+                self.last,
+                self._concealed,
+                self.underruns_within,
+                self.underruns_between,
+                depth,
+                self._noted,
+            )
+        )
         samples = self._available
         if self.last is None:
             if not self._ready:
@@ -175,6 +210,29 @@ class JitterBuffer:
         self.last = frame.pcm if samples == self._frame else None
         self._note_finish()
         return frame
+
+    def give_back(self, count: int) -> None:
+        """Undo the last `count` pops, of which no more than `LONGEST_LEAD` are remembered: what they gave has not been
+        heard. It is popped again, and goes on without a break into what has come since, also where it had run out."""
+        for _ in range(count):
+            pop = self._pops.pop()
+            self._pcm[:0] = pop.pcm
+            left, at = len(pop.pcm) // 2, self._at
+            while left:
+                given = min(left, self.segments[at].popped)
+                self.segments[at].popped -= given
+                left, at = left - given, at - 1
+            self._at, self.last, self._concealed = pop.at, pop.last, pop.concealed
+            self.underruns_within, self.underruns_between = pop.underruns_within, pop.underruns_between
+            (self.depth.milliseconds, self.depth.clean), self._noted = pop.depth, pop.noted
+        if self._concealed and self.segments[self._at].complete and not self.segments[self._at].waiting:
+            self._concealed = False  # as in end_segment, which may have come since
+        self._note_finish()
+
+    @property
+    def sounds(self) -> bool:
+        """Whether the next frame has audio of the utterance."""
+        return self._ready if self.last is None else self._available > 0
 
     def peek(self) -> bytes | None:
         """What the sound that is being heard would go on with, one frame; None in silence. Nothing is popped."""
@@ -230,7 +288,7 @@ class JitterBuffer:
         return Frame(_concealment(last), 0) if self._concealed else None
 
     def _take(self, samples: int) -> Frame:
-        pcm = bytes(self._pcm[: 2 * samples])
+        pcm = self._pops[-1].pcm = bytes(self._pcm[: 2 * samples])
         del self._pcm[: 2 * samples]
         begun: list[str] = []
         left = samples
@@ -249,7 +307,8 @@ class JitterBuffer:
         return pcm.ljust(2 * self._frame, b"\0")
 
     def _note_finish(self) -> None:
-        if self.finished and self.segments and not self.underruns_within:
+        if self.finished and self.segments and not self.underruns_within and not self._noted:
+            self._noted = True
             self.depth.went_clean()
 
 

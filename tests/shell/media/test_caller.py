@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import attrs
@@ -309,6 +310,50 @@ async def test_a_frame_of_half_samples_does_not_end_the_leg(autojump_clock: Mock
         await trio.sleep(0.05)
         assert audio.heard[-1] == voice(0.02)
         assert legs.up == 1
+
+
+async def test_what_a_lost_leg_was_ahead_by_can_be_taken_back_before_anything_is_removed(
+    autojump_clock: MockClock,
+) -> None:
+    class Ahead:
+        ahead = 5
+
+        def take_back(self) -> int:
+            return 5
+
+    @attrs.define(eq=False)
+    class SlowToGo(Legs):
+        @asynccontextmanager
+        async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[MediaConnection]:
+            line = make_line(uuid4(), Metrics())
+            self.lines.append(line)
+            self.up += 1
+            try:
+                yield Leading(line.connection)  # type: ignore[misc]
+                await trio.sleep(5.0)
+            finally:
+                self.up -= 1
+
+    @attrs.define(eq=False)
+    class Leading:
+        connection: MediaConnection
+        lead: Ahead = attrs.field(factory=Ahead)
+
+        async def serve(self, *what: Any) -> str:
+            return await self.connection.serve(*what)
+
+    audio = Audio(SlowToGo())
+    seen: list[tuple[float, object]] = []
+    audio.media.line_moves = lambda moving: moving or seen.append((trio.current_time(), audio.media.lead))  # type: ignore[assignment]
+    assert audio.media.lead is None
+    async with kept(audio) as legs:
+        cut_at = trio.current_time()
+        legs.lines[0].cut()
+        await trio.sleep(1.0)
+        ((at, lead),) = seen
+        assert isinstance(lead, Ahead)
+        assert at == pytest.approx(cut_at, abs=0.03), "the removal takes its time"
+        assert audio.media.lead is None
 
 
 # --- stalls

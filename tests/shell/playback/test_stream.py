@@ -1,6 +1,10 @@
-"""Streaming playback, frame by frame: the test is the line's writer. No time passes: a tick is a call."""
+"""Streaming playback, frame by frame: the test is the line and the caller's ear. No time passes: a tick is a call.
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+All of it holds over a line that agentd clocks, and over one that clocks itself and is ahead of the caller's ear.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -15,6 +19,7 @@ from trio.testing import wait_all_tasks_blocked
 from agentd.agent import Audio, Chunk, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.audio.resample import convert
 from agentd.errors import PlaybackError
+from agentd.media.leg import LONGEST_LEAD
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.stream import AHEAD, ATTENUATED, StreamPlayback
@@ -36,14 +41,61 @@ def values(pcm: bytes) -> npt.NDArray[np.int64]:
 
 
 @attrs.define(eq=False)
+class Queue:
+    """A line that clocks itself: it takes sound as far ahead as it may, silence only when it is due."""
+
+    frames: deque[bytes | None] = attrs.field(factory=deque)
+    margin: int = 2
+    """A frame is due when fewer are on their way."""
+    taken_back: int = 0
+
+    @property
+    def ahead(self) -> int:
+        return len(self.frames)
+
+    def take_back(self) -> int:
+        taken, self.frames = len(self.frames), deque()
+        self.taken_back += taken
+        return taken
+
+    def fill(self, playback: StreamPlayback) -> None:
+        while len(self.frames) < LONGEST_LEAD:
+            due = len(self.frames) < self.margin
+            frame = playback.next_frame(ahead=not due)
+            if frame is None and not due:
+                return
+            self.frames.append(frame)
+
+
+LINES: list[Callable[[], Queue | None]] = [lambda: None]
+"""What lines are made of; the last one counts."""
+
+
+@pytest.fixture(params=["clocked by agentd", "clocks itself"], autouse=True, scope="module")
+def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    LINES.append(Queue if request.param == "clocks itself" else lambda: None)
+    yield request.param
+    LINES.pop()
+
+
+@attrs.define(eq=False)
 class Line:
     """A playback, its playout, and the caller's ear."""
 
     playback: StreamPlayback = attrs.field(factory=lambda: StreamPlayback(RATE, Metrics()))
+    queue: Queue | None = attrs.field(factory=lambda: LINES[-1]())
+    """What is on its way to the ear, on a line that clocks itself."""
     playout: PlayoutBuffer = attrs.field(factory=PlayoutBuffer)
     told: list[str] = attrs.field(factory=list)
     frames: list[bytes | None] = attrs.field(factory=list)
     heard: Heard | None = None
+    ear: list[bytes | None] = attrs.field(factory=list)
+    """What the playback told to have been heard."""
+
+    def __attrs_post_init__(self) -> None:
+        self.playback.on_heard = self.ear.append
+        if self.queue is not None:
+            self.playback.lead = lambda: self.queue
 
     async def put(self, *chunks: Chunk) -> None:
         for chunk in chunks:
@@ -73,12 +125,27 @@ class Line:
     async def listen(self, frames: int = 1) -> list[bytes | None]:
         """Hear some frames, with time for everybody to do something after each."""
         for _ in range(frames):
-            self.frames.append(self.playback.next_frame())
+            if self.queue is None:
+                self.frames.append(self.playback.next_frame())
+            else:
+                self.queue.fill(self.playback)
+                self.frames.append(self.queue.frames.popleft())
+            self.playback.beat()
+            assert self.ear[-1] == self.frames[-1]
+            assert len(self.ear) >= len(self.frames), "what was given and taken back was not heard"
             await wait_all_tasks_blocked()
+            if self.queue is not None:
+                self.queue.fill(self.playback)
+                await wait_all_tasks_blocked()
         return self.frames[-frames:]
 
     def sample(self, name: str, **labels: str) -> float:
         return self.playback.metrics.registry.get_sample_value(f"agentd_{name}", labels) or 0.0
+
+
+def test_a_line_that_clocks_itself_is_ahead(kind: str) -> None:
+    line = Line()
+    assert (line.queue is not None) is (kind == "clocks itself")
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentd.media.leg import LONGEST_LEAD
 from agentd.playback.jitter import CLEAN_UTTERANCES, DEEPEST_MS, FIRST_DEPTH_MS, Frame, JitterBuffer, StartDepth
 
 RATE = 8000
@@ -315,3 +316,150 @@ def test_it_reports_how_much_waits() -> None:
     jitter.push(ms(100))
     jitter.pop()
     assert jitter.buffered == pytest.approx(0.08)
+
+
+# --- what a line that is ahead of the caller's ear gives back
+
+script_with_takings = st.lists(
+    st.one_of(
+        st.just("pop"),
+        st.just("pop"),
+        st.just("start"),
+        st.just("end"),
+        st.integers(1, 700),
+        st.integers(1, LONGEST_LEAD).map(lambda count: ("give back", count)),
+    ),
+    max_size=120,
+)
+
+
+@unhurried
+@given(script_with_takings)
+def test_whatever_is_given_back_every_sample_is_heard_once_and_in_order(actions: list[object]) -> None:
+    jitter, pushed, frames = JitterBuffer(RATE), b"", list[Frame | None]()
+    ahead = 0
+    for action in actions:
+        match action:
+            case "pop":
+                frames.append(jitter.pop())
+                ahead = min(ahead + 1, LONGEST_LEAD)
+            case "start":
+                jitter.start_segment("words")
+            case "end":
+                jitter.end_segment()
+            case int(length):
+                piece = tone(length, len(pushed) // 2)
+                jitter.push(piece)
+                pushed += piece
+            case (_, int(wanted)):
+                count = min(wanted, ahead)
+                jitter.give_back(count)
+                frames, ahead = frames[: len(frames) - count], ahead - count
+        assert sum(segment.popped for segment in jitter.segments) == len(own(frames)) // 2
+        assert b"".join(pcm for _, pcm in jitter.remaining()) == pushed[len(own(frames)) :]
+        ahead_of_it = jitter.peek()
+        assert ahead_of_it is None or jitter.last is not None
+    jitter.end()
+    frames += drain(jitter)
+    heard, whole = values(own(frames)), values(pushed)
+    assert heard.size == whole.size
+    changed = np.flatnonzero(heard != whole)
+    assert np.all(np.abs(heard[changed]) <= np.abs(whole[changed])), "only what is faded in differs"
+    assert changed.size <= jitter.underruns_within * FADE_IN
+    begun = [text for frame in frames if frame for text in frame.begun]
+    assert len(begun) == sum(1 for segment in jitter.segments if segment.received), "each segment begins once"
+
+
+def state(jitter: JitterBuffer) -> tuple[object, ...]:
+    return (
+        jitter.remaining()[-1][1] if jitter.remaining() else b"",
+        jitter.last,
+        jitter.buffered,
+        jitter.finished,
+        [segment.popped for segment in jitter.segments],
+        (jitter.underruns_within, jitter.underruns_between),
+        (jitter.depth.milliseconds, jitter.depth.clean),
+    )
+
+
+@unhurried
+@given(script, st.booleans(), st.integers(1, LONGEST_LEAD))
+def test_to_give_back_is_as_if_nothing_had_been_popped(actions: list[str | int], ended: bool, count: int) -> None:
+    jitter, pushed = JitterBuffer(RATE), 0
+    for action in actions:
+        match action:
+            case "pop":
+                jitter.pop()
+            case "start":
+                jitter.start_segment("words")
+            case "end":
+                jitter.end_segment()
+            case int(length):
+                jitter.push(tone(length, pushed))
+                pushed += length
+    if ended:
+        jitter.end()
+    before = state(jitter)
+    first = pop(jitter, count)
+    after = state(jitter)
+    jitter.give_back(count)
+    assert state(jitter) == before
+    assert pop(jitter, count) == first
+    assert state(jitter) == after
+
+
+def test_audio_that_comes_while_its_hole_is_still_ahead_closes_the_hole() -> None:
+    jitter = JitterBuffer(RATE)
+    jitter.push(ms(40))
+    frames = pop(jitter, 2)
+    assert [frame.samples for frame in pop(jitter, 1) if frame] == [0], "it is concealed"
+    jitter.push(tone(640, 320))
+    jitter.give_back(1)
+    frames += pop(jitter, 4)
+    assert sound(frames) == tone(960)
+    assert jitter.underruns_within == 0
+    assert jitter.depth.milliseconds == FIRST_DEPTH_MS, "nobody heard that anything was late"
+
+
+def test_a_hole_that_was_the_end_s_late_news_is_none_after_something_was_given_back_either() -> None:
+    jitter = JitterBuffer(RATE)
+    jitter.start_segment("One.")
+    jitter.push(ms(40))
+    pop(jitter, 5)
+    jitter.end_segment()
+    jitter.give_back(1)
+    jitter.start_segment("Two.")
+    jitter.push(ms(40))
+    jitter.end()
+    assert own(drain(jitter)) == ms(40), "nothing is faded in"
+    assert (jitter.underruns_within, jitter.underruns_between) == (0, 1)
+
+
+@pytest.mark.parametrize("pops", [5, 8])
+@pytest.mark.parametrize("told_late", [False, True])
+def test_an_utterance_that_was_clean_counts_once_whatever_was_given_back(pops: int, told_late: bool) -> None:
+    depth = StartDepth(120)
+    jitter = JitterBuffer(RATE, depth)
+    jitter.push(ms(100))
+    jitter.end_segment()
+    if not told_late:
+        jitter.end()
+    pop(jitter, pops)
+    if told_late:
+        jitter.end()
+    assert depth.clean == 1
+    jitter.give_back(4)
+    pop(jitter, 4)
+    assert (jitter.finished, depth.clean) == (True, 1)
+
+
+def test_it_tells_whether_the_next_frame_has_sound() -> None:
+    jitter = JitterBuffer(RATE)
+    assert not jitter.sounds
+    jitter.push(ms(30))
+    assert not jitter.sounds, "the start depth is not there"
+    jitter.push(ms(20))
+    for sounds in (True, True, False):
+        assert jitter.sounds is sounds
+        frame = jitter.pop()
+        assert (frame is not None and frame.samples > 0) is sounds
