@@ -35,7 +35,7 @@ class AriRest:
 
     client: httpx.AsyncClient = attrs.field(repr=False)
     metrics: Metrics
-    deadline: float = 5.0
+    deadline: float
 
     async def request(
         self, method: str, path: str, params: Mapping[str, str] | None = None, body: object = None
@@ -231,7 +231,7 @@ class AriRest:
 
 @asynccontextmanager
 async def open_rest(
-    url: str, username: str, password: str, metrics: Metrics, deadline: float = 5.0
+    url: str, username: str, password: str, metrics: Metrics, deadline: float
 ) -> AsyncIterator[AriRest]:
     """The REST client for Asterisk's HTTP server at `url` (http://host:port), closed on leaving the block.
 

@@ -115,12 +115,12 @@ class CallSettings:
 
     media: MediaWay
     reattach_tries: int
-    phrases: Mapping[Phrase, str] = attrs.field(factory=dict)
-    announcements: Mapping[Result, Announcement] = attrs.field(factory=dict)
-    uninterruptible: tuple[str, ...] = ()
-    liveness: LivenessTimes = attrs.field(factory=LivenessTimes)
-    failover: FailoverTimes = attrs.field(factory=FailoverTimes)
-    log_transcripts: bool = False
+    phrases: Mapping[Phrase, str]
+    announcements: Mapping[Result, Announcement]
+    uninterruptible: tuple[str, ...]
+    liveness: LivenessTimes
+    failover: FailoverTimes
+    log_transcripts: bool
 
 
 @attrs.define(eq=False)

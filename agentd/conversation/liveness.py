@@ -18,11 +18,11 @@ Due = CheckInDue | SilenceOver | AnswerSlow | DurationWarningDue | DurationOver
 class LivenessTimes:
     """Times in seconds; 0 switches off. See agentd.config.settings.Liveness."""
 
-    check_in_after: float = 0.0
-    check_ins: int = 0
-    slow_after: float = 0.0
-    max_duration: float = 0.0
-    warn_before: float = 0.0
+    check_in_after: float
+    check_ins: int
+    slow_after: float
+    max_duration: float
+    warn_before: float
 
 
 @attrs.define

@@ -34,10 +34,10 @@ class Lost:
 class FailoverTimes:
     """See agentd.config.settings.Failover: seconds, the hold message and the apology."""
 
-    open_within: float = 1.5
-    mute_after: float = 1.2
-    hold_message: str = ""
-    apology: str = ""
+    open_within: float
+    mute_after: float
+    hold_message: str
+    apology: str
 
 
 @attrs.frozen

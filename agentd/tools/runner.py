@@ -87,7 +87,7 @@ class CallTools:
     context: CallContext
     metrics: Metrics
     tell: Callable[[object], None]
-    log_transcripts: bool = False
+    log_transcripts: bool
     _at_work: int = attrs.field(default=0, init=False)
     _departing: bool = attrs.field(default=False, init=False)
     _left: bool = attrs.field(default=False, init=False)

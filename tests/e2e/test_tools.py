@@ -48,7 +48,10 @@ async def open_client(pbx: PrivateAsterisk) -> AsyncIterator[tuple[AriClient, In
     with trio.fail_after(30):
         async with open_proxy(("127.0.0.1", pbx.http_port), only=b"/ari/events") as cable:
             url = f"http://127.0.0.1:{cable.port}"
-            async with open_rest(url, pbx.ari_user, pbx.ari_password, metrics) as rest, trio.open_nursery() as nursery:
+            async with (
+                open_rest(url, pbx.ari_user, pbx.ari_password, metrics, 5.0) as rest,
+                trio.open_nursery() as nursery,
+            ):
                 client = AriClient(url, pbx.ari_user, pbx.ari_password, "agentd", rest, metrics, lambda start: None)
                 client.on_call = lambda start: send.send_nowait((start, client.route(start.channel.id)))
                 nursery.start_soon(client.run)

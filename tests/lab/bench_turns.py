@@ -30,7 +30,8 @@ from agentd_providers.local.models import catalogue
 from agentd_providers.local.models.commands import cli_fetch
 from agentd_providers.openai.chat_forms import transcript
 from agentd_providers.pipeline.stages import Message, Role
-from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
+from agentd_providers.turns.end_of_turn import silence_needed, words_complete
+from agentd_providers.turns.settings import TurnSettings
 
 from .debian import find_or_unpack
 from .figures import Conditions, quantile, spread, write_report
@@ -42,7 +43,7 @@ PRE_ROLL = 0.3
 WORDS_MS, LOOK_MS = 100, 160
 """The silences at which the transcriber and Smart Turn are asked."""
 LOOKS_MS = (100, LOOK_MS, 200, 250, 400, 800)
-PATIENCE = PatienceSettings()
+PATIENCE = TurnSettings().turn_taking("en").patience
 SYSTEM = Message(Role.SYSTEM, "You are a friendly assistant on the telephone. Answer in one or two short sentences.")
 AIM_CUT_OFF, AIM_P95_MS = 0.05, 1100
 

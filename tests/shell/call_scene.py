@@ -20,6 +20,7 @@ from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
 from agentd.audiosocket.listener import Admission
 from agentd.calls.call import Call, CallSettings
 from agentd.conversation.commands import Phrase, Result
+from agentd.conversation.liveness import LivenessTimes
 from agentd.dialplan import MediaWay
 from agentd.history import Speaker
 from agentd.metrics import Metrics
@@ -27,6 +28,7 @@ from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
 from agentd.serving.candidates import Candidate
+from agentd.serving.failover import FailoverTimes
 from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
 from agentd.testing._lines import Line, Lines
 from agentd.testing._playback import FakePlayback
@@ -50,6 +52,10 @@ SETTINGS = CallSettings(
         Result.CALLER_SILENT: Announcement(sound="sound:nobody"),
         Result.MAX_DURATION: Announcement(sound="sound:time"),
     },
+    uninterruptible=(),
+    liveness=LivenessTimes(check_in_after=0.0, check_ins=0, slow_after=0.0, max_duration=0.0, warn_before=0.0),
+    failover=FailoverTimes(open_within=1.5, mute_after=1.2, hold_message="", apology=""),
+    log_transcripts=False,
 )
 
 

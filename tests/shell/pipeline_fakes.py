@@ -45,6 +45,7 @@ TURNS = TurnTaking(
     max_turn_ms=30_000,
     threshold=0.5,
     backchannels=frozenset({"mhm", "okay"}),
+    language="en",
 )
 SETTINGS = PipelineSettings(
     prompt="You serve {caller_name} ({caller_number}) at {extension}.",

@@ -86,10 +86,10 @@ class PatienceSettings:
     not; `max_silence_ms` ends any turn.
     """
 
-    stop_ms: float = 200.0
-    unsure_ms: float = 600.0
-    hesitation_ms: float = 1300.0
-    max_silence_ms: float = 2000.0
+    stop_ms: float
+    unsure_ms: float
+    hesitation_ms: float
+    max_silence_ms: float
 
 
 def words_complete(text: str, language: str = "en") -> float:

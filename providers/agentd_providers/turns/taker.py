@@ -70,8 +70,8 @@ class TurnTaking:
     patience: PatienceSettings
     max_turn_ms: float
     threshold: float
-    backchannels: frozenset[str] = frozenset()
-    language: str = "en"
+    backchannels: frozenset[str]
+    language: str
 
 
 @attrs.define

@@ -18,6 +18,7 @@ from agentd.metrics import Metrics
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
 
 CALLER = "1700000000.1"
+DEADLINE = 5.0
 
 
 @pytest.fixture
@@ -277,7 +278,7 @@ async def test_real_requests_carry_the_password_in_the_basic_auth_header_only(
 ) -> None:
     async with trio.open_nursery() as nursery:
         url = await nursery.start(asterisk.serve)
-        async with open_rest(url, USER, PASSWORD, metrics) as rest:
+        async with open_rest(url, USER, PASSWORD, metrics, DEADLINE) as rest:
             assert set(await rest.channels()) == {CALLER}
             await rest.answer(CALLER)
         nursery.cancel_scope.cancel()
@@ -292,7 +293,7 @@ async def test_a_wrong_password_is_a_401_and_appears_nowhere(
     async with trio.open_nursery() as nursery:
         url = await nursery.start(asterisk.serve)
         with structlog.testing.capture_logs() as logs:
-            async with open_rest(url, USER, secret, metrics) as rest:
+            async with open_rest(url, USER, secret, metrics, DEADLINE) as rest:
                 with pytest.raises(AriRejected) as caught:
                     await rest.channels()
                 assert not await try_leave(rest, CALLER, "completed")
@@ -308,7 +309,7 @@ async def test_a_wrong_password_is_a_401_and_appears_nowhere(
 
 
 async def test_nothing_listening_is_unavailability_within_the_deadline(metrics: Metrics) -> None:
-    async with open_rest("http://127.0.0.1:1", USER, PASSWORD, metrics) as rest:
+    async with open_rest("http://127.0.0.1:1", USER, PASSWORD, metrics, DEADLINE) as rest:
         with trio.fail_after(3), pytest.raises(AriUnavailable, match="did not answer: ConnectError") as caught:
             await rest.channels()
     assert PASSWORD not in repr(caught.value.__cause__)

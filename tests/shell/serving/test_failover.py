@@ -41,7 +41,7 @@ from tests.shell.call_scene import GREETING, HOLD_MESSAGE, HOLD_MESSAGES, Mode, 
 from tests.shell.fakes import CAPABLE, FakeAgent, FakeSession, failing, stand_still
 from tests.shell.steps import Act, play
 
-TIMES = FailoverTimes(open_within=1.5, mute_after=1.2, hold_message=HOLD_MESSAGE)
+TIMES = FailoverTimes(open_within=1.5, mute_after=1.2, hold_message=HOLD_MESSAGE, apology="")
 SOON = 0.3
 """Seconds in which a successor that opens at once has begun to serve."""
 PROBED = attrs.evolve(CAPABLE, answers_probes=True)
@@ -559,7 +559,7 @@ async def test_an_answer_that_failed_where_there_is_no_other_agent_leaves_the_se
 
 
 async def test_a_caller_whom_nobody_can_answer_is_asked_to_say_it_again(autojump_clock: MockClock) -> None:
-    scene = scene_of(FakeAgent(), failover=FailoverTimes(apology="Please say it again."))
+    scene = scene_of(FakeAgent(), failover=attrs.evolve(TIMES, apology="Please say it again."))
     apology = voice(1.0, seed=77)
     scene.call.candidates[0].spoken["Please say it again."] = (Audio(0, 0, apology, RATE),)  # type: ignore[index]
     async with running(scene):

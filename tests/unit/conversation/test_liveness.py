@@ -2,6 +2,7 @@
 
 import math
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from agentd.conversation.machine import Agent, Caller, Conversation, Line
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
+OFF = LivenessTimes(check_in_after=0.0, check_ins=0, slow_after=0.0, max_duration=0.0, warn_before=0.0)
 TIMES = LivenessTimes(check_in_after=10.0, check_ins=2, slow_after=2.0, max_duration=100.0, warn_before=20.0)
 
 
@@ -42,7 +44,7 @@ def test_further_silences_are_noticed_until_it_is_enough() -> None:
 
 
 def test_without_check_ins_the_first_silence_is_the_last() -> None:
-    assert watching(LivenessTimes(check_in_after=10.0)).due(10.0) == [SilenceOver()]
+    assert watching(attrs.evolve(OFF, check_in_after=10.0)).due(10.0) == [SilenceOver()]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_without_check_ins_the_first_silence_is_the_last() -> None:
     ids=lambda conversation: f"{conversation.line}, {conversation.caller}, {conversation.agent}",
 )
 def test_a_silence_begins_anew_after_anything_that_is_none(meanwhile: Conversation) -> None:
-    liveness = watching(LivenessTimes(check_in_after=10.0, check_ins=1))
+    liveness = watching(attrs.evolve(OFF, check_in_after=10.0, check_ins=1))
     liveness.observe(meanwhile, 8.0)
     assert liveness.due(11.0) == []
     liveness.observe(state(), 12.0)
@@ -123,7 +125,7 @@ def test_while_the_caller_goes_on_no_answer_is_slow() -> None:
 
 
 def test_a_call_is_warned_and_then_over_each_once() -> None:
-    liveness = watching(LivenessTimes(max_duration=100.0, warn_before=20.0))
+    liveness = watching(attrs.evolve(OFF, max_duration=100.0, warn_before=20.0))
     assert liveness.next_at == 80.0
     assert liveness.due(80.0) == [DurationWarningDue()]
     assert liveness.next_at == 100.0
@@ -132,7 +134,7 @@ def test_a_call_is_warned_and_then_over_each_once() -> None:
 
 
 def test_the_time_counts_from_when_the_call_went_live() -> None:
-    liveness = Liveness(LivenessTimes(max_duration=100.0))
+    liveness = Liveness(attrs.evolve(OFF, max_duration=100.0))
     liveness.observe(state(line=Line.CONNECTING), 0.0)
     assert liveness.next_at == math.inf
     liveness.observe(state(), 5.0)
@@ -141,7 +143,7 @@ def test_the_time_counts_from_when_the_call_went_live() -> None:
 
 
 def test_a_call_that_is_shorter_than_its_warning_is_not_warned() -> None:
-    assert watching(LivenessTimes(max_duration=15.0, warn_before=20.0)).next_at == 15.0
+    assert watching(attrs.evolve(OFF, max_duration=15.0, warn_before=20.0)).next_at == 15.0
 
 
 def test_what_is_due_at_once_is_told_at_once() -> None:
@@ -152,7 +154,7 @@ def test_what_is_due_at_once_is_told_at_once() -> None:
 
 
 def test_zeros_switch_off() -> None:
-    liveness = watching(LivenessTimes())
+    liveness = watching(OFF)
     liveness.observe(state(Agent.PREPARING), 1.0)
     assert liveness.next_at == math.inf
     assert liveness.due(1e9) == []

@@ -29,6 +29,7 @@ TAKING = TurnTaking(
     max_turn_ms=30_000,
     threshold=0.5,
     backchannels=frozenset({"mhm", "okay", "uh huh"}),
+    language="en",
 )
 
 
