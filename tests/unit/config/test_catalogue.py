@@ -10,6 +10,7 @@ from typing import Annotated
 import attrs
 import jsonschema
 import pytest
+from structlog.testing import capture_logs
 
 from agentd import plugins
 from agentd.cli import main
@@ -259,3 +260,23 @@ async def test_the_doctor_warns_of_it(tmp_path: Path) -> None:
     assert [(finding.check, finding.state) for finding in packages] == [("packages", State.WARN)] * 3
     for finding, name in zip(packages, ("parrot", "listen_parrot", "hours"), strict=True):
         assert f"'{name}'" in finding.found
+
+
+@pytest.mark.usefixtures("broken")
+def test_the_daemon_starts_all_the_same_and_logs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        async def run(self) -> None:
+            """The daemon, stopped at once."""
+
+    monkeypatch.setattr("agentd.service.supervisor.Supervisor", Started)
+    monkeypatch.setattr("agentd.cli.set_up_logging", lambda _: None)
+    monkeypatch.setattr("faulthandler.enable", lambda: None)
+    monkeypatch.setenv("AGENTD_ARI_PASSWORD", "hunter2")
+    with capture_logs() as logs:
+        assert main(["--config", write(tmp_path, "[agents.a]\n")]) == 0
+    told = [entry["problem"] for entry in logs if entry["event"] == "an installed package cannot be used"]
+    assert len(told) == 3
+    assert "'parrot'" in told[0]
