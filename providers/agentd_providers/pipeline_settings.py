@@ -64,7 +64,7 @@ class PipelineAgentSettings:
         if isinstance(settings, ConfigError):
             raise ConfigError(str(settings)) from settings
         stage = STAGES.find(table)
-        return Chosen(stage, self.tables.get(table) or stage.settings())
+        return Chosen(table, stage, self.tables.get(table) or stage.settings())
 
     def table(self, kind: str) -> str:
         """The name of the table of who does a stage."""

@@ -25,9 +25,9 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
     settings = config.settings
     assert isinstance(settings, LocalSettings)
     parts = Assembly(
-        listen=Chosen(LISTEN, settings.stt),
+        listen=Chosen("stt", LISTEN, settings.stt),
         think=_language_model(settings.llm),
-        speak=Chosen(SPEAK, settings.tts),
+        speak=Chosen("tts", SPEAK, settings.tts),
         open_cues=partial(open_cues, settings.turn, shared),
         turn=settings.turn,
         end_phrases=settings.end_phrases,
@@ -50,9 +50,10 @@ def _language_model(llm: LlmSettings) -> Chosen[ThinkStage]:
         return chat
 
     if llm.base_url:
-        return Chosen(ThinkStage(ChatSettings, open_server, takes_tools=takes_tools), _asked(llm))
+        return Chosen("llm", ThinkStage(ChatSettings, open_server, takes_tools=takes_tools), _asked(llm))
     open_own = partial(open_embedded_model, chat=chat)
-    return Chosen(ThinkStage(EmbeddedSettings, open_own, prepare=read_prompt, takes_tools=takes_tools), llm.embedded)
+    stage = ThinkStage(EmbeddedSettings, open_own, prepare=read_prompt, takes_tools=takes_tools)
+    return Chosen("llm", stage, llm.embedded)
 
 
 def _asked(llm: LlmSettings) -> ChatSettings:

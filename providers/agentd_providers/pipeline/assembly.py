@@ -1,19 +1,22 @@
 """Makes an agent of the stages that were chosen: opens their engines, and prepares them for the first call."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
 import attrs
+import structlog
 
 from agentd.config.settings import AgentConfig
-from agentd.errors import AgentdError, ungrouped
+from agentd.errors import AgentdError, ProviderRejected, ungrouped
 from agentd_providers.pipeline.agent import PipelineAgent, Preparation, Stages, open_agent, pipeline_settings
 from agentd_providers.pipeline.rows import Chosen, ListenStage, SpeakStage, ThinkStage
 from agentd_providers.pipeline.stages import TurnCues
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
+
+log = structlog.get_logger("agentd_providers.pipeline")
 
 
 @attrs.frozen
@@ -33,8 +36,8 @@ class Assembly:
 async def open_assembly(
     name: str, config: AgentConfig, shared: SharedServices, parts: Assembly
 ) -> AsyncIterator[PipelineAgent]:
-    """The agent, ready for its first call. Raises ProviderError when a stage cannot be opened or prepared, ConfigError
-    where a key is missing."""
+    """The agent, ready for its first call. Raises ProviderError when a stage cannot be opened or prepared, for whatever
+    reason, and ConfigError where a key is missing."""
     with ungrouped(AgentdError):  # out of the nurseries of those stages that are open already
         async with AsyncExitStack() as opened:
             stages = await _open_stages(opened, config, shared, parts)
@@ -48,9 +51,10 @@ async def _open_stages(opened: AsyncExitStack, config: AgentConfig, shared: Shar
 
     async def enter(chosen: Chosen[Any]) -> Any:
         stage = chosen.stage
-        engine = await opened.enter_async_context(stage.open(chosen.settings, config, shared))
+        with _blaming(chosen.name):
+            engine = await opened.enter_async_context(stage.open(chosen.settings, config, shared))
         if stage.prepare is not None:
-            prepare.append(partial(stage.prepare, engine, config))
+            prepare.append(partial(_prepare, chosen, engine, config))
         return engine
 
     listen, think, speak = await enter(parts.listen), await enter(parts.think), await enter(parts.speak)
@@ -65,3 +69,21 @@ async def _open_stages(opened: AsyncExitStack, config: AgentConfig, shared: Shar
         distant=parts.speak.stage.distant,
         takes_tools=parts.think.stage.takes_tools(parts.think.settings),
     )
+
+
+async def _prepare(chosen: Chosen[Any], engine: object, config: AgentConfig) -> None:
+    with _blaming(chosen.name):
+        await chosen.stage.prepare(engine, config)
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Around the code of a stage, which may be anybody's: a bug in it is its agent's failure, and not the daemon's."""
+    try:
+        yield
+    except Exception as error:
+        others = error.split(AgentdError)[1] if isinstance(error, ExceptionGroup) else error
+        if others is None or isinstance(others, AgentdError):
+            raise
+        log.exception("a stage failed inside its engine", stage=name)
+        raise ProviderRejected(f"the stage {name} failed: {type(error).__name__}: {error}") from error

@@ -63,7 +63,8 @@ S = TypeVar("S", bound=Stage[Any])
 
 @attrs.frozen
 class Chosen(Generic[S]):
-    """A stage that an agent is to have, with its settings."""
+    """A stage that an agent is to have, with its settings. `name` is for messages."""
 
+    name: str
     stage: S
     settings: Any

@@ -14,7 +14,8 @@ import trio.testing
 from agentd import agent, session_events
 from agentd.history import History, Speaker, Turn
 from agentd.playout import PlayoutBuffer
-from tests.parrot.agentd_parrot import Parrot, Session, Settings
+from agentd_providers.event_queue import EVENT_QUEUE
+from tests.parrot.agentd_parrot.agent import Parrot, ParrotSession, Settings
 
 RATE, FRAME = 8000, 0.02
 SPEECH = (8000 * np.sin(np.arange(160) * 0.4)).astype("<i2").tobytes()
@@ -25,7 +26,7 @@ SILENCE = bytes(320)
 class Scene:
     """A call with the parrot, and what it has told so far."""
 
-    session: Session
+    session: ParrotSession
     history: History
     playout: PlayoutBuffer
     now: float = 0.0
@@ -57,6 +58,7 @@ class Scene:
 async def parrot(*turns: Turn) -> AsyncIterator[Scene]:
     history, playout = History(list(turns)), PlayoutBuffer()
     async with Parrot(Settings()).open(agent.CallInfo("call", rate=RATE), history, playout) as session:
+        assert isinstance(session, ParrotSession)
         yield Scene(session, history, playout)
 
 
@@ -143,9 +145,9 @@ async def test_what_means_nothing_to_it_does_nothing() -> None:
 
 
 async def test_a_call_that_takes_no_events_never_makes_it_raise() -> None:
-    async with parrot() as scene:
-        with structlog.testing.capture_logs() as logs:
-            for _ in range(100):
+    with structlog.testing.capture_logs() as logs:
+        async with parrot() as scene:
+            for _ in range(EVENT_QUEUE // 4 + 1):
                 scene.hear(0.4)
                 scene.hear(0.8, SILENCE)
             scene.session.answer()
@@ -153,10 +155,10 @@ async def test_a_call_that_takes_no_events_never_makes_it_raise() -> None:
             scene.session.interrupt()
             scene.session.resume()
             scene.session.probe()
-        assert len(scene.told()) == 256
-        assert {line["event"] for line in logs} == {"a session event found its queue full and was dropped"}
-        scene.session.probe()
-        assert scene.told() == [session_events.Alive()]
+            assert len(scene.told()) == EVENT_QUEUE - 1, "the last place is for the end"
+            scene.session.probe()
+            assert scene.told() == [session_events.Alive()]
+    assert {line["event"] for line in logs} == {"session events found their queue full and were dropped"}
 
 
 async def test_its_whistles_are_loud_enough_to_be_heard() -> None:

@@ -27,9 +27,30 @@ def agentd(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def check(installed: Path, tmp_path: Path, settings: str) -> subprocess.CompletedProcess[str]:
+    return check_file(installed, tmp_path, f'[agents.polly]\nprovider = "parrot"\n[agents.polly.parrot]\n{settings}\n')
+
+
+def check_file(installed: Path, tmp_path: Path, toml: str) -> subprocess.CompletedProcess[str]:
     config = tmp_path / "agent.toml"
-    config.write_text(f'[agents.polly]\nprovider = "parrot"\n[agents.polly.parrot]\n{settings}\n')
+    config.write_text(toml)
     return agentd(installed, "check", "--config", str(config))
+
+
+PIPELINE = """
+[agents.whistler]
+provider = "pipeline"
+[agents.whistler.pipeline]
+speak = "parrot"
+"""
+
+
+def add_broken_package(site: Path) -> None:
+    """A package whose stage cannot be loaded: what it needs is not installed."""
+    (site / "broken_stage.py").write_text("import a_library_that_nobody_has\n")
+    metadata = site / "broken_stage-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-stage\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[agentd.stages]\nlisten_broken = broken_stage:LISTEN\n")
 
 
 def test_an_agent_of_the_package_is_accepted(installed: Path, tmp_path: Path) -> None:
@@ -64,6 +85,64 @@ def test_the_schema_describes_its_settings(installed: Path) -> None:
     good["agents"]["polly"]["parrot"]["quite_ms"] = 500  # type: ignore[index]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(good, schema)
+
+
+def test_a_pipeline_may_speak_by_its_stage(installed: Path, tmp_path: Path) -> None:
+    done = check_file(installed, tmp_path, f"{PIPELINE}[agents.whistler.pipeline.speak_parrot]\npitch_hz = 900\n")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            "[agents.whistler.pipeline.speak_parrot]\npich_hz = 900",
+            "agents.whistler.pipeline.speak_parrot.pich_hz: unknown; did you mean 'pitch_hz'?",
+        ),
+        (
+            "[agents.whistler.pipeline.speak_parrot]\npitch_hz = 0",
+            "agents.whistler.pipeline.speak_parrot.pitch_hz: must be greater than 0, not 0",
+        ),
+        ('think = "parrot"', 'agents.whistler.pipeline.think: must be one of embedded, openai, not "parrot"'),
+        (
+            "[agents.whistler.pipeline.speak_parot]",
+            "agents.whistler.pipeline.speak_parot: unknown; did you mean 'speak_parrot'?",
+        ),
+    ],
+)
+def test_a_mistake_about_its_stage_is_refused_with_its_place(
+    installed: Path, tmp_path: Path, settings: str, said: str
+) -> None:
+    done = check_file(installed, tmp_path, PIPELINE + settings)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_the_schema_and_the_sample_describe_its_stage(installed: Path) -> None:
+    schema = json.loads(agentd(installed, "schema").stdout)
+    pipeline = schema["properties"]["agents"]["additionalProperties"]["properties"]["pipeline"]
+    assert "parrot" in pipeline["properties"]["speak"]["enum"]
+    assert pipeline["properties"]["speak_parrot"]["properties"]["pitch_hz"]["default"] == 1200
+    assert "#pitch_hz = 1200\n" in agentd(installed, "sample").stdout
+
+
+def test_a_stage_that_cannot_be_loaded_is_told_by_name_and_the_others_go_on(tmp_path: Path) -> None:
+    site = install(PARROT, tmp_path / "site")
+    add_broken_package(site)
+    good = check_file(site, tmp_path, PIPELINE)
+    assert good.returncode == 0
+    problem = (
+        "the entry point broken_stage:LISTEN of the stage 'listen_broken' cannot be loaded: "
+        "ModuleNotFoundError: No module named 'a_library_that_nobody_has'"
+    )
+    assert f"note: {problem}" in good.stdout
+    bad = check_file(site, tmp_path, f'{PIPELINE}listen = "broken"\n')
+    assert bad.returncode == 2
+    assert f"agents.whistler.pipeline.listen: {problem}" in bad.stderr
+    schema = agentd(site, "schema")
+    assert problem in schema.stderr
+    assert "speak_parrot" in schema.stdout
+    assert "listen_broken" not in schema.stdout
 
 
 def test_without_the_package_its_provider_is_unknown(tmp_path: Path) -> None:
