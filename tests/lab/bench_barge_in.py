@@ -36,7 +36,7 @@ from .figures import OUT, Conditions, in_words, spread, write_report
 from .hearing import speak
 from .interruption import Outcome, judge, sounds_at
 from .measure import Span, speech_spans
-from .pictures import Scene, envelopes
+from .pictures import Moment, envelopes
 from .scene import NothingHeard, listen
 from .sip import Call, CallEnded, SipCaller
 from .speech import Prompt, human_prompts
@@ -134,7 +134,9 @@ async def give_back(call: Call, seconds: float) -> Span:
     return Span((await first.wait()).start, (await last.wait()).end)
 
 
-async def one_event(pbx: PrivateAsterisk, text: bytes, cue: Cue, wanted: float, offset: float) -> tuple[Scene, Outcome]:
+async def one_event(
+    pbx: PrivateAsterisk, text: bytes, cue: Cue, wanted: float, offset: float
+) -> tuple[Moment, Outcome]:
     """A call in which the agent speaks its text and the caller does one thing. Raises NothingHeard, CallEnded."""
     at = wanted
     while not sounds_at(text, at):
@@ -162,7 +164,7 @@ async def one_event(pbx: PrivateAsterisk, text: bytes, cue: Cue, wanted: float, 
     outcome = await trio.to_thread.run_sync(judge, text, heard, done.start, until, offset)
     good = outcome.gave_way if cue.real else not distracted(outcome)
     title = f"{cue.name[:46]}: {verdict(cue, outcome)}"
-    return Scene(title, good, said, heard, done.start + offset, outcome.attenuate_ms, outcome.stop_ms), outcome
+    return Moment(title, good, said, heard, done.start + offset, outcome.attenuate_ms, outcome.stop_ms), outcome
 
 
 def distracted(outcome: Outcome) -> bool:
@@ -224,7 +226,7 @@ async def run(real: int, other: int) -> int:
     cues = [*interruptions(prompts, real), *await ignorable(prompts, other)]
     conditions, void = Conditions.now(), 0
     events: list[tuple[Cue, Outcome]] = []
-    scenes: list[Scene] = []
+    moments: list[Moment] = []
     async with PrivateAsterisk(prefix, extra_dialplan=ECHO_DIALPLAN) as pbx:
         config = write_config(OUT / "agent.toml", pbx, agents=reticent_agent(TEXT))
         async with run_daemon(config, environment(pbx)) as daemon:
@@ -236,20 +238,20 @@ async def run(real: int, other: int) -> int:
                 for _ in range(TRIES):
                     await daemon.until_idle()
                     try:
-                        scene, outcome = await one_event(pbx, text, cue, wanted, offset)
+                        moment, outcome = await one_event(pbx, text, cue, wanted, offset)
                     except (NothingHeard, CallEnded) as error:
                         void += 1
                         print(f"{number:3d}/{len(cues)}  void: {error}", flush=True)
                         continue
                     events.append((cue, outcome))
-                    scenes.append(scene)
-                    mark = " " if scene.good else "!"
+                    moments.append(moment)
+                    mark = " " if moment.good else "!"
                     quieter = "" if outcome.attenuate_ms is None else f"  quieter after {outcome.attenuate_ms:.0f} ms"
-                    print(f"{number:3d}/{len(cues)} {mark} {cue.kind:11} {scene.title}{quieter}", flush=True)
+                    print(f"{number:3d}/{len(cues)} {mark} {cue.kind:11} {moment.title}{quieter}", flush=True)
                     break
     report = summary(events, void, offset, text)
     path = write_report("barge_in", report, conditions)
-    await trio.to_thread.run_sync(envelopes, OUT / "barge_in.png", scenes)
+    await trio.to_thread.run_sync(envelopes, OUT / "barge_in.png", moments)
     print(f"stop after onset: {in_words(report['stop_ms'])}; quieter after: {in_words(report['attenuate_ms'])}")
     print(f"interruptions ignored: {report['ignored_wrongly']} of {report['interruptions']}")
     print(f"false interruptions: {report['false_interruptions']} of {report['distractors']}; void: {void}")

@@ -89,7 +89,7 @@ def _rows(axes: Any, turns: Sequence[Mapping[str, Any]], right: float) -> None:
 
 
 @attrs.frozen
-class Scene:
+class Moment:
     """What an interruption, or a sound that should be none, sounded like on both sides."""
 
     title: str
@@ -108,27 +108,27 @@ BEFORE, AFTER = 1.0, 5.0
 COLUMNS = 3
 
 
-def envelopes(path: Path, scenes: Sequence[Scene]) -> None:
-    """Draw a panel a scene: the agent's level upwards, the caller's downwards, and when the agent gave way."""
-    rows = -(-len(scenes) // COLUMNS)
+def envelopes(path: Path, moments: Sequence[Moment]) -> None:
+    """Draw a panel a moment: the agent's level upwards, the caller's downwards, and when the agent gave way."""
+    rows = -(-len(moments) // COLUMNS)
     figure = Figure(figsize=(17, 0.7 + 1.15 * rows), layout="constrained")
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
-    for axes, scene in zip(panels.flat, scenes, strict=False):
-        for pcm, sign, colour in ((scene.heard, 1, "#4c78a8"), (scene.said, -1, "#f2a541")):
-            times, level = _envelope(pcm, scene.onset)
+    for axes, moment in zip(panels.flat, moments, strict=False):
+        for pcm, sign, colour in ((moment.heard, 1, "#4c78a8"), (moment.said, -1, "#f2a541")):
+            times, level = _envelope(pcm, moment.onset)
             axes.fill_between(times, 0, sign * level, color=colour, linewidth=0)
         axes.axvline(0, color="black", linewidth=0.8)
-        if scene.attenuated is not None:
-            axes.axvline(scene.attenuated / 1000, color="#b279a2", linewidth=1.4, linestyle="--")
-        if scene.stopped is not None:
-            axes.axvline(scene.stopped / 1000, color="#d62728", linewidth=1.8)
-        axes.set_title(scene.title, loc="left", fontsize=8, pad=2, color="black" if scene.good else "#b00020")
+        if moment.attenuated is not None:
+            axes.axvline(moment.attenuated / 1000, color="#b279a2", linewidth=1.4, linestyle="--")
+        if moment.stopped is not None:
+            axes.axvline(moment.stopped / 1000, color="#d62728", linewidth=1.8)
+        axes.set_title(moment.title, loc="left", fontsize=8, pad=2, color="black" if moment.good else "#b00020")
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
-    for axes in panels.flat[len(scenes) :]:
+    for axes in panels.flat[len(moments) :]:
         axes.set_visible(False)
-    for axes in panels.flat[max(len(scenes) - COLUMNS, 0) : len(scenes)]:
+    for axes in panels.flat[max(len(moments) - COLUMNS, 0) : len(moments)]:
         axes.tick_params(labelbottom=True)
     panels[0][0].set_xlim(-BEFORE, AFTER)
     panels[0][0].set_ylim(-1, 1)

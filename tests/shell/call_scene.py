@@ -1,41 +1,26 @@
-"""ONE call and everything around it: a PBX in memory, an agent and file playback that are none.
-
-The channel handle, the media legs, the AudioSocket connections, streaming playback, the conversation and the wiring are
-the real ones.
-"""
+"""A call that is staged (agentd.testing._call) with agents that are none."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
 
 import attrs
 import trio
 
-from agentd.agent import Audio, CallInfo
-from agentd.ari.channel import CallerChannel, MediaSettings
-from agentd.ari.client import AriClient
-from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
-from agentd.audiosocket.listener import Admission
-from agentd.calls.call import Call, CallSettings
+from agentd.agent import Audio
+from agentd.calls.call import CallSettings
 from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
 from agentd.dialplan import MediaWay
 from agentd.history import Speaker
-from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
-from agentd.playback.downstream import Downstream
-from agentd.playback.stream import StreamPlayback
 from agentd.serving.candidates import Candidate
 from agentd.serving.failover import FailoverTimes
-from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
-from agentd.testing._lines import Line, Lines
-from agentd.testing._playback import FakePlayback
+from agentd.testing._call import StagedCall
 from agentd.testing.sound import RATE, voice
 from tests.shell.fakes import FakeAgent, FakeSession
 
-CALLER = "1700000000.1"
 GREETING = "Hello there my friend"
 HOLD_MESSAGE = "One moment please"
 HOLD_MESSAGES = (voice(0.6, seed=101), voice(0.6, seed=102), voice(0.6, seed=103))
@@ -67,24 +52,17 @@ class Mode(StrEnum):
 
 
 @attrs.define(eq=False)
-class Scene:
-    """A call and everything around it. `agents` can serve it, in the order in which they are asked."""
+class Scene(StagedCall):
+    """A call whose agents are none: their sessions say what the test tells them to. They are asked in their order."""
 
-    asterisk: FakeAsterisk
-    client: AriClient
-    lines: Lines
-    agents: Sequence[FakeAgent]
-    file: FakePlayback
-    stream: StreamPlayback | None
-    call: Call
-    line_moves: list[bool]
-    sessions: list[FakeSession] = attrs.field(factory=list)
+    agents: Sequence[FakeAgent] = attrs.field(kw_only=True)
+    sessions: list[FakeSession] = attrs.field(factory=list, init=False)
     """Every session that was opened, whoever's."""
-    result: Result | None = None
 
-    @property
-    def line(self) -> Line:
-        return self.lines.all[-1]
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        for agent in self.agents:
+            agent.on_session = self.sessions.append
 
     @property
     def agent(self) -> FakeAgent:
@@ -108,22 +86,8 @@ class Scene:
         """The sounds of the caller that the session was fed; the silence around them is left out."""
         return [pcm for pcm in self.session.fed if any(pcm)]
 
-    @property
-    def announced(self) -> list[str]:
-        return [entry.removeprefix("announce ") for entry in self.file.log if entry.startswith("announce ")]
-
     def sample(self, name: str, **labels: str) -> float:
         return self.call.metrics.registry.get_sample_value(f"agentd_{name}", labels) or 0.0
-
-    def event(self, event: Any) -> None:
-        self.client.routes[CALLER].put(event)
-
-    def hang_up(self) -> None:
-        """The caller hangs up: Asterisk tells it in this order."""
-        self.asterisk.gone(CALLER)
-        if route := self.client.routes.get(CALLER):
-            route.put(StasisEnd(Channel(CALLER)))
-            route.put(ChannelDestroyed(Channel(CALLER), 16))
 
     async def live(self) -> None:
         """Until the caller has begun to hear the greeting."""
@@ -144,58 +108,19 @@ class Scene:
             while not condition():
                 await trio.sleep(0.005)
 
-    async def run(self) -> None:
-        self.result = await self.call.run()
-
     def nothing_is_left(self) -> None:
-        assert set(self.asterisk.channels) <= {CALLER}
-        assert not self.asterisk.bridges
-        assert set(self.client.routes) <= {CALLER}
-        assert all(line.released for line in self.lines.all)
-        assert not self.lines.admission._expected
-        assert not self.lines.admission._unnamed
+        """Of a call that is over, at its agents too."""
+        super().nothing_is_left()
         assert all(agent.closed == agent.opened for agent in self.agents)
-        assert self.file.playing == 0
-        if self.stream is not None:
-            assert self.stream._speaking is None
-            assert self.stream._announcing is None
-
-    @property
-    def left_with(self) -> str | None:
-        """AGENTD_RESULT of a channel that was handed back to the dialplan."""
-        if CALLER not in self.asterisk.continued:
-            return None
-        return self.asterisk.variables[CALLER]["AGENTD_RESULT"]
 
 
 def make_scene(mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = (), **settings: Any) -> Scene:
-    metrics, asterisk, admission = Metrics(), FakeAsterisk(), Admission()
-    asterisk.enter(CALLER)
-    lines = Lines(admission, metrics)
-    asterisk.on_media = lambda uuid, request: lines.connect(UUID(uuid))
-    rest = asterisk.rest(metrics)
-    client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
-    route = client.route(CALLER)
-    channel = CallerChannel(CALLER, client, route, admission, MediaSettings("127.0.0.1:8090"))
-    agents, file, line_moves = agents or (FakeAgent(),), FakePlayback(), list[bool]()
-    channel.on_playback = file.on_event
-    stream = StreamPlayback(RATE, metrics) if mode is Mode.STREAM else None
-    call = Call(
-        CallInfo(CALLER, "100", "Alice", "600"),
-        channel,
-        [
-            Candidate(name, agent, agent.breaker, spoken={HOLD_MESSAGE: (Audio(0, 0, hold, RATE),)})
-            for name, agent, hold in zip(NAMES, agents, HOLD_MESSAGES, strict=False)
-        ],
-        Downstream(stream, file),  # type: ignore[arg-type]
-        attrs.evolve(SETTINGS, **settings),
-        metrics,
-        line_moves.append,
-    )
-    scene = Scene(asterisk, client, lines, agents, file, stream, call, line_moves)
-    for agent in agents:
-        agent.on_session = scene.sessions.append
-    return scene
+    agents = agents or (FakeAgent(),)
+    candidates = [
+        Candidate(name, agent, agent.breaker, spoken={HOLD_MESSAGE: (Audio(0, 0, hold, RATE),)})
+        for name, agent, hold in zip(NAMES, agents, HOLD_MESSAGES, strict=False)
+    ]
+    return Scene(candidates, attrs.evolve(SETTINGS, **settings), streams=mode is Mode.STREAM, agents=agents)
 
 
 @asynccontextmanager

@@ -31,9 +31,10 @@ from agentd.session_events import (
     NothingToSay,
 )
 from agentd.testing._asterisk import Answer, Request
+from agentd.testing._call import CALLER
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import voice
-from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
+from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
 from tests.shell.fakes import failing, stand_still
 from tests.shell.steps import Act, play
 

@@ -21,11 +21,12 @@ from agentd.session_events import (
     UtteranceStarted,
 )
 from agentd.testing._asterisk import Answer
+from agentd.testing._call import CALLER
 from agentd.testing.sound import RATE, voice
 from agentd.tools.registry import Toolbox
 from agentd.tools.runner import WORDS_PATIENCE
 from tests.installed import parse_config
-from tests.shell.call_scene import CALLER, GREETING, Mode, Scene, make_scene, running
+from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
 from tests.shell.fakes import CAPABLE, FakeAgent
 
 SHOP = """
