@@ -1,17 +1,15 @@
 """An agent's session made of a Transcriber, a Responder and a Voice; agentd takes the turns.
 
-Audio goes: `feed` -> voice activity -> turn taking. At every pause of the caller the words so far are transcribed and
-an answer to them is begun (see pipeline.answer): the reply is cut into clauses while it is still being written, and
-the first one is spoken into the draft. If the caller goes on, the draft is thrown away; if the turn is over, it is
-committed, and heard as soon as the call lets it go. One nursery holds all of it.
+The session's ear hears the caller and takes the turns (pipeline.ear). At every pause of the caller the words so far are
+transcribed and an answer to them is begun (see pipeline.answer): the reply is cut into clauses while it is still being
+written, and the first one is spoken into the draft. If the caller goes on, the draft is thrown away; if the turn is
+over, it is committed, and heard as soon as the call lets it go. One nursery holds all of it.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
-import structlog
 import trio
 
 from agentd.agent import CallInfo, Capabilities, SayOutcome, ToolDeclaration
@@ -35,25 +33,21 @@ from agentd.session_events import (
 from agentd_providers.event_queue import EventQueue
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.digit_entry import DigitEntry
+from agentd_providers.pipeline.ear import Ear
 from agentd_providers.pipeline.replies import Replies
 from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import (
     PipelineSettings,
     Responder,
     Transcriber,
-    Transcript,
     TurnJudge,
     VoiceDetector,
 )
 from agentd_providers.pipeline.tool_requests import ToolRequests
-from agentd_providers.pipeline.turn_audio import TurnAudio
-from agentd_providers.turns.taker import RESUME_MS, Signal, TurnTaker
-
-log = structlog.get_logger("agentd_providers.pipeline")
+from agentd_providers.turns.taker import Signal
 
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
-CUE_DEADLINE = 0.5
 FALLING_SILENT = 0.25
 """Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
 CUT_SHORT = "(The line was interrupted. Please answer my last words again.)"
@@ -75,13 +69,10 @@ class PipelineSession:
     observe_delay: Callable[[float], None]
     tools: Sequence[ToolDeclaration] = ()
     _requests: ToolRequests = attrs.field(init=False)
-    _taker: TurnTaker = attrs.field(init=False)
+    _ear: Ear = attrs.field(init=False)
     _replies: Replies = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
     _events: EventQueue = attrs.field(factory=EventQueue, init=False)
-    _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
-    _turn_audio: TurnAudio = attrs.field(init=False)
-    _transcript: Transcript | None = attrs.field(default=None, init=False)
     _draft: Answer | None = attrs.field(default=None, init=False)
     _committed: Answer | None = attrs.field(default=None, init=False)
     _let_go: set[Answer] = attrs.field(factory=set, init=False)
@@ -93,11 +84,15 @@ class PipelineSession:
     _failures: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._turn_audio = TurnAudio(self.call.rate)
-        self._taker = TurnTaker(
-            self.settings.turns,
-            by_sound=self.judge is not None,
-            by_sentence=self.responder.tells_sentence_ends,
+        self._ear = Ear(
+            self.call.rate,
+            self.settings,
+            self.detector,
+            self.transcriber,
+            self.judge,
+            self.responder.tells_sentence_ends,
+            self._obey,
+            self._events.put,
         )
         self._requests = ToolRequests(self.history, self._events.put)
         self._replies = Replies(
@@ -122,8 +117,7 @@ class PipelineSession:
         """Free what the engines keep of a turn in progress; whatever is fed from now on is of no interest."""
         self._events.close()
         self._drop_draft()
-        if self._transcript is not None:
-            self._transcript.close()
+        self._ear.close()
 
     # --- the contract
 
@@ -136,18 +130,10 @@ class PipelineSession:
         return self._events.events
 
     def feed(self, pcm: bytes, at: float) -> None:
-        """Take caller audio: judge it, and keep it if it belongs to a turn."""
+        """Take caller audio."""
         self.observe_delay(trio.current_time() - at)
-        if self._events.ended:
-            return
-        probabilities = self.detector.feed(pcm, keep_open=self._taker.in_turn)
-        if self._transcript is not None:
-            self._listen(pcm)
-        else:
-            self._keep_pre_roll(pcm)
-        for probability in probabilities:
-            audible = bool(self._audible)
-            self._obey(self._taker.hear(probability, self.settings.window_ms, agent_audible=audible), at)
+        if not self._events.ended:
+            self._ear.hear(pcm, at, agent_audible=bool(self._audible))
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
@@ -239,53 +225,32 @@ class PipelineSession:
 
     # --- the caller's turns
 
-    def _keep_pre_roll(self, pcm: bytes) -> None:
-        """Keep what came before an onset is recognised: a first syllable is never lost."""
-        self._pre_roll.append(pcm)
-        longest = (self.settings.pre_roll_ms + self.settings.turns.start_ms) / 1000 * self.call.rate * 2
-        while sum(map(len, self._pre_roll)) > longest + len(pcm):
-            self._pre_roll.popleft()
-
-    def _listen(self, pcm: bytes) -> None:
-        assert self._transcript is not None
-        self._transcript.feed(pcm)
-        self._turn_audio.feed(pcm)
-
-    def _obey(self, signals: list[Signal], at: float) -> None:
+    def _obey(self, signal: Signal, at: float) -> None:
         """Do what turn taking has decided, and tell the call."""
-        for signal in signals:
-            match signal:
-                case Signal.STARTED:
-                    self._transcript = self.transcriber.begin()
-                    self._turn_audio.clear()
-                    while self._pre_roll:
-                        self._listen(self._pre_roll.popleft())
-                    self._events.put(CallerSpeechStarted(at))
-                case Signal.CONFIRMED:
-                    self._events.put(CallerSpeechConfirmed(at))
-                case Signal.TAKEN:
-                    self._events.put(CallerTakesTurn(at))
-                case Signal.PAUSED:
-                    self._turn_audio.pause()
-                    self._events.put(CallerPaused(at))
-                    self._begin_draft(at)
-                case Signal.LOOK:
-                    if self._draft is not None:
-                        self._nursery.start_soon(self._look, self._draft)
-                case Signal.RESUMED:
-                    log.debug("the caller goes on", **self._taker.evidence)
-                    self._turn_audio.resume(RESUME_MS)
-                    self._drop_draft()
-                    self._events.put(CallerSpeechResumed(at))
-                case Signal.ENDED:
-                    log.debug("the turn is over", **self._taker.evidence)
-                    self._end_turn(at)
-                case Signal.DISMISSED:
-                    self._dismiss()
+        match signal:
+            case Signal.STARTED:
+                self._events.put(CallerSpeechStarted(at))
+            case Signal.CONFIRMED:
+                self._events.put(CallerSpeechConfirmed(at))
+            case Signal.TAKEN:
+                self._events.put(CallerTakesTurn(at))
+            case Signal.PAUSED:
+                self._events.put(CallerPaused(at))
+                self._begin_draft(at)
+            case Signal.LOOK:
+                if self._draft is not None:
+                    self._nursery.start_soon(self._ear.judge_sound, self._draft.pause)
+            case Signal.RESUMED:
+                self._drop_draft()
+                self._events.put(CallerSpeechResumed(at))
+            case Signal.ENDED:
+                self._end_turn(at)
+            case Signal.DISMISSED:
+                self._dismiss()
 
     def _begin_draft(self, at: float) -> None:
         self._drop_draft()
-        draft = Answer(self._taker.pause, at - self._taker.silence_ms / 1000, transcript=self._transcript)
+        draft = Answer(self._ear.pause, at - self._ear.silence, transcript=self._ear.transcript)
         draft.mark("pause")
         self._draft = draft
         self._start(draft, self._transcribe_and_compose)
@@ -296,19 +261,16 @@ class PipelineSession:
             self._draft = None
 
     def _end_turn(self, at: float) -> None:
+        transcript = self._ear.hand_over()
         answer, self._draft = self._draft, None
         if answer is None:  # cut off at the longest that a turn may be, in mid-speech
-            answer = Answer(self._taker.pause, at, transcript=self._transcript)
+            answer = Answer(self._ear.pause, at, transcript=transcript)
             self._start(answer, self._transcribe_and_compose)
-        self._transcript = None
         self._commit(answer, at)
 
     def _dismiss(self) -> None:
         self._drop_draft()
-        if self._transcript is not None:
-            self._transcript.close()
-            self._transcript = None
-        self._events.put(CallerSpeechDismissed(self._taker.dismissal))
+        self._events.put(CallerSpeechDismissed(self._ear.dismissal))
         if self.history.owed and self._committed is None:
             self.feed_text("")  # for this sound an answer was thrown away, which is still owed
 
@@ -350,7 +312,7 @@ class PipelineSession:
                 if answer.committed:
                     self._answer_failed(answer)
                 elif answer.text is None:
-                    self._obey(self._taker.know_no_words(answer.pause), trio.current_time())
+                    self._ear.know_no_words(answer.pause)
             finally:
                 self._let_go.discard(answer)
                 if answer.committed:
@@ -367,22 +329,6 @@ class PipelineSession:
         if self._failures >= FAILURES_IN_A_ROW:
             self._events.end(failure.reason)
 
-    async def _look(self, draft: Answer) -> None:
-        """Have the sound of the turn judged; without that, words and silence decide alone."""
-        if self.judge is None:
-            return
-        complete = await self._cue(self.judge.judge, self._turn_audio.pcm, self.call.rate)
-        self._obey(self._taker.know_sound(draft.pause, complete), trio.current_time())
-
-    async def _cue(self, ask: Callable[..., Awaitable[float]], *args: object) -> float | None:
-        """What a cue for the end of turns says; None where it fails or comes too late to be of use."""
-        with trio.move_on_after(CUE_DEADLINE):
-            try:
-                return await ask(*args)
-            except ProviderError as error:
-                self._events.put(Degraded(f"a cue for the end of turns is missing: {error}"))
-        return None
-
     async def _transcribe_and_compose(self, answer: Answer) -> None:
         assert answer.transcript is not None
         answer.text = (await answer.transcript.words()).strip()
@@ -394,11 +340,11 @@ class PipelineSession:
             self._events.put(Thinking())
         else:
             self._events.put(CallerText(answer.text, final=False))
-            self._obey(self._taker.know_words(answer.pause, answer.text), trio.current_time())
+            self._ear.know_words(answer.pause, answer.text)
             await trio.lowlevel.checkpoint()  # it may have been dismissed
             if answer.text and self.responder.tells_sentence_ends:
-                ends = await self._cue(self.responder.sentence_end, self._replies.messages(answer))
-                self._obey(self._taker.know_sentence(answer.pause, ends), trio.current_time())
+                ends = self.responder.sentence_end(self._replies.messages(answer))
+                await self._ear.judge_sentence(answer.pause, ends)
         await self._compose(answer)
 
     async def _compose(self, answer: Answer) -> None:

@@ -1,0 +1,154 @@
+"""The ear of a pipeline's session: the caller's audio, whether it is speech, and when a turn begins, pauses and ends.
+
+Audio goes: `hear` -> voice activity -> turn taking; that of a turn goes to the transcriber as well. What turn taking
+decides, the session is told at once, and acts on: the answers are the session's.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import attrs
+import structlog
+import trio
+
+from agentd.errors import ProviderError
+from agentd.session_events import Degraded, SessionEvent
+from agentd_providers.pipeline.stages import (
+    PipelineSettings,
+    Transcriber,
+    Transcript,
+    TurnJudge,
+    VoiceDetector,
+)
+from agentd_providers.pipeline.turn_audio import TurnAudio
+from agentd_providers.turns.taker import RESUME_MS, Signal, TurnTaker
+
+log = structlog.get_logger("agentd_providers.pipeline")
+
+CUE_DEADLINE = 0.5
+"""Seconds within which a cue for the end of turns must come to be of use."""
+
+
+@attrs.define(eq=False)
+class Ear:
+    """One caller's, for slin audio at `rate` Hz.
+
+    `by_sentence` promises that at every pause `judge_sentence` is called. `decided(signal, at)` is told what turn
+    taking has decided, at second `at`; neither it nor `emit` may block.
+    """
+
+    rate: int
+    settings: PipelineSettings
+    detector: VoiceDetector
+    transcriber: Transcriber
+    judge: TurnJudge | None
+    by_sentence: bool
+    decided: Callable[[Signal, float], None]
+    emit: Callable[[SessionEvent], None]
+    transcript: Transcript | None = attrs.field(default=None, init=False)
+    """That of the turn that lasts."""
+    _taker: TurnTaker = attrs.field(init=False)
+    _turn_audio: TurnAudio = attrs.field(init=False)
+    _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turn_audio = TurnAudio(self.rate)
+        self._taker = TurnTaker(self.settings.turns, by_sound=self.judge is not None, by_sentence=self.by_sentence)
+
+    @property
+    def pause(self) -> int:
+        """The number of the caller's pause that lasts, or was last."""
+        return self._taker.pause
+
+    @property
+    def silence(self) -> float:
+        """Seconds that the caller has been silent within the turn."""
+        return self._taker.silence_ms / 1000
+
+    @property
+    def dismissal(self) -> str:
+        """Why the last turn that was dismissed was none."""
+        return self._taker.dismissal
+
+    def hear(self, pcm: bytes, at: float, *, agent_audible: bool) -> None:
+        """Take caller audio that came at second `at`: judge it, and keep it if it belongs to a turn."""
+        probabilities = self.detector.feed(pcm, keep_open=self._taker.in_turn)
+        if self.transcript is not None:
+            self._listen(pcm)
+        else:
+            self._keep_pre_roll(pcm)
+        for probability in probabilities:
+            self._follow(self._taker.hear(probability, self.settings.window_ms, agent_audible=agent_audible), at)
+
+    def hand_over(self) -> Transcript | None:
+        """The transcript of a turn that is over: whoever takes it closes it."""
+        transcript, self.transcript = self.transcript, None
+        return transcript
+
+    def close(self) -> None:
+        """Free what the transcriber keeps of the turn that lasts."""
+        if (transcript := self.hand_over()) is not None:
+            transcript.close()
+
+    # --- what becomes known of a pause
+
+    def know_words(self, pause: int, words: str) -> None:
+        """See TurnTaker.know_words."""
+        self._follow(self._taker.know_words(pause, words), trio.current_time())
+
+    def know_no_words(self, pause: int) -> None:
+        """See TurnTaker.know_no_words."""
+        self._follow(self._taker.know_no_words(pause), trio.current_time())
+
+    async def judge_sound(self, pause: int) -> None:
+        """Have the sound of the turn judged; without that, words and silence decide alone."""
+        if self.judge is not None:
+            complete = await self._cue(self.judge.judge(self._turn_audio.pcm, self.rate))
+            self._follow(self._taker.know_sound(pause, complete), trio.current_time())
+
+    async def judge_sentence(self, pause: int, asked: Awaitable[float]) -> None:
+        """Take what a language model says of the sentence, see Responder.sentence_end."""
+        self._follow(self._taker.know_sentence(pause, await self._cue(asked)), trio.current_time())
+
+    async def _cue(self, asked: Awaitable[float]) -> float | None:
+        """What a cue for the end of turns says; None where it fails or comes too late to be of use."""
+        with trio.move_on_after(CUE_DEADLINE):
+            try:
+                return await asked
+            except ProviderError as error:
+                self.emit(Degraded(f"a cue for the end of turns is missing: {error}"))
+        return None
+
+    # --- turn taking
+
+    def _follow(self, signals: Sequence[Signal], at: float) -> None:
+        """Do with the audio what turn taking has decided, and tell."""
+        for signal in signals:
+            match signal:
+                case Signal.STARTED:
+                    self.transcript = self.transcriber.begin()
+                    self._turn_audio.clear()
+                    while self._pre_roll:
+                        self._listen(self._pre_roll.popleft())
+                case Signal.PAUSED:
+                    self._turn_audio.pause()
+                case Signal.RESUMED:
+                    log.debug("the caller goes on", **self._taker.evidence)
+                    self._turn_audio.resume(RESUME_MS)
+                case Signal.ENDED:
+                    log.debug("the turn is over", **self._taker.evidence)
+                case Signal.DISMISSED:
+                    self.close()
+            self.decided(signal, at)
+
+    def _listen(self, pcm: bytes) -> None:
+        assert self.transcript is not None
+        self.transcript.feed(pcm)
+        self._turn_audio.feed(pcm)
+
+    def _keep_pre_roll(self, pcm: bytes) -> None:
+        """Keep what came before an onset is recognised: a first syllable is never lost."""
+        self._pre_roll.append(pcm)
+        longest = (self.settings.pre_roll_ms + self.settings.turns.start_ms) / 1000 * self.rate * 2
+        while sum(map(len, self._pre_roll)) > longest + len(pcm):
+            self._pre_roll.popleft()
