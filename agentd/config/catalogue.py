@@ -4,7 +4,7 @@ The configuration knows neither providers nor tools nor transports; who assemble
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
@@ -22,6 +22,9 @@ class HasSettings(Protocol):
         ...
 
 
+S = TypeVar("S", bound=HasSettings)
+
+
 @attrs.frozen
 class Choices:
     """Everything of one sort that can be chosen, by name: a settings class, or the reason why it cannot be used.
@@ -36,7 +39,7 @@ class Choices:
     @classmethod
     def of(cls, registry: Registry[Any]) -> "Choices":
         """What a registry has. A package's module is imported; one that is broken is a reason, not an error."""
-        known = {name: _settings_class(registry, name) for name in registry.names()}
+        known = {name: settings_class(registry, name) for name in registry.names()}
         return cls(registry.what, known, tuple(registry.built_in))
 
     @property
@@ -80,7 +83,7 @@ class Catalogue:
         return tuple(str(error) for sort in (self.providers, self.stages, self.tools) for error in sort.broken.values())
 
 
-def _settings_class(registry: Registry[HasSettings], name: str) -> type | ConfigError:
+def settings_class(registry: Registry[S], name: str) -> type | ConfigError:
     """The class, once it has been tried out; or why it cannot be used, so that the others can."""
     try:
         settings = registry.find(name).settings

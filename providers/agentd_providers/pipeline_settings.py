@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import attrs
 
+from agentd.config.catalogue import settings_class
 from agentd.config.schema import Tables, text
 from agentd.errors import ConfigError
 from agentd_providers.credentials import Credential
@@ -60,11 +61,10 @@ class PipelineAgentSettings:
     def chosen(self, kind: str) -> Chosen[Any]:
         """Who does a stage (listen, think or speak). Raises ConfigError where an installed package is broken."""
         table = self.table(kind)
-        settings = stage_tables().get(table)
+        settings = settings_class(STAGES, table)
         if isinstance(settings, ConfigError):
-            raise ConfigError(str(settings)) from settings
-        stage = STAGES.find(table)
-        return Chosen(table, stage, self.tables.get(table) or stage.settings())
+            raise settings
+        return Chosen(table, STAGES.find(table), self.tables.get(table) or settings())
 
     def table(self, kind: str) -> str:
         """The name of the table of who does a stage."""

@@ -14,6 +14,7 @@ from agentd import plugins
 from agentd.config.schema import positive, text
 from agentd.errors import ConfigError
 from agentd_providers.credentials import Credential
+from agentd_providers.needs import ModelServer, Modules, Need
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
 from agentd_providers.pipeline.stages import SpeechToText
 from agentd_providers.pipeline_settings import PipelineAgentSettings, pipeline_credentials
@@ -42,7 +43,12 @@ def _acme_credentials(settings: AcmeSettings) -> Sequence[Credential]:
     return (Credential(settings.key_name, "Acme's key", "https://acme.example/me"),)
 
 
-ACME = ListenStage(AcmeSettings, _never_opened, credentials=_acme_credentials)
+def _acme_needs(settings: AcmeSettings) -> Sequence[Need]:
+    server = ModelServer("http://acme/v1", "ears", settings.key_name, "")
+    return (Modules(("acme_ears",), "pip install acme-ears"), server)
+
+
+ACME = ListenStage(AcmeSettings, _never_opened, credentials=_acme_credentials, needs=_acme_needs)
 DULL = ThinkStage(AcmeSettings, _never_opened, takes_tools=lambda _settings: False)  # type: ignore[arg-type]
 
 
@@ -131,6 +137,15 @@ def test_what_it_needs_to_be_let_in_and_whether_it_takes_tools_are_asked_of_it()
     assert not find_provider("pipeline").takes_tools(settings)
     assert find_provider("pipeline").takes_tools(parse("think = 'openai'"))
     assert not find_provider("pipeline").takes_tools(parse("think = 'embedded'"))
+
+
+@pytest.mark.usefixtures("acme")
+def test_what_it_needs_on_its_host_is_asked_of_it_by_the_doctor() -> None:
+    settings = parse("listen = 'acme'\nspeak = 'wyoming'\n[agents.a.pipeline.turn]\nsmart_turn = false")
+    needs = find_provider("pipeline").needs(settings)
+    assert Modules(("acme_ears",), "pip install acme-ears") in needs
+    assert ModelServer("http://acme/v1", "ears", "ACME_KEY", "pipeline.listen_acme") in needs
+    assert not [need for need in find_provider("pipeline").needs(parse("listen = 'openai'")) if "acme" in str(need)]
 
 
 @pytest.mark.usefixtures("acme")
