@@ -10,15 +10,10 @@ import attrs
 import structlog
 import trio
 
-from agentd.conversation.commands import Command, Interrupt, Pause, Restore
+from agentd import session_events as tells
+from agentd.conversation import commands as do
+from agentd.conversation.commands import Command
 from agentd.metrics import Metrics
-from agentd.session_events import (
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    StageTiming,
-    UtteranceStarted,
-)
 
 log = structlog.get_logger("agentd.call")
 
@@ -45,16 +40,16 @@ class CallFigures:
     def on_session(self, event: object) -> None:
         """Take note of an event of the session."""
         match event:
-            case CallerSpeechStarted(at):
+            case tells.CallerSpeechStarted(at):
                 self._onset_at, self._silent_after = at, math.nan
-            case CallerSpeechDismissed():
+            case tells.CallerSpeechDismissed():
                 self._onset_at = math.nan
-            case CallerSpeechEnded(_, last_speech_at):
+            case tells.CallerSpeechEnded(_, last_speech_at):
                 self._last_speech_at = last_speech_at
                 self._stages = {}
-            case UtteranceStarted(utterance, True):
+            case tells.UtteranceStarted(utterance, True):
                 self._asides.add(utterance)
-            case StageTiming(stage, seconds):
+            case tells.StageTiming(stage, seconds):
                 self._stages[stage] = seconds
                 self.metrics.stage_seconds.labels(stage=stage).observe(seconds)
 
@@ -65,14 +60,14 @@ class CallFigures:
     def on_command(self, command: Command, *, audible: bool) -> None:
         """Take note of a command that is being carried out; `audible`: an utterance is being heard."""
         match command:
-            case Pause() if audible:
+            case do.Pause() if audible:
                 self._silent_after = trio.current_time() - self._onset_at
-            case Restore() if not math.isnan(self._silent_after):
+            case do.Restore() if not math.isnan(self._silent_after):
                 self._silent_after = math.nan
                 self._false_interruptions += 1
                 self.metrics.false_interruptions.inc()
                 log.info("false interruption: the agent goes on where it stopped")
-            case Interrupt() if audible:
+            case do.Interrupt() if audible:
                 if math.isnan(self._silent_after):
                     self._silent_after = trio.current_time() - self._onset_at
                 self._interruptions += 1

@@ -7,22 +7,15 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import AgentSession
 from agentd.calls.figures import CallFigures
-from agentd.conversation.events import (
-    AsideStarted,
-    MediaFailed,
-    PlaybackFinished,
-    PlaybackStarted,
-    ProtectionBegan,
-    ProtectionEnded,
-)
+from agentd.conversation import events as happens
 from agentd.errors import PlaybackError
 from agentd.history import History
 from agentd.playback.contract import Heard, Playback, PlaybackListener
 from agentd.playback.heard import expected_seconds, words_heard
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import UtteranceEnded, UtteranceStarted
 
 log = structlog.get_logger("agentd.call")
 
@@ -76,7 +69,7 @@ class AgentVoice:
                 )
             except PlaybackError as error:
                 log.error("playback failed", error=str(error))
-                self.tell(MediaFailed(str(error)))
+                self.tell(happens.MediaFailed(str(error)))
                 return
             finally:
                 self._playing = False
@@ -86,16 +79,16 @@ class AgentVoice:
             log.info("utterance heard", utterance=utterance, heard_ms=heard.milliseconds, completed=heard.completed)
             if not heard.completed and self.log_transcripts:
                 log.info("utterance cut short", utterance=utterance, heard=heard.text, generated=heard.generated)
-            self.tell(PlaybackFinished(utterance, idle=self.playout.empty))
+            self.tell(happens.PlaybackFinished(utterance, idle=self.playout.empty))
             self._protect(False)  # after it: what was heard to its end is not interrupted
 
     def on_session_event(self, event: object) -> None:
         """Take note of which utterances the session has begun and not ended."""
         match event:
-            case UtteranceStarted(utterance):
+            case tells.UtteranceStarted(utterance):
                 self._begun = {number: whose for number, whose in self._begun.items() if self._is_current(*whose)}
                 self._begun[utterance] = (self.session, self.playout.generation)
-            case UtteranceEnded(utterance):
+            case tells.UtteranceEnded(utterance):
                 self._begun.pop(utterance, None)
 
     async def finish(self) -> None:
@@ -162,7 +155,8 @@ class AgentVoice:
         if self.session is not None:
             self.session.started(utterance)
         self.figures.began(utterance)
-        self.tell(AsideStarted(utterance) if self.figures.is_aside(utterance) else PlaybackStarted(utterance))
+        began = happens.AsideStarted if self.figures.is_aside(utterance) else happens.PlaybackStarted
+        self.tell(began(utterance))
 
     def _segment_began(self, text: str) -> None:
         # A long sentence may come in clauses: each of them is protected.
@@ -171,4 +165,4 @@ class AgentVoice:
     def _protect(self, protected: bool) -> None:
         if protected != self._protected:
             self._protected = protected
-            self.tell(ProtectionBegan() if protected else ProtectionEnded())
+            self.tell(happens.ProtectionBegan() if protected else happens.ProtectionEnded())

@@ -8,10 +8,10 @@ import math
 
 import attrs
 
-from agentd.conversation.events import AnswerSlow, CheckInDue, DurationOver, DurationWarningDue, SilenceOver
+from agentd.conversation import events as happens
 from agentd.conversation.machine import Agent, Caller, Conversation, Line
 
-Due = CheckInDue | SilenceOver | AnswerSlow | DurationWarningDue | DurationOver
+Due = happens.CheckInDue | happens.SilenceOver | happens.AnswerSlow | happens.DurationWarningDue | happens.DurationOver
 
 
 @attrs.frozen
@@ -63,17 +63,17 @@ class Liveness:
         events: list[Due] = []
         if now >= self._slow_at:
             self._preparing_since = -math.inf  # once an answer
-            events.append(AnswerSlow())
+            events.append(happens.AnswerSlow())
         if now >= self._silence_at:
             self._quiet_since = now
             self._checked += 1
-            events.append(CheckInDue() if self._checked <= self.times.check_ins else SilenceOver())
+            events.append(happens.CheckInDue() if self._checked <= self.times.check_ins else happens.SilenceOver())
         if now >= self._warning_at:
             self._warned = True
-            events.append(DurationWarningDue())
+            events.append(happens.DurationWarningDue())
         if now >= self._end_at:
             self._over = True
-            events.append(DurationOver())
+            events.append(happens.DurationOver())
         return events
 
     @property

@@ -31,55 +31,10 @@ from typing import Any
 
 import attrs
 
-from agentd.conversation.commands import (
-    Answer,
-    Attenuate,
-    Command,
-    End,
-    FeedDigit,
-    Interrupt,
-    Leave,
-    Pause,
-    Phrase,
-    Restore,
-    Result,
-    Say,
-    Withhold,
-)
-from agentd.conversation.events import (
-    AgentFailed,
-    AgentReplaced,
-    AnswerSlow,
-    AsideStarted,
-    CallerHungUp,
-    CheckInDue,
-    Connected,
-    DepartureRequested,
-    DigitPressed,
-    DurationOver,
-    DurationWarningDue,
-    Left,
-    MediaFailed,
-    MediaLost,
-    MediaRestored,
-    PlaybackFinished,
-    PlaybackStarted,
-    ProtectionBegan,
-    ProtectionEnded,
-    ShutdownDue,
-    SilenceOver,
-)
-from agentd.session_events import (
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    NothingToSay,
-)
-from agentd.session_events import Ended as AgentEnded
+from agentd import session_events as tells
+from agentd.conversation import commands as do
+from agentd.conversation import events as happens
+from agentd.conversation.commands import Command, Phrase, Result
 
 
 class Line(StrEnum):
@@ -139,160 +94,160 @@ def _does(*commands: Command) -> Callable[[Any], tuple[Command, ...]]:
 
 
 def _fails(result: Result) -> Callable[[Any], tuple[Command, ...]]:
-    return lambda event: (Leave(result, event.reason, announce=True),)
+    return lambda event: (do.Leave(result, event.reason, announce=True),)
 
 
-def _agent_ended(event: AgentEnded) -> tuple[Command, ...]:
+def _agent_ended(event: tells.Ended) -> tuple[Command, ...]:
     if event.failure:
-        return (Leave(Result.FAILED_AGENT, event.failure, announce=True),)
-    return (Leave(Result.COMPLETED, finish=True),)
+        return (do.Leave(Result.FAILED_AGENT, event.failure, announce=True),)
+    return (do.Leave(Result.COMPLETED, finish=True),)
 
 
-def _departs(event: DepartureRequested) -> tuple[Command, ...]:
-    return (Leave(event.result, finish=True, destination=event.destination),)
+def _departs(event: happens.DepartureRequested) -> tuple[Command, ...]:
+    return (do.Leave(event.result, finish=True, destination=event.destination),)
 
 
-_digit = lambda event: (FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
-_digit_interrupts = lambda event: (Interrupt(), FeedDigit(event.digit))  # noqa: E731 - the same
-_answer = _does(Answer())
-_give_way = _does(Interrupt(), Answer())
-_attenuated = (Agent.ATTENUATED, _does(Attenuate()))
-_restored = (Agent.SPEAKING, _does(Restore()))
+_digit = lambda event: (do.FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
+_digit_interrupts = lambda event: (do.Interrupt(), do.FeedDigit(event.digit))  # noqa: E731 - the same
+_answer = _does(do.Answer())
+_give_way = _does(do.Interrupt(), do.Answer())
+_attenuated = (Agent.ATTENUATED, _does(do.Attenuate()))
+_restored = (Agent.SPEAKING, _does(do.Restore()))
 
-_gone = (Line.ENDED, _does(End(Result.CALLER_HUNG_UP)))
-_shutdown = (Line.CLOSING, _does(Leave(Result.SHUTDOWN, announce=True)))
+_gone = (Line.ENDED, _does(do.End(Result.CALLER_HUNG_UP)))
+_shutdown = (Line.CLOSING, _does(do.Leave(Result.SHUTDOWN, announce=True)))
 _ended_by_agent = (Line.CLOSING, _agent_ended)
 _departure = (Line.CLOSING, _departs)
 _no_media = (Line.CLOSING, _fails(Result.FAILED_MEDIA))
 _no_agent = (Line.CLOSING, _fails(Result.FAILED_AGENT))
-_too_long = (Line.CLOSING, _does(Leave(Result.MAX_DURATION, announce=True)))
-_nobody_there = (Line.CLOSING, _does(Leave(Result.CALLER_SILENT, announce=True)))
+_too_long = (Line.CLOSING, _does(do.Leave(Result.MAX_DURATION, announce=True)))
+_nobody_there = (Line.CLOSING, _does(do.Leave(Result.CALLER_SILENT, announce=True)))
 
 LINE: Mapping[tuple[Line, type], Row] = {
-    (Line.CONNECTING, Connected): (Line.LIVE, _does(Say(Phrase.GREETING))),
-    (Line.CONNECTING, MediaFailed): _no_media,
-    (Line.CONNECTING, AgentFailed): _no_agent,
-    (Line.CONNECTING, AgentEnded): _ended_by_agent,
-    (Line.CONNECTING, DepartureRequested): _departure,
-    (Line.CONNECTING, CallerHungUp): _gone,
-    (Line.CONNECTING, ShutdownDue): _shutdown,
-    (Line.LIVE, MediaLost): (Line.LOST, _nothing),
-    (Line.LIVE, MediaFailed): _no_media,
-    (Line.LIVE, AgentEnded): _ended_by_agent,
-    (Line.LIVE, DepartureRequested): _departure,
-    (Line.LIVE, CallerHungUp): _gone,
-    (Line.LIVE, ShutdownDue): _shutdown,
-    (Line.LIVE, DurationWarningDue): (Line.LIVE, _does(Say(Phrase.DURATION_WARNING))),
-    (Line.LIVE, DurationOver): _too_long,
-    (Line.LIVE, SilenceOver): _nobody_there,
-    (Line.LOST, MediaRestored): (Line.LIVE, _nothing),
-    (Line.LOST, MediaFailed): _no_media,
-    (Line.LOST, AgentEnded): _ended_by_agent,
-    (Line.LOST, DepartureRequested): _departure,
-    (Line.LOST, CallerHungUp): _gone,
-    (Line.LOST, ShutdownDue): _shutdown,
-    (Line.LOST, DurationOver): _too_long,
-    (Line.CLOSING, CallerHungUp): _gone,
-    (Line.CLOSING, Left): (Line.ENDED, _nothing),
+    (Line.CONNECTING, happens.Connected): (Line.LIVE, _does(do.Say(Phrase.GREETING))),
+    (Line.CONNECTING, happens.MediaFailed): _no_media,
+    (Line.CONNECTING, happens.AgentFailed): _no_agent,
+    (Line.CONNECTING, tells.Ended): _ended_by_agent,
+    (Line.CONNECTING, happens.DepartureRequested): _departure,
+    (Line.CONNECTING, happens.CallerHungUp): _gone,
+    (Line.CONNECTING, happens.ShutdownDue): _shutdown,
+    (Line.LIVE, happens.MediaLost): (Line.LOST, _nothing),
+    (Line.LIVE, happens.MediaFailed): _no_media,
+    (Line.LIVE, tells.Ended): _ended_by_agent,
+    (Line.LIVE, happens.DepartureRequested): _departure,
+    (Line.LIVE, happens.CallerHungUp): _gone,
+    (Line.LIVE, happens.ShutdownDue): _shutdown,
+    (Line.LIVE, happens.DurationWarningDue): (Line.LIVE, _does(do.Say(Phrase.DURATION_WARNING))),
+    (Line.LIVE, happens.DurationOver): _too_long,
+    (Line.LIVE, happens.SilenceOver): _nobody_there,
+    (Line.LOST, happens.MediaRestored): (Line.LIVE, _nothing),
+    (Line.LOST, happens.MediaFailed): _no_media,
+    (Line.LOST, tells.Ended): _ended_by_agent,
+    (Line.LOST, happens.DepartureRequested): _departure,
+    (Line.LOST, happens.CallerHungUp): _gone,
+    (Line.LOST, happens.ShutdownDue): _shutdown,
+    (Line.LOST, happens.DurationOver): _too_long,
+    (Line.CLOSING, happens.CallerHungUp): _gone,
+    (Line.CLOSING, happens.Left): (Line.ENDED, _nothing),
 }
 
 CALLER: Mapping[tuple[Caller, type], Row] = {
-    (Caller.SILENT, CallerSpeechStarted): (Caller.SPEAKING, _nothing),
-    (Caller.SPEAKING, CallerPaused): (Caller.HESITATING, _nothing),
-    (Caller.SPEAKING, CallerSpeechEnded): (Caller.SILENT, _nothing),
-    (Caller.SPEAKING, CallerSpeechDismissed): (Caller.SILENT, _nothing),
-    (Caller.SPEAKING, MediaLost): (Caller.SILENT, _nothing),
-    (Caller.HESITATING, CallerSpeechResumed): (Caller.SPEAKING, _nothing),
-    (Caller.HESITATING, CallerSpeechEnded): (Caller.SILENT, _nothing),
-    (Caller.HESITATING, CallerSpeechDismissed): (Caller.SILENT, _nothing),
-    (Caller.HESITATING, MediaLost): (Caller.SILENT, _nothing),
+    (Caller.SILENT, tells.CallerSpeechStarted): (Caller.SPEAKING, _nothing),
+    (Caller.SPEAKING, tells.CallerPaused): (Caller.HESITATING, _nothing),
+    (Caller.SPEAKING, tells.CallerSpeechEnded): (Caller.SILENT, _nothing),
+    (Caller.SPEAKING, tells.CallerSpeechDismissed): (Caller.SILENT, _nothing),
+    (Caller.SPEAKING, happens.MediaLost): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, tells.CallerSpeechResumed): (Caller.SPEAKING, _nothing),
+    (Caller.HESITATING, tells.CallerSpeechEnded): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, tells.CallerSpeechDismissed): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, happens.MediaLost): (Caller.SILENT, _nothing),
     # What the caller was doing, the new session will tell: it is given the caller's audio again.
-    (Caller.SPEAKING, AgentReplaced): (Caller.SILENT, _nothing),
-    (Caller.HESITATING, AgentReplaced): (Caller.SILENT, _nothing),
+    (Caller.SPEAKING, happens.AgentReplaced): (Caller.SILENT, _nothing),
+    (Caller.HESITATING, happens.AgentReplaced): (Caller.SILENT, _nothing),
 }
 
 AGENT: Mapping[tuple[Agent, type], Row] = {
-    (Agent.IDLE, CallerSpeechEnded): (Agent.PREPARING, _answer),
-    (Agent.IDLE, PlaybackStarted): (Agent.SPEAKING, _nothing),
-    (Agent.IDLE, AsideStarted): (Agent.SPEAKING, _nothing),
-    (Agent.IDLE, DigitPressed): (Agent.IDLE, _digit),
-    (Agent.IDLE, CheckInDue): (Agent.IDLE, _does(Say(Phrase.CHECK_IN))),
-    (Agent.PREPARING, CallerSpeechStarted): (Agent.WITHHOLDING, _does(Withhold())),
-    (Agent.PREPARING, CallerSpeechEnded): (Agent.PREPARING, _answer),
-    (Agent.PREPARING, PlaybackStarted): (Agent.SPEAKING, _nothing),
-    (Agent.PREPARING, AsideStarted): (Agent.SPEAKING_ASIDE, _nothing),
-    (Agent.PREPARING, NothingToSay): (Agent.IDLE, _nothing),
-    (Agent.PREPARING, AnswerSlow): (Agent.PREPARING, _does(Say(Phrase.FILLER))),
-    (Agent.PREPARING, DigitPressed): (Agent.PREPARING, _digit),
-    (Agent.WITHHOLDING, CallerSpeechDismissed): (Agent.PREPARING, _answer),
+    (Agent.IDLE, tells.CallerSpeechEnded): (Agent.PREPARING, _answer),
+    (Agent.IDLE, happens.PlaybackStarted): (Agent.SPEAKING, _nothing),
+    (Agent.IDLE, happens.AsideStarted): (Agent.SPEAKING, _nothing),
+    (Agent.IDLE, happens.DigitPressed): (Agent.IDLE, _digit),
+    (Agent.IDLE, happens.CheckInDue): (Agent.IDLE, _does(do.Say(Phrase.CHECK_IN))),
+    (Agent.PREPARING, tells.CallerSpeechStarted): (Agent.WITHHOLDING, _does(do.Withhold())),
+    (Agent.PREPARING, tells.CallerSpeechEnded): (Agent.PREPARING, _answer),
+    (Agent.PREPARING, happens.PlaybackStarted): (Agent.SPEAKING, _nothing),
+    (Agent.PREPARING, happens.AsideStarted): (Agent.SPEAKING_ASIDE, _nothing),
+    (Agent.PREPARING, tells.NothingToSay): (Agent.IDLE, _nothing),
+    (Agent.PREPARING, happens.AnswerSlow): (Agent.PREPARING, _does(do.Say(Phrase.FILLER))),
+    (Agent.PREPARING, happens.DigitPressed): (Agent.PREPARING, _digit),
+    (Agent.WITHHOLDING, tells.CallerSpeechDismissed): (Agent.PREPARING, _answer),
     # The caller goes on before anything was heard: that answer was to half a question.
-    (Agent.WITHHOLDING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
-    (Agent.WITHHOLDING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.WITHHOLDING, tells.CallerTakesTurn): (Agent.IDLE, _does(do.Interrupt())),
+    (Agent.WITHHOLDING, tells.CallerSpeechEnded): (Agent.PREPARING, _give_way),
     # It was on its way already.
-    (Agent.WITHHOLDING, PlaybackStarted): _attenuated,
-    (Agent.WITHHOLDING, AsideStarted): (Agent.SPEAKING_ASIDE, _nothing),
-    (Agent.WITHHOLDING, NothingToSay): (Agent.IDLE, _nothing),
-    (Agent.WITHHOLDING, DigitPressed): (Agent.WITHHOLDING, _digit),
-    (Agent.SPEAKING, CallerSpeechStarted): _attenuated,
-    (Agent.SPEAKING, CallerSpeechConfirmed): (Agent.PAUSED, _does(Pause())),
-    (Agent.SPEAKING, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
-    (Agent.SPEAKING, CallerSpeechEnded): (Agent.PREPARING, _give_way),
-    (Agent.SPEAKING, DigitPressed): (Agent.IDLE, _digit_interrupts),
-    (Agent.ATTENUATED, CallerSpeechConfirmed): (Agent.PAUSED, _does(Pause())),
-    (Agent.ATTENUATED, CallerSpeechDismissed): _restored,
-    (Agent.ATTENUATED, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
-    (Agent.ATTENUATED, CallerSpeechEnded): (Agent.PREPARING, _give_way),
-    (Agent.ATTENUATED, DigitPressed): (Agent.IDLE, _digit_interrupts),
-    (Agent.ATTENUATED, ProtectionBegan): _restored,
-    (Agent.PAUSED, CallerSpeechDismissed): _restored,
-    (Agent.PAUSED, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
-    (Agent.PAUSED, CallerSpeechEnded): (Agent.PREPARING, _give_way),
-    (Agent.PAUSED, DigitPressed): (Agent.IDLE, _digit_interrupts),
-    (Agent.PAUSED, ProtectionBegan): _restored,
-    (Agent.SPEAKING_ASIDE, CallerTakesTurn): (Agent.IDLE, _does(Interrupt())),
-    (Agent.SPEAKING_ASIDE, CallerSpeechEnded): (Agent.PREPARING, _give_way),
-    (Agent.SPEAKING_ASIDE, NothingToSay): (Agent.SPEAKING, _nothing),
-    (Agent.SPEAKING_ASIDE, DigitPressed): (Agent.IDLE, _digit_interrupts),
-    (Agent.SPEAKING_OWING, ProtectionEnded): (Agent.PREPARING, _give_way),
+    (Agent.WITHHOLDING, happens.PlaybackStarted): _attenuated,
+    (Agent.WITHHOLDING, happens.AsideStarted): (Agent.SPEAKING_ASIDE, _nothing),
+    (Agent.WITHHOLDING, tells.NothingToSay): (Agent.IDLE, _nothing),
+    (Agent.WITHHOLDING, happens.DigitPressed): (Agent.WITHHOLDING, _digit),
+    (Agent.SPEAKING, tells.CallerSpeechStarted): _attenuated,
+    (Agent.SPEAKING, tells.CallerSpeechConfirmed): (Agent.PAUSED, _does(do.Pause())),
+    (Agent.SPEAKING, tells.CallerTakesTurn): (Agent.IDLE, _does(do.Interrupt())),
+    (Agent.SPEAKING, tells.CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.SPEAKING, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.ATTENUATED, tells.CallerSpeechConfirmed): (Agent.PAUSED, _does(do.Pause())),
+    (Agent.ATTENUATED, tells.CallerSpeechDismissed): _restored,
+    (Agent.ATTENUATED, tells.CallerTakesTurn): (Agent.IDLE, _does(do.Interrupt())),
+    (Agent.ATTENUATED, tells.CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.ATTENUATED, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.ATTENUATED, happens.ProtectionBegan): _restored,
+    (Agent.PAUSED, tells.CallerSpeechDismissed): _restored,
+    (Agent.PAUSED, tells.CallerTakesTurn): (Agent.IDLE, _does(do.Interrupt())),
+    (Agent.PAUSED, tells.CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.PAUSED, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.PAUSED, happens.ProtectionBegan): _restored,
+    (Agent.SPEAKING_ASIDE, tells.CallerTakesTurn): (Agent.IDLE, _does(do.Interrupt())),
+    (Agent.SPEAKING_ASIDE, tells.CallerSpeechEnded): (Agent.PREPARING, _give_way),
+    (Agent.SPEAKING_ASIDE, tells.NothingToSay): (Agent.SPEAKING, _nothing),
+    (Agent.SPEAKING_ASIDE, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
+    (Agent.SPEAKING_OWING, happens.ProtectionEnded): (Agent.PREPARING, _give_way),
     # A new session answers what is owed by itself.
-    (Agent.WITHHOLDING, AgentReplaced): (Agent.PREPARING, _nothing),
-    (Agent.ATTENUATED, AgentReplaced): _restored,
-    (Agent.PAUSED, AgentReplaced): _restored,
-    (Agent.SPEAKING_OWING, AgentReplaced): (Agent.SPEAKING, _nothing),
+    (Agent.WITHHOLDING, happens.AgentReplaced): (Agent.PREPARING, _nothing),
+    (Agent.ATTENUATED, happens.AgentReplaced): _restored,
+    (Agent.PAUSED, happens.AgentReplaced): _restored,
+    (Agent.SPEAKING_OWING, happens.AgentReplaced): (Agent.SPEAKING, _nothing),
 }
 
 # While what is heard is protected, these rows stand instead of those above.
 PROTECTED_AGENT: Mapping[tuple[Agent, type], Row] = {
-    (Agent.SPEAKING, CallerSpeechEnded): (Agent.SPEAKING_OWING, _nothing),
-    (Agent.SPEAKING, DigitPressed): (Agent.SPEAKING, _digit),
-    (Agent.SPEAKING_ASIDE, CallerSpeechEnded): (Agent.SPEAKING_OWING, _nothing),
-    (Agent.SPEAKING_ASIDE, NothingToSay): (Agent.SPEAKING, _nothing),
-    (Agent.SPEAKING_ASIDE, DigitPressed): (Agent.SPEAKING_ASIDE, _digit),
-    (Agent.SPEAKING_OWING, NothingToSay): (Agent.SPEAKING, _nothing),
-    (Agent.SPEAKING_OWING, DigitPressed): (Agent.SPEAKING_OWING, _digit),
-    (Agent.SPEAKING_OWING, AgentReplaced): (Agent.SPEAKING, _nothing),
+    (Agent.SPEAKING, tells.CallerSpeechEnded): (Agent.SPEAKING_OWING, _nothing),
+    (Agent.SPEAKING, happens.DigitPressed): (Agent.SPEAKING, _digit),
+    (Agent.SPEAKING_ASIDE, tells.CallerSpeechEnded): (Agent.SPEAKING_OWING, _nothing),
+    (Agent.SPEAKING_ASIDE, tells.NothingToSay): (Agent.SPEAKING, _nothing),
+    (Agent.SPEAKING_ASIDE, happens.DigitPressed): (Agent.SPEAKING_ASIDE, _digit),
+    (Agent.SPEAKING_OWING, tells.NothingToSay): (Agent.SPEAKING, _nothing),
+    (Agent.SPEAKING_OWING, happens.DigitPressed): (Agent.SPEAKING_OWING, _digit),
+    (Agent.SPEAKING_OWING, happens.AgentReplaced): (Agent.SPEAKING, _nothing),
 }
 
 # While the caller is not silent, these rows come first: what begins or ends meanwhile is no onset of the caller's.
 OVER_CALLER: Mapping[tuple[Agent, type], Row] = {
-    (Agent.IDLE, PlaybackStarted): _attenuated,
-    (Agent.IDLE, AsideStarted): _attenuated,
-    (Agent.SPEAKING, ProtectionEnded): (Agent.PAUSED, _does(Pause())),
-    (Agent.SPEAKING_ASIDE, PlaybackFinished): (Agent.WITHHOLDING, _does(Withhold())),
-    (Agent.SPEAKING_OWING, PlaybackFinished): (Agent.WITHHOLDING, _nothing),
-    (Agent.SPEAKING_OWING, ProtectionEnded): (Agent.WITHHOLDING, _does(Interrupt())),
+    (Agent.IDLE, happens.PlaybackStarted): _attenuated,
+    (Agent.IDLE, happens.AsideStarted): _attenuated,
+    (Agent.SPEAKING, happens.ProtectionEnded): (Agent.PAUSED, _does(do.Pause())),
+    (Agent.SPEAKING_ASIDE, happens.PlaybackFinished): (Agent.WITHHOLDING, _does(do.Withhold())),
+    (Agent.SPEAKING_OWING, happens.PlaybackFinished): (Agent.WITHHOLDING, _nothing),
+    (Agent.SPEAKING_OWING, happens.ProtectionEnded): (Agent.WITHHOLDING, _does(do.Interrupt())),
 }
 
 PROTECTION: Mapping[tuple[Protection, type], Row] = {
-    (Protection.OPEN, ProtectionBegan): (Protection.PROTECTED, _nothing),
-    (Protection.PROTECTED, ProtectionEnded): (Protection.OPEN, _nothing),
+    (Protection.OPEN, happens.ProtectionBegan): (Protection.PROTECTED, _nothing),
+    (Protection.PROTECTED, happens.ProtectionEnded): (Protection.OPEN, _nothing),
 }
 
 # What follows the end of an utterance depends on whether another one waits: while one does, the agent is speaking.
 AFTER_PLAYBACK: Mapping[tuple[Agent, bool], Row] = {
     (Agent.SPEAKING, True): (Agent.IDLE, _nothing),
-    (Agent.ATTENUATED, True): (Agent.IDLE, _does(Restore())),
-    (Agent.PAUSED, True): (Agent.IDLE, _does(Restore())),
+    (Agent.ATTENUATED, True): (Agent.IDLE, _does(do.Restore())),
+    (Agent.PAUSED, True): (Agent.IDLE, _does(do.Restore())),
     (Agent.SPEAKING_ASIDE, True): (Agent.PREPARING, _answer),
     (Agent.SPEAKING_ASIDE, False): (Agent.PREPARING, _answer),
     (Agent.SPEAKING_OWING, True): (Agent.PREPARING, _answer),
@@ -367,9 +322,11 @@ class Conversation:
         at = (self.agent, type(event))
         if self.caller is not Caller.SILENT and at in OVER_CALLER:
             return OVER_CALLER[at]
-        if isinstance(event, PlaybackFinished):
+        if isinstance(event, happens.PlaybackFinished):
             return AFTER_PLAYBACK.get((self.agent, event.idle))
         deaf = (
-            self.protection is Protection.PROTECTED and self.agent in AUDIBLE and not isinstance(event, ProtectionEnded)
+            self.protection is Protection.PROTECTED
+            and self.agent in AUDIBLE
+            and not isinstance(event, happens.ProtectionEnded)
         )
         return (PROTECTED_AGENT if deaf else AGENT).get(at)

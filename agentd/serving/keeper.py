@@ -14,8 +14,9 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo, UtteranceEnd
-from agentd.conversation.events import AgentFailed, AgentReplaced
+from agentd.conversation import events as happens
 from agentd.errors import ProviderError, ProviderRejected
 from agentd.history import History
 from agentd.metrics import Metrics
@@ -26,19 +27,7 @@ from agentd.serving.candidates import Candidate, promising
 from agentd.serving.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, Takeover, plan, successors
 from agentd.serving.own_words import OwnWords
 from agentd.serving.tenure import LOOK_EVERY, Begun, Tenure, hold
-from agentd.session_events import (
-    Alive,
-    AnswerFailed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    Ended,
-    NothingToSay,
-    RenewalDue,
-    SessionEvent,
-    UtteranceEnded,
-    UtteranceStarted,
-)
+from agentd.session_events import SessionEvent
 from agentd.tools.offered import declarations
 
 log = structlog.get_logger("agentd.call")
@@ -143,7 +132,7 @@ class SessionKeeper:
                     log.warning("another agent takes the call", agent=self.candidates[0].name, by=candidate.name)
                 self._seat(tenure)
                 return tenure
-        self.tell(AgentFailed(reason))
+        self.tell(happens.AgentFailed(reason))
         return None
 
     async def _open(self, candidate: Candidate, within: float) -> Tenure:
@@ -171,10 +160,10 @@ class SessionKeeper:
 
     async def _serve(self, tenure: Tenure) -> Tenure | None:
         """Serve with this session until it is over; gives the one that goes on, None where the call is to end."""
-        ends: list[Ended | Lost] = []
+        ends: list[tells.Ended | Lost] = []
         async with trio.open_nursery() as nursery:
 
-            async def until(work: Callable[[Tenure], Awaitable[Ended | Lost | None]]) -> None:
+            async def until(work: Callable[[Tenure], Awaitable[tells.Ended | Lost | None]]) -> None:
                 if (end := await work(tenure)) is not None:
                     ends.append(end)
                 nursery.cancel_scope.cancel()
@@ -190,59 +179,59 @@ class SessionKeeper:
             await self._end_utterances(tenure)
             return None
         match ends[0]:
-            case Ended("") as ended:
+            case tells.Ended("") as ended:
                 await self.deliver(ended)
                 return None
-            case Ended(failure):
+            case tells.Ended(failure):
                 return await self._replace(tenure, Loss.ENDED, failure)
             case Lost(loss, reason):
                 return await self._replace(tenure, loss, reason)
 
-    async def _pump(self, tenure: Tenure) -> Ended | Lost | None:
+    async def _pump(self, tenure: Tenure) -> tells.Ended | Lost | None:
         """Hand the session's events on, and follow what it does; gives its end."""
         async for event in tenure.session.events:
             match event:
-                case Alive():
+                case tells.Alive():
                     tenure.muteness.alive(trio.current_time())
                     continue
-                case RenewalDue(seconds):
+                case tells.RenewalDue(seconds):
                     tenure.lasts = seconds
                     tenure.renewal_due.set()
                     continue
-                case Ended():
+                case tells.Ended():
                     return event
-                case AnswerFailed(reason):
+                case tells.AnswerFailed(reason):
                     if len(self.candidates) > 1:
                         return Lost(Loss.UNANSWERED, reason)
                     log.warning("an answer failed", agent=tenure.candidate.name, error=reason)
                     tenure.owes = False
-                    event = NothingToSay(reason)
+                    event = tells.NothingToSay(reason)
                     self._nursery.start_soon(self._own_words.apologise, self.times.apology)
-                case UtteranceStarted(utterance, aside):
+                case tells.UtteranceStarted(utterance, aside):
                     tenure.begun[utterance] = Begun(aside, self.playout.generation)
                     tenure.owes = tenure.owes and aside
-                case UtteranceEnded(utterance):
+                case tells.UtteranceEnded(utterance):
                     begun = tenure.begun.pop(utterance, None)
                     if begun is not None and not begun.aside and not tenure.fruitful:
                         tenure.fruitful = True
                         tenure.candidate.breaker.succeeded()
-                case NothingToSay() | CallerTakesTurn() | CallerSpeechEnded():
+                case tells.NothingToSay() | tells.CallerTakesTurn() | tells.CallerSpeechEnded():
                     tenure.owes = False
-                case CallerSpeechStarted(at):
+                case tells.CallerSpeechStarted(at):
                     tenure.onset = at
                     tenure.words_before = self.history.caller_characters
             tenure.muteness.progress(trio.current_time())
             await self.deliver(event)
         if tenure.failure is not None:
-            return Ended(str(tenure.failure))
-        return Ended("the session ended without saying why")
+            return tells.Ended(str(tenure.failure))
+        return tells.Ended("the session ended without saying why")
 
-    async def _until_closed(self, tenure: Tenure) -> Ended | Lost | None:
+    async def _until_closed(self, tenure: Tenure) -> tells.Ended | Lost | None:
         await tenure.closed.wait()
         await trio.sleep(UNREAD_GRACE)
-        return Ended(str(tenure.failure or "the session ended without saying why"))
+        return tells.Ended(str(tenure.failure or "the session ended without saying why"))
 
-    async def _watch(self, tenure: Tenure) -> Ended | Lost | None:
+    async def _watch(self, tenure: Tenure) -> tells.Ended | Lost | None:
         """Probe the provider when there is reason to; comes back when the session has fallen mute."""
         probed_at = 0.0
         while True:
@@ -307,7 +296,7 @@ class SessionKeeper:
             if takeover.repeat and (words := self._own_words.last):
                 self._nursery.start_soon(self.say, words)
             return fresh
-        await self.deliver(Ended(reason))
+        await self.deliver(tells.Ended(reason))
         return None
 
     async def _end_utterances(self, tenure: Tenure) -> Collection[int]:
@@ -356,7 +345,7 @@ class SessionKeeper:
 
     def _take_over(self, tenure: Tenure, takeover: Takeover, cut: Collection[int]) -> None:
         """Seat a fresh session as planned; `cut` are the utterances that its predecessor left incomplete."""
-        self.tell(AgentReplaced())
+        self.tell(happens.AgentReplaced())
         self._seat(tenure, takeover.replay_from)
         self._nursery.start_soon(self._caller.replay)
         if takeover.resume:
@@ -365,7 +354,7 @@ class SessionKeeper:
 
     # --- renewal
 
-    async def _renew(self, tenure: Tenure) -> Ended | Lost | None:
+    async def _renew(self, tenure: Tenure) -> tells.Ended | Lost | None:
         """Open the next session with the same agent in a quiet moment before this one must end; comes back once it is
         there. Where there is none, or it fails, this one's end will be a loss like any other."""
         await tenure.renewal_due.wait()

@@ -9,12 +9,13 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import Audio, SayOutcome, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.playout import PlayoutBuffer
 from agentd.serving.breaker import Circuit
 from agentd.serving.candidates import Candidate
 from agentd.serving.tenure import LOOK_EVERY, Tenure
-from agentd.session_events import AgentText, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.session_events import SessionEvent
 
 log = structlog.get_logger("agentd.call")
 
@@ -82,12 +83,12 @@ class OwnWords:
         number, generation = self.playout.number(), self.playout.generation
         if not record:
             self.off_record(number)
-        await self.deliver(UtteranceStarted(number, aside=True))
+        await self.deliver(tells.UtteranceStarted(number, aside=True))
         if record:
-            await self.deliver(AgentText(number, text))
+            await self.deliver(tells.AgentText(number, text))
         await self.playout.put(SegmentStart(generation, number, text))
         for piece in audio:
             await self.playout.put(Audio(generation, number, piece.pcm, piece.rate))
         await self.playout.put(SegmentEnd(generation, number))
         await self.playout.put(UtteranceEnd(generation, number))
-        await self.deliver(UtteranceEnded(number))
+        await self.deliver(tells.UtteranceEnded(number))

@@ -9,21 +9,14 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.agent import Audio, SegmentStart, UtteranceEnd
 from agentd.calls.figures import CallFigures
 from agentd.calls.voice import MOST_WORDS, OPEN_PATIENCE, REMEMBERED, AgentVoice
-from agentd.conversation.events import (
-    AsideStarted,
-    MediaFailed,
-    PlaybackFinished,
-    PlaybackStarted,
-    ProtectionBegan,
-    ProtectionEnded,
-)
+from agentd.conversation import events as happens
 from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import CallerSpeechEnded, UtteranceEnded, UtteranceStarted
 from agentd.testing._playback import FakePlayback
 from tests.shell.fakes import FakeSession
 
@@ -89,10 +82,10 @@ async def test_utterances_are_played_one_after_the_other(autojump_clock: MockClo
     async with speaking(stage):
         await trio.sleep(3.0)
     assert stage.told == [
-        PlaybackStarted(1),
-        PlaybackFinished(1, idle=False),
-        PlaybackStarted(2),
-        PlaybackFinished(2, idle=True),
+        happens.PlaybackStarted(1),
+        happens.PlaybackFinished(1, idle=False),
+        happens.PlaybackStarted(2),
+        happens.PlaybackFinished(2, idle=True),
     ]
     assert stage.turns == ["One", "Two"]
     assert stage.session.begun == [1, 2]
@@ -119,19 +112,19 @@ async def test_an_utterance_that_is_thrown_away_before_it_is_heard_leaves_no_tur
         stage.playout.interrupt()
         await trio.sleep(2.0)
     assert stage.turns == []
-    assert PlaybackStarted(1) not in stage.told
+    assert happens.PlaybackStarted(1) not in stage.told
 
 
 async def test_words_that_are_no_answer_are_told_as_an_aside_and_are_no_response(autojump_clock: MockClock) -> None:
     stage = Stage()
-    stage.figures.on_session(CallerSpeechEnded(0.0, 0.0))
+    stage.figures.on_session(tells.CallerSpeechEnded(0.0, 0.0))
     await stage.utter("One moment, please.", aside=True)
     await stage.utter("The answer.")
     async with speaking(stage):
         await trio.sleep(3.0)
-    assert [event for event in stage.told if not isinstance(event, PlaybackFinished)] == [
-        AsideStarted(1),
-        PlaybackStarted(2),
+    assert [event for event in stage.told if not isinstance(event, happens.PlaybackFinished)] == [
+        happens.AsideStarted(1),
+        happens.PlaybackStarted(2),
     ]
     assert stage.turns == ["One moment, please.", "The answer."]
     assert stage.metrics.registry.get_sample_value("agentd_response_seconds_sum") == pytest.approx(1.0)
@@ -149,10 +142,10 @@ async def test_a_segment_that_must_be_heard_is_protected_for_as_long_as_it_is_he
     async with speaking(stage):
         await trio.sleep(4.0)
     assert times == [
-        (0.0, PlaybackStarted(1)),
-        (pytest.approx(1.0), ProtectionBegan()),
-        (pytest.approx(2.0), ProtectionEnded()),
-        (pytest.approx(3.0), PlaybackFinished(1, idle=True)),
+        (0.0, happens.PlaybackStarted(1)),
+        (pytest.approx(1.0), happens.ProtectionBegan()),
+        (pytest.approx(2.0), happens.ProtectionEnded()),
+        (pytest.approx(3.0), happens.PlaybackFinished(1, idle=True)),
     ]
 
 
@@ -162,10 +155,10 @@ async def test_protected_segments_that_follow_each_other_are_one_protection(auto
     async with speaking(stage):
         await trio.sleep(2.0)
     assert [type(event) for event in stage.told] == [
-        PlaybackStarted,
-        ProtectionBegan,
-        PlaybackFinished,
-        ProtectionEnded,
+        happens.PlaybackStarted,
+        happens.ProtectionBegan,
+        happens.PlaybackFinished,
+        happens.ProtectionEnded,
     ], "what was heard to its end was not interrupted by the end of its protection"
 
 
@@ -178,8 +171,8 @@ async def test_protection_ends_with_its_utterance_also_when_that_is_stopped(auto
         await trio.sleep(0.1)
         await stage.utter("Hello.")
         await trio.sleep(2.0)
-    assert [type(event) for event in stage.told].count(ProtectionEnded) == 1
-    assert stage.told.index(ProtectionEnded()) < stage.told.index(PlaybackStarted(2))
+    assert [type(event) for event in stage.told].count(happens.ProtectionEnded) == 1
+    assert stage.told.index(happens.ProtectionEnded()) < stage.told.index(happens.PlaybackStarted(2))
 
 
 async def test_the_clauses_of_a_protected_sentence_are_protected_too(autojump_clock: MockClock) -> None:
@@ -187,9 +180,9 @@ async def test_the_clauses_of_a_protected_sentence_are_protected_too(autojump_cl
     await stage.utter("This call is", "and nobody minds.")
     async with speaking(stage):
         await trio.sleep(2.0)
-    assert [event for event in stage.told if isinstance(event, ProtectionBegan | ProtectionEnded)] == [
-        ProtectionBegan(),
-        ProtectionEnded(),
+    assert [event for event in stage.told if isinstance(event, happens.ProtectionBegan | happens.ProtectionEnded)] == [
+        happens.ProtectionBegan(),
+        happens.ProtectionEnded(),
     ]
 
 
@@ -198,7 +191,7 @@ async def test_a_text_that_only_resembles_is_not_protected(autojump_clock: MockC
     await stage.utter("This call was", "recorded.", "this call is recorded.")
     async with speaking(stage):
         await trio.sleep(2.0)
-    assert ProtectionBegan() not in stage.told
+    assert happens.ProtectionBegan() not in stage.told
 
 
 # --- its end
@@ -209,7 +202,7 @@ async def test_an_utterance_that_cannot_be_played_is_told_and_ends_the_voice(aut
     stage.playback.failure = "Asterisk cannot read the directory"
     await stage.utter("Hello.")
     await stage.voice.run()
-    assert stage.told == [MediaFailed("Asterisk cannot read the directory")]
+    assert stage.told == [happens.MediaFailed("Asterisk cannot read the directory")]
     with trio.fail_after(1.0):
         await stage.voice.finish()
 
@@ -228,7 +221,7 @@ async def test_to_finish_is_to_have_played_everything_that_waits(autojump_clock:
 async def begun(stage: Stage, *segments: str) -> int:
     """The session begins an utterance, and does not end it."""
     stage.session.utterances += 1
-    stage.voice.on_session_event(UtteranceStarted(stage.session.utterances))
+    stage.voice.on_session_event(tells.UtteranceStarted(stage.session.utterances))
     for text in segments:
         await stage.playout.put(SegmentStart(stage.playout.generation, stage.session.utterances, text))
     return stage.session.utterances
@@ -241,7 +234,7 @@ async def test_to_finish_is_to_wait_for_the_rest_of_an_utterance_too(autojump_cl
         await trio.sleep(2.0)
         await stage.playout.put(SegmentStart(stage.playout.generation, utterance, "Goodbye"))
         await stage.playout.put(UtteranceEnd(stage.playout.generation, utterance))
-        stage.voice.on_session_event(UtteranceEnded(utterance))
+        stage.voice.on_session_event(tells.UtteranceEnded(utterance))
 
     async with speaking(stage), trio.open_nursery() as nursery:
         nursery.start_soon(go_on, await begun(stage))
@@ -365,7 +358,7 @@ async def test_what_is_off_the_record_is_heard_and_leaves_no_turn(autojump_clock
         assert stage.turns == []
         await trio.sleep(1.0)
     assert stage.turns == []
-    assert AsideStarted(1) in stage.told
+    assert happens.AsideStarted(1) in stage.told
     assert stage.session.begun == [1], "so that a sound of the caller's may be an interruption"
 
 

@@ -7,16 +7,11 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.calls.figures import CallFigures
-from agentd.conversation.commands import Answer, Attenuate, Command, Interrupt, Pause, Restore, Withhold
+from agentd.conversation import commands as do
+from agentd.conversation.commands import Command
 from agentd.metrics import Metrics
-from agentd.session_events import (
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    StageTiming,
-    UtteranceStarted,
-)
 
 
 @pytest.fixture
@@ -46,16 +41,16 @@ def line(logs: list[Mapping[str, object]], event: str) -> Mapping[str, object]:
 
 async def caller_speaks(figures: CallFigures, seconds: float = 2.0, silence: float = 0.2) -> None:
     """A turn of the caller, that ends with a silence."""
-    figures.on_session(CallerSpeechStarted(trio.current_time()))
+    figures.on_session(tells.CallerSpeechStarted(trio.current_time()))
     await trio.sleep(seconds)
     last = trio.current_time()
     await trio.sleep(silence)
-    figures.on_session(CallerSpeechEnded(trio.current_time(), last))
+    figures.on_session(tells.CallerSpeechEnded(trio.current_time(), last))
 
 
 async def barge_in(figures: CallFigures, *commands: tuple[float, Command]) -> None:
     """The caller makes a sound over the agent; commands follow, each after so many seconds."""
-    figures.on_session(CallerSpeechStarted(trio.current_time()))
+    figures.on_session(tells.CallerSpeechStarted(trio.current_time()))
     for seconds, command in commands:
         await trio.sleep(seconds)
         figures.on_command(command, audible=True)
@@ -81,7 +76,7 @@ async def test_an_answer_is_told_with_where_its_time_went(
     await trio.sleep(0.4)
     stages = {"pause": 0.1, "transcript": 0.15, "first_token": 0.05, "first_audio": 0.2, "held": 0.0, "endpoint": 0.2}
     for stage, seconds in stages.items():
-        figures.on_session(StageTiming(stage, seconds))
+        figures.on_session(tells.StageTiming(stage, seconds))
     with capture_logs() as logs:
         figures.began(7)
     assert line(logs, "answer") == {
@@ -106,7 +101,7 @@ async def test_stages_that_took_longer_than_the_wait_leave_nothing_to_the_line(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
     await caller_speaks(figures)
-    figures.on_session(StageTiming("transcript", 5.0))
+    figures.on_session(tells.StageTiming("transcript", 5.0))
     figures.began(1)
     assert observed(metrics, "stage_seconds", stage="line") == (1, 0.0)
 
@@ -115,7 +110,7 @@ async def test_the_stages_of_an_earlier_answer_are_not_told_again(
     figures: CallFigures, autojump_clock: MockClock
 ) -> None:
     await caller_speaks(figures)
-    figures.on_session(StageTiming("transcript", 0.1))
+    figures.on_session(tells.StageTiming("transcript", 0.1))
     figures.began(1)
     await caller_speaks(figures)
     with capture_logs() as logs:
@@ -127,12 +122,12 @@ async def test_a_filler_is_no_answer_and_does_not_end_the_wait(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
     await caller_speaks(figures, silence=0.2)
-    figures.on_session(UtteranceStarted(1, aside=True))
+    figures.on_session(tells.UtteranceStarted(1, aside=True))
     await trio.sleep(2.0)
     figures.began(1)
     assert figures.is_aside(1)
     assert observed(metrics, "response_seconds") == (0, 0.0)
-    figures.on_session(UtteranceStarted(2))
+    figures.on_session(tells.UtteranceStarted(2))
     await trio.sleep(1.0)
     figures.began(2)
     assert not figures.is_aside(2)
@@ -156,7 +151,7 @@ async def test_the_barge_in_delay_counts_from_the_onset_to_the_pause(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
     with capture_logs() as logs:
-        await barge_in(figures, (0.02, Attenuate()), (0.14, Pause()), (0.5, Interrupt()))
+        await barge_in(figures, (0.02, do.Attenuate()), (0.14, do.Pause()), (0.5, do.Interrupt()))
     assert observed(metrics, "barge_in_seconds") == (1, pytest.approx(0.16))
     assert line(logs, "interrupted")["barge_in_ms"] == 160
 
@@ -164,14 +159,14 @@ async def test_the_barge_in_delay_counts_from_the_onset_to_the_pause(
 async def test_without_a_pause_it_counts_to_the_interruption(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
-    await barge_in(figures, (0.02, Attenuate()), (0.2, Interrupt()))
+    await barge_in(figures, (0.02, do.Attenuate()), (0.2, do.Interrupt()))
     assert observed(metrics, "barge_in_seconds") == (1, pytest.approx(0.22))
 
 
 async def test_an_agent_that_goes_on_after_a_pause_was_falsely_interrupted(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
-    await barge_in(figures, (0.02, Attenuate()), (0.14, Pause()), (0.3, Restore()))
+    await barge_in(figures, (0.02, do.Attenuate()), (0.14, do.Pause()), (0.3, do.Restore()))
     assert value(metrics, "false_interruptions_total") == 1
     assert observed(metrics, "barge_in_seconds")[0] == 0
 
@@ -179,7 +174,7 @@ async def test_an_agent_that_goes_on_after_a_pause_was_falsely_interrupted(
 async def test_an_agent_that_was_only_attenuated_was_not_interrupted_at_all(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
-    await barge_in(figures, (0.02, Attenuate()), (0.2, Restore()))
+    await barge_in(figures, (0.02, do.Attenuate()), (0.2, do.Restore()))
     assert value(metrics, "false_interruptions_total") == 0
     assert observed(metrics, "barge_in_seconds")[0] == 0
 
@@ -188,8 +183,8 @@ async def test_an_answer_that_nobody_heard_cannot_be_interrupted(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
     await caller_speaks(figures)
-    figures.on_session(CallerSpeechStarted(trio.current_time()))
-    for command in (Withhold(), Pause(), Interrupt(), Answer()):
+    figures.on_session(tells.CallerSpeechStarted(trio.current_time()))
+    for command in (do.Withhold(), do.Pause(), do.Interrupt(), do.Answer()):
         figures.on_command(command, audible=False)
     assert observed(metrics, "barge_in_seconds")[0] == 0
 
@@ -197,9 +192,9 @@ async def test_an_answer_that_nobody_heard_cannot_be_interrupted(
 async def test_every_interruption_is_measured_from_its_own_onset(
     figures: CallFigures, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
-    await barge_in(figures, (0.14, Pause()), (0.3, Restore()))
+    await barge_in(figures, (0.14, do.Pause()), (0.3, do.Restore()))
     await trio.sleep(5.0)
-    await barge_in(figures, (0.1, Pause()), (0.3, Interrupt()))
+    await barge_in(figures, (0.1, do.Pause()), (0.3, do.Interrupt()))
     assert observed(metrics, "barge_in_seconds") == (1, pytest.approx(0.1))
 
 
@@ -212,11 +207,11 @@ async def test_a_digit_that_interrupts_has_no_onset_to_measure_from(
         figures.began(1)
     else:
         figures.began(1)
-        await barge_in(figures, (0.02, Attenuate()))
-        figures.on_session(CallerSpeechDismissed("no words were recognised"))
-        figures.on_command(Restore(), audible=True)
+        await barge_in(figures, (0.02, do.Attenuate()))
+        figures.on_session(tells.CallerSpeechDismissed("no words were recognised"))
+        figures.on_command(do.Restore(), audible=True)
     await trio.sleep(10.0)
-    figures.on_command(Interrupt(), audible=True)
+    figures.on_command(do.Interrupt(), audible=True)
     assert observed(metrics, "barge_in_seconds")[0] == 0
     with capture_logs() as logs:
         figures.conclude()
@@ -230,8 +225,8 @@ async def test_at_the_end_the_call_s_figures_are_one_line(figures: CallFigures, 
     for utterance, delay in enumerate((0.3, 0.5, 0.9), 1):
         await caller_speaks(figures, silence=delay)
         figures.began(utterance)
-    await barge_in(figures, (0.14, Pause()), (0.3, Restore()))
-    await barge_in(figures, (0.14, Pause()), (0.3, Interrupt()))
+    await barge_in(figures, (0.14, do.Pause()), (0.3, do.Restore()))
+    await barge_in(figures, (0.14, do.Pause()), (0.3, do.Interrupt()))
     with capture_logs() as logs:
         figures.conclude()
     assert logs == [

@@ -6,118 +6,72 @@ Each line of a playbook is one event, the commands that answer it, and the state
 import attrs
 import pytest
 
-from agentd.conversation.commands import (
-    Answer,
-    Attenuate,
-    Command,
-    Destination,
-    End,
-    FeedDigit,
-    Interrupt,
-    Leave,
-    Pause,
-    Phrase,
-    Restore,
-    Result,
-    Say,
-    Withhold,
-)
-from agentd.conversation.events import (
-    AgentFailed,
-    AgentReplaced,
-    AnswerSlow,
-    AsideStarted,
-    CallerHungUp,
-    CheckInDue,
-    Connected,
-    DepartureRequested,
-    DigitPressed,
-    DurationOver,
-    DurationWarningDue,
-    Left,
-    MediaFailed,
-    MediaLost,
-    MediaRestored,
-    PlaybackFinished,
-    PlaybackStarted,
-    ProtectionBegan,
-    ProtectionEnded,
-    ShutdownDue,
-    SilenceOver,
-)
+from agentd import session_events as tells
+from agentd.conversation import commands as do
+from agentd.conversation import events as happens
+from agentd.conversation.commands import Command, Destination, Phrase, Result
 from agentd.conversation.machine import Conversation, Line, Transition
-from agentd.session_events import (
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    NothingToSay,
-)
-from agentd.session_events import Ended as AgentEnded
 
 EVENTS: dict[str, object] = {
-    "media and agent are up": Connected(),
-    "the caller makes a sound": CallerSpeechStarted(1.0),
-    "the sound goes on": CallerSpeechConfirmed(1.2),
-    "the caller takes the turn": CallerTakesTurn(1.4),
-    "it was a cough": CallerSpeechDismissed("no words were recognised"),
-    'it was a "mhm"': CallerSpeechDismissed("a backchannel while the agent spoke"),
-    "the caller pauses": CallerPaused(2.0),
-    "the caller goes on": CallerSpeechResumed(2.4),
-    "the caller has spoken": CallerSpeechEnded(3.0, 2.5),
-    "the agent has nothing to say": NothingToSay("no words were recognised"),
-    "the greeting begins": AsideStarted(1),
-    "words that are no answer begin": AsideStarted(2),
-    "the answer begins": PlaybackStarted(3),
-    "all has been heard": PlaybackFinished(3, idle=True),
-    "it has been heard, and more waits": PlaybackFinished(3, idle=False),
-    "the notice begins": ProtectionBegan(),
-    "the notice is over": ProtectionEnded(),
-    "nobody speaks": CheckInDue(),
-    "still nobody speaks": SilenceOver(),
-    "the answer takes its time": AnswerSlow(),
-    "the time is nearly up": DurationWarningDue(),
-    "the time is up": DurationOver(),
-    "the caller presses 5": DigitPressed("5"),
-    "the media leg is lost": MediaLost("closed by Asterisk"),
-    "the media leg is back": MediaRestored(),
-    "no media leg can be had": MediaFailed("no connection within 5 s"),
-    "no agent can be had": AgentFailed("the engine is down"),
-    "another session takes over": AgentReplaced(),
-    "the agent says farewell": AgentEnded(),
-    "the agent ends the call": DepartureRequested(Result.COMPLETED),
-    "the agent transfers the call": DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
-    "the agent breaks": AgentEnded("the engine died"),
-    "the caller hangs up": CallerHungUp(),
-    "the daemon's patience is over": ShutdownDue(),
-    "the channel is handed back": Left(),
+    "media and agent are up": happens.Connected(),
+    "the caller makes a sound": tells.CallerSpeechStarted(1.0),
+    "the sound goes on": tells.CallerSpeechConfirmed(1.2),
+    "the caller takes the turn": tells.CallerTakesTurn(1.4),
+    "it was a cough": tells.CallerSpeechDismissed("no words were recognised"),
+    'it was a "mhm"': tells.CallerSpeechDismissed("a backchannel while the agent spoke"),
+    "the caller pauses": tells.CallerPaused(2.0),
+    "the caller goes on": tells.CallerSpeechResumed(2.4),
+    "the caller has spoken": tells.CallerSpeechEnded(3.0, 2.5),
+    "the agent has nothing to say": tells.NothingToSay("no words were recognised"),
+    "the greeting begins": happens.AsideStarted(1),
+    "words that are no answer begin": happens.AsideStarted(2),
+    "the answer begins": happens.PlaybackStarted(3),
+    "all has been heard": happens.PlaybackFinished(3, idle=True),
+    "it has been heard, and more waits": happens.PlaybackFinished(3, idle=False),
+    "the notice begins": happens.ProtectionBegan(),
+    "the notice is over": happens.ProtectionEnded(),
+    "nobody speaks": happens.CheckInDue(),
+    "still nobody speaks": happens.SilenceOver(),
+    "the answer takes its time": happens.AnswerSlow(),
+    "the time is nearly up": happens.DurationWarningDue(),
+    "the time is up": happens.DurationOver(),
+    "the caller presses 5": happens.DigitPressed("5"),
+    "the media leg is lost": happens.MediaLost("closed by Asterisk"),
+    "the media leg is back": happens.MediaRestored(),
+    "no media leg can be had": happens.MediaFailed("no connection within 5 s"),
+    "no agent can be had": happens.AgentFailed("the engine is down"),
+    "another session takes over": happens.AgentReplaced(),
+    "the agent says farewell": tells.Ended(),
+    "the agent ends the call": happens.DepartureRequested(Result.COMPLETED),
+    "the agent transfers the call": happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
+    "the agent breaks": tells.Ended("the engine died"),
+    "the caller hangs up": happens.CallerHungUp(),
+    "the daemon's patience is over": happens.ShutdownDue(),
+    "the channel is handed back": happens.Left(),
 }
 COMMANDS: dict[str, Command] = {
-    "greet": Say(Phrase.GREETING),
-    "check in": Say(Phrase.CHECK_IN),
-    "say a filler": Say(Phrase.FILLER),
-    "warn": Say(Phrase.DURATION_WARNING),
-    "feed 5": FeedDigit("5"),
-    "answer": Answer(),
-    "withhold": Withhold(),
-    "attenuate": Attenuate(),
-    "pause": Pause(),
-    "restore": Restore(),
-    "interrupt": Interrupt(),
-    "leave completed, when all is heard": Leave(Result.COMPLETED, finish=True),
-    "leave for 200, when all is heard": Leave(
+    "greet": do.Say(Phrase.GREETING),
+    "check in": do.Say(Phrase.CHECK_IN),
+    "say a filler": do.Say(Phrase.FILLER),
+    "warn": do.Say(Phrase.DURATION_WARNING),
+    "feed 5": do.FeedDigit("5"),
+    "answer": do.Answer(),
+    "withhold": do.Withhold(),
+    "attenuate": do.Attenuate(),
+    "pause": do.Pause(),
+    "restore": do.Restore(),
+    "interrupt": do.Interrupt(),
+    "leave completed, when all is heard": do.Leave(Result.COMPLETED, finish=True),
+    "leave for 200, when all is heard": do.Leave(
         Result.TRANSFERRED, finish=True, destination=Destination("from-internal", "200")
     ),
-    "announce, leave failed:media": Leave(Result.FAILED_MEDIA, "no connection within 5 s", announce=True),
-    "announce, leave failed:agent": Leave(Result.FAILED_AGENT, "the engine is down", announce=True),
-    "tell the break, leave failed:agent": Leave(Result.FAILED_AGENT, "the engine died", announce=True),
-    "announce, leave shutdown": Leave(Result.SHUTDOWN, announce=True),
-    "announce, leave caller-silent": Leave(Result.CALLER_SILENT, announce=True),
-    "announce, leave max-duration": Leave(Result.MAX_DURATION, announce=True),
-    "free everything": End(Result.CALLER_HUNG_UP),
+    "announce, leave failed:media": do.Leave(Result.FAILED_MEDIA, "no connection within 5 s", announce=True),
+    "announce, leave failed:agent": do.Leave(Result.FAILED_AGENT, "the engine is down", announce=True),
+    "tell the break, leave failed:agent": do.Leave(Result.FAILED_AGENT, "the engine died", announce=True),
+    "announce, leave shutdown": do.Leave(Result.SHUTDOWN, announce=True),
+    "announce, leave caller-silent": do.Leave(Result.CALLER_SILENT, announce=True),
+    "announce, leave max-duration": do.Leave(Result.MAX_DURATION, announce=True),
+    "free everything": do.End(Result.CALLER_HUNG_UP),
 }
 
 GREETED = """
@@ -499,7 +453,7 @@ def test_a_silent_caller_is_asked_and_then_let_go() -> None:
 @pytest.mark.parametrize("busy", [ASKED, ANSWERING])
 def test_nobody_is_asked_whether_they_are_there_while_the_agent_is_at_work(busy: str) -> None:
     conversation = play(busy)
-    assert conversation.step(CheckInDue()).commands == ()
+    assert conversation.step(happens.CheckInDue()).commands == ()
 
 
 def test_a_filler_is_for_an_answer_in_preparation_only() -> None:
@@ -751,15 +705,17 @@ def test_what_the_machine_does_not_know_changes_nothing() -> None:
 
 def test_every_transition_is_told_with_its_region_and_cause() -> None:
     conversation = Conversation()
-    assert conversation.step(Connected()).transitions == (Transition("line", "connecting", "live", "Connected"),)
-    assert conversation.step(CallerSpeechStarted(1.0)).transitions == (
+    assert conversation.step(happens.Connected()).transitions == (
+        Transition("line", "connecting", "live", "Connected"),
+    )
+    assert conversation.step(tells.CallerSpeechStarted(1.0)).transitions == (
         Transition("caller", "silent", "speaking", "CallerSpeechStarted"),
     )
-    assert conversation.step(CallerSpeechEnded(3.0, 2.5)).transitions == (
+    assert conversation.step(tells.CallerSpeechEnded(3.0, 2.5)).transitions == (
         Transition("caller", "speaking", "silent", "CallerSpeechEnded"),
         Transition("agent", "idle", "preparing", "CallerSpeechEnded"),
     )
-    assert conversation.step(DigitPressed("5")).transitions == ()
-    assert conversation.step(ProtectionBegan()).transitions == (
+    assert conversation.step(happens.DigitPressed("5")).transitions == ()
+    assert conversation.step(happens.ProtectionBegan()).transitions == (
         Transition("protection", "open", "protected", "ProtectionBegan"),
     )

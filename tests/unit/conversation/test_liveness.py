@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.conversation.events import AnswerSlow, CheckInDue, DurationOver, DurationWarningDue, SilenceOver
+from agentd.conversation import events as happens
 from agentd.conversation.liveness import Liveness, LivenessTimes
 from agentd.conversation.machine import Agent, Caller, Conversation, Line
 
@@ -35,16 +35,20 @@ def test_a_silence_is_noticed_when_it_has_lasted_and_not_before() -> None:
     liveness = watching()
     assert liveness.next_at == 10.0
     assert liveness.due(9.9) == []
-    assert liveness.due(10.0) == [CheckInDue()]
+    assert liveness.due(10.0) == [happens.CheckInDue()]
 
 
 def test_further_silences_are_noticed_until_it_is_enough() -> None:
     liveness = watching()
-    assert [liveness.due(second) for second in (10.0, 20.0, 30.0)] == [[CheckInDue()], [CheckInDue()], [SilenceOver()]]
+    assert [liveness.due(second) for second in (10.0, 20.0, 30.0)] == [
+        [happens.CheckInDue()],
+        [happens.CheckInDue()],
+        [happens.SilenceOver()],
+    ]
 
 
 def test_without_check_ins_the_first_silence_is_the_last() -> None:
-    assert watching(attrs.evolve(OFF, check_in_after=10.0)).due(10.0) == [SilenceOver()]
+    assert watching(attrs.evolve(OFF, check_in_after=10.0)).due(10.0) == [happens.SilenceOver()]
 
 
 @pytest.mark.parametrize(
@@ -71,16 +75,16 @@ def test_the_check_in_s_own_words_are_no_silence() -> None:
     liveness.observe(state(Agent.SPEAKING), 10.5)
     liveness.observe(state(), 12.0)
     assert liveness.due(20.0) == []
-    assert liveness.due(22.0) == [CheckInDue()]
+    assert liveness.due(22.0) == [happens.CheckInDue()]
 
 
 @pytest.mark.parametrize("sign", [state(caller=Caller.SPEAKING), state(Agent.PREPARING)], ids=["speech", "digits"])
 def test_a_caller_who_is_there_after_all_is_asked_as_often_again(sign: Conversation) -> None:
     liveness = watching()
-    assert [liveness.due(second) for second in (10.0, 20.0)] == [[CheckInDue()], [CheckInDue()]]
+    assert [liveness.due(second) for second in (10.0, 20.0)] == [[happens.CheckInDue()], [happens.CheckInDue()]]
     liveness.observe(sign, 21.0)
     liveness.observe(state(), 22.0)
-    assert liveness.due(32.0) == [CheckInDue()]
+    assert liveness.due(32.0) == [happens.CheckInDue()]
 
 
 # --- a slow answer
@@ -90,7 +94,7 @@ def test_a_slow_answer_is_told_once() -> None:
     liveness = watching()
     liveness.observe(state(Agent.PREPARING), 5.0)
     assert liveness.next_at == 7.0
-    assert liveness.due(7.0) == [AnswerSlow()]
+    assert liveness.due(7.0) == [happens.AnswerSlow()]
     liveness.observe(state(Agent.SPEAKING_ASIDE), 7.2)
     liveness.observe(state(Agent.PREPARING), 8.0)
     assert liveness.due(15.0) == []
@@ -102,7 +106,7 @@ def test_the_next_answer_may_be_slow_again() -> None:
     liveness.due(7.0)
     liveness.observe(state(Agent.SPEAKING), 8.0)
     liveness.observe(state(Agent.PREPARING), 9.0)
-    assert liveness.due(11.0) == [AnswerSlow()]
+    assert liveness.due(11.0) == [happens.AnswerSlow()]
 
 
 def test_an_answer_that_is_in_time_is_not_slow() -> None:
@@ -127,9 +131,9 @@ def test_while_the_caller_goes_on_no_answer_is_slow() -> None:
 def test_a_call_is_warned_and_then_over_each_once() -> None:
     liveness = watching(attrs.evolve(OFF, max_duration=100.0, warn_before=20.0))
     assert liveness.next_at == 80.0
-    assert liveness.due(80.0) == [DurationWarningDue()]
+    assert liveness.due(80.0) == [happens.DurationWarningDue()]
     assert liveness.next_at == 100.0
-    assert liveness.due(100.0) == [DurationOver()]
+    assert liveness.due(100.0) == [happens.DurationOver()]
     assert liveness.next_at == math.inf
 
 
@@ -147,7 +151,7 @@ def test_a_call_that_is_shorter_than_its_warning_is_not_warned() -> None:
 
 
 def test_what_is_due_at_once_is_told_at_once() -> None:
-    assert watching().due(200.0) == [CheckInDue(), DurationWarningDue(), DurationOver()]
+    assert watching().due(200.0) == [happens.CheckInDue(), happens.DurationWarningDue(), happens.DurationOver()]
 
 
 # --- anything
@@ -181,7 +185,7 @@ def test_next_at_tells_when_something_is_due_and_it_is_told_then(script: list[tu
             now = liveness.next_at
             told = liveness.due(now)
             assert told
-            once += [event for event in told if isinstance(event, DurationWarningDue | DurationOver)]
+            once += [event for event in told if isinstance(event, happens.DurationWarningDue | happens.DurationOver)]
         now = until
         liveness.observe(conversation, now)
     assert len(once) == len(set(map(type, once)))

@@ -9,44 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agentd.conversation.commands import (
-    Answer,
-    Attenuate,
-    Destination,
-    End,
-    FeedDigit,
-    Interrupt,
-    Leave,
-    Pause,
-    Phrase,
-    Restore,
-    Result,
-    Say,
-    Withhold,
-)
-from agentd.conversation.events import (
-    AgentFailed,
-    AgentReplaced,
-    AnswerSlow,
-    AsideStarted,
-    CallerHungUp,
-    CheckInDue,
-    Connected,
-    DepartureRequested,
-    DigitPressed,
-    DurationOver,
-    DurationWarningDue,
-    Left,
-    MediaFailed,
-    MediaLost,
-    MediaRestored,
-    PlaybackFinished,
-    PlaybackStarted,
-    ProtectionBegan,
-    ProtectionEnded,
-    ShutdownDue,
-    SilenceOver,
-)
+from agentd import session_events as tells
+from agentd.conversation import commands as do
+from agentd.conversation import events as happens
+from agentd.conversation.commands import Destination, Phrase, Result
 from agentd.conversation.machine import (
     AFTER_PLAYBACK,
     AGENT,
@@ -64,52 +30,41 @@ from agentd.conversation.machine import (
     State,
     Step,
 )
-from agentd.session_events import (
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    NothingToSay,
-)
-from agentd.session_events import Ended as AgentEnded
 
 EVERY_EVENT = (
-    Connected(),
-    MediaLost("lost"),
-    MediaRestored(),
-    MediaFailed("failed"),
-    AgentFailed("failed"),
-    AgentReplaced(),
-    AgentEnded(),
-    AgentEnded("broke"),
-    CallerSpeechStarted(1.0),
-    CallerSpeechConfirmed(1.2),
-    CallerTakesTurn(1.4),
-    CallerSpeechDismissed("noise"),
-    CallerPaused(1.6),
-    CallerSpeechResumed(1.8),
-    CallerSpeechEnded(2.0, 1.5),
-    NothingToSay("nothing"),
-    PlaybackStarted(1),
-    AsideStarted(2),
-    PlaybackFinished(1, idle=True),
-    PlaybackFinished(1, idle=False),
-    ProtectionBegan(),
-    ProtectionEnded(),
-    CheckInDue(),
-    SilenceOver(),
-    AnswerSlow(),
-    DurationWarningDue(),
-    DurationOver(),
-    DigitPressed("5"),
-    DepartureRequested(Result.COMPLETED),
-    DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
-    CallerHungUp(),
-    ShutdownDue(),
-    Left(),
+    happens.Connected(),
+    happens.MediaLost("lost"),
+    happens.MediaRestored(),
+    happens.MediaFailed("failed"),
+    happens.AgentFailed("failed"),
+    happens.AgentReplaced(),
+    tells.Ended(),
+    tells.Ended("broke"),
+    tells.CallerSpeechStarted(1.0),
+    tells.CallerSpeechConfirmed(1.2),
+    tells.CallerTakesTurn(1.4),
+    tells.CallerSpeechDismissed("noise"),
+    tells.CallerPaused(1.6),
+    tells.CallerSpeechResumed(1.8),
+    tells.CallerSpeechEnded(2.0, 1.5),
+    tells.NothingToSay("nothing"),
+    happens.PlaybackStarted(1),
+    happens.AsideStarted(2),
+    happens.PlaybackFinished(1, idle=True),
+    happens.PlaybackFinished(1, idle=False),
+    happens.ProtectionBegan(),
+    happens.ProtectionEnded(),
+    happens.CheckInDue(),
+    happens.SilenceOver(),
+    happens.AnswerSlow(),
+    happens.DurationWarningDue(),
+    happens.DurationOver(),
+    happens.DigitPressed("5"),
+    happens.DepartureRequested(Result.COMPLETED),
+    happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
+    happens.CallerHungUp(),
+    happens.ShutdownDue(),
+    happens.Left(),
 )
 ENDING = (Line.CLOSING, Line.ENDED)
 TALKING = (Line.LIVE, Line.LOST)
@@ -146,7 +101,7 @@ def reachable() -> dict[Key, Conversation]:
 
 def test_the_events_of_these_tests_are_all_that_the_tables_know() -> None:
     in_table = {kind for table in (LINE, CALLER, PROTECTION, *AGENT_TABLES) for _, kind in table}
-    assert in_table | {PlaybackFinished} == {type(event) for event in EVERY_EVENT}
+    assert in_table | {happens.PlaybackFinished} == {type(event) for event in EVERY_EVENT}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +118,7 @@ def test_every_row_stays_within_its_region(
 
 def test_the_end_of_the_last_utterance_is_told_for_every_way_of_speaking() -> None:
     assert {agent for agent, idle in AFTER_PLAYBACK if idle} == AUDIBLE
-    assert not any(kind is PlaybackFinished for table in (AGENT, PROTECTED_AGENT) for _, kind in table)
+    assert not any(kind is happens.PlaybackFinished for table in (AGENT, PROTECTED_AGENT) for _, kind in table)
 
 
 def test_only_what_is_audible_can_be_protected() -> None:
@@ -196,21 +151,27 @@ def test_nothing_leads_out_of_the_end() -> None:
 
 @pytest.mark.parametrize("line", [line for line in Line if line is not Line.ENDED])
 def test_a_hang_up_ends_the_call_at_once_from_everywhere(line: Line) -> None:
-    after, step = stepped(Conversation(line), CallerHungUp())
+    after, step = stepped(Conversation(line), happens.CallerHungUp())
     assert after.line is Line.ENDED
-    assert step.commands == (End(Result.CALLER_HUNG_UP),)
+    assert step.commands == (do.End(Result.CALLER_HUNG_UP),)
 
 
 @pytest.mark.parametrize("line", [line for line in Line if line not in ENDING])
 @pytest.mark.parametrize(
     "event",
-    [ShutdownDue(), MediaFailed("x"), AgentEnded(), AgentEnded("x"), DepartureRequested(Result.TRANSFERRED)],
+    [
+        happens.ShutdownDue(),
+        happens.MediaFailed("x"),
+        tells.Ended(),
+        tells.Ended("x"),
+        happens.DepartureRequested(Result.TRANSFERRED),
+    ],
 )
 def test_whatever_ends_a_call_leaves_once_and_says_why(line: Line, event: object) -> None:
     after, step = stepped(Conversation(line), event)
     (leave,) = step.commands
     assert after.line is Line.CLOSING
-    assert isinstance(leave, Leave)
+    assert isinstance(leave, do.Leave)
     by_the_agent = leave.result in (Result.COMPLETED, Result.TRANSFERRED)
     assert leave.announce is not by_the_agent
     assert leave.finish is by_the_agent
@@ -239,8 +200,8 @@ class AnyConversation(RuleBasedStateMachine):
         self.given += step.commands
         self.was_live = self.was_live or after.line is Line.LIVE
         for command in step.commands:
-            self.lowered = isinstance(command, Attenuate | Pause) or (
-                self.lowered and not isinstance(command, Restore | Interrupt)
+            self.lowered = isinstance(command, do.Attenuate | do.Pause) or (
+                self.lowered and not isinstance(command, do.Restore | do.Interrupt)
             )
 
         told = {change.region: (change.before, change.after) for change in step.transitions}
@@ -259,33 +220,33 @@ class AnyConversation(RuleBasedStateMachine):
         if before.line is Line.ENDED:
             assert step == Step((), ()), "something came of an event after the end"
         if before.line not in TALKING:
-            assert all(isinstance(command, End | Leave | Say) for command in step.commands)
+            assert all(isinstance(command, do.End | do.Leave | do.Say) for command in step.commands)
             assert key(before)[1:] == key(after)[1:], "caller and agent are heard while the line is live or lost"
         if before.line is not Line.CLOSING and after.line is Line.CLOSING:
-            assert [type(command) for command in step.commands] == [Leave]
+            assert [type(command) for command in step.commands] == [do.Leave]
         if after.line in ENDING and before.line not in ENDING:
-            assert any(isinstance(command, End | Leave) for command in step.commands)
+            assert any(isinstance(command, do.End | do.Leave) for command in step.commands)
             assert type(event) in {kind for _, kind in LINE}, "only the line ends a call"
         if after.line is Line.ENDED and before.line is not Line.ENDED:
-            assert isinstance(event, CallerHungUp) or before.line is Line.CLOSING
+            assert isinstance(event, happens.CallerHungUp) or before.line is Line.CLOSING
 
     def manners_hold(self, before: Conversation, step: Step, event: object) -> None:
         after, kinds = self.conversation, [type(command) for command in step.commands]
-        if Answer in kinds:
+        if do.Answer in kinds:
             assert after.agent is Agent.PREPARING
             assert after.caller is Caller.SILENT, "an answer while the caller speaks"
-            silenced = Interrupt in kinds[: kinds.index(Answer)] or isinstance(event, PlaybackFinished)
+            silenced = do.Interrupt in kinds[: kinds.index(do.Answer)] or isinstance(event, happens.PlaybackFinished)
             assert before.agent not in AUDIBLE or silenced, "an answer while the agent is audible"
-        if Withhold in kinds:
+        if do.Withhold in kinds:
             assert after.agent is Agent.WITHHOLDING
             assert before.agent in (Agent.PREPARING, Agent.SPEAKING_ASIDE), "only what is to come can be withheld"
         if before.protection is Protection.PROTECTED and before.agent in AUDIBLE:
-            assert isinstance(event, ProtectionEnded) or not {Attenuate, Pause, Interrupt} & set(kinds)
-        if isinstance(event, DigitPressed):
-            fed = [command for command in step.commands if isinstance(command, FeedDigit)]
-            assert fed == ([FeedDigit(event.digit)] if before.line in TALKING else [])
-        if before.agent in AUDIBLE and after.agent not in AUDIBLE and not isinstance(event, PlaybackFinished):
-            assert Interrupt in kinds, "nobody told the agent to be silent"
+            assert isinstance(event, happens.ProtectionEnded) or not {do.Attenuate, do.Pause, do.Interrupt} & set(kinds)
+        if isinstance(event, happens.DigitPressed):
+            fed = [command for command in step.commands if isinstance(command, do.FeedDigit)]
+            assert fed == ([do.FeedDigit(event.digit)] if before.line in TALKING else [])
+        if before.agent in AUDIBLE and after.agent not in AUDIBLE and not isinstance(event, happens.PlaybackFinished):
+            assert do.Interrupt in kinds, "nobody told the agent to be silent"
 
     @rule(event=st.sampled_from(EVERY_EVENT))
     def anything_happens(self, event: object) -> None:
@@ -299,38 +260,38 @@ class AnyConversation(RuleBasedStateMachine):
     @precondition(lambda self: self.conversation.line is Line.CONNECTING)
     @rule()
     def both_come_up(self) -> None:
-        assert self.take(Connected()).commands == (Say(Phrase.GREETING),)
+        assert self.take(happens.Connected()).commands == (do.Say(Phrase.GREETING),)
 
     @rule(digit=st.sampled_from("0123456789*#ABCD"))
     def a_digit_is_pressed(self, digit: str) -> None:
-        self.take(DigitPressed(digit))
+        self.take(happens.DigitPressed(digit))
 
     @rule()
     def the_channel_is_gone(self) -> None:
         line = self.conversation.line
-        self.take(Left())
+        self.take(happens.Left())
         if line is not Line.CLOSING:
             assert self.conversation.line is line, "Left means something only after a Leave"
 
     @invariant()
     def a_call_ends_once(self) -> None:
         kinds = Counter(type(command) for command in self.given)
-        assert kinds[End] <= 1
-        assert kinds[Leave] <= 1
+        assert kinds[do.End] <= 1
+        assert kinds[do.Leave] <= 1
 
     @invariant()
     def nothing_follows_the_end(self) -> None:
-        ends = [index for index, command in enumerate(self.given) if isinstance(command, End)]
+        ends = [index for index, command in enumerate(self.given) if isinstance(command, do.End)]
         assert not ends or ends == [len(self.given) - 1]
 
     @invariant()
     def an_ended_call_was_hung_up_or_left(self) -> None:
         if self.conversation.line is Line.ENDED:
-            assert any(isinstance(command, End | Leave) for command in self.given)
+            assert any(isinstance(command, do.End | do.Leave) for command in self.given)
 
     @invariant()
     def a_call_that_was_live_is_greeted_once(self) -> None:
-        assert self.given.count(Say(Phrase.GREETING)) == self.was_live
+        assert self.given.count(do.Say(Phrase.GREETING)) == self.was_live
 
     @invariant()
     def the_level_is_low_just_while_a_sound_of_the_caller_s_is_judged(self) -> None:
@@ -368,26 +329,28 @@ class OneCall(RuleBasedStateMachine):
 
     @initialize()
     def connect(self) -> None:
-        self.take(Connected())
+        self.take(happens.Connected())
 
     def take(self, event: object) -> Step:
         step = self.conversation.step(event)
         for command in step.commands:
             match command:
-                case Say():
+                case do.Say():
                     self.asides += 1
-                case Answer() if self.answer:
+                case do.Answer() if self.answer:
                     self.answer = "let go"
-                case Withhold() if self.answer:
+                case do.Withhold() if self.answer:
                     self.answer = "withheld"
-                case Interrupt():
+                case do.Interrupt():
                     if self.answer in ("let go", "withheld"):
-                        assert not isinstance(event, ProtectionEnded), "no notice may cost an answer that was let go"
+                        assert not isinstance(event, happens.ProtectionEnded), (
+                            "no notice may cost an answer that was let go"
+                        )
                         self.answer = ""
                     self.asides, self.playout, self.low = 0, [], False
-                case Attenuate() | Pause():
+                case do.Attenuate() | do.Pause():
                     self.low = True
-                case Restore():
+                case do.Restore():
                     self.low = False
         return step
 
@@ -397,12 +360,17 @@ class OneCall(RuleBasedStateMachine):
     @rule()
     def a_sound(self) -> None:
         self.speaking = True
-        self.take(CallerSpeechStarted(1.0))
+        self.take(tells.CallerSpeechStarted(1.0))
 
     @precondition(lambda self: self.speaking)
     @rule(
         event=st.sampled_from(
-            [CallerSpeechConfirmed(1.2), CallerTakesTurn(1.4), CallerPaused(1.6), CallerSpeechResumed(1.8)]
+            [
+                tells.CallerSpeechConfirmed(1.2),
+                tells.CallerTakesTurn(1.4),
+                tells.CallerPaused(1.6),
+                tells.CallerSpeechResumed(1.8),
+            ]
         )
     )
     def more_of_the_sound(self, event: object) -> None:
@@ -412,18 +380,18 @@ class OneCall(RuleBasedStateMachine):
     @rule()
     def a_turn(self) -> None:
         self.speaking, self.answer = False, "kept"
-        step = self.take(CallerSpeechEnded(2.0, 1.5))
-        assert self.protected or Answer() in step.commands
+        step = self.take(tells.CallerSpeechEnded(2.0, 1.5))
+        assert self.protected or do.Answer() in step.commands
 
     @precondition(lambda self: self.speaking)
     @rule()
     def nothing(self) -> None:
         self.speaking = False
-        self.take(CallerSpeechDismissed("noise"))
+        self.take(tells.CallerSpeechDismissed("noise"))
 
     @rule()
     def a_digit(self) -> None:
-        interrupts = Interrupt() in self.take(DigitPressed("5")).commands
+        interrupts = do.Interrupt() in self.take(happens.DigitPressed("5")).commands
         assert not (interrupts and self.protected)
 
     # the agent
@@ -432,19 +400,19 @@ class OneCall(RuleBasedStateMachine):
     @rule()
     def the_answer_is_ready(self) -> None:
         self.answer = ""
-        self.playout.append(PlaybackStarted)
+        self.playout.append(happens.PlaybackStarted)
 
     @precondition(lambda self: self.answer)
     @rule()
     def there_is_no_answer(self) -> None:
         self.answer = ""
-        self.take(NothingToSay("no words"))
+        self.take(tells.NothingToSay("no words"))
 
     @precondition(lambda self: self.asides)
     @rule()
     def an_aside_is_ready(self) -> None:
         self.asides -= 1
-        self.playout.append(AsideStarted)
+        self.playout.append(happens.AsideStarted)
 
     @precondition(lambda self: self.playout and not self.playing)
     @rule()
@@ -456,26 +424,36 @@ class OneCall(RuleBasedStateMachine):
     @rule()
     def the_notice_begins(self) -> None:
         self.protected = True
-        self.take(ProtectionBegan())
+        self.take(happens.ProtectionBegan())
         assert not self.low, "what must be heard is heard at full level"
 
     @precondition(lambda self: self.protected)
     @rule()
     def the_notice_is_over(self) -> None:
         self.protected = False
-        self.take(ProtectionEnded())
+        self.take(happens.ProtectionEnded())
 
     @precondition(lambda self: self.playing)
     @rule()
     def the_utterance_ends(self) -> None:
         self.playing = False
-        self.take(PlaybackFinished(1, idle=not self.playout))
+        self.take(happens.PlaybackFinished(1, idle=not self.playout))
         if self.protected:
             self.the_notice_is_over()
 
     # time
 
-    @rule(event=st.sampled_from([CheckInDue(), AnswerSlow(), DurationWarningDue(), MediaLost("lost"), MediaRestored()]))
+    @rule(
+        event=st.sampled_from(
+            [
+                happens.CheckInDue(),
+                happens.AnswerSlow(),
+                happens.DurationWarningDue(),
+                happens.MediaLost("lost"),
+                happens.MediaRestored(),
+            ]
+        )
+    )
     def time_passes(self, event: object) -> None:
         self.take(event)
 
@@ -486,7 +464,7 @@ class OneCall(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The caller falls silent, and everything that is on its way is heard: then the call is at rest."""
-        self.take(MediaRestored())
+        self.take(happens.MediaRestored())
         while self.speaking or self.playing or self.playout or self.asides or self.answer == "let go":
             if self.speaking:
                 self.nothing()
@@ -501,7 +479,7 @@ class OneCall(RuleBasedStateMachine):
         assert not self.answer, "an answer was forgotten"
         at_rest = (Line.LIVE, Caller.SILENT, Agent.IDLE, Protection.OPEN)
         assert (key(self.conversation), self.low) == (at_rest, False)
-        self.take(CheckInDue())
+        self.take(happens.CheckInDue())
         assert self.asides == 1, "nobody looks after a call that does not come to rest"
 
 
