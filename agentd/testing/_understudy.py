@@ -8,18 +8,11 @@ import attrs
 import numpy as np
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import Audio, CallInfo, Capabilities, Playout, Readiness, SayOutcome, ToolDeclaration
 from agentd.audio.level import rms_dbfs
 from agentd.history import History
-from agentd.session_events import (
-    Alive,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    NothingToSay,
-    SessionEvent,
-)
+from agentd.session_events import SessionEvent
 from agentd.testing.sound import RATE
 from agentd_providers.vendor.voice import VendorVoice
 
@@ -62,16 +55,16 @@ class UnderstudySession:
     def feed(self, pcm: bytes, at: float) -> None:
         if rms_dbfs(pcm) >= LOUD_DBFS:
             if self._last_loud is None:
-                self._tell.send_nowait(CallerSpeechStarted(at))
-                self._tell.send_nowait(CallerTakesTurn(at))
+                self._tell.send_nowait(tells.CallerSpeechStarted(at))
+                self._tell.send_nowait(tells.CallerTakesTurn(at))
             self._last_loud, self._quiet = at, 0
             return
         self._quiet += len(pcm)
         if self._last_loud is not None and self._quiet >= QUIET:
             self.history.caller_said(WORDS)
             self._owes = True
-            self._tell.send_nowait(CallerText(WORDS))
-            self._tell.send_nowait(CallerSpeechEnded(at, self._last_loud))
+            self._tell.send_nowait(tells.CallerText(WORDS))
+            self._tell.send_nowait(tells.CallerSpeechEnded(at, self._last_loud))
             self._last_loud = None
 
     def answer(self) -> None:
@@ -83,7 +76,7 @@ class UnderstudySession:
         if self.history.owed or self.history.agent_spoke_last:
             self._utter(ANSWER)
         else:
-            self._tell.send_nowait(NothingToSay("the history leaves nothing open"))
+            self._tell.send_nowait(tells.NothingToSay("the history leaves nothing open"))
 
     async def say(self, text: str) -> SayOutcome:
         await trio.lowlevel.checkpoint()
@@ -99,7 +92,7 @@ class UnderstudySession:
         self.voice.cut()
 
     def probe(self) -> None:
-        self._tell.send_nowait(Alive())
+        self._tell.send_nowait(tells.Alive())
 
     def feed_text(self, text: str) -> None:
         """It cannot read."""

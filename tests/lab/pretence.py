@@ -2,8 +2,8 @@
 
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import AgentSession
-from agentd.session_events import CallerSpeechEnded, CallerText, NothingToSay, UtteranceEnded
 
 FRAME = 320
 FRAME_SECONDS = 0.02
@@ -29,11 +29,11 @@ async def one_turn(session: AgentSession, pcm: bytes) -> str:
         nursery.start_soon(keep_talking, session, pcm)
         async for event in session.events:
             match event:
-                case CallerText(text, True):
+                case tells.CallerText(text, True):
                     understood = text
-                case CallerSpeechEnded():
+                case tells.CallerSpeechEnded():
                     session.answer()
-                case UtteranceEnded() | NothingToSay():
+                case tells.UtteranceEnded() | tells.NothingToSay():
                     break
         nursery.cancel_scope.cancel()
     return understood

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import (
     Audio,
     CallInfo,
@@ -22,7 +23,7 @@ from agentd.agent import (
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
 from agentd.serving.breaker import CircuitBreaker
-from agentd.session_events import AgentText, Alive, Ended, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.session_events import SessionEvent
 from agentd.testing.sound import RATE, voice
 
 CAPABLE = Capabilities(takes_turns=True, speaks_verbatim=True, takes_digits=True)
@@ -145,16 +146,16 @@ class FakeSession:
 
     def tell_words(self, *texts: str) -> None:
         """Words of the last utterance."""
-        self.emit(*(AgentText(self.utterances, text) for text in texts))
+        self.emit(*(tells.AgentText(self.utterances, text) for text in texts))
 
     def _begin(self, aside: bool) -> tuple[int, int]:
         self.utterances = self.playout.number()
-        self.emit(UtteranceStarted(self.utterances, aside))
+        self.emit(tells.UtteranceStarted(self.utterances, aside))
         return self.utterances, self.playout.generation
 
     async def _end(self, number: int, generation: int) -> None:
         await self.playout.put(UtteranceEnd(generation, number))
-        self.emit(UtteranceEnded(number))
+        self.emit(tells.UtteranceEnded(number))
 
     def answer(self) -> None:
         self.told.append("answer")
@@ -173,7 +174,7 @@ class FakeSession:
         self.told.append("probe")
         self.probed_at.append(trio.current_time())
         if self.lively:
-            self.emit(Alive())
+            self.emit(tells.Alive())
 
     def tool_result(self, call: str, result: str) -> None:
         self.told.append("tool_result")
@@ -222,7 +223,7 @@ class FakeAgent:
     def break_down(self, reason: str) -> None:
         """The session ends on a failure, and no other one will open."""
         self.opening = failing(ProviderUnavailable(reason))
-        self.session.emit(Ended(reason))
+        self.session.emit(tells.Ended(reason))
 
     @property
     def opened(self) -> int:

@@ -10,19 +10,12 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import Audio, CallInfo, Chunk, SegmentStart, ToolDeclaration, UtteranceEnd
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import (
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    SessionEvent,
-    StageTiming,
-    Thinking,
-)
+from agentd.session_events import SessionEvent
 from agentd_providers.pipeline.session import PipelineSession, open_pipeline
 from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import Message, PipelineSettings, Role, ToolCall, Transcript
@@ -299,11 +292,11 @@ class Talk:
             if not self.call_answers:
                 continue
             match event:
-                case CallerSpeechStarted():
+                case tells.CallerSpeechStarted():
                     self.session.withhold()
-                case CallerSpeechDismissed() | CallerSpeechEnded():
+                case tells.CallerSpeechDismissed() | tells.CallerSpeechEnded():
                     self.session.answer()
-                case CallerTakesTurn():
+                case tells.CallerTakesTurn():
                     self.interrupt()
 
     def interrupt(self) -> None:
@@ -315,7 +308,7 @@ class Talk:
     @property
     def story(self) -> list[type]:
         """What happened, without what only tells of its course."""
-        return [type(event) for event in self.events if not isinstance(event, StageTiming | Thinking)]
+        return [type(event) for event in self.events if not isinstance(event, tells.StageTiming | tells.Thinking)]
 
     def of(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]

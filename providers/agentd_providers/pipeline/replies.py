@@ -6,10 +6,11 @@ from contextlib import AsyncExitStack
 
 import attrs
 
+from agentd import session_events as tells
 from agentd.agent import CallInfo, ToolDeclaration
 from agentd.errors import ProviderError, first_of
 from agentd.history import History, Speaker
-from agentd.session_events import Degraded, NothingToSay, SessionEvent, StageTiming, Thinking
+from agentd.session_events import SessionEvent
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.clauses import ClauseCutter
 from agentd_providers.pipeline.speech_output import SpeechOutput, Utterance
@@ -90,7 +91,7 @@ class Replies:
             else:
                 tried += 1
         await answer.gate.passed()
-        self.emit(NothingToSay("the language model gave no words"))
+        self.emit(tells.NothingToSay("the language model gave no words"))
         return False
 
     async def _stream(
@@ -131,7 +132,9 @@ class Replies:
         for clause in cutter.flush():
             await speak(clause)
         if len(calls) > CALLS_AT_ONCE:
-            self.emit(Degraded(f"the language model asks for {len(calls)} tools at once: {CALLS_AT_ONCE} are used"))
+            self.emit(
+                tells.Degraded(f"the language model asks for {len(calls)} tools at once: {CALLS_AT_ONCE} are used")
+            )
         return "".join(words), calls[:CALLS_AT_ONCE]
 
     def _begun(self, answer: Answer, utterance: Utterance) -> None:
@@ -140,11 +143,11 @@ class Replies:
         if not answer.spoken:
             answer.spoken = True
             for stage, seconds in answer.stages().items():
-                self.emit(StageTiming(stage, seconds))
+                self.emit(tells.StageTiming(stage, seconds))
 
     def _thinking(self, answer: Answer) -> None:
         if answer.committed:
-            self.emit(Thinking())
+            self.emit(tells.Thinking())
 
     async def farewell(self, answer: Answer) -> None:
         """Say goodbye, in words that are fixed. Who cannot be told is let go all the same."""
@@ -157,5 +160,5 @@ class Replies:
                             answer.utterance = utterance.number
                             await utterance.put(sound)
             except* ProviderError as group:
-                self.emit(Degraded(str(first_of(group))))
+                self.emit(tells.Degraded(str(first_of(group))))
         await answer.gate.passed()

@@ -12,24 +12,11 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import CallInfo, Capabilities, SayOutcome, ToolDeclaration
 from agentd.errors import ProviderError, first_of
 from agentd.history import History
-from agentd.session_events import (
-    AnswerFailed,
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    NothingToSay,
-    SessionEvent,
-    Thinking,
-)
+from agentd.session_events import SessionEvent
 from agentd_providers.event_queue import EventQueue
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.digit_entry import DigitEntry
@@ -166,7 +153,7 @@ class PipelineSession:
                             await utterance.put(sound)
             except* ProviderError as group:
                 outcome = SayOutcome.REFUSED
-                self._count_failure(Degraded(str(first_of(group))))
+                self._count_failure(tells.Degraded(str(first_of(group))))
             finally:
                 self._asides.discard(scope)
         return outcome
@@ -207,13 +194,13 @@ class PipelineSession:
         if self._events.ended:
             return
         if not (self.history.owed or self.history.agent_spoke_last):
-            self._events.put(NothingToSay("the history leaves nothing open"))
+            self._events.put(tells.NothingToSay("the history leaves nothing open"))
             return
         closing = "" if self.history.owed else CUT_SHORT
         answer = Answer(0, trio.current_time(), "", closing=closing, committed=True)
         self._committed = answer
         self.answer()
-        self._events.put(Thinking())
+        self._events.put(tells.Thinking())
         self._start(answer, self._compose)
 
     def probe(self) -> None:
@@ -229,20 +216,20 @@ class PipelineSession:
         """Do what turn taking has decided, and tell the call."""
         match signal:
             case Signal.STARTED:
-                self._events.put(CallerSpeechStarted(at))
+                self._events.put(tells.CallerSpeechStarted(at))
             case Signal.CONFIRMED:
-                self._events.put(CallerSpeechConfirmed(at))
+                self._events.put(tells.CallerSpeechConfirmed(at))
             case Signal.TAKEN:
-                self._events.put(CallerTakesTurn(at))
+                self._events.put(tells.CallerTakesTurn(at))
             case Signal.PAUSED:
-                self._events.put(CallerPaused(at))
+                self._events.put(tells.CallerPaused(at))
                 self._begin_draft(at)
             case Signal.LOOK:
                 if self._draft is not None:
                     self._nursery.start_soon(self._ear.judge_sound, self._draft.pause)
             case Signal.RESUMED:
                 self._drop_draft()
-                self._events.put(CallerSpeechResumed(at))
+                self._events.put(tells.CallerSpeechResumed(at))
             case Signal.ENDED:
                 self._end_turn(at)
             case Signal.DISMISSED:
@@ -270,7 +257,7 @@ class PipelineSession:
 
     def _dismiss(self) -> None:
         self._drop_draft()
-        self._events.put(CallerSpeechDismissed(self._ear.dismissal))
+        self._events.put(tells.CallerSpeechDismissed(self._ear.dismissal))
         if self.history.owed and self._committed is None:
             self.feed_text("")  # for this sound an answer was thrown away, which is still owed
 
@@ -283,17 +270,17 @@ class PipelineSession:
         answer.mark("endpoint")
         if answer.text is not None:
             self._caller_said(answer)
-        self._events.put(CallerSpeechEnded(at, answer.last_speech_at))
+        self._events.put(tells.CallerSpeechEnded(at, answer.last_speech_at))
         if answer.failure:
             answer.close_transcript()
             self._answer_failed(answer)
         elif answer.text is not None:
-            self._events.put(Thinking())
+            self._events.put(tells.Thinking())
 
     def _caller_said(self, answer: Answer) -> None:
         """The words of a turn that is over are known."""
         if answer.text:
-            self._events.put(CallerText(answer.text))
+            self._events.put(tells.CallerText(answer.text))
             self.history.caller_said(answer.text)
         answer.close_transcript()
 
@@ -320,10 +307,10 @@ class PipelineSession:
 
     def _answer_failed(self, answer: Answer) -> None:
         """A turn is left without its answer. (A draft that failed and was thrown away is no failure.)"""
-        kind = AnswerFailed if answer is self._committed else Degraded
+        kind = tells.AnswerFailed if answer is self._committed else tells.Degraded
         self._count_failure(kind(answer.failure))
 
-    def _count_failure(self, failure: AnswerFailed | Degraded) -> None:
+    def _count_failure(self, failure: tells.AnswerFailed | tells.Degraded) -> None:
         self._failures += 1
         self._events.put(failure)
         if self._failures >= FAILURES_IN_A_ROW:
@@ -337,9 +324,9 @@ class PipelineSession:
             self._caller_said(answer)
             if answer.given_up:
                 return
-            self._events.put(Thinking())
+            self._events.put(tells.Thinking())
         else:
-            self._events.put(CallerText(answer.text, final=False))
+            self._events.put(tells.CallerText(answer.text, final=False))
             self._ear.know_words(answer.pause, answer.text)
             await trio.lowlevel.checkpoint()  # it may have been dismissed
             if answer.text and self.responder.tells_sentence_ends:
@@ -352,7 +339,7 @@ class PipelineSession:
         if not answer.text and not (answer.committed and (self.history.owed or answer.closing)):
             await answer.gate.passed()  # a draft of nothing is committed where the turn has become too long
             if not self.history.owed:
-                self._events.put(NothingToSay("no words were recognised"))
+                self._events.put(tells.NothingToSay("no words were recognised"))
                 return
         if answer.text and self._replies.ends_the_call(answer.text):
             await self._replies.farewell(answer)

@@ -7,8 +7,9 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
-from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.session_events import SessionEvent
 from agentd_providers.pipeline.stages import Voice
 
 log = structlog.get_logger("agentd_providers.speech_output")
@@ -38,7 +39,7 @@ class Utterance:
         """Append a clause, its sound as it comes. Waits while the playout is full. Raises ProviderError."""
         output = self._output
         output.unheard[self.number] = f"{output.unheard[self.number]} {clause.text}".strip()
-        output.emit(AgentText(self.number, clause.text))
+        output.emit(tells.AgentText(self.number, clause.text))
         await output.playout.put(SegmentStart(self.generation, self.number, clause.text))
         await self._put(clause.first)
         async for piece in clause.rest:
@@ -76,7 +77,7 @@ class SpeechOutput:
                 if first:
                     break
             else:
-                self.emit(Degraded("the voice gave no sound for a clause"))
+                self.emit(tells.Degraded("the voice gave no sound for a clause"))
             yield Clause(text, first, pieces)
 
     @asynccontextmanager
@@ -89,7 +90,7 @@ class SpeechOutput:
         async with self._turn:
             utterance = Utterance(self.playout.number(), self.playout.generation, self)
             self.unheard[utterance.number] = ""
-            self.emit(UtteranceStarted(utterance.number, aside))
+            self.emit(tells.UtteranceStarted(utterance.number, aside))
             try:
                 yield utterance
             finally:
@@ -98,7 +99,7 @@ class SpeechOutput:
                     await self.playout.put(UtteranceEnd(utterance.generation, utterance.number))
                 if patience.cancelled_caught:
                     log.error("the playout did not take the end of an utterance", utterance=utterance.number)
-                self.emit(UtteranceEnded(utterance.number))
+                self.emit(tells.UtteranceEnded(utterance.number))
 
     def heard(self, utterance: int) -> None:
         """The history has this utterance now."""

@@ -11,8 +11,9 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import Audio, Chunk, Playout, SegmentEnd, SegmentStart, UtteranceEnd
-from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.session_events import SessionEvent
 
 log = structlog.get_logger("agentd_providers.vendor_voice")
 
@@ -78,7 +79,7 @@ class VendorVoice:
             self._leave_out()
             return number
         self.utterance, self._generation, self._odd = number, self.playout.generation, b""
-        self._tell(UtteranceStarted(self.utterance, aside))
+        self._tell(tells.UtteranceStarted(self.utterance, aside))
         self._text, self._segments, self._characters, self._wordy = "", 0, 0, False
         self.words(text)
         return number
@@ -92,10 +93,10 @@ class VendorVoice:
         room = MOST_TEXT - max(self._characters, self._waiting_text + joined)
         if len(text) > room and not self._wordy:
             self._wordy = True
-            self.emit(Degraded(f"the vendor sends more words than {MOST_TEXT} characters: the rest is left out"))
+            self.emit(tells.Degraded(f"the vendor sends more words than {MOST_TEXT} characters: the rest is left out"))
         if text := text[: max(room, 0)]:
             self._characters += len(text)
-            self._tell(AgentText(self.utterance, text))
+            self._tell(tells.AgentText(self.utterance, text))
             self._text = f"{self._text} {text}".strip()
 
     def audio(self, pcm: bytes) -> None:
@@ -121,7 +122,7 @@ class VendorVoice:
             self._begin_segment()
             self._bring(SegmentEnd(self._generation, self.utterance))
             self._bring(UtteranceEnd(self._generation, self.utterance))
-        self._tell(UtteranceEnded(self.utterance))
+        self._tell(tells.UtteranceEnded(self.utterance))
         self.utterance = 0
 
     def cut(self) -> None:
@@ -139,7 +140,7 @@ class VendorVoice:
         for generation, utterance in begun:
             self._bring(UtteranceEnd(generation, utterance))
         if told:
-            self.emit(UtteranceEnded(told))
+            self.emit(tells.UtteranceEnded(told))
         self.utterance = 0
 
     def hold(self) -> None:
@@ -185,15 +186,15 @@ class VendorVoice:
         if not self._overflown:
             self._overflown = True
             ahead = f"{MOST_SECONDS:g} s, or {MOST_CHUNKS} pieces,"
-            self.emit(Degraded(f"the vendor is more than {ahead} ahead: the rest is left out"))
+            self.emit(tells.Degraded(f"the vendor is more than {ahead} ahead: the rest is left out"))
 
     def _tell(self, event: SessionEvent) -> None:
         if self._held is None:
             self.emit(event)
             return
         last = self._untold[-1] if self._untold else None
-        if isinstance(event, AgentText) and isinstance(last, AgentText):
-            self._untold[-1] = AgentText(event.utterance, f"{last.text} {event.text}")
+        if isinstance(event, tells.AgentText) and isinstance(last, tells.AgentText):
+            self._untold[-1] = tells.AgentText(event.utterance, f"{last.text} {event.text}")
         else:
             self._untold.append(event)
 

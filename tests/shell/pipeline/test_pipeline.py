@@ -5,23 +5,8 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.agent import Audio, CallInfo, SayOutcome, SegmentEnd, SegmentStart, UtteranceEnd
-from agentd.session_events import (
-    AgentText,
-    AnswerFailed,
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    Ended,
-    NothingToSay,
-    UtteranceEnded,
-    UtteranceStarted,
-)
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.stages import Message, Role, fill_in
 from tests.shell.pipeline_fakes import BROKEN, SETTINGS, TURN_END, TURNS, FakeJudge, Piece, talking
@@ -33,20 +18,23 @@ async def test_a_turn_is_heard_transcribed_answered_and_spoken(autojump_clock: M
     async with talking() as talk:
         talk.responder.replies["what is the time"] = ["It is ", "five o'clock."]
         await talk.say("what is the time")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.story == [
-            CallerSpeechStarted,
-            CallerSpeechConfirmed,
-            CallerTakesTurn,
-            CallerPaused,
-            CallerText,
-            CallerText,
-            CallerSpeechEnded,
-            UtteranceStarted,
-            AgentText,
-            UtteranceEnded,
+            tells.CallerSpeechStarted,
+            tells.CallerSpeechConfirmed,
+            tells.CallerTakesTurn,
+            tells.CallerPaused,
+            tells.CallerText,
+            tells.CallerText,
+            tells.CallerSpeechEnded,
+            tells.UtteranceStarted,
+            tells.AgentText,
+            tells.UtteranceEnded,
         ]
-        assert talk.of(CallerText) == [CallerText("what is the time", final=False), CallerText("what is the time")]
+        assert talk.of(tells.CallerText) == [
+            tells.CallerText("what is the time", final=False),
+            tells.CallerText("what is the time"),
+        ]
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd, UtteranceEnd]
         assert talk.take() == ["It is five o'clock."]
         assert talk.history == [("caller", "what is the time"), ("agent", "It is five o'clock.")]
@@ -57,9 +45,9 @@ async def test_a_turn_ends_after_its_silence(autojump_clock: MockClock) -> None:
         began = trio.current_time()
         await talk.speak("what is the time")
         await talk.be_silent(TURN_END - 0.02)
-        assert not talk.of(CallerSpeechEnded)
+        assert not talk.of(tells.CallerSpeechEnded)
         await talk.be_silent(0.04)
-        (ended,) = talk.of(CallerSpeechEnded)
+        (ended,) = talk.of(tells.CallerSpeechEnded)
         assert ended.at - ended.last_speech_at == pytest.approx(TURN_END, abs=0.03)
         assert ended.last_speech_at - began == pytest.approx(0.5, abs=0.03)
 
@@ -77,7 +65,7 @@ async def test_a_turn_that_follows_at_once_does_not_hear_the_end_of_the_one_befo
     async with talking() as talk:
         await talk.say("one")
         await talk.say("two")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.history[0] == ("caller", "one two")
 
 
@@ -110,8 +98,8 @@ async def test_the_delay_of_caller_audio_is_observed_for_every_frame(autojump_cl
 async def test_a_sound_without_words_was_no_turn(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.say("")
-        assert talk.of(CallerSpeechDismissed) == [CallerSpeechDismissed("no words were recognised")]
-        assert not talk.of(CallerSpeechEnded)
+        assert talk.of(tells.CallerSpeechDismissed) == [tells.CallerSpeechDismissed("no words were recognised")]
+        assert not talk.of(tells.CallerSpeechEnded)
         await trio.sleep(2)
         assert not talk.responder.asked
         assert not talk.history
@@ -122,7 +110,7 @@ async def test_a_model_without_words_is_told_as_such(reply: list[Piece], autojum
     async with talking() as talk:
         talk.responder.replies["hello"] = reply
         await talk.say("hello")
-        await talk.until(lambda: talk.of(NothingToSay))
+        await talk.until(lambda: talk.of(tells.NothingToSay))
         assert not talk.chunks
 
 
@@ -135,11 +123,11 @@ async def test_the_first_clause_is_spoken_while_the_rest_is_still_being_written(
         await talk.say("tell me")
         await talk.until(lambda: talk.audio_waiting)
         assert talk.responder.writing
-        assert not talk.of(UtteranceEnded)
+        assert not talk.of(tells.UtteranceEnded)
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd]
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["Certainly my friend.", "The second sentence comes a good deal later."]
-        assert len(talk.of(UtteranceStarted)) == 1
+        assert len(talk.of(tells.UtteranceStarted)) == 1
 
 
 # --- words that are given
@@ -148,7 +136,7 @@ async def test_the_first_clause_is_spoken_while_the_rest_is_still_being_written(
 async def test_say_speaks_exactly_the_words_as_an_aside(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         assert await talk.session.say("Hello, how can I help you?") is SayOutcome.SPOKEN
-        assert talk.of(UtteranceStarted) == [UtteranceStarted(1, aside=True)]
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
         assert talk.take() == ["Hello, how can I help you?"]
         assert not talk.responder.asked
         await talk.say("who are you")
@@ -164,10 +152,10 @@ async def test_asides_and_an_answer_are_never_interleaved(autojump_clock: MockCl
             for moment in range(8):
                 await trio.sleep(0.2)
                 nursery.start_soon(talk.session.say, f"Aside number {moment}.")
-        await talk.until(lambda: len(talk.of(UtteranceEnded)) == 9)
+        await talk.until(lambda: len(talk.of(tells.UtteranceEnded)) == 9)
         numbers = [chunk.utterance for chunk in talk.chunks]
         assert numbers == sorted(numbers)
-        answers = [event.utterance for event in talk.of(UtteranceStarted) if not event.aside]
+        answers = [event.utterance for event in talk.of(tells.UtteranceStarted) if not event.aside]
         assert len(answers) == 1
         assert len([chunk for chunk in talk.chunks if chunk.utterance == answers[0]]) == 10
 
@@ -177,16 +165,16 @@ async def test_what_cannot_be_said_is_told(autojump_clock: MockClock) -> None:
         talk.voice.failures = [BROKEN]
         assert await talk.session.say("Hello.") is SayOutcome.REFUSED
         await trio.testing.wait_all_tasks_blocked()
-        assert talk.of(Degraded) == [Degraded("the engine died")]
-        assert not talk.of(Ended)
+        assert talk.of(tells.Degraded) == [tells.Degraded("the engine died")]
+        assert not talk.of(tells.Ended)
 
 
 @pytest.mark.parametrize("words", ["Goodbye!", "ok, GOODBYE then", "please hang up."])
 async def test_an_end_phrase_says_the_farewell_and_ends_the_session(words: str, autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.say(words)
-        await talk.until(lambda: talk.of(Ended))
-        assert talk.of(Ended) == [Ended()]
+        await talk.until(lambda: talk.of(tells.Ended))
+        assert talk.of(tells.Ended) == [tells.Ended()]
         assert talk.take() == ["Bye bye."]
         assert not talk.responder.asked
         assert await talk.session.say("One more thing.") is SayOutcome.REFUSED
@@ -196,8 +184,8 @@ async def test_an_end_phrase_says_the_farewell_and_ends_the_session(words: str, 
 async def test_words_that_only_look_like_an_end_phrase_are_answered(words: str, autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.say(words)
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        assert not talk.of(Ended)
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        assert not talk.of(tells.Ended)
 
 
 async def test_a_farewell_is_prepared_at_a_pause_and_waits_for_the_end_of_the_turn(autojump_clock: MockClock) -> None:
@@ -207,9 +195,9 @@ async def test_a_farewell_is_prepared_at_a_pause_and_waits_for_the_end_of_the_tu
         assert talk.voice.spoken == ["Bye bye."]
         assert not talk.chunks
         await talk.speak("and thank you")
-        assert not talk.of(Ended)
+        assert not talk.of(tells.Ended)
         await talk.be_silent(TURN_END + 0.02)
-        await talk.until(lambda: talk.of(Ended))
+        await talk.until(lambda: talk.of(tells.Ended))
         assert talk.take() == ["Bye bye."]
         assert talk.history[0] == ("caller", "goodbye and thank you")
 
@@ -219,8 +207,8 @@ async def test_without_a_farewell_the_session_just_ends(failing: bool, autojump_
     async with talking(farewell="Bye bye." if failing else "") as talk:
         talk.voice.failures = [BROKEN] if failing else []
         await talk.say("goodbye")
-        await talk.until(lambda: talk.of(Ended))
-        assert talk.of(Ended) == [Ended()]
+        await talk.until(lambda: talk.of(tells.Ended))
+        assert talk.of(tells.Ended) == [tells.Ended()]
         assert not talk.chunks
 
 
@@ -231,16 +219,16 @@ async def test_digits_that_follow_each_other_quickly_are_one_turn(autojump_clock
             await trio.sleep(1.0)
         await trio.sleep(2.0)
         talk.session.feed_digits("9")
-        await talk.until(lambda: len(talk.of(UtteranceEnded)) == 2)
-        assert [event.text for event in talk.of(CallerText)] == ["(pressed 1 2 #)", "(pressed 9)"]
+        await talk.until(lambda: len(talk.of(tells.UtteranceEnded)) == 2)
+        assert [event.text for event in talk.of(tells.CallerText)] == ["(pressed 1 2 #)", "(pressed 9)"]
         assert talk.prompts[0] == ["(pressed 1 2 #)"]
 
 
 async def test_text_is_a_turn_like_any_other(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         talk.session.feed_text("hello")
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        assert talk.story[:2] == [CallerText, CallerSpeechEnded]
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        assert talk.story[:2] == [tells.CallerText, tells.CallerSpeechEnded]
         assert talk.take() == ["I heard hello."]
 
 
@@ -281,7 +269,7 @@ async def test_the_sound_of_a_pause_is_judged_with_the_end_of_the_turn(autojump_
 async def test_the_model_is_asked_whether_a_sentence_ends_before_it_answers(autojump_clock: MockClock) -> None:
     async with talking(sentence_ends=True) as talk:
         await talk.say("what is the time")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.responder.asked_for_ends == talk.responder.asked
 
 
@@ -294,11 +282,11 @@ async def test_a_cue_that_fails_or_hangs_delays_a_turn_but_does_not_lose_it(
         talk.responder.failures = [BROKEN]
         await talk.speak("what is the time")
         await talk.be_silent(0.7)
-        assert talk.of(CallerSpeechEnded)
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        missing = Degraded("a cue for the end of turns is missing: the engine died")
-        assert talk.of(Degraded) == [missing] * (2 if seconds < 1 else 1)
-        assert not talk.of(Ended)
+        assert talk.of(tells.CallerSpeechEnded)
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        missing = tells.Degraded("a cue for the end of turns is missing: the engine died")
+        assert talk.of(tells.Degraded) == [missing] * (2 if seconds < 1 else 1)
+        assert not talk.of(tells.Ended)
 
 
 # --- failures
@@ -308,14 +296,14 @@ async def test_one_failed_answer_is_an_accident(autojump_clock: MockClock) -> No
     async with talking() as talk:
         talk.responder.replies = {"one": [BROKEN], "one two": ["It is working again."], "three": [BROKEN]}
         await talk.say("one")
-        await talk.until(lambda: talk.of(AnswerFailed))
-        assert talk.of(AnswerFailed) == [AnswerFailed("the engine died")]
+        await talk.until(lambda: talk.of(tells.AnswerFailed))
+        assert talk.of(tells.AnswerFailed) == [tells.AnswerFailed("the engine died")]
         await talk.say("two")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["It is working again."]
         await talk.say("three")
-        await talk.until(lambda: len(talk.of(AnswerFailed)) == 2)
-        assert not talk.of(Ended)
+        await talk.until(lambda: len(talk.of(tells.AnswerFailed)) == 2)
+        assert not talk.of(tells.Ended)
 
 
 @pytest.mark.parametrize("stage", ["transcriber", "responder", "voice"])
@@ -329,11 +317,15 @@ async def test_two_failed_answers_in_a_row_end_the_session_with_the_reason(
         for phrase in ("one", "two"):
             await talk.speak(phrase)
             await talk.be_silent(2.0)
-        told = [event for event in talk.events if isinstance(event, Degraded | NothingToSay | AnswerFailed | Ended)]
+        told = [
+            event
+            for event in talk.events
+            if isinstance(event, tells.Degraded | tells.NothingToSay | tells.AnswerFailed | tells.Ended)
+        ]
         assert told == [
-            AnswerFailed("the engine died"),
-            AnswerFailed("the engine died"),
-            Ended("the engine died"),
+            tells.AnswerFailed("the engine died"),
+            tells.AnswerFailed("the engine died"),
+            tells.Ended("the engine died"),
         ]
 
 
@@ -342,9 +334,9 @@ async def test_a_transcriber_that_hangs_does_not_hold_the_caller(autojump_clock:
         talk.transcriber.seconds = 5.0
         await talk.speak("are you there")
         await talk.be_silent(2.5 * TURN_END)
-        assert talk.of(CallerSpeechEnded)
+        assert talk.of(tells.CallerSpeechEnded)
         assert not talk.history
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["I heard are you there."]
 
 
@@ -354,10 +346,10 @@ async def test_a_reply_that_breaks_off_ends_its_utterance_so_that_the_caller_is_
     async with talking() as talk:
         talk.responder.replies["tell me"] = ["Certainly my friend. ", "And then ", BROKEN]
         await talk.say("tell me")
-        await talk.until(lambda: talk.of(AnswerFailed))
+        await talk.until(lambda: talk.of(tells.AnswerFailed))
         await trio.sleep(0.1)
         assert [type(chunk) for chunk in talk.chunks] == [SegmentStart, Audio, SegmentEnd, UtteranceEnd]
-        assert talk.of(UtteranceEnded) == [UtteranceEnded(1)]
+        assert talk.of(tells.UtteranceEnded) == [tells.UtteranceEnded(1)]
 
 
 # --- the end
@@ -366,7 +358,7 @@ async def test_a_reply_that_breaks_off_ends_its_utterance_so_that_the_caller_is_
 async def test_a_session_that_has_ended_hears_nothing_more(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.say("goodbye")
-        await talk.until(lambda: talk.of(Ended))
+        await talk.until(lambda: talk.of(tells.Ended))
         before = list(talk.events)
         await talk.say("are you still there")
         talk.session.feed_text("hello?")

@@ -6,20 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from agentd.session_events import (
-    AnswerFailed,
-    CallerPaused,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerText,
-    Degraded,
-    Ended,
-    NothingToSay,
-    StageTiming,
-    UtteranceEnded,
-    UtteranceStarted,
-)
+from agentd import session_events as tells
 from tests.shell.pipeline_fakes import BROKEN, PAUSE, TURN_END, FakeJudge, Talk, talking
 
 WITHIN_A_TURN = 0.24
@@ -28,7 +15,7 @@ WITHIN_A_TURN = 0.24
 
 def nothing_came_of_it(talk: Talk) -> bool:
     """Nothing that was begun has reached the playout, the history, or the call."""
-    told = talk.of(UtteranceStarted) or talk.of(CallerSpeechEnded) or talk.of(StageTiming)
+    told = talk.of(tells.UtteranceStarted) or talk.of(tells.CallerSpeechEnded) or talk.of(tells.StageTiming)
     return not (talk.chunks or talk.history or told)
 
 
@@ -42,7 +29,7 @@ async def test_at_a_pause_an_answer_is_prepared_and_nothing_of_it_shows(autojump
         assert talk.transcriber.asked == 1
         assert talk.prompts == [["what is the time"]]
         assert talk.voice.spoken == ["I heard what is the time."]
-        assert talk.of(CallerText) == [CallerText("what is the time", final=False)]
+        assert talk.of(tells.CallerText) == [tells.CallerText("what is the time", final=False)]
         assert nothing_came_of_it(talk)
 
 
@@ -51,11 +38,11 @@ async def test_a_caller_who_goes_on_is_answered_once_and_to_all_of_it(autojump_c
         await talk.speak("I would like")
         await talk.be_silent(WITHIN_A_TURN)
         await talk.say("to book a table")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["I heard I would like to book a table."]
         assert talk.prompts == [["I would like"], ["I would like to book a table"]]
         assert talk.history[0] == ("caller", "I would like to book a table")
-        assert len(talk.of(CallerSpeechEnded)) == len(talk.of(CallerSpeechStarted)) == 1
+        assert len(talk.of(tells.CallerSpeechEnded)) == len(talk.of(tells.CallerSpeechStarted)) == 1
         assert len(talk.transcriber.begun) == 1
 
 
@@ -67,7 +54,7 @@ async def test_a_draft_that_the_caller_goes_on_after_is_stopped_in_every_stage(a
         await talk.be_silent(WITHIN_A_TURN)
         assert talk.responder.writing
         await talk.speak("a story", 0.1)
-        assert talk.of(CallerSpeechResumed)
+        assert talk.of(tells.CallerSpeechResumed)
         assert not talk.responder.writing
         spoken = list(talk.voice.spoken)
         await talk.speak("a story", 3.0)
@@ -81,8 +68,8 @@ async def test_a_click_in_a_pause_does_not_cost_the_draft(autojump_clock: MockCl
         await talk.be_silent(PAUSE + 0.02)
         await talk.speak("", 0.04)
         await talk.be_silent(TURN_END)
-        assert not talk.of(CallerSpeechResumed)
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert not talk.of(tells.CallerSpeechResumed)
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.prompts == [["what is the time"]]
 
 
@@ -104,11 +91,11 @@ def test_however_a_caller_hesitates_there_is_one_turn_one_answer_and_all_words(
                 assert nothing_came_of_it(talk)
             await talk.speak("the end", 0.3)
             await talk.be_silent(1.5)
-            await talk.until(lambda: talk.of(UtteranceEnded))
+            await talk.until(lambda: talk.of(tells.UtteranceEnded))
             said = " ".join([*(f"part {number}" for number in range(len(hesitations))), "the end"])
             assert talk.take() == [f"I heard {said}."]
             assert talk.history == [("caller", said), ("agent", f"I heard {said}.")]
-            assert len(talk.of(CallerPaused)) == len(hesitations) + 1
+            assert len(talk.of(tells.CallerPaused)) == len(hesitations) + 1
 
     trio.run(converse, clock=MockClock(autojump_threshold=0))
 
@@ -122,8 +109,8 @@ async def test_when_the_turn_is_over_the_history_has_the_words_at_once_and_the_c
     async with talking(call_answers=False) as talk:
         await talk.say("what is the time")
         assert talk.history == [("caller", "what is the time")]
-        assert talk.of(CallerText)[-1] == CallerText("what is the time")
-        assert len(talk.of(CallerSpeechEnded)) == 1
+        assert talk.of(tells.CallerText)[-1] == tells.CallerText("what is the time")
+        assert len(talk.of(tells.CallerSpeechEnded)) == 1
 
 
 async def test_a_committed_answer_is_heard_only_when_the_call_lets_it_go(autojump_clock: MockClock) -> None:
@@ -131,9 +118,9 @@ async def test_a_committed_answer_is_heard_only_when_the_call_lets_it_go(autojum
         await talk.say("what is the time")
         await trio.sleep(5)
         assert not talk.chunks
-        assert not talk.of(UtteranceStarted)
+        assert not talk.of(tells.UtteranceStarted)
         talk.session.answer()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.words_waiting == ["I heard what is the time."]
 
 
@@ -146,16 +133,16 @@ async def test_an_answer_can_be_withheld_and_let_go_again(autojump_clock: MockCl
         await trio.sleep(5)
         assert not talk.chunks
         talk.session.answer()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.prompts == [["what is the time"]]
 
 
 async def test_a_prepared_answer_is_heard_the_moment_it_is_let_go(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.say("what is the time")
-        (ended,) = talk.of(CallerSpeechEnded)
-        await talk.until(lambda: talk.of(UtteranceStarted))
-        started = talk.at[talk.events.index(talk.of(UtteranceStarted)[0])]
+        (ended,) = talk.of(tells.CallerSpeechEnded)
+        await talk.until(lambda: talk.of(tells.UtteranceStarted))
+        started = talk.at[talk.events.index(talk.of(tells.UtteranceStarted)[0])]
         assert started == pytest.approx(ended.at, abs=0.001)
 
 
@@ -167,7 +154,7 @@ async def test_nobody_need_be_answering_for_these_to_be_harmless(autojump_clock:
         await talk.say("hello")
         assert not talk.chunks  # that answer was to no turn
         talk.session.answer()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
 
 
 @pytest.mark.parametrize(("transcribing", "thinking", "speaking"), [(0.05, 0.05, 0.05), (0.3, 0.4, 0.5), (0.0, 0.0, 0)])
@@ -179,10 +166,10 @@ async def test_the_stages_of_an_answer_add_up_to_what_the_caller_waited(
         began = trio.current_time()
         await talk.speak("what is the time")
         await talk.be_silent(2.0)
-        stages = {event.stage: event.seconds for event in talk.of(StageTiming)}
+        stages = {event.stage: event.seconds for event in talk.of(tells.StageTiming)}
         endpoint = stages.pop("endpoint")
         assert list(stages) == ["pause", "transcript", "first_token", "first_audio", "held"]
-        started = talk.at[talk.events.index(talk.of(UtteranceStarted)[0])]
+        started = talk.at[talk.events.index(talk.of(tells.UtteranceStarted)[0])]
         assert sum(stages.values()) == pytest.approx(started - began - 0.5, abs=0.03)
         assert stages["transcript"] == pytest.approx(transcribing, abs=0.001)
         assert stages["first_token"] == pytest.approx(thinking, abs=0.001)
@@ -196,9 +183,9 @@ async def test_the_stages_of_an_answer_add_up_to_what_the_caller_waited(
 async def test_a_turn_that_gets_too_long_is_cut_off_and_answered(autojump_clock: MockClock) -> None:
     async with talking(max_turn_ms=2000.0) as talk:
         await talk.speak("on and on", 2.02)
-        (ended,) = talk.of(CallerSpeechEnded)
+        (ended,) = talk.of(tells.CallerSpeechEnded)
         assert ended.last_speech_at == ended.at
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["I heard on and on."]
 
 
@@ -209,7 +196,7 @@ async def test_no_word_is_lost_when_a_turn_that_got_too_long_goes_on(autojump_cl
         await talk.speak("on and on", 2.0)
         await talk.say("and on")
         await talk.be_silent(1.0)
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.history[0] == ("caller", "on and on and on")
         assert talk.take() == ["I heard on and on and on."]
 
@@ -217,8 +204,8 @@ async def test_no_word_is_lost_when_a_turn_that_got_too_long_goes_on(autojump_cl
 async def test_a_noise_that_does_not_end_is_told_to_have_been_nothing(autojump_clock: MockClock) -> None:
     async with talking(max_turn_ms=2000.0) as talk:
         await talk.speak("", 2.02)
-        await talk.until(lambda: talk.of(NothingToSay))
-        assert talk.of(NothingToSay) == [NothingToSay("no words were recognised")]
+        await talk.until(lambda: talk.of(tells.NothingToSay))
+        assert talk.of(tells.NothingToSay) == [tells.NothingToSay("no words were recognised")]
         assert not talk.history
 
 
@@ -227,8 +214,8 @@ async def test_a_noise_that_is_cut_off_in_a_pause_is_told_to_have_been_nothing(a
     async with talking(max_turn_ms=2000.0) as talk:
         await talk.speak("", 1.8)
         await talk.be_silent(0.3)
-        await talk.until(lambda: talk.of(NothingToSay))
-        assert len(talk.of(CallerSpeechEnded)) == 1
+        await talk.until(lambda: talk.of(tells.NothingToSay))
+        assert len(talk.of(tells.CallerSpeechEnded)) == 1
         assert not talk.responder.asked
 
 
@@ -245,12 +232,14 @@ async def test_a_draft_that_failed_is_forgotten_when_the_caller_goes_on(stage: s
         talk.responder.seconds = 0.02
         await talk.speak("I would like")
         await talk.be_silent(0.26)
-        assert len(talk.of(Degraded)) == (stage in ("judge", "sentence")), "a draft that is thrown away fails nobody"
-        assert not talk.of(AnswerFailed)
+        assert len(talk.of(tells.Degraded)) == (stage in ("judge", "sentence")), (
+            "a draft that is thrown away fails nobody"
+        )
+        assert not talk.of(tells.AnswerFailed)
         await talk.say("to book a table")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["I heard I would like to book a table."]
-        assert not talk.of(Ended)
+        assert not talk.of(tells.Ended)
 
 
 async def test_drafts_that_fail_at_two_pauses_of_one_turn_do_not_end_the_call(autojump_clock: MockClock) -> None:
@@ -261,8 +250,8 @@ async def test_drafts_that_fail_at_two_pauses_of_one_turn_do_not_end_the_call(au
         await talk.speak("to book")
         await talk.be_silent(WITHIN_A_TURN)
         await talk.say("a table")
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        assert not talk.of(Ended)
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        assert not talk.of(tells.Ended)
 
 
 async def test_a_draft_that_failed_says_so_when_the_turn_is_over(autojump_clock: MockClock) -> None:
@@ -270,9 +259,9 @@ async def test_a_draft_that_failed_says_so_when_the_turn_is_over(autojump_clock:
         talk.responder.replies["hello"] = [BROKEN]
         await talk.speak("hello")
         await talk.be_silent(WITHIN_A_TURN)
-        assert not talk.of(AnswerFailed)
+        assert not talk.of(tells.AnswerFailed)
         await talk.be_silent(0.1)
-        assert len(talk.of(AnswerFailed)) == 1
+        assert len(talk.of(tells.AnswerFailed)) == 1
         kinds = [type(event) for event in talk.events]
-        assert kinds.index(AnswerFailed) > kinds.index(CallerSpeechEnded)
+        assert kinds.index(tells.AnswerFailed) > kinds.index(tells.CallerSpeechEnded)
         assert talk.history == [("caller", "hello")]

@@ -8,17 +8,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from agentd.session_events import (
-    AnswerFailed,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    Degraded,
-    UtteranceEnded,
-    UtteranceStarted,
-)
+from agentd import session_events as tells
 from tests.shell.pipeline_fakes import BROKEN, TURN_END, Talk, talking
 
 STORY = "Once upon a time there was a king. "
@@ -51,20 +41,20 @@ async def test_a_backchannel_or_a_noise_while_the_agent_is_heard_is_dismissed_an
         await talk.speak(sound, 0.3)
         await talk.be_silent(1.0)
         kinds = [type(event) for event in talk.events[told:]]
-        assert CallerSpeechStarted in kinds and CallerSpeechConfirmed in kinds
-        assert len(talk.of(CallerSpeechDismissed)) == 1
-        assert CallerTakesTurn not in kinds and CallerSpeechEnded not in kinds
+        assert tells.CallerSpeechStarted in kinds and tells.CallerSpeechConfirmed in kinds
+        assert len(talk.of(tells.CallerSpeechDismissed)) == 1
+        assert tells.CallerTakesTurn not in kinds and tells.CallerSpeechEnded not in kinds
         assert talk.history == before
         assert talk.hearing, "the agent goes on"
         assert len(talk.responder.asked) == 1
         await talk.be_silent(1.0)
-        assert len(talk.of(UtteranceStarted)) == 1
+        assert len(talk.of(tells.UtteranceStarted)) == 1
 
 
 async def test_the_same_word_is_an_answer_where_the_agent_is_not_heard(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.say("okay", 0.3)
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["I heard okay."]
 
 
@@ -73,7 +63,7 @@ async def test_the_same_word_is_an_answer_once_the_agent_has_been_heard(autojump
         await talk.session.say("Shall I go on?")
         talk.take()
         await talk.say("okay", 0.3)
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.prompts == [["Shall I go on?", "okay"]]
 
 
@@ -86,7 +76,7 @@ async def test_a_word_that_is_no_backchannel_takes_the_turn(autojump_clock: Mock
         await talk.be_silent(0.2)
         assert not talk.hearing
         await talk.be_silent(0.2)
-        await talk.until(lambda: len(talk.of(UtteranceStarted)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceStarted)) == 2)
         assert talk.words_waiting == ["I heard wait."]
 
 
@@ -96,13 +86,13 @@ async def test_speech_that_goes_on_takes_the_turn_before_its_words_are_known(aut
         assert talk.hearing
         await talk.speak("one at all", 0.06)
         assert not talk.hearing
-        assert not talk.of(CallerSpeechEnded)[1:]
+        assert not talk.of(tells.CallerSpeechEnded)[1:]
 
 
 async def test_after_an_interruption_the_model_is_told_what_was_heard(autojump_clock: MockClock) -> None:
     async with story_time() as talk:
         await talk.say("wait", 0.3)
-        await talk.until(lambda: len(talk.of(UtteranceStarted)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceStarted)) == 2)
         assert talk.prompts[-1] == ["tell me a story", "Once upon", "wait"]
         assert talk.history == [("caller", "tell me a story"), ("agent", "Once upon"), ("caller", "wait")]
 
@@ -135,7 +125,7 @@ async def test_an_interruption_of_which_nothing_was_heard_leaves_no_trace_of_the
     async with story_time() as talk:
         talk.heard = ""
         await talk.say("wait", 0.3)
-        await talk.until(lambda: len(talk.of(UtteranceStarted)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceStarted)) == 2)
         assert talk.history == [("caller", "tell me a story wait")]
 
 
@@ -158,7 +148,7 @@ async def test_an_interruption_spares_the_draft_of_the_turn_that_interrupts(auto
         talk.interrupt()
         await talk.be_silent(TURN_END)
         talk.session.answer()
-        await talk.until(lambda: len(talk.of(UtteranceStarted)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceStarted)) == 2)
         assert len(talk.responder.asked) == 2
 
 
@@ -172,7 +162,7 @@ async def test_an_interruption_that_comes_when_its_turn_is_already_over_stops_th
         await talk.speak("wait", 0.3)
         await talk.be_silent(1.0)
         assert all(messages[-1].text == "wait" for messages in talk.responder.writing)
-        await talk.until(lambda: len(talk.of(UtteranceStarted)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceStarted)) == 2)
         assert talk.words_waiting == ["I heard wait."]
 
 
@@ -197,7 +187,7 @@ async def test_a_caller_who_goes_on_before_the_answer_is_heard_is_answered_to_al
         talk.responder.seconds = 2.0
         await talk.say("I would like")
         await talk.say("to book a table")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["I heard I would like to book a table."]
         assert talk.prompts[-1] == ["I would like to book a table"]
 
@@ -208,8 +198,8 @@ async def test_a_cough_before_the_answer_is_heard_only_delays_it(autojump_clock:
         await talk.say("what is the time")
         await talk.speak("", 0.1)  # too short to take a turn
         await talk.be_silent(1.0)
-        assert len(talk.of(CallerSpeechDismissed)) == 1
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert len(talk.of(tells.CallerSpeechDismissed)) == 1
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.words_waiting == ["I heard what is the time."]
         assert talk.prompts == [["what is the time"]]
 
@@ -221,18 +211,18 @@ async def test_an_answer_that_was_thrown_away_for_a_noise_is_owed_and_given_agai
         await talk.speak("", 0.5)  # a lorry passes: nobody knows yet that it is no words
         assert not talk.responder.writing
         await talk.be_silent(0.5)
-        assert len(talk.of(CallerSpeechDismissed)) == 1
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        assert len(talk.of(tells.CallerSpeechDismissed)) == 1
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.words_waiting == ["I heard what is the time."]
         assert talk.history == [("caller", "what is the time")]
         await talk.be_silent(5.0)
-        assert len(talk.of(UtteranceStarted)) == 1
+        assert len(talk.of(tells.UtteranceStarted)) == 1
 
 
 async def test_a_noise_after_an_answer_was_heard_is_answered_by_nothing(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.say("what is the time")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         talk.take()
         await talk.say("")
         await talk.be_silent(2.0)
@@ -249,12 +239,12 @@ async def test_an_answer_that_waits_for_a_protected_sentence_waits_until_it_is_l
     async with story_time(call_answers=False) as talk:
         await talk.say("I have a question", 1.0)
         await talk.be_silent(2.0)
-        assert len(talk.of(UtteranceStarted)) == 1
+        assert len(talk.of(tells.UtteranceStarted)) == 1
         assert talk.responder.writing, "the protected answer goes on"
         assert "I heard I have a question." in talk.voice.spoken
         talk.interrupt()
         talk.session.answer()
-        await talk.until(lambda: len(talk.of(UtteranceStarted)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceStarted)) == 2)
         assert not any("dragon" in words for words in talk.words_waiting)
         assert talk.words_waiting == ["I heard I have a question."]
 
@@ -264,7 +254,7 @@ async def test_a_reply_that_breaks_off_does_not_take_the_owed_answer_for_done(au
     async with story_time(call_answers=False) as talk:
         await talk.speak("I have a question", 1.0)
         await talk.be_silent(2.0)
-        assert len(talk.of(CallerSpeechEnded)) == 2
+        assert len(talk.of(tells.CallerSpeechEnded)) == 2
         talk.voice.failures = [BROKEN]
-        await talk.until(lambda: talk.of(Degraded))
-        assert not talk.of(AnswerFailed)
+        await talk.until(lambda: talk.of(tells.Degraded))
+        assert not talk.of(tells.AnswerFailed)

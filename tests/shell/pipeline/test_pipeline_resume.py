@@ -4,16 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.history import History, ToolUse
-from agentd.session_events import (
-    AnswerFailed,
-    CallerSpeechEnded,
-    NothingToSay,
-    StageTiming,
-    Thinking,
-    UtteranceEnded,
-    UtteranceStarted,
-)
 from agentd_providers.pipeline.session import CUT_SHORT
 from tests.shell.pipeline_fakes import BROKEN, CLOCK, talking
 
@@ -22,10 +14,10 @@ async def test_words_that_were_not_answered_are_answered_at_once(autojump_clock:
     async with talking(call_answers=False) as talk:
         talk.session.history.caller_said("what is the time")
         talk.session.resume()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.words_waiting == ["I heard what is the time."]
-        assert talk.of(UtteranceStarted) == [UtteranceStarted(1)]
-        assert not talk.of(CallerSpeechEnded), "the caller has said nothing new"
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1)]
+        assert not talk.of(tells.CallerSpeechEnded), "the caller has said nothing new"
         assert talk.history == [("caller", "what is the time")]
 
 
@@ -35,7 +27,7 @@ async def test_an_answer_that_was_cut_short_is_asked_for_again_and_nobody_said_t
         history.caller_said("tell me a story")
         history.agent_heard(3, "Once upon", "Once upon a time")
         talk.session.resume()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.prompts == [["tell me a story", "Once upon", CUT_SHORT]]
         assert talk.history == [("caller", "tell me a story"), ("agent", "Once upon")]
 
@@ -46,14 +38,14 @@ async def test_a_result_that_another_session_was_told_is_answered_from(autojump_
         talk.session.history.caller_said("what is the time")
         talk.session.history.tool_used(ToolUse("clock", "{}", "five"))
         talk.session.resume()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.words_waiting == ["It is five."]
 
 
 async def test_where_nothing_is_open_nothing_is_said(autojump_clock: MockClock) -> None:
     async with talking(call_answers=False) as talk:
         talk.session.resume()
-        await talk.until(lambda: talk.of(NothingToSay))
+        await talk.until(lambda: talk.of(tells.NothingToSay))
         assert talk.session.history == History()
         assert not talk.responder.asked
 
@@ -76,7 +68,7 @@ async def test_a_resumed_answer_that_fails_says_so(autojump_clock: MockClock) ->
         talk.session.history.caller_said("what is the time")
         talk.responder.replies["what is the time"] = [BROKEN]
         talk.session.resume()
-        await talk.until(lambda: talk.of(AnswerFailed))
+        await talk.until(lambda: talk.of(tells.AnswerFailed))
         assert not talk.chunks
 
 
@@ -86,7 +78,7 @@ async def test_a_caller_who_speaks_while_the_answer_is_resumed_is_answered_once(
         talk.session.history.caller_said("what is the time")
         talk.session.resume()
         await talk.say("in Rome")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["I heard what is the time in Rome."]
 
 
@@ -100,5 +92,5 @@ async def test_a_committed_answer_shows_signs_of_life(
         await talk.speak("what is the time")
         await talk.be_silent(5.0)
         kinds = [type(event) for event in talk.events]
-        assert kinds.count(Thinking) == times
-        assert kinds.index(CallerSpeechEnded) < kinds.index(Thinking) < kinds.index(StageTiming)
+        assert kinds.count(tells.Thinking) == times
+        assert kinds.index(tells.CallerSpeechEnded) < kinds.index(tells.Thinking) < kinds.index(tells.StageTiming)

@@ -5,9 +5,9 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.agent import UtteranceEnd
 from agentd.history import ToolUse
-from agentd.session_events import Degraded, Ended, NothingToSay, ToolRequested, UtteranceEnded, UtteranceStarted
 from agentd_providers.pipeline.replies import CALLS_AT_ONCE, TOOL_ROUNDS
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 from agentd_providers.pipeline.tool_requests import DEADLINE, MOST_OPEN, NO_RESULT
@@ -22,8 +22,8 @@ def uses(talk: Talk) -> list[ToolUse]:
 
 async def requested(talk: Talk, count: int = 1) -> str:
     """The session's name of the latest of `count` requests, once it is there."""
-    await talk.until(lambda: len(talk.of(ToolRequested)) == count)
-    return talk.of(ToolRequested)[-1].call
+    await talk.until(lambda: len(talk.of(tells.ToolRequested)) == count)
+    return talk.of(tells.ToolRequested)[-1].call
 
 
 # --- one tool
@@ -34,9 +34,9 @@ async def test_a_tool_is_asked_for_and_the_model_goes_on_with_what_it_gave(autoj
         talk.responder.replies = {"what is the time": [LOOK], "five o'clock": ["It is five."]}
         await talk.say("what is the time")
         call = await requested(talk)
-        assert talk.of(ToolRequested) == [ToolRequested("clock", '{"zone": "CET"}', call)]
+        assert talk.of(tells.ToolRequested) == [tells.ToolRequested("clock", '{"zone": "CET"}', call)]
         talk.session.tool_result(call, "five o'clock")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.take() == ["It is five."]
         assert talk.responder.offered == [["clock"], ["clock"]]
         assert talk.responder.asked[-1][1:] == [
@@ -53,11 +53,11 @@ async def test_words_before_a_tool_are_an_utterance_of_their_own_that_has_ended(
         await talk.say("what is the time")
         call = await requested(talk)
         kinds = [type(event) for event in talk.events]
-        assert kinds.index(ToolRequested) > kinds.index(UtteranceEnded)
+        assert kinds.index(tells.ToolRequested) > kinds.index(tells.UtteranceEnded)
         assert isinstance(talk.chunks[-1], UtteranceEnd)
         assert talk.take() == ["Let me see."]
         talk.session.tool_result(call, "five")
-        await talk.until(lambda: len(talk.of(UtteranceEnded)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceEnded)) == 2)
         assert talk.take() == ["It is five."]
         assert talk.responder.asked[-1][2].text == "Let me see. ", "the model is told its own words"
 
@@ -70,8 +70,8 @@ async def test_a_draft_asks_for_no_tool(autojump_clock: MockClock) -> None:
         assert talk.responder.asked and not talk.responder.writing
         await talk.speak("in Rome")
         await talk.be_silent(0.5)
-        await talk.until(lambda: talk.of(UtteranceEnded))
-        assert not talk.of(ToolRequested)
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        assert not talk.of(tells.ToolRequested)
         assert talk.take() == ["I heard what is the time in Rome."]
 
 
@@ -80,7 +80,7 @@ async def test_a_committed_answer_asks_for_its_tool_only_when_it_is_let_go(autoj
         talk.responder.replies = {"what is the time": [LOOK]}
         await talk.say("what is the time")
         await trio.sleep(5)
-        assert not talk.of(ToolRequested)
+        assert not talk.of(tells.ToolRequested)
         talk.session.answer()
         assert await requested(talk)
 
@@ -90,11 +90,11 @@ async def test_tools_of_one_reply_are_used_at_once(autojump_clock: MockClock) ->
         talk.responder.replies = {"compare": [LOOK, ToolCall("model-1", "clock", "{}")], "two": ["Three hours."]}
         await talk.say("compare")
         await requested(talk, 2)
-        first, second = (event.call for event in talk.of(ToolRequested))
+        first, second = (event.call for event in talk.of(tells.ToolRequested))
         assert first != second
         talk.session.tool_result(second, "two")
         talk.session.tool_result(first, "one")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert [message.text for message in talk.responder.asked[-1][3:]] == ["one", "two"], "in the order of requests"
         assert talk.take() == ["Three hours."]
 
@@ -106,7 +106,7 @@ async def test_a_later_answer_knows_what_a_tool_gave(autojump_clock: MockClock) 
         call = await requested(talk)
         talk.take()
         talk.session.tool_result(call, "five")
-        await talk.until(lambda: len(talk.of(UtteranceEnded)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceEnded)) == 2)
         talk.take()
         await talk.say("thank you")
         used = talk.responder.asked[-1][2]
@@ -126,10 +126,10 @@ async def test_a_model_that_goes_on_asking_for_tools_has_to_answer_without_in_th
         await talk.say("what is the time")
         for count in range(1, TOOL_ROUNDS + 1):
             talk.session.tool_result(await requested(talk, count), "there is no such tool")
-        await talk.until(lambda: talk.of(NothingToSay))
-        assert len(talk.of(ToolRequested)) == TOOL_ROUNDS
+        await talk.until(lambda: talk.of(tells.NothingToSay))
+        assert len(talk.of(tells.ToolRequested)) == TOOL_ROUNDS
         assert talk.responder.offered[-1] == []
-        assert not talk.of(Ended)
+        assert not talk.of(tells.Ended)
 
 
 async def test_a_reply_with_far_too_many_tools_has_the_first_ones_used(autojump_clock: MockClock) -> None:
@@ -137,7 +137,7 @@ async def test_a_reply_with_far_too_many_tools_has_the_first_ones_used(autojump_
         talk.responder.replies = {"compare": [LOOK] * (CALLS_AT_ONCE + 4)}
         await talk.say("compare")
         await requested(talk, CALLS_AT_ONCE)
-        assert len(talk.of(Degraded)) == 1
+        assert len(talk.of(tells.Degraded)) == 1
 
 
 async def test_a_tool_that_gives_nothing_is_done_without(autojump_clock: MockClock) -> None:
@@ -145,7 +145,7 @@ async def test_a_tool_that_gives_nothing_is_done_without(autojump_clock: MockClo
         talk.responder.replies = {"what is the time": [LOOK], NO_RESULT: ["I cannot tell."]}
         await talk.say("what is the time")
         began = trio.current_time()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert trio.current_time() - began == pytest.approx(DEADLINE, abs=1)
         assert talk.take() == ["I cannot tell."]
         assert [use.result for use in uses(talk)] == [NO_RESULT]
@@ -171,9 +171,9 @@ async def test_a_model_that_was_told_of_no_tools_cannot_use_any(autojump_clock: 
     async with talking() as talk:
         talk.responder.replies = {"what is the time": ["Let me see. ", LOOK]}
         await talk.say("what is the time")
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         await talk.be_silent(1)
-        assert not talk.of(ToolRequested)
+        assert not talk.of(tells.ToolRequested)
         assert talk.take() == ["Let me see."]
 
 
@@ -183,7 +183,7 @@ async def test_a_model_that_says_nothing_after_a_tool_has_said_enough_before(aut
         await talk.say("bye now")
         talk.session.tool_result(await requested(talk), "done")
         await talk.be_silent(1)
-        assert not talk.of(NothingToSay)
+        assert not talk.of(tells.NothingToSay)
         assert len(talk.responder.asked) == 2
 
 
@@ -214,11 +214,11 @@ async def test_a_caller_who_speaks_while_a_tool_runs_is_answered_once(autojump_c
         call = await requested(talk)
         talk.take()
         await talk.say("no the date")
-        await talk.until(lambda: len(talk.of(UtteranceEnded)) == 2)
+        await talk.until(lambda: len(talk.of(tells.UtteranceEnded)) == 2)
         talk.session.tool_result(call, "five")
         await talk.be_silent(1)
         assert talk.take() == ["I heard no the date."]
-        assert len([event for event in talk.of(UtteranceStarted) if not event.aside]) == 2
+        assert len([event for event in talk.of(tells.UtteranceStarted) if not event.aside]) == 2
 
 
 async def test_what_follows_a_tool_is_withheld_while_the_caller_may_be_going_on(autojump_clock: MockClock) -> None:
@@ -232,7 +232,7 @@ async def test_what_follows_a_tool_is_withheld_while_the_caller_may_be_going_on(
         await trio.sleep(5)
         assert not talk.chunks
         talk.session.answer()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.words_waiting == ["It is five."]
 
 
@@ -247,7 +247,7 @@ async def test_a_hang_up_at_any_moment_leaves_nothing(moment: float, autojump_cl
             first = await requested(talk, 2)
             await trio.sleep(0.2)
             talk.session.tool_result(first, "five")
-            talk.session.tool_result(talk.of(ToolRequested)[0].call, "five")
+            talk.session.tool_result(talk.of(tells.ToolRequested)[0].call, "five")
             await trio.sleep_forever()
     assert trio.current_time() == pytest.approx(moment)
 

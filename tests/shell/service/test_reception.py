@@ -10,13 +10,13 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from agentd import session_events as tells
 from agentd.agent import Agent, Readiness
 from agentd.calls.figures import CallFigures
 from agentd.config.settings import AgentConfig, AudioSocket, Calls, DownstreamMode, Failover
 from agentd.errors import ProviderUnavailable
 from agentd.serving.breaker import FAILURES
 from agentd.serving.failover import FailoverTimes
-from agentd.session_events import CallerSpeechDismissed, CallerSpeechStarted, CallerTakesTurn, Ended
 from agentd.testing._asterisk import Answer, Request
 from agentd.testing.sound import voice
 from tests.shell.fakes import failing, stand_still
@@ -223,7 +223,7 @@ async def test_what_an_agent_says_at_its_end_is_heard_and_the_caller_goes_on(
     async with open_for_callers(tmp_path) as desk:
         desk.call()
         await begun(desk)
-        desk.session.emit(Ended())
+        desk.session.emit(tells.Ended())
         await desk.over()
         assert desk.left_with() == "completed"
         assert b"".join(pcm for _, pcm in desk.lines.all[0].frames if any(pcm)) == voice(1.0)
@@ -371,7 +371,9 @@ async def test_what_must_be_heard_and_said_comes_from_the_configuration(
     async with open_for_callers(tmp_path, {"default": agent}) as desk:
         desk.call()
         await begun(desk)
-        desk.session.emit(CallerSpeechStarted(0.1), CallerTakesTurn(0.2), CallerSpeechDismissed("noise"))
+        desk.session.emit(
+            tells.CallerSpeechStarted(0.1), tells.CallerTakesTurn(0.2), tells.CallerSpeechDismissed("noise")
+        )
         await trio.sleep(1.5)
         assert desk.session.reports == [(1, 1000, True)], "a greeting that must not be interrupted"
         await desk.over()  # nobody says anything any more

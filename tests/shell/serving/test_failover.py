@@ -12,6 +12,7 @@ import trio
 from structlog.contextvars import merge_contextvars
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.agent import Audio, Readiness
 from agentd.calls.fields import begin_call_fields, merge_call_fields
 from agentd.conversation.commands import Phrase, Result
@@ -23,18 +24,6 @@ from agentd.serving.caller_audio import LEAD_SECONDS
 from agentd.serving.failover import RECONNECTS, FailoverTimes
 from agentd.serving.keeper import LAST_RESORT_WITHIN, MOST_FRUITLESS
 from agentd.serving.muteness import STUCK_SECONDS
-from agentd.session_events import (
-    AnswerFailed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Ended,
-    NothingToSay,
-    RenewalDue,
-    Thinking,
-)
 from agentd.testing._lines import audio_frame
 from agentd.testing.sound import RATE, voice
 from tests.shell.call_scene import GREETING, HOLD_MESSAGE, HOLD_MESSAGES, Mode, Scene, make_scene, running
@@ -75,10 +64,10 @@ def sounds(scene: Scene, since: float = 0.0) -> bytes:
 def turn(scene: Scene, text: str = "") -> None:
     """The caller has said something, as the session tells it; with `text`, the words are in the history."""
     now = trio.current_time()
-    scene.session.emit(CallerSpeechStarted(now - 1.0), CallerSpeechEnded(now, now - 0.3))
+    scene.session.emit(tells.CallerSpeechStarted(now - 1.0), tells.CallerSpeechEnded(now, now - 0.3))
     if text:
         scene.call.history.caller_said(text)
-        scene.session.emit(CallerText(text))
+        scene.session.emit(tells.CallerText(text))
 
 
 async def next_session(scene: Scene, within: float = SOON) -> FakeSession:
@@ -215,7 +204,7 @@ async def test_an_agent_that_is_well_again_takes_calls_again(autojump_clock: Moc
 
 
 async def break_by_event(scene: Scene) -> None:
-    scene.session.emit(Ended("the connection broke"))
+    scene.session.emit(tells.Ended("the connection broke"))
 
 
 async def break_by_error(scene: Scene) -> None:
@@ -308,7 +297,7 @@ async def test_one_that_fails_while_the_caller_speaks_loses_and_doubles_no_word(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(caller.speak)
             await trio.sleep(0.2)
-            scene.session.emit(CallerSpeechStarted(since))
+            scene.session.emit(tells.CallerSpeechStarted(since))
             await trio.sleep(2.0)
             scene.agent.opening = partial(trio.sleep, 0.4)
             await break_off(scene)
@@ -333,7 +322,7 @@ async def test_words_that_were_lost_with_their_session_are_heard_again(
         caller, since = CallerVoice(scene), trio.current_time()
         await caller.speak(1.5)
         await trio.sleep(0.3)
-        scene.session.emit(CallerSpeechStarted(since), CallerSpeechEnded(trio.current_time(), since + 1.5))
+        scene.session.emit(tells.CallerSpeechStarted(since), tells.CallerSpeechEnded(trio.current_time(), since + 1.5))
         await trio.sleep(0.1)
         await break_off(scene)
         session = await next_session(scene)
@@ -380,7 +369,7 @@ async def test_with_files_it_goes_the_same_way(autojump_clock: MockClock) -> Non
         turn(scene, "What are your hours?")
         await scene.session.utter("We open at nine,", whole=False)
         await trio.sleep(0.5)
-        scene.session.emit(Ended("the connection broke"))
+        scene.session.emit(tells.Ended("the connection broke"))
         session = await next_session(scene)
         await scene.until(lambda: session.told == ["resume"])
         await session.utter("and close at five.")
@@ -397,7 +386,7 @@ async def test_words_that_never_came_keep_the_next_session_waiting_no_longer_tha
         turn(scene, "What are your hours?")
         await scene.session.utter_beside("We open at nine,", late=True, whole=False)
         await trio.sleep(0.5)
-        scene.session.emit(Ended("the connection broke"))
+        scene.session.emit(tells.Ended("the connection broke"))
         session = await next_session(scene)
         await trio.sleep(0.5 + 0.6 + 0.5)
         assert session.told == ["resume"]
@@ -408,10 +397,10 @@ async def test_a_caller_who_speaks_before_an_answer_is_resumed_wants_another_one
         turn(scene, "What are your hours?")
         await scene.session.utter("We open at nine,", seconds=3.0, whole=False)
         await trio.sleep(0.5)
-        scene.session.emit(Ended("the connection broke"))
+        scene.session.emit(tells.Ended("the connection broke"))
         session = await next_session(scene)
         now = trio.current_time()
-        session.emit(CallerSpeechStarted(now), CallerTakesTurn(now))
+        session.emit(tells.CallerSpeechStarted(now), tells.CallerTakesTurn(now))
         await trio.sleep(5.0)
         assert "resume" not in session.told
 
@@ -423,9 +412,9 @@ async def test_what_is_heard_again_comes_at_once_with_the_times_at_which_it_was_
         await trio.sleep(2.0)
         since = trio.current_time()
         await CallerVoice(scene).speak(3.0)
-        scene.session.emit(CallerSpeechStarted(since))
+        scene.session.emit(tells.CallerSpeechStarted(since))
         await trio.sleep(0.1)
-        scene.session.emit(Ended("the connection broke"))
+        scene.session.emit(tells.Ended("the connection broke"))
         session = await next_session(scene)
         await trio.sleep(0.2)
         assert len(heard_by(session)) == 150
@@ -458,7 +447,7 @@ async def test_a_word_that_was_beginning_is_not_lost(autojump_clock: MockClock) 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(caller.speak)
             await trio.sleep(0.2)
-            scene.session.emit(Ended("the connection broke"))
+            scene.session.emit(tells.Ended("the connection broke"))
             session = await next_session(scene)
             await trio.sleep(1.0)
             caller.stopped = True
@@ -502,7 +491,7 @@ async def test_a_greeting_that_was_not_even_begun_is_said_by_the_next_session(au
     async with running(scene):
         await scene.until(lambda: scene.sessions and scene.session.said == [GREETING])
         await trio.sleep(0.5)
-        scene.session.emit(Ended("the connection broke"))
+        scene.session.emit(tells.Ended("the connection broke"))
         session = await next_session(scene)
         await trio.sleep(20.0)
         assert session.said == [GREETING]
@@ -518,10 +507,10 @@ async def test_words_that_a_filler_has_followed_are_answered_and_not_heard_twice
         await trio.sleep(2.0)
         since = trio.current_time()
         await CallerVoice(scene).speak(1.0)
-        scene.session.emit(CallerSpeechStarted(since), CallerSpeechEnded(trio.current_time(), since + 1.0))
+        scene.session.emit(tells.CallerSpeechStarted(since), tells.CallerSpeechEnded(trio.current_time(), since + 1.0))
         await trio.sleep(0.1)
         scene.call.history.caller_said("What are your hours?")
-        scene.session.emit(CallerText("What are your hours?"))
+        scene.session.emit(tells.CallerText("What are your hours?"))
         await scene.session.utter("Let me see.", aside=True)
         await trio.sleep(2.0)
         assert scene.call.answer_due
@@ -537,7 +526,7 @@ async def test_an_answer_that_failed_is_given_by_another_agent(autojump_clock: M
         turn(scene, "What are your hours?")
         await trio.sleep(0.1)
         first, since = scene.session, trio.current_time()
-        first.emit(AnswerFailed("the model is overloaded"))
+        first.emit(tells.AnswerFailed("the model is overloaded"))
         session = await next_session(scene)
         assert session is scene.agents[1].session, "the first one has just said that it cannot"
         await scene.until(lambda: session.told == ["resume"])
@@ -551,7 +540,7 @@ async def test_an_answer_that_failed_where_there_is_no_other_agent_leaves_the_se
     async with greeted(FakeAgent()) as scene:
         turn(scene, "What are your hours?")
         with structlog.testing.capture_logs() as logs:
-            scene.session.emit(AnswerFailed("the model is overloaded"))
+            scene.session.emit(tells.AnswerFailed("the model is overloaded"))
             await trio.sleep(20.0)
         assert not scene.call.answer_due
         assert opened(scene) == [1]
@@ -567,7 +556,7 @@ async def test_a_caller_whom_nobody_can_answer_is_asked_to_say_it_again(autojump
         turn(scene, "What are your hours?")
         await trio.sleep(0.1)
         since = trio.current_time()
-        scene.session.emit(AnswerFailed("the model is overloaded"))
+        scene.session.emit(tells.AnswerFailed("the model is overloaded"))
         await trio.sleep(3.0)
         assert sounds(scene, since) == apology
         assert scene.agent_turns[-1] == "Please say it again."
@@ -580,7 +569,7 @@ async def test_the_log_lines_of_every_task_name_the_agent_that_serves_now(autoju
         async with greeted() as scene:
             turn(scene, "What are your hours?")
             await trio.sleep(0.1)
-            scene.session.emit(AnswerFailed("the model is overloaded"))
+            scene.session.emit(tells.AnswerFailed("the model is overloaded"))
             session = await next_session(scene)
             await trio.sleep(2.0)
             before = len(logs)
@@ -602,7 +591,7 @@ async def test_a_refusal_in_the_call_is_no_reason_to_ask_again(autojump_clock: M
 
 async def test_a_session_that_does_not_even_close_delays_nobody(autojump_clock: MockClock) -> None:
     async with greeted(FakeAgent(closing=30.0), FakeAgent()) as scene:
-        scene.session.emit(Ended("gone"))
+        scene.session.emit(tells.Ended("gone"))
         await next_session(scene)
 
 
@@ -686,7 +675,7 @@ async def test_one_that_shows_progress_is_never_stuck(autojump_clock: MockClock)
         turn(scene, "What are your hours?")
         for _ in range(10):
             await trio.sleep(STUCK_SECONDS / 2)
-            scene.session.emit(Thinking())
+            scene.session.emit(tells.Thinking())
         assert opened(scene) == [1, 0]
         scene.hang_up()
 
@@ -739,8 +728,10 @@ async def test_a_session_whose_answer_was_interrupted_and_never_ended_is_not_mut
         await scene.session.utter("We open at nine,", seconds=3.0, whole=False)
         await trio.sleep(1.0)
         now = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(now), CallerTakesTurn(now), CallerSpeechEnded(now, now))
-        scene.session.emit(NothingToSay("a cough"))
+        scene.session.emit(
+            tells.CallerSpeechStarted(now), tells.CallerTakesTurn(now), tells.CallerSpeechEnded(now, now)
+        )
+        scene.session.emit(tells.NothingToSay("a cough"))
         await trio.sleep(3 * STUCK_SECONDS)
         assert opened(scene) == [1, 0]
         scene.hang_up()
@@ -755,7 +746,7 @@ async def test_an_agent_that_breaks_again_and_again_is_left_after_its_reconnects
             turn(scene, "And then?")
             await scene.speaking("This.", seconds=1.0)
             await trio.sleep(2.0)
-            scene.session.emit(Ended("the connection broke"))
+            scene.session.emit(tells.Ended("the connection broke"))
             await next_session(scene)
         assert opened(scene) == [RECONNECTS + 1, 1]
 
@@ -767,7 +758,7 @@ async def test_agents_that_accept_and_fail_at_once_do_not_keep_the_caller(
     agents = [FakeAgent() for _ in range(count)]
     scene = scene_of(*agents)
     for agent in agents:
-        agent.on_session = lambda session: (scene.sessions.append(session), session.emit(Ended("internal error")))
+        agent.on_session = lambda session: (scene.sessions.append(session), session.emit(tells.Ended("internal error")))
     async with running(scene):
         pass
     assert scene.left_with == "failed:agent"
@@ -783,14 +774,14 @@ async def test_an_agent_that_begins_answers_and_dies_over_them_does_not_keep_the
 
     async def die(session: FakeSession) -> None:
         await session.utter("Well,", seconds=0.2, whole=False)
-        session.emit(Ended("internal error"))
+        session.emit(tells.Ended("internal error"))
 
     async with running(scene), trio.open_nursery() as nursery:
         await scene.greeted()
         turn(scene, "What are your hours?")
         await trio.sleep(0.1)
         scene.agent.on_session = lambda session: nursery.start_soon(die, session)
-        scene.session.emit(Ended("internal error"))
+        scene.session.emit(tells.Ended("internal error"))
         await trio.sleep(30.0)
         asked = scene.agent.opened
         scene.hang_up()
@@ -804,7 +795,7 @@ async def test_a_session_that_must_end_is_renewed_in_a_quiet_moment(autojump_clo
     async with greeted() as scene:
         turn(scene, "What are your hours?")
         first = scene.session
-        first.emit(RenewalDue(60.0))
+        first.emit(tells.RenewalDue(60.0))
         await trio.sleep(3.0)
         assert opened(scene) == [1, 0], "an answer is due"
         await first.utter("Nine to five.")
@@ -824,21 +815,21 @@ async def test_a_session_that_must_end_is_renewed_in_a_quiet_moment(autojump_clo
 
 async def test_without_a_quiet_moment_nothing_happens_until_the_old_one_ends(autojump_clock: MockClock) -> None:
     async with greeted() as scene:
-        scene.session.emit(CallerSpeechStarted(trio.current_time()))
+        scene.session.emit(tells.CallerSpeechStarted(trio.current_time()))
         await scene.until(lambda: scene.call.caller_speaks)
-        scene.session.emit(RenewalDue(5.0))
+        scene.session.emit(tells.RenewalDue(5.0))
         await trio.sleep(6.0)
-        scene.session.emit(CallerSpeechDismissed("noise"))
+        scene.session.emit(tells.CallerSpeechDismissed("noise"))
         await trio.sleep(5.0)
         assert opened(scene) == [1, 0]
-        scene.session.emit(Ended("60 minutes are over"))
+        scene.session.emit(tells.Ended("60 minutes are over"))
         await next_session(scene)
 
 
 async def test_a_renewal_that_fails_leaves_the_session_that_there_is(autojump_clock: MockClock) -> None:
     async with greeted() as scene:
         scene.agent.opening = failing(ProviderUnavailable("no route"))
-        scene.session.emit(RenewalDue(60.0))
+        scene.session.emit(tells.RenewalDue(60.0))
         await trio.sleep(10.0)
         assert opened(scene) == [2, 0]
         turn(scene, "Are you there?")
@@ -852,12 +843,12 @@ async def test_a_caller_who_begins_to_speak_while_the_next_session_opens_loses_n
         await trio.sleep(1.0)
         scene.agent.opening = partial(trio.sleep, 1.0)
         caller = CallerVoice(scene)
-        scene.session.emit(RenewalDue(60.0))
+        scene.session.emit(tells.RenewalDue(60.0))
         async with trio.open_nursery() as nursery:
             await trio.sleep(0.3)
             nursery.start_soon(caller.speak)
             await trio.sleep(0.2)
-            scene.session.emit(CallerSpeechStarted(trio.current_time() - 0.2))
+            scene.session.emit(tells.CallerSpeechStarted(trio.current_time() - 0.2))
             session = await next_session(scene, 2.0)
             await trio.sleep(1.0)
             caller.stopped = True
@@ -867,7 +858,7 @@ async def test_a_caller_who_begins_to_speak_while_the_next_session_opens_loses_n
 
 async def test_a_renewal_is_asked_for_once_however_often_it_is_told(autojump_clock: MockClock) -> None:
     async with greeted() as scene:
-        scene.session.emit(*[RenewalDue(60.0)] * 5)
+        scene.session.emit(*[tells.RenewalDue(60.0)] * 5)
         await trio.sleep(5.0)
         assert opened(scene) == [2, 0]
         assert scene.agent.closed == 1
@@ -875,11 +866,11 @@ async def test_a_renewal_is_asked_for_once_however_often_it_is_told(autojump_clo
 
 async def test_a_session_that_is_lost_before_its_renewal_needs_none(autojump_clock: MockClock) -> None:
     async with greeted() as scene:
-        scene.session.emit(CallerSpeechStarted(trio.current_time()))
+        scene.session.emit(tells.CallerSpeechStarted(trio.current_time()))
         await scene.until(lambda: scene.call.caller_speaks)
-        scene.session.emit(RenewalDue(60.0))
+        scene.session.emit(tells.RenewalDue(60.0))
         await trio.sleep(1.0)
-        scene.session.emit(Ended("gone"))
+        scene.session.emit(tells.Ended("gone"))
         await next_session(scene)
         await trio.sleep(120.0)
         assert opened(scene) == [2, 0]
@@ -961,7 +952,7 @@ async def test_they_are_cut_by_time_where_they_were_interrupted(autojump_clock: 
         await scene.until(lambda: scene.session.begun)
         await trio.sleep(2.0)
         now = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(now), CallerTakesTurn(now))
+        scene.session.emit(tells.CallerSpeechStarted(now), tells.CallerTakesTurn(now))
         await trio.sleep(1.0)
         (agent_turn,) = [turn for turn in scene.call.history.turns if turn.speaker is Speaker.AGENT]
         assert agent_turn.text in ("one two three four five", "one two three four", "one two three four five six")
@@ -991,7 +982,7 @@ async def test_words_that_come_late_to_an_interrupted_answer_are_cut_too(autojum
         await scene.until(lambda: scene.session.begun)
         await trio.sleep(2.0)
         now = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(now), CallerTakesTurn(now))
+        scene.session.emit(tells.CallerSpeechStarted(now), tells.CallerTakesTurn(now))
         await trio.sleep(0.5)
         scene.session.tell_words(WORDS)
         await trio.sleep(0.1)
@@ -1014,13 +1005,13 @@ async def story(scene: Scene) -> None:
     await next_session(scene, 2.0)
     await scene.session.utter("at nine.", seconds=0.2)
     await trio.sleep(1.5)
-    scene.session.emit(RenewalDue(60.0))
+    scene.session.emit(tells.RenewalDue(60.0))
     await next_session(scene, 2.0)
     scene.session.lively = False
     turn(scene, "And then?")
     await next_session(scene, 3.0)
     await scene.session.utter("Goodbye", seconds=0.2)
-    scene.session.emit(Ended())
+    scene.session.emit(tells.Ended())
 
 
 async def play_story(act: Act, at: float) -> tuple[Scene, int]:

@@ -10,9 +10,10 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd import session_events as tells
 from agentd.agent import Audio, SegmentStart
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import AgentText, Degraded, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.session_events import SessionEvent
 from agentd_providers.vendor import voice as vendor_voice
 from agentd_providers.vendor.voice import MOST_CHUNKS, MOST_TEXT, MOST_UNTOLD, VendorVoice
 
@@ -64,11 +65,11 @@ async def test_an_utterance_comes_with_its_words_as_segments_of_the_audio_that_f
         scene.voice.end()
         assert await scene.heard() == (1, ["One. Two.", "Three."], SECOND * 2)
         assert scene.events == [
-            UtteranceStarted(1),
-            AgentText(1, "One."),
-            AgentText(1, "Two."),
-            AgentText(1, "Three."),
-            UtteranceEnded(1),
+            tells.UtteranceStarted(1),
+            tells.AgentText(1, "One."),
+            tells.AgentText(1, "Two."),
+            tells.AgentText(1, "Three."),
+            tells.UtteranceEnded(1),
         ]
 
 
@@ -81,7 +82,7 @@ async def test_a_new_utterance_ends_the_one_before_it(autojump_clock: trio.testi
         scene.voice.end()
         assert await scene.heard() == (1, [""], SECOND)
         assert await scene.heard() == (2, ["Then."], SECOND)
-        assert scene.events[:2] == [UtteranceStarted(1, aside=True), UtteranceEnded(1)]
+        assert scene.events[:2] == [tells.UtteranceStarted(1, aside=True), tells.UtteranceEnded(1)]
 
 
 async def test_audio_and_words_without_an_utterance_are_nobody_s(autojump_clock: trio.testing.MockClock) -> None:
@@ -115,7 +116,7 @@ async def test_the_vendor_is_never_waited_for_and_what_waits_is_bounded(
         for _ in range(60):
             scene.voice.audio(SECOND)
         scene.voice.end()
-        assert [type(event) for event in scene.events] == [UtteranceStarted, Degraded, UtteranceEnded]
+        assert [type(event) for event in scene.events] == [tells.UtteranceStarted, tells.Degraded, tells.UtteranceEnded]
         _, _, pcm = await scene.heard()
         assert len(pcm) // len(SECOND) == 5
 
@@ -126,8 +127,8 @@ async def test_words_without_audio_are_bounded_and_that_is_told_once(autojump_cl
         for _ in range(40):
             scene.voice.words("x" * 1000)
         scene.voice.end()
-        assert [type(event) for event in scene.events].count(Degraded) == 1
-        assert sum(len(event.text) for event in scene.events if isinstance(event, AgentText)) > MOST_TEXT - 40
+        assert [type(event) for event in scene.events].count(tells.Degraded) == 1
+        assert sum(len(event.text) for event in scene.events if isinstance(event, tells.AgentText)) > MOST_TEXT - 40
         _, words, _ = await scene.heard()
         assert len(words[0]) == MOST_TEXT
         scene.voice.begin(text="Room again.")
@@ -153,7 +154,7 @@ async def test_words_with_hardly_any_audio_are_bounded(held: bool) -> None:
     waiting = voice._waiting if voice._held is None else voice._held
     assert len(waiting) <= MOST_CHUNKS + 4
     assert sum(len(chunk.text) for chunk in waiting if isinstance(chunk, SegmentStart)) <= MOST_TEXT
-    assert any(isinstance(event, Degraded) for event in events)
+    assert any(isinstance(event, tells.Degraded) for event in events)
     assert len(voice._untold) <= MOST_UNTOLD + 2
 
 
@@ -180,7 +181,7 @@ async def test_what_is_cut_is_not_brought_and_what_had_begun_ends(autojump_clock
         scene.voice.begin(text="Never brought.")
         scene.voice.audio(SECOND)
         scene.voice.cut()
-        assert scene.events[-1] == UtteranceEnded(2)
+        assert scene.events[-1] == tells.UtteranceEnded(2)
         scene.voice.begin(text="Brought in part.")
         scene.voice.audio(SECOND)
         await trio.testing.wait_all_tasks_blocked()
@@ -229,11 +230,11 @@ async def test_nobody_is_told_of_an_utterance_that_is_held_before_its_generation
         scene.voice.end()
         assert not scene.voice.untold
         assert told == [
-            (1, UtteranceStarted(1)),
-            (1, AgentText(1, "Held. In clauses.")),
-            (1, UtteranceEnded(1)),
-            (1, UtteranceStarted(2)),
-            (1, UtteranceEnded(2)),
+            (1, tells.UtteranceStarted(1)),
+            (1, tells.AgentText(1, "Held. In clauses.")),
+            (1, tells.UtteranceEnded(1)),
+            (1, tells.UtteranceStarted(2)),
+            (1, tells.UtteranceEnded(2)),
         ]
         assert await scene.heard() == (1, ["Held.", "In clauses."], SECOND)
         assert await scene.heard() == (2, [""], SECOND)
@@ -243,7 +244,7 @@ async def test_nobody_is_ever_told_of_what_was_held_and_cut(autojump_clock: trio
     async with speaking() as scene:
         scene.voice.begin()
         scene.voice.hold()
-        assert scene.events == [UtteranceStarted(1), UtteranceEnded(1)], "this one was begun before"
+        assert scene.events == [tells.UtteranceStarted(1), tells.UtteranceEnded(1)], "this one was begun before"
         scene.voice.begin(text="Held.")
         scene.voice.cut()
         scene.voice.release()
