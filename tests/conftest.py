@@ -1,13 +1,24 @@
 """What every run of these tests has."""
 
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
 import structlog
 
+from agentd.testing.clock import run_on_loopback
+
 pytest_plugins = ["agentd.testing.plugin", "tests.left_behind"]
 collect_ignore = ["parrot"]
 """A package of its own, whose tests are run where it is installed: tests/shell/third_party."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are marked so run on virtual time."""
+    for item in items:
+        virtual = item.get_closest_marker("loopback") and not item.get_closest_marker("real_time")
+        if virtual and isinstance(item, pytest.Function) and iscoroutinefunction(item.obj):
+            item.add_marker(pytest.mark.trio(run=run_on_loopback), append=False)  # before pytest-trio's own
 
 
 @pytest.fixture(scope="session", autouse=True)

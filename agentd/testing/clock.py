@@ -1,12 +1,14 @@
 """Time in tests: Trio's virtual clock, which jumps to the next deadline whenever nobody has anything to do.
 
-Use it wherever only Trio's own time is waited for. Threads, processes and sockets go by the real time: with them it
-jumps too early.
+Use it wherever only Trio's own time is waited for; and where the peer at the other end of a socket is a task of the
+same run, the clock that waits a moment before it jumps. Time stands still while anybody works: no deadline passes
+because the host is busy. Threads and processes go by the real time: with them either clock jumps too early.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import attrs
 import trio
 import trio.testing
 
@@ -14,6 +16,11 @@ T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds within which everything has to happen that a test waits for, on however busy a host."""
+QUIET = 0.01
+"""Real seconds without anything to do after which nothing can be on its way through the kernel to a task of this run.
+Loopback delivers what is sent before the sender goes on."""
+LOOK = 0.05
+"""Seconds between looks at what no task of this run may have brought about."""
 
 
 def run_virtually(
@@ -28,8 +35,53 @@ def run_virtually(
     return trio.run(async_fn, *args, clock=clock, instruments=instruments)
 
 
+def run_on_loopback(
+    async_fn: Callable[..., Awaitable[T]],
+    *args: object,
+    clock: trio.abc.Clock | None = None,
+    instruments: Sequence[trio.abc.Instrument] = (),
+) -> T:
+    """`run_virtually` for tests with sockets of which both ends are in this very run."""
+    clock = clock or trio.testing.MockClock(autojump_threshold=QUIET)
+    return trio.run(async_fn, *args, clock=clock, instruments=instruments)
+
+
+@attrs.define(eq=False)
+class _Watch(trio.abc.Instrument):
+    """Looks whenever a task has done a step, until there is something to see: the condition, or its failure."""
+
+    condition: Callable[[], object]
+    seen: trio.Event = attrs.field(factory=trio.Event, init=False)
+    failure: Exception | None = attrs.field(default=None, init=False)
+
+    def look(self) -> None:
+        if self.seen.is_set():
+            return
+        try:
+            met = self.condition()
+        except Exception as error:  # noqa: BLE001 - Trio drops an instrument that raises; who waits is told instead
+            self.failure, met = error, True
+        if met:
+            self.seen.set()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.look()
+
+
 async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait for something that must come to be so. Raises trio.TooSlowError after `patience` seconds."""
-    with trio.fail_after(patience):
-        while not condition():  # noqa: ASYNC110 - what tests wait for tells nobody when it changes
-            await trio.sleep(0.01)
+    """Wait for something that must come to be so, and no longer: it is looked for after each step of any task. Raises
+    trio.TooSlowError after `patience` seconds, and what `condition` raises."""
+    await trio.lowlevel.checkpoint()
+    watch = _Watch(condition)
+    watch.look()
+    trio.lowlevel.add_instrument(watch)
+    try:
+        with trio.fail_after(patience):
+            while not watch.seen.is_set():
+                with trio.move_on_after(LOOK):
+                    await watch.seen.wait()
+                watch.look()
+    finally:
+        trio.lowlevel.remove_instrument(watch)
+    if watch.failure is not None:
+        raise watch.failure

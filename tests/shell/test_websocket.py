@@ -15,7 +15,10 @@ from wsproto import events as ws
 
 from agentd.errors import WebSocketError
 from agentd.testing._asterisk import EventSocket, FakeAsterisk
+from agentd.testing.clock import until
 from agentd.websocket import WebSocket, tls_context
+
+pytestmark = pytest.mark.loopback
 
 PATIENCE = 5.0
 """Real seconds until a test that hangs is given up."""
@@ -43,9 +46,7 @@ class Pair:
             await peer.stream.send_all(data)
 
     async def until_pongs(self, count: int) -> None:
-        with trio.fail_after(PATIENCE):
-            while self.server.pongs < count:
-                await trio.sleep(0.002)
+        await until(lambda: self.server.pongs >= count)
 
     async def ended(self) -> str:
         """Why the connection ended, once all messages are read."""
@@ -88,9 +89,7 @@ async def test_messages_arrive_in_order_both_ways() -> None:
         with trio.fail_after(PATIENCE):
             assert [await pair.client.receive() for _ in range(20)] == [f"{n}" for n in range(20)]
         await pair.client.send("hello")
-        with trio.fail_after(PATIENCE):
-            while pair.server.received != ["hello"]:
-                await trio.sleep(0.002)
+        await until(lambda: pair.server.received == ["hello"])
 
 
 async def test_a_consumer_that_is_busy_does_not_stop_the_pongs() -> None:
@@ -108,9 +107,7 @@ async def test_what_finds_the_queue_full_is_dropped_and_counted_and_the_pongs_go
             await pair.server.push_text(f"{n}")
         await pair.peer.send(ws.Ping())
         await pair.until_pongs(1)
-        with trio.fail_after(PATIENCE):
-            while pair.client.dropped < 6:
-                await trio.sleep(0.002)
+        await until(lambda: pair.client.dropped >= 6)
         assert [await pair.client.receive() for _ in range(4)] == ["0", "1", "2", "3"]
 
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.pipeline.stages import Transcript
 from agentd_providers.shared import SharedServices
@@ -35,8 +36,7 @@ async def served(
                 async with opener(peer.url, SharedServices(nursery)) as engine:
                     yield peer, engine
                 nursery.cancel_scope.cancel()
-            while peer.open:
-                await trio.sleep(0.002)
+            await until(lambda: not peer.open)
         assert trio.lowlevel.current_statistics().tasks_living == tasks
 
 

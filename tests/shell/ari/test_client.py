@@ -20,6 +20,9 @@ from agentd.conversation.commands import Destination
 from agentd.errors import WebSocketError
 from agentd.metrics import Metrics
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk
+from agentd.testing.clock import until
+
+pytestmark = pytest.mark.loopback
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"
 PATIENCE = 5.0
@@ -367,9 +370,7 @@ class Running:
     calls: list[StasisStart]
 
     async def until(self, condition: Callable[[], object]) -> None:
-        with trio.fail_after(PATIENCE):
-            while not condition():
-                await trio.sleep(0.002)
+        await until(condition)
 
 
 @asynccontextmanager
@@ -507,6 +508,4 @@ async def test_a_flood_of_events_of_another_call_loses_nobody_else_s(asterisk: F
 async def test_the_end_of_the_daemon_closes_the_event_stream(asterisk: FakeAsterisk) -> None:
     async with running(asterisk) as agentd:
         await connected(agentd)
-    with trio.fail_after(PATIENCE):
-        while asterisk.sockets:
-            await trio.sleep(0.002)
+    await until(lambda: not asterisk.sockets)

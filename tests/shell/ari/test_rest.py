@@ -17,6 +17,8 @@ from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.metrics import Metrics
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
 
+pytestmark = pytest.mark.loopback
+
 CALLER = "1700000000.1"
 DEADLINE = 5.0
 

@@ -1,8 +1,8 @@
-"""Who may connect to the AudioSocket listener: over real TCP, with small real deadlines."""
+"""Who may connect to the AudioSocket listener: over real TCP, with deadlines of virtual time."""
 
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,15 +17,20 @@ from agentd.audiosocket.listener import PARKED_LIMIT, Admission, AudioSocketList
 from agentd.errors import MediaTimeout
 from agentd.metrics import Metrics
 from agentd.testing._lines import SILENCE, Lines, audio_frame, uuid_frame
+from agentd.testing.clock import until
+
+pytestmark = pytest.mark.loopback
 
 PATIENCE = 5.0
-"""Real seconds until a test that hangs is given up."""
+"""Seconds until a test that hangs is given up."""
 
 
 @attrs.define
 class Fixture:
     listener: AudioSocketListener
     port: int
+    streams: AsyncExitStack
+    """What was connected is closed with the listener."""
 
     @property
     def admission(self) -> Admission:
@@ -42,21 +47,19 @@ class Fixture:
         return self.sample("audiosocket_connections")
 
     async def connect(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
+        return await self.streams.enter_async_context(await trio.open_tcp_stream("127.0.0.1", self.port))
 
     async def until(self, condition: Callable[[], object]) -> None:
-        with trio.fail_after(PATIENCE):
-            while not condition():
-                await trio.sleep(0.002)
+        await until(condition)
 
 
 @asynccontextmanager
 async def listening(**settings: Any) -> AsyncIterator[Fixture]:
     settings = {"uuid_timeout": 0.2, "bind_grace": 0.2, **settings}
     listener = AudioSocketListener("127.0.0.1", 0, Admission(), Metrics(), **settings)
-    async with trio.open_nursery() as nursery:
+    async with AsyncExitStack() as streams, trio.open_nursery() as nursery:
         port = await nursery.start(listener.run)
-        yield Fixture(listener, port)
+        yield Fixture(listener, port, streams)
         nursery.cancel_scope.cancel()
 
 
@@ -307,7 +310,7 @@ async def test_the_end_of_the_daemon_closes_every_connection() -> None:
     async with listening() as agentd:
         uuid = uuid4()
         with agentd.admission.expect(uuid) as expectation:
-            owned, silent = await agentd.connect(), await agentd.connect()
+            owned, silent = [await trio.open_tcp_stream("127.0.0.1", agentd.port) for _ in range(2)]
             await owned.send_all(uuid_frame(uuid))
             await expectation.connection(PATIENCE)
             await agentd.until(lambda: agentd.open == 2)
@@ -351,10 +354,12 @@ async def test_no_more_connections_are_parked_than_the_limit() -> None:
             streams = [await agentd.connect() for _ in range(PARKED_LIMIT + 3)]
             for stream in streams:
                 await stream.send_all(uuid_frame(uuid4()))
-            await agentd.until(lambda: agentd.refused("unexpected_uuid") == 3)
+            # A connection is counted as refused before it is closed.
+            await agentd.until(lambda: agentd.refused("unexpected_uuid") == 3 and agentd.open == PARKED_LIMIT)
+            await trio.sleep(59.9)
             assert agentd.open == PARKED_LIMIT
-            for stream in streams:
-                await stream.aclose()
+            await agentd.until(lambda: agentd.open == 0)
+        assert agentd.refused("unexpected_uuid") == PARKED_LIMIT + 3
 
 
 # --- the admission alone, in memory

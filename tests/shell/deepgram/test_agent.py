@@ -35,6 +35,7 @@ from agentd.session_events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.credentials import Credential, Scheme
 from agentd_providers.deepgram.voice_agent import caller_turns
@@ -53,6 +54,8 @@ from tests.lab.vendors.deepgram_speech import DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpPeer, open_http_peer
 from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.scripted_words import tone
+
+pytestmark = pytest.mark.loopback
 
 E = TypeVar("E")
 PATIENCE = 5.0
@@ -119,11 +122,10 @@ class Scene:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        with trio.move_on_after(PATIENCE):
-            while not condition():
-                await trio.sleep(0.002)
-            return
-        raise AssertionError(f"did not come about; events: {self.events}, errors: {self.fake.errors}")
+        try:
+            await until(condition)
+        except trio.TooSlowError:
+            raise AssertionError(f"it did not come about; events: {self.events}, errors: {self.fake.errors}") from None
 
     async def event(self, kind: type[E], count: int = 1) -> E:
         await self.until(lambda: len(self.of(kind)) >= count)
@@ -844,9 +846,7 @@ async def test_a_hang_up_at_any_await_leaves_nothing_behind(steps: int) -> None:
                 trio.lowlevel.remove_instrument(counter)
         ours = [task for task in _all_tasks() if task not in before and "serve_listeners" not in task.name]
         assert [task.name for task in ours if "_run_handler" not in task.name and "peer" not in task.name] == []
-        with trio.fail_after(PATIENCE):
-            while peer.open or set(_all_tasks()) != before:  # the server's own
-                await trio.sleep(0.002)
+        await until(lambda: not peer.open and set(_all_tasks()) == before)  # the server's own
 
 
 class _CancelAfter(trio.abc.Instrument):

@@ -1,6 +1,6 @@
 """Deepgram's live speech to text, against its fake on a real WebSocket."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from agentd.errors import ConfigError, ProviderError, ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.deepgram import live as module
 from agentd_providers.deepgram.listen import DeepgramSpeechToText, open_deepgram_listen
@@ -22,11 +23,7 @@ from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.scripted_words import Script
 from tests.shell.vendor_engine import PATIENCE, RATE, feed, loud, silence
 
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(5):
-        while not condition():
-            await trio.sleep(0.002)
+pytestmark = pytest.mark.loopback
 
 
 async def hang_up(peer: WebSocketPeer) -> None:

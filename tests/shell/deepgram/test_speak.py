@@ -15,6 +15,7 @@ from agentd.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
+from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.deepgram.speak import LONGEST_TEXT, DeepgramVoice, open_deepgram_speak
 from agentd_providers.deepgram.speech_settings import DeepgramSpeakSettings
@@ -26,6 +27,8 @@ from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
 from tests.lab.vendors.peer import PeerGone
 from tests.lab.vendors.scripted_words import tone
 from tests.shell.vendor_engine import TIMEOUT, faulty, served
+
+pytestmark = pytest.mark.loopback
 
 TEXT = "Good morning."
 PATIENCE = 20.0
@@ -296,8 +299,7 @@ async def test_a_clause_that_is_not_listened_to_is_ended_at_the_vendor_too() -> 
     async with scene(fake=DeepgramSpeak(piece=100, pause=0.05)) as talk:
         async with talk.engine.open() as voice, voice.speak(TEXT, 8000) as pieces:
             await anext(pieces)
-        while not talk.peer.unfinished:
-            await trio.sleep(0.002)
+        await until(lambda: talk.peer.unfinished)
         assert not talk.peer.open
 
 
@@ -315,6 +317,5 @@ async def test_many_calls_that_come_and_go_leave_the_connections_in_order() -> N
                 nursery.start_soon(caller, number)
         assert await talk.say() == tone(TEXT, 8000)
         pool = talk.engine._http._client._transport._pool  # type: ignore[attr-defined]
-        while any(not connection.is_idle() for connection in pool.connections):
-            await trio.sleep(0.002)
+        await until(lambda: all(connection.is_idle() for connection in pool.connections))
         assert len(pool.connections) <= 64

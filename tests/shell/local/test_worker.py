@@ -95,9 +95,7 @@ async def test_a_caller_that_is_cancelled_leaves_at_once_and_the_engine_finishes
             nursery.start_soon(scene.worker.run, wait_for, scene.gate, "too late")
             await trio.testing.wait_all_tasks_blocked(0.05)
             nursery.cancel_scope.cancel()
-            began = trio.current_time()
-        assert trio.current_time() - began < 0.5  # although the gate is shut
-        scene.open_gate()
+        scene.open_gate()  # until here it was shut: nobody has waited for it
         assert await scene.worker.run(process_facts) == (pid, os.nice(0) + NICENESS, True)
         assert scene.restarts == []
 
@@ -223,6 +221,4 @@ async def test_closing_waits_for_no_engine_and_leaves_no_process(tmp_path: Path)
         pid, *_ = await scene.worker.run(process_facts)
         scene.worker.post(wait_for, scene.gate, "")
         await trio.testing.wait_all_tasks_blocked(0.02)
-        began = trio.current_time()
-    assert trio.current_time() - began < 3
-    assert not await alive(pid)
+    assert not await alive(pid)  # although the gate is shut

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd_providers.local import sentence_end
 from agentd_providers.openai import answer_body
 from agentd_providers.openai import chat as module
@@ -23,6 +24,8 @@ from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 from tests.lab.vendors.http_peer import HttpExchange, HttpPeer, HttpRequest, open_http_peer
 from tests.lab.vendors.peer import PeerGone
+
+pytestmark = pytest.mark.loopback
 
 KEY = "sk-very-secret"
 MESSAGES = [
@@ -104,8 +107,7 @@ class Server:
         return self.peer.connections
 
     async def until_left_alone(self) -> None:
-        while self.peer.open:
-            await trio.sleep(0.005)
+        await until(lambda: not self.peer.open)
 
 
 @attrs.define(eq=False)
@@ -135,8 +137,8 @@ async def scene(
             finally:
                 await responder.aclose()
             await server.until_left_alone()
-        while trio.lowlevel.current_statistics().tasks_living > tasks:  # openai's generators are ended by Trio
-            await trio.sleep(0.005)
+        # openai's generators are ended by Trio
+        await until(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
 
 
 def saying(answer: bytes) -> Callable[[Exchange], Awaitable[None]]:
@@ -468,8 +470,7 @@ async def test_of_a_refusal_the_status_counts_whatever_its_body_is(
         with pytest.raises(error, match=f"HTTP {status[:3].decode()}"):
             await talk.reply()
         async with kept_warm(talk, monkeypatch):
-            while len(talk.server.requests) < 4:
-                await trio.sleep(0.005)
+            await until(lambda: len(talk.server.requests) >= 4)
 
 
 async def test_a_refusal_whose_body_does_not_end_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -707,8 +708,7 @@ async def kept_warm(talk: Scene, monkeypatch: pytest.MonkeyPatch, interval: floa
 
 async def test_the_first_turn_finds_an_open_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene(noon) as talk, kept_warm(talk, monkeypatch, interval=60):
-        while not talk.server.requests:
-            await trio.sleep(0.005)
+        await until(lambda: talk.server.requests)
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert await talk.reply() == ["It is ", "noon."]
         assert [request.path for request in talk.server.requests] == ["/v1/models", "/v1/chat/completions"]
@@ -718,8 +718,7 @@ async def test_the_first_turn_finds_an_open_connection(monkeypatch: pytest.Monke
 
 async def test_the_connection_is_kept_by_greeting_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene(noon) as talk, kept_warm(talk, monkeypatch):
-        while len(talk.server.requests) < 4:
-            await trio.sleep(0.005)
+        await until(lambda: len(talk.server.requests) >= 4)
         assert talk.server.accepted == 1
 
 
@@ -744,8 +743,7 @@ async def test_a_server_that_cannot_be_greeted_is_asked_all_the_same_and_greeted
             await exchange.json(greeting)
 
     async with scene(answer, timeout=0.2) as talk, kept_warm(talk, monkeypatch):
-        while sum(request.path.endswith("/models") for request in talk.server.requests) < 3:
-            await trio.sleep(0.005)
+        await until(lambda: sum(request.path.endswith("/models") for request in talk.server.requests) >= 3)
         assert await talk.reply() == ["It is ", "noon."]
 
 
@@ -759,15 +757,13 @@ async def test_a_server_that_is_being_started_again_is_greeted_when_it_is_there(
             await trio.sleep(0.05)
             assert not talk.server.requests
             url[0] = talk.url
-            while not talk.server.requests:
-                await trio.sleep(0.005)
+            await until(lambda: talk.server.requests)
 
 
 async def test_a_call_that_ends_while_the_server_is_greeted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene(Exchange.gone) as talk:
         async with kept_warm(talk, monkeypatch):
-            while not talk.server.requests:
-                await trio.sleep(0.005)
+            await until(lambda: talk.server.requests)
         await talk.server.until_left_alone()
 
 

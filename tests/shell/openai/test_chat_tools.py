@@ -10,12 +10,15 @@ import trio
 
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ConfigError, ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.openai.chat import ChatModel, open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, Dialect, open_chat_server
 from tests.lab.vendors.http_peer import HttpPeer
+
+pytestmark = pytest.mark.loopback
 
 ASKED = [Message(Role.SYSTEM, "Be brief."), Message(Role.USER, "What time is it?")]
 CLOCK = ToolDeclaration(
@@ -149,8 +152,7 @@ async def test_a_wrong_key_is_refused_and_shows_nowhere(monkeypatch: pytest.Monk
 async def test_a_call_keeps_the_connection_of_its_first_turn_open(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene(monkeypatch) as talk:
         async with talk.model.open() as responder:
-            while not talk.peer.requests:
-                await trio.sleep(0.005)
+            await until(lambda: talk.peer.requests)
             async with responder.respond(ASKED) as pieces:
                 assert [piece async for piece in pieces]
         assert [request.path for request in talk.peer.requests] == ["/v1/models", "/v1/chat/completions"]

@@ -21,6 +21,8 @@ from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
 from tests.lab.vendors.scripted_words import Script
 from tests.shell.vendor_engine import RATE, TIMEOUT, faulty, feed, loud, served, silence
 
+pytestmark = pytest.mark.loopback
+
 
 @attrs.define(eq=False)
 class Scene:

@@ -4,7 +4,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import attrs
@@ -37,6 +37,7 @@ from agentd.session_events import (
     UtteranceEnded,
     UtteranceStarted,
 )
+from agentd.testing import clock
 from agentd.testing.faults import Fault
 from agentd_providers.openai.realtime.agent import RealtimeAgent, open_realtime_agent
 from agentd_providers.openai.realtime.audio import RealtimeAudio
@@ -53,6 +54,8 @@ from agentd_providers.vendor.voice import VendorVoice
 from tests.lab.vendors.http_peer import HttpExchange, open_http_peer
 from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.realtime import KEY, RealtimeFake, Reply
+
+pytestmark = pytest.mark.loopback
 
 PATIENCE = 5.0
 RATE, FRAME = 8000, 320
@@ -174,9 +177,8 @@ class Talk:
 
 
 async def until(condition: Callable[[], object], shown: object = None) -> None:
-    with trio.move_on_after(PATIENCE):
-        while not condition():
-            await trio.sleep(0.002)
+    with suppress(trio.TooSlowError):
+        await clock.until(condition)
         return
     events = [*shown.events, "RECEIVED", *shown.fake.control, *shown.fake.errors] if isinstance(shown, Talk) else []
     pytest.fail(f"it did not come to it: {events}")

@@ -22,6 +22,8 @@ from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
 from tests.lab.vendors.scripted_words import tone
 from tests.shell.vendor_engine import TIMEOUT, faulty, served
 
+pytestmark = pytest.mark.loopback
+
 TEXT = "Good morning."
 PATIENCE = 20.0
 

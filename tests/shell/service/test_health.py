@@ -16,6 +16,8 @@ from agentd.metrics import Metrics
 from agentd.service.health import AgentHealth, HealthReport, HealthServer
 from agentd.serving.breaker import Circuit
 
+pytestmark = pytest.mark.loopback
+
 UP = AgentHealth(Readiness(True))
 DOWN = AgentHealth(Readiness(False, "the model is missing"), Circuit.OPEN, "no route")
 REPORT = HealthReport(

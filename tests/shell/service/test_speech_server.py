@@ -2,7 +2,7 @@
 
 import operator
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import trio.testing
 from agentd import __version__
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd.service.speech_server import SpeechReport
+from agentd.testing.clock import until
 from agentd_providers.pipeline.stages import Transcript
 from agentd_providers.wyoming.info import Info, Offer, Program
 from agentd_providers.wyoming.server import session
@@ -26,6 +27,8 @@ from agentd_providers.wyoming.server.settings import SpeechServerSettings
 from tests.shell.engine_work import die, process_facts, refuse, wait_for
 from tests.shell.wyoming_peer import RATE, SOUND, Connection, frame, sound_of, words_in
 
+pytestmark = pytest.mark.loopback
+
 INFO = Info(
     (
         Program(
@@ -36,12 +39,6 @@ INFO = Info(
 )
 FORMAT = {"rate": RATE, "width": 2, "channels": 1}
 SECRET_PATH = "/var/lib/agentd/models/secret"
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(5):
-        while not condition():
-            await trio.sleep(0.005)
 
 
 @attrs.define(eq=False)
@@ -535,6 +532,7 @@ async def test_draining_has_an_end() -> None:
 # --- the pool, with real processes
 
 
+@pytest.mark.real_time
 async def test_each_request_goes_to_the_process_that_has_the_least_to_do(tmp_path: Path) -> None:
     gate, metrics = str(tmp_path / "gate"), SpeechMetrics()
     with trio.fail_after(30):
@@ -557,6 +555,7 @@ async def test_the_pool_lets_in_what_it_can_answer_in_time() -> None:
         assert (pool.busy, pool.waiting) == (0, 0)
 
 
+@pytest.mark.real_time
 async def test_whatever_an_engine_raises_is_a_provider_error_and_a_dead_process_is_started_again() -> None:
     metrics = SpeechMetrics()
     with trio.fail_after(30):

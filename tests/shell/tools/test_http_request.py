@@ -13,9 +13,12 @@ import trio
 from agentd.agent import CallInfo
 from agentd.config.secrets import Secret
 from agentd.errors import ConfigError
+from agentd.testing.clock import until
 from agentd.tools.contract import ToolContext, ToolError, ToolOutcome
 from agentd.tools.http_request import HTTP_REQUEST, HttpRequest, HttpRequestSettings, Method
 from agentd.tools.runner import CallContext
+
+pytestmark = pytest.mark.loopback
 
 SCHEMA = '{"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}'
 PATIENCE = 5.0
@@ -298,10 +301,8 @@ async def test_a_request_that_is_cancelled_leaves_no_connection() -> None:
         for count in range(1, 11):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask, service)
-                while len(service.seen) < count:
-                    await trio.sleep(0.001)
+                await until(lambda count=count: len(service.seen) >= count)
                 nursery.cancel_scope.cancel()
-        while service.open:
-            await trio.sleep(0.001)
+        await until(lambda: not service.open)
         service.reply = Reply()
         assert (await ask(service)).text.startswith("HTTP 200")

@@ -12,6 +12,8 @@ from agentd.errors import ProviderRejected, ProviderUnavailable
 from agentd_providers.vendor.http import VendorHttp, open_vendor_http
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, open_http_peer
 
+pytestmark = pytest.mark.loopback
+
 KEY = "sk-very-secret"
 
 

@@ -1,16 +1,19 @@
 """The loopback peer of the vendors' fakes: it serves, and fails as it is told to."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
 from agentd.errors import WebSocketError
+from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd.websocket import WebSocket
 from tests.lab.vendors.peer import PeerConnection, WebSocketPeer, open_peer
+
+pytestmark = pytest.mark.loopback
 
 PATIENCE = 5.0
 
@@ -39,12 +42,6 @@ async def ended(socket: WebSocket) -> str:
         while True:
             await socket.receive()
     return str(caught.value)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():
-            await trio.sleep(0.002)
 
 
 async def test_text_bytes_and_large_messages_go_both_ways() -> None:

@@ -15,6 +15,8 @@ from agentd_providers.vendor.json_object import SHOWN, parse_object
 from agentd_providers.vendor.socket import OUTBOX, RESERVED, VendorSocket, open_vendor_socket
 from tests.lab.vendors.peer import Handler, PeerConnection, WebSocketPeer, open_peer
 
+pytestmark = pytest.mark.loopback
+
 PATIENCE = 5.0
 SECRET = "s3cret-of-the-vendor"
 

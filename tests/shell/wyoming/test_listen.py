@@ -1,7 +1,7 @@
 """Speech to text by a Wyoming server: on a loopback socket, against a peer with faults."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -12,12 +12,15 @@ import trio
 import trio.testing
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd_providers.pipeline.stages import SpeechToText, Transcript
 from agentd_providers.shared import SharedServices
 from agentd_providers.wyoming import listen, watch
 from agentd_providers.wyoming.listen import open_wyoming_listen
 from agentd_providers.wyoming.settings import WyomingListenSettings
 from tests.shell.wyoming_peer import INFO, RATE, Fault, WyomingPeer, frame, sound_of, wyoming_peer
+
+pytestmark = pytest.mark.loopback
 
 FRAME = RATE // 50 * 2
 IN_TIME = 3.0
@@ -269,12 +272,6 @@ async def test_a_connection_that_breaks_while_the_caller_speaks_costs_nothing() 
         await at.peer.until(lambda: at.peer.open == 0)
         speak(turn, "two")
         assert await turn.words() == "one two"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
-        while not condition():
-            await trio.sleep(0.005)
 
 
 async def test_a_server_that_is_gone_is_told_once_and_found_again() -> None:

@@ -1,7 +1,7 @@
 """Text to speech by a Wyoming server: on a loopback socket, against a peer with faults."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -11,12 +11,15 @@ import trio
 
 from agentd.audio.resample import convert
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd_providers.pipeline.stages import TextToSpeech, speak_whole
 from agentd_providers.shared import SharedServices
 from agentd_providers.wyoming import speak, watch
 from agentd_providers.wyoming.settings import WyomingSpeakSettings
 from agentd_providers.wyoming.speak import open_wyoming_speak
 from tests.shell.wyoming_peer import RATE, SOUND, Fault, WyomingPeer, frame, wyoming_peer
+
+pytestmark = pytest.mark.loopback
 
 IN_TIME = 3.0
 
@@ -56,12 +59,6 @@ async def scene(**how: object) -> AsyncIterator[Scene]:
             yield Scene(peer, engine)
         await peer.until(lambda: peer.open == 0)
         assert peer.violations == []
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
-        while not condition():
-            await trio.sleep(0.005)
 
 
 # --- clauses
