@@ -94,9 +94,15 @@ bench-loop *args: setup-dev
 install-host root="":
     systemd/install-host {{ if root == "" { "" } else { "--root " + root } }}
 
-# Write the lock files anew from pyproject.toml
-lock:
+# Build sdist and wheel, try them out as users do, tag the version; `just release --dry-run` does all but the tag
+release *args: setup-dev
+    {{ python }} -m tests.lab.release {{ args }}
+
+# Write the lock files anew from pyproject.toml; pins that still fit stay (`lock --upgrade` takes the newest)
+lock *args:
     uv pip compile -q pyproject.toml --extra local --universal --python-version 3.11 --no-strip-extras --generate-hashes \
-        --no-emit-index-url --no-header --no-annotate -o requirements.lock
+        --no-emit-index-url --no-header --no-annotate {{ args }} -o requirements.lock
     uv pip compile -q pyproject.toml --all-extras -c requirements.lock --universal --python-version 3.11 --no-strip-extras \
-        --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-dev.lock
+        --generate-hashes --no-emit-index-url --no-header --no-annotate {{ args }} -o requirements-dev.lock
+    uv pip compile -q --group release -c requirements-dev.lock --universal --python-version 3.11 --no-strip-extras \
+        --generate-hashes --no-emit-index-url --no-header --no-annotate {{ args }} -o requirements-release.lock
