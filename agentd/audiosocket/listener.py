@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID, uuid4
 
 import attrs
 import structlog
 import trio
 
+from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.errors import MediaProtocolError, MediaTimeout
 from agentd.media.leg import LineFormat
@@ -153,7 +153,7 @@ class AudioSocketListener:
 
     async def _handle(self, stream: trio.SocketStream) -> None:
         """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""
-        peer = _address(stream)
+        peer = address_of(stream)
         if refusal := self._refusal(peer):
             self._refuse(refusal, peer)
             return
@@ -190,19 +190,10 @@ class AudioSocketListener:
     def _refusal(self, peer: str) -> str | None:
         if self._open >= self.max_connections:
             return "too_many"
-        if self.allow and not any(ip_address(peer) in network for network in self.allow):
+        if not is_allowed(peer, self.allow):
             return "not_allowed"
         return None
 
     def _refuse(self, reason: str, peer: str, detail: str = "") -> None:
         self.metrics.audiosocket_refused.labels(reason=reason).inc()
         log.warning("AudioSocket connection refused", reason=reason, peer=peer, detail=detail)
-
-
-def _address(stream: trio.SocketStream) -> str:
-    """The peer's IP address as text, IPv4 also where it came in over an IPv6 socket."""
-    try:
-        name: Any = stream.socket.getpeername()
-    except OSError:  # the peer was gone before we looked: an address that no allow-list names
-        return "0.0.0.0"
-    return str(name[0]).partition("%")[0].removeprefix("::ffff:")

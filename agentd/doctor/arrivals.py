@@ -1,13 +1,13 @@
 """Who is at the other end of a trial connection that Asterisk opens: the doctor's own stand-in, or a daemon."""
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from typing import Final
 from uuid import UUID
 
 import attrs
 import trio
 
+from agentd.allow_list import is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.config.settings import Config
 from agentd.doctor.daemon import RunningDaemon, refused_connections
@@ -89,8 +89,7 @@ async def reach_stand_in(config: Config, stand_in: StandIn, trial: Trial) -> Arr
     if peer is None:
         wrong = f"; instead: {stand_in.strangers[-1]}" if stand_in.strangers else ""
         return Arrival(False, f"its UUID did not come within {patience:g} s{wrong}")
-    allowed = config.audiosocket.allowed_networks
-    if allowed and not any(ip_address(peer) in network for network in allowed):
+    if not is_allowed(peer, config.audiosocket.allowed_networks):
         return Arrival(True, f"agentd would refuse its address {peer}")
     return Arrival(True)
 

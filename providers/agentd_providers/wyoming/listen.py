@@ -57,9 +57,7 @@ class WyomingListen:
 
     @property
     def readiness(self) -> Readiness:
-        if not self.watch.readiness.ready:
-            return self.watch.readiness
-        return Readiness(not self.lacks(), self.lacks())
+        return self.watch.readiness_for(self.lacks())
 
     def lacks(self) -> str:
         """What the server, as far as it told, does not have of what we need; empty if nothing."""

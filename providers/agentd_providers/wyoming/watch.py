@@ -45,6 +45,10 @@ class WyomingWatch:
         """Somebody has failed to be served: look whether the server is there."""
         self._suspicion.set()
 
+    def readiness_for(self, lacks: str) -> Readiness:
+        """Whether a stage can be served: by a server that is there, if nothing is lacking (`lacks` says what)."""
+        return Readiness(not lacks, lacks) if self.readiness.ready else self.readiness
+
     async def look(self) -> None:
         """Ask the server; what comes of it is in `info` and `readiness`. Logged when it changes."""
         try:

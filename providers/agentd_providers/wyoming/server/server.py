@@ -5,13 +5,12 @@ and whatever else speaks Wyoming; none is trusted: Wyoming has neither passwords
 """
 
 from contextlib import suppress
-from ipaddress import ip_address
-from typing import Any
 
 import attrs
 import structlog
 import trio
 
+from agentd.allow_list import address_of, is_allowed
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd_providers.wyoming.connection import WyomingConnection
 from agentd_providers.wyoming.protocol import BUSY, Decoder, error
@@ -78,9 +77,9 @@ class SpeechServer:
 
     async def _handle(self, stream: trio.SocketStream) -> None:
         """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""
-        peer = _address(stream)
+        peer = address_of(stream)
         connection = WyomingConnection(peer, stream, Decoder(MAX_DATA, MAX_PAYLOAD))
-        if self._is_stranger(peer):
+        if not is_allowed(peer, self.settings.allowed_networks):
             self._refuse("not_allowed", peer)
             return
         if self.connections >= self.settings.max_connections:
@@ -104,19 +103,6 @@ class SpeechServer:
                 if not self._sessions:
                     self._empty.set()
 
-    def _is_stranger(self, peer: str) -> bool:
-        allowed = self.settings.allowed_networks
-        return bool(allowed) and not any(ip_address(peer) in network for network in allowed)
-
     def _refuse(self, reason: str, peer: str) -> None:
         self.metrics.refused.labels(reason=reason).inc()
         log.warning("speech connection refused", reason=reason, peer=peer)
-
-
-def _address(stream: trio.SocketStream) -> str:
-    """The peer's IP address as text, IPv4 also where it came in over an IPv6 socket."""
-    try:
-        name: Any = stream.socket.getpeername()
-    except OSError:  # the peer was gone before we looked: an address that no allow-list names
-        return "0.0.0.0"
-    return str(name[0]).partition("%")[0].removeprefix("::ffff:")
