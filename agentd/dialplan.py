@@ -1,6 +1,6 @@
 """What the dialplan asks of agentd: `Stasis(agentd,agent=NAME,media=WAY)`. Pure."""
 
-from enum import StrEnum
+from collections.abc import Collection
 
 import attrs
 
@@ -11,24 +11,18 @@ class DialplanError(AgentdError):
     """The arguments of Stasis() cannot be used; the message is for the dialplan's author."""
 
 
-class MediaWay(StrEnum):
-    """How the AudioSocket channel of a media leg is made."""
-
-    EXTERNAL = "external"
-    FORK = "fork"
-
-
 @attrs.frozen
 class StasisArguments:
-    """The agent and the media way that an extension names; empty or None: the configuration's default."""
+    """The agent and the transport that an extension names; empty: the configuration's default."""
 
     agent: str = ""
-    media: MediaWay | None = None
+    media: str = ""
 
 
-def parse_arguments(args: tuple[str, ...]) -> StasisArguments:
-    """Read the arguments of Stasis(). Raises DialplanError naming the argument that is wrong."""
-    agent, media = "", None
+def parse_arguments(args: tuple[str, ...], transports: Collection[str]) -> StasisArguments:
+    """Read the arguments of Stasis(); `transports` are the names that `media` can have. Raises DialplanError naming the
+    argument that is wrong."""
+    agent = media = ""
     named: set[str] = set()
     for arg in args:
         name, equals, value = (part.strip() for part in arg.partition("="))
@@ -40,11 +34,9 @@ def parse_arguments(args: tuple[str, ...]) -> StasisArguments:
         if name == "agent":
             agent = value
         elif name == "media":
-            try:
-                media = MediaWay(value)
-            except ValueError:
-                ways = " or ".join(MediaWay)
-                raise DialplanError(f"Stasis argument media={value!r} should be {ways}") from None
+            if value not in transports:
+                raise DialplanError(f"Stasis argument media={value!r} should be {' or '.join(transports)}")
+            media = value
         else:
             raise DialplanError(f"Stasis argument {arg!r} is unknown; there are agent=NAME and media=WAY")
     return StasisArguments(agent, media)

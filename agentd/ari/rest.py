@@ -17,6 +17,7 @@ import trio
 from agentd.ari.events import Channel
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
+from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.metrics import Metrics
 from agentd.parsing import load_json
 
@@ -125,26 +126,17 @@ class AriRest:
         """Make a channel that hears what comes *from* `channel`, and nothing of what is played to it."""
         await self.request("POST", f"/channels/{_id(channel)}/snoop/{_id(snoop_id)}", {"spy": "in", "app": app})
 
-    async def external_media(self, channel: str, app: str, host: str, uuid: str, audio_format: str) -> None:
-        """Make a channel that connects to `host` ("address:port") over AudioSocket.
+    async def external_media(self, channel: str, app: str, media: ExternalMedia) -> Mapping[str, str]:
+        """Make a channel that carries its audio outside of Asterisk; gives the variables that the answer tells of it.
 
-        Asterisk opens the TCP connection before it answers this request.
+        Where Asterisk is the one who connects, it has done so before it answers this request.
         """
-        await self.request(
-            "POST",
-            "/channels/externalMedia",
-            {
-                "channelId": channel,
-                "app": app,
-                "external_host": host,
-                "encapsulation": "audiosocket",
-                "transport": "tcp",
-                "format": audio_format,
-                "data": uuid,
-            },
-        )
+        wanted = {name: value for name, value in attrs.asdict(media).items() if value}
+        answer = await self.request("POST", "/channels/externalMedia", {"channelId": channel, "app": app, **wanted})
+        variables = answer.get("channelvars") if isinstance(answer, dict) else None
+        return {str(name): str(value) for name, value in variables.items()} if isinstance(variables, dict) else {}
 
-    async def originate_local(self, channel: str, other: str, app: str, extension: str, context: str) -> None:
+    async def originate_local(self, channel: str, other: str, app: str, media: DialplanMedia) -> None:
         """Make a pair of Local channels: half ;1 (`channel`) enters `app`, half ;2 (`other`) runs the dialplan.
 
         `formats=slin` matters: without it the pair runs at 192 kHz and the agent hears nothing while a
@@ -154,7 +146,7 @@ class AriRest:
             "POST",
             "/channels",
             {
-                "endpoint": f"Local/{extension}@{context}/n",
+                "endpoint": f"Local/{media.extension}@{media.context}/n",
                 "app": app,
                 "channelId": channel,
                 "otherChannelId": other,

@@ -15,7 +15,6 @@ import trio
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.conversation.commands import Destination
 from agentd.conversation.events import CallerEvent
-from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import LegKind
 
@@ -31,7 +30,7 @@ class HeadlessLine:
     lost_means_hang_up: bool = True
 
     @asynccontextmanager
-    async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[AudioSocketConnection]:
+    async def media_leg(self, kind: LegKind) -> AsyncIterator[AudioSocketConnection]:
         """The connection, once. Raises MediaTimeout where another leg is asked for: there is none."""
         await trio.lowlevel.checkpoint()
         if self.connection.released.is_set() or kind is not LegKind.STREAMING:

@@ -1,14 +1,15 @@
 """ONE call: its nursery, its parts, and how they are wired. Read this first.
 
-    AudioSocket frames ──▶ echo guard ──▶ session.feed      (the caller's voice, never blocked)
+    media leg ──▶ echo guard ──▶ keeper ──▶ session.feed    (the caller's voice, never blocked)
     session events ─────▶ inbox ─┐
     caller's line ──────▶ inbox ─┼─▶ conversation.step ─▶ commands ─▶ carried out here
     playback, leg, time ▶ inbox ─┘
-    session ▶ playout ──▶ downstream ──▶ AudioSocket frames, or files   (the agent's voice)
+    session ▶ playout ──▶ downstream ──▶ media leg, or files            (the agent's voice)
 
 Everything below lives in the call's nursery. When the conversation ends, or anything raises, the nursery is
 cancelled and with it every part: the session, the media leg with its channels, bridge and socket, the playback with
-its file. The agent, the caller's line and the playback come in as arguments; no provider is known here by name.
+its file. The agent, the caller's line and the playback come in as arguments; no provider and no transport is
+known here by name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,6 @@ from agentd.conversation.events import CallerEvent, Connected, DigitPressed, Lef
 from agentd.conversation.liveness import Liveness, LivenessTimes
 from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Line
 from agentd.conversation.machine import Agent as AgentState
-from agentd.dialplan import MediaWay
 from agentd.history import History, ToolUse
 from agentd.media.caller import CallerMedia
 from agentd.media.dtmf import DigitFilter, DigitSource
@@ -113,7 +113,6 @@ class CallSettings:
     call ends with their result. Segments that contain a text of `uninterruptible` are heard to their end.
     """
 
-    media: MediaWay
     reattach_tries: int
     phrases: Mapping[Phrase, str]
     announcements: Mapping[Result, Announcement]
@@ -191,7 +190,6 @@ class Call:
         self._echo = EchoGuard(self.info.rate)
         self._media = CallerMedia(
             self.caller,
-            self.settings.media,
             LegKind.STREAMING if self.playback.streaming else LegKind.LISTENING,
             self.settings.reattach_tries,
             LineFormat(self.info.rate),

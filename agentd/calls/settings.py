@@ -4,14 +4,13 @@ from agentd.calls.call import CallSettings
 from agentd.config.settings import Config
 from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
-from agentd.dialplan import MediaWay
 from agentd.playback.contract import Announcement
 from agentd.serving.failover import FailoverTimes
 from agentd.serving.roster import Entry
 
 
-def settings_of_call(config: Config, entry: Entry, way: MediaWay) -> CallSettings:
-    """The settings of a call that `entry`'s agent serves over legs of this `way`."""
+def settings_of_call(config: Config, entry: Entry) -> CallSettings:
+    """The settings of a call that `entry`'s agent serves."""
     agent, liveness = entry.config, entry.config.liveness
 
     def spoken(text: str) -> Announcement | None:
@@ -27,7 +26,6 @@ def settings_of_call(config: Config, entry: Entry, way: MediaWay) -> CallSetting
     }
     protected = () if agent.greeting_interruptible or not agent.greeting else (agent.greeting,)
     return CallSettings(
-        media=way,
         reattach_tries=config.audiosocket.reattach_tries,
         phrases={
             Phrase.GREETING: agent.greeting,

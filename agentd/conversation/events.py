@@ -12,7 +12,7 @@ class Connected:
 
 @attrs.frozen
 class MediaLost:
-    """The AudioSocket connection ended while the caller's channel lives."""
+    """The media leg ended while the caller's channel lives."""
 
     reason: str
 

@@ -14,16 +14,17 @@ from uuid import UUID
 import trio
 
 from agentd.audiosocket.listener import trial_uuid
+from agentd.audiosocket.transport import EXTERNAL, FORK, external_media, fork_media
 from agentd.config.settings import Config
-from agentd.dialplan import MediaWay
 from agentd.doctor.arrivals import Arrival, Reach, StandIn, Trial, reach_daemon, reach_somebody, reach_stand_in
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import LEGS, ari_advice
 from agentd.doctor.probe import Probe
 from agentd.errors import AriError, AriRejected
+from agentd.media.leg import LineFormat
 
-CHECKS: Final[Mapping[MediaWay, str]] = {MediaWay.EXTERNAL: "audiosocket", MediaWay.FORK: "media fork"}
+CHECKS: Final[Mapping[str, str]] = {EXTERNAL: "audiosocket", FORK: "media fork"}
 PORT_CHECK: Final = "audiosocket port"
 ADVISED_SOCKET: Final = "127.0.0.1:8090"
 """Where the dialplan's fork connects while AGENTD_SOCKET is not set (extensions_agentd.conf)."""
@@ -121,11 +122,11 @@ async def _attempt_both(
     if probe is None:
         return _skip_both("Asterisk cannot be asked to connect")
     findings = []
-    for way in MediaWay:
+    for way in CHECKS:
         needed = config.calls.default_media == way
         if modules and LEGS[way] not in modules:
             findings.append(skipped(CHECKS[way], f"{LEGS[way]} is not loaded"))
-        elif way is MediaWay.FORK and fork_exists is False:
+        elif way == FORK and fork_exists is False:
             because = f"the dialplan has no [{config.audiosocket.fork_context}]"
             findings.append(skipped(CHECKS[way], because))
         else:
@@ -134,19 +135,19 @@ async def _attempt_both(
 
 
 async def _attempt(
-    config: Config, probe: Probe, way: MediaWay, port: int, reach: Reach, listener: str, needed: bool
+    config: Config, probe: Probe, way: str, port: int, reach: Reach, listener: str, needed: bool
 ) -> Finding:
     check, uuid = CHECKS[way], trial_uuid()
     told = config.advertised_socket(port)
     try:
-        if way is MediaWay.FORK:
+        if way == FORK:
             told = await _dialplan_socket(probe)
             arrival = await reach(Trial(uuid, partial(_fork, config, probe, uuid), any_uuid=True))
         else:
             external = partial(_external, probe, told, uuid)
             arrival = await reach(Trial(uuid, external, known_to_connect=True))
     except AriRejected as error:
-        if error.status != 500 or way is MediaWay.FORK:
+        if error.status != 500 or way == FORK:
             return fail(check, str(error), *ari_advice(error, config))
         arrival = Arrival(False, "refused, or not answered within 2 s")
     except AriError as error:
@@ -159,17 +160,17 @@ async def _attempt(
     found = f"Asterisk, told to connect to {told} (media={way}), does not reach {listener}: {arrival.remark}"
     advice = _way_advice(config, way, told, port)
     # A fork that no extension uses keeps nobody from calling.
-    return fail(check, found, *advice) if needed or way is MediaWay.EXTERNAL else warn(check, found, *advice)
+    return fail(check, found, *advice) if needed or way == EXTERNAL else warn(check, found, *advice)
 
 
 def _let_in(config: Config) -> tuple[str, ...]:
     return (f"agent.toml: [audiosocket] allow, now {config.audiosocket.allow}, must name Asterisk's address",)
 
 
-def _way_advice(config: Config, way: MediaWay, told: str, port: int) -> tuple[str, ...]:
+def _way_advice(config: Config, way: str, told: str, port: int) -> tuple[str, ...]:
     socket = config.audiosocket
     listening = f"{socket.host}:{port}"
-    if way is MediaWay.FORK:
+    if way == FORK:
         wanted = config.advertised_socket(port)
         first = (
             f"in the dialplan's [globals] (FreePBX: globals_custom.conf): AGENTD_SOCKET={wanted}, "
@@ -193,12 +194,12 @@ def _way_advice(config: Config, way: MediaWay, told: str, port: int) -> tuple[st
 
 
 async def _external(probe: Probe, host: str, uuid: UUID) -> None:
-    await probe.rest.external_media(probe.channel("external"), probe.app, host, str(uuid), "slin")
+    await probe.rest.external_media(probe.channel("external"), probe.app, external_media(host, uuid, LineFormat()))
 
 
 async def _fork(config: Config, probe: Probe, uuid: UUID) -> None:
     near, far = probe.channel("fork"), probe.channel("far")
-    await probe.rest.originate_local(near, far, probe.app, uuid.hex, config.audiosocket.fork_context)
+    await probe.rest.originate_local(near, far, probe.app, fork_media(config.audiosocket.fork_context, uuid))
 
 
 async def _dialplan_socket(probe: Probe) -> str:

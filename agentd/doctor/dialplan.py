@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from agentd.ari.rest import AriRest
+from agentd.audiosocket.transport import FORK
 from agentd.config.settings import Config
-from agentd.dialplan import MediaWay
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import DIALPLAN_APP
 from agentd.errors import AriError, AriRejected
@@ -81,7 +81,7 @@ def judge_dialplan(dialplan: Dialplan, config: Config) -> list[Finding]:
         findings = [ok(check, f"[{CALL_CONTEXT}] is loaded{sample} (asked by {dialplan.way})")]
     if dialplan.fork:
         findings.append(ok(check, f"[{fork}] is loaded"))
-    elif config.calls.default_media == MediaWay.FORK:
+    elif config.calls.default_media == FORK:
         findings.append(fail(check, f"Asterisk has no [{fork}], and calls.default_media is fork", *INCLUDE))
     else:
         findings.append(warn(check, f"Asterisk has no [{fork}]: extensions with media=fork do not work", *INCLUDE))

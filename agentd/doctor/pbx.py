@@ -7,8 +7,8 @@ from typing import Any, Final
 import attrs
 
 from agentd.ari.rest import AriRest
+from agentd.audiosocket.transport import EXTERNAL, FORK
 from agentd.config.settings import Config
-from agentd.dialplan import MediaWay
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import AriError, AriRejected
@@ -41,10 +41,8 @@ NEEDED: Final[Mapping[str, str]] = {
 }
 BRIDGES: Final = ("bridge_simple", "bridge_softmix")
 """Either makes the bridge of a media leg."""
-LEGS: Final[Mapping[MediaWay, str]] = {
-    MediaWay.EXTERNAL: "chan_audiosocket",
-    MediaWay.FORK: "app_audiosocket",
-}
+LEGS: Final[Mapping[str, str]] = {EXTERNAL: "chan_audiosocket", FORK: "app_audiosocket"}
+"""The module of Asterisk's that each transport needs."""
 USEFUL: Final[Mapping[str, str]] = {
     "codec_resample": "callers with other codecs than 8 kHz ones (g722, opus) are not understood",
     "app_stack": "Gosub() in agentd's dialplan does not work",
@@ -142,9 +140,9 @@ async def ask_modules(rest: AriRest, config: Config) -> tuple[frozenset[str], li
 
 def judge_modules(running: frozenset[str], config: Config) -> list[Finding]:
     """Whether every module is there that this configuration needs. Pure."""
-    default = MediaWay(config.calls.default_media)
+    default = config.calls.default_media
     missing = {name: what for name, what in NEEDED.items() if name not in running}
-    if LEGS[default] not in running:
+    if default in LEGS and LEGS[default] not in running:
         missing[LEGS[default]] = f"media={default}, the default of this configuration"
     if not running.intersection(BRIDGES):
         missing[BRIDGES[0]] = "bridges"

@@ -11,7 +11,6 @@ from agentd.audio.diagnostics import InboundDiagnostics, InboundReport
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audio.resample import Resampler
 from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
-from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import FRAME_SECONDS, Lead, LegKind, LineFormat, MediaConnection, MediaSource, NextFrame
 from agentd.metrics import Metrics
@@ -41,7 +40,6 @@ class CallerMedia:
     """
 
     source: MediaSource
-    way: MediaWay
     kind: LegKind
     tries: int
     line: LineFormat
@@ -111,7 +109,7 @@ class CallerMedia:
     async def _serve_one(self) -> str:
         """One leg's life; gives the reason of its end."""
         try:
-            async with self.source.media_leg(self.way, self.kind) as connection:
+            async with self.source.media_leg(self.kind) as connection:
                 self._is_up(connection)
                 try:
                     return await self._carry(connection)

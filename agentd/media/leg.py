@@ -8,7 +8,6 @@ from typing import Protocol
 import attrs
 
 from agentd.audio.formats import FRAME_MS
-from agentd.dialplan import MediaWay
 
 FRAME_SECONDS = FRAME_MS / 1000
 LONGEST_LEAD = 10
@@ -119,7 +118,7 @@ class MediaSource(Protocol):
     lost_means_hang_up: bool
     """The leg is the call: there is no other to be had."""
 
-    def media_leg(self, way: MediaWay, kind: LegKind) -> AbstractAsyncContextManager[MediaConnection]:
+    def media_leg(self, kind: LegKind) -> AbstractAsyncContextManager[MediaConnection]:
         """Bring up a leg, and remove it on leaving the block. Raises AriError or MediaTimeout."""
         ...
 

@@ -1,8 +1,8 @@
 """What is installed on this host, told to the configuration: the one place where the registries meet it."""
 
 from agentd.config.catalogue import Catalogue, Choices
-from agentd.dialplan import MediaWay
 from agentd.tools.registry import KINDS
+from agentd.transports import transport_names
 from agentd_providers.registry import PROVIDERS
 from agentd_providers.stage_registry import STAGES
 from agentd_providers.wyoming.server.settings import SpeechServerSettings
@@ -15,5 +15,5 @@ def installed_catalogue() -> Catalogue:
         stages=Choices.of(STAGES),
         tools=Choices.of(KINDS),
         speech_server=SpeechServerSettings,
-        transports=tuple(way.value for way in MediaWay),
+        transports=transport_names(),
     )

@@ -53,10 +53,10 @@ class Exported(Protocol):
 
 @attrs.frozen
 class HealthReport:
-    """What GET /health of the daemon tells."""
+    """What GET /health of the daemon tells. `listening`: of what waits for connections, whether it does."""
 
     ari_connected: bool
-    audiosocket_listening: bool
+    listening: Mapping[str, bool]
     active_calls: int
     providers: Mapping[str, AgentHealth]
     uptime_seconds: float
@@ -64,15 +64,15 @@ class HealthReport:
 
     @property
     def healthy(self) -> bool:
-        """False when no call could be served: ARI, the listener or every agent is down."""
+        """False when calls could not be served: ARI, a listener or every agent is down."""
         agents = any(agent.readiness.ready for agent in self.providers.values())
-        return self.ari_connected and self.audiosocket_listening and agents
+        return self.ari_connected and all(self.listening.values()) and agents
 
     def as_json(self) -> dict[str, Any]:
         return {
             "status": "ok" if self.healthy else "unavailable",
             "ari_connected": self.ari_connected,
-            "audiosocket_listening": self.audiosocket_listening,
+            **{f"{name}_listening": listens for name, listens in self.listening.items()},
             "active_calls": self.active_calls,
             "providers": {name: agent.as_json() for name, agent in self.providers.items()},
             "draining": self.draining,

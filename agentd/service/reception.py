@@ -1,7 +1,7 @@
 """Who gets in: turns a channel that entered our application, or a connection without ARI, into a call, or hands it
 back; and the outermost frame of every call, the only place that catches everything."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -10,21 +10,21 @@ import structlog
 import trio
 
 from agentd.agent import CallInfo
-from agentd.ari.channel import CallerChannel, MediaSettings
+from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient, Route, try_leave
 from agentd.ari.events import StasisStart
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.headless import HeadlessLine
-from agentd.audiosocket.listener import Admission
-from agentd.audiosocket.wideband import NARROW, WIDE, carries_wideband, is_wideband
 from agentd.calls.call import Call
 from agentd.calls.fields import begin_call_fields, set_call_fields
 from agentd.calls.settings import settings_of_call
 from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
-from agentd.dialplan import DialplanError, MediaWay, StasisArguments, parse_arguments
+from agentd.dialplan import DialplanError, StasisArguments, parse_arguments
 from agentd.errors import AriError, AriRejected
 from agentd.media.leg import LineFormat
+from agentd.media.transport import Transport
+from agentd.media.wideband import NARROW, WIDE, is_wideband
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
@@ -48,14 +48,14 @@ class Reception:
 
     nursery: trio.Nursery
     client: AriClient
-    admission: Admission
     roster: Roster
-    media: MediaSettings
     directory: MediaDirectory
     metrics: Metrics
     watch: ProgressWatch
     config: Config
     toolbox: Toolbox
+    transports: Mapping[str, Transport] = attrs.field(factory=dict, init=False)
+    """Whoever opens them puts them here, before there is a call."""
     draining: bool = attrs.field(default=False, init=False)
     _calls: set[Call] = attrs.field(factory=set, init=False)
     _active: int = attrs.field(default=0, init=False)
@@ -151,7 +151,7 @@ class Reception:
     async def _admit(self, start: StasisStart, route: Route) -> Result:
         """Serve the caller, or hand the channel back with the reason."""
         try:
-            arguments = parse_arguments(start.args)
+            arguments = parse_arguments(start.args, self.transports)
         except DialplanError as error:
             return await self._refuse(start, Result.REFUSED_ARGUMENTS, str(error))
         name = arguments.agent or self.config.default_agent
@@ -195,14 +195,14 @@ class Reception:
         candidates: Sequence[Candidate],
         arguments: StasisArguments,
     ) -> Result:
-        caller, way = start.channel, arguments.media or MediaWay(self.config.calls.default_media)
-        channel = CallerChannel(caller.id, self.client, route, self.admission, self.media)
+        caller, transport = start.channel, self.transports[arguments.media or self.config.calls.default_media]
+        channel = CallerChannel(caller.id, self.client, route, transport)
         try:
             await channel.answer()
         except AriRejected as error:
             log.info("the caller was gone before the call was answered", error=str(error))
             return Result.CALLER_HUNG_UP
-        rate = await self._rate(caller.id, way, candidates)
+        rate = await self._rate(caller.id, transport, candidates)
         channel.line = LineFormat(rate)
         info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
         stream = entry.config.downstream_mode is DownstreamMode.STREAM
@@ -210,19 +210,19 @@ class Reception:
             StreamPlayback(rate, self.metrics) if stream else None,
             FilePlayback(channel, self.directory, self.metrics),
         )
-        log.info("call", extension=info.extension, media=str(way), rate=rate, streaming=stream)
-        settings = settings_of_call(self.config, entry, way)
+        log.info("call", extension=info.extension, media=transport.name, rate=rate, streaming=stream)
+        settings = settings_of_call(self.config, entry)
         call = Call(info, channel, candidates, playback, settings, self.metrics, self._line_moves)
         with self._running(call):
             return await call.run()
 
-    async def _rate(self, channel: str, way: MediaWay, candidates: Sequence[Candidate]) -> int:
+    async def _rate(self, channel: str, transport: Transport, candidates: Sequence[Candidate]) -> int:
         """16 kHz where everybody on the way has it, else 8."""
         heard_wide = all(WIDE in candidate.agent.rates for candidate in candidates)
-        if not self.config.audiosocket.wideband or way is not MediaWay.EXTERNAL or not heard_wide:
+        if not heard_wide or not transport.carries(WIDE):
             return NARROW
         try:
-            if not carries_wideband(await self.client.rest.version()):
+            if not transport.carries(WIDE, await self.client.rest.version()):
                 return NARROW
             native = await self.client.rest.variable(channel, "CHANNEL(audionativeformat)")
         except AriError as error:
@@ -241,7 +241,7 @@ class Reception:
         log.info("headless call", peer=connection.peer)
         async with in_use(self.roster.chain(name), self.toolbox, ari=False) as candidates:
             playback = Downstream(StreamPlayback(NARROW, self.metrics))
-            settings = settings_of_call(self.config, admitted, MediaWay.EXTERNAL)
+            settings = settings_of_call(self.config, admitted)
             call = Call(CallInfo(str(uuid)), line, candidates, playback, settings, self.metrics, self._line_moves)
             with self._running(call):
                 return await call.run()

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,8 @@ import structlog
 import trio
 
 from agentd import __version__
-from agentd.ari.channel import MediaSettings
 from agentd.ari.client import AriClient
 from agentd.ari.rest import open_rest
-from agentd.audiosocket.listener import Admission, AudioSocketListener
 from agentd.config.secrets import Secret
 from agentd.config.settings import AgentConfig, Config
 from agentd.errors import ConfigError
@@ -25,6 +24,7 @@ from agentd.service.reception import LINE_CLOCK, Reception
 from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd.serving.roster import Roster
 from agentd.tools.registry import Toolbox, missing_secrets
+from agentd.transports import Daemon, Running, open_transports
 from agentd_providers.registry import find_provider
 from agentd_providers.shared import SharedServices
 
@@ -45,7 +45,6 @@ class Supervisor:
     reload: Callable[[], Config]
     notifier: Notifier
     metrics: Metrics = attrs.field(factory=Metrics, init=False)
-    admission: Admission = attrs.field(factory=Admission, init=False)
     started_at: float = attrs.field(default=0.0, init=False)
 
     async def run(self) -> None:
@@ -67,17 +66,6 @@ class Supervisor:
             async with rest_block as rest, trio.open_nursery() as nursery:
                 shared = SharedServices(nursery, self._engine_restarted, self._audio_delay, self._unknown_message)
                 roster = Roster(partial(_open_agent, shared), self.metrics)
-                listener = AudioSocketListener(
-                    config.audiosocket.host,
-                    config.audiosocket.port,
-                    self.admission,
-                    self.metrics,
-                    max_connections=config.audiosocket.max_connections,
-                    allow=config.audiosocket.allowed_networks,
-                    uuid_timeout=config.audiosocket.uuid_timeout,
-                    bind_grace=config.audiosocket.bind_grace,
-                    on_stranger=lambda uuid, connection: reception.on_stranger(uuid, connection),
-                )
                 client = AriClient(
                     ari.url,
                     ari.username,
@@ -88,29 +76,15 @@ class Supervisor:
                     on_call=lambda start: reception.on_call(start),
                     beat=lambda: watch.beat(ARI_PUMP, trio.current_time()),
                 )
-                port = await nursery.start(listener.run)
-                media = MediaSettings(
-                    external_host=config.advertised_socket(port),
-                    fork_context=config.audiosocket.fork_context,
-                    bind_timeout=config.audiosocket.bind_timeout,
-                )
-                reception = Reception(
-                    nursery,
-                    client,
-                    self.admission,
-                    roster,
-                    media,
-                    directory,
-                    self.metrics,
-                    watch,
-                    config,
-                    toolbox,
-                )
-                report = partial(self._report, client, listener, reception, roster)
+                reception = Reception(nursery, client, roster, directory, self.metrics, watch, config, toolbox)
+                daemon = Daemon(lambda: reception.config, self.metrics, reception.on_stranger)
+                running = await nursery.start(_keep_open, open_transports(daemon))
+                reception.transports = {transport.name: transport for transport in running.transports}
+                report = partial(self._report, client, running, reception, roster)
                 health = HealthServer(config.health.host, config.health.port, report, self.metrics)
                 health_port = await nursery.start(health.run)
                 # A daemon that takes its time to load engines is alive: the watchdog runs from here on.
-                nursery.start_soon(_beat_listener, listener, watch)
+                nursery.start_soon(_beat_listeners, running, watch)
                 watch.beat(ARI_PUMP, trio.current_time())
                 nursery.start_soon(feed_watchdog, self.notifier, watch)
                 self.notifier.status("loading agents")
@@ -119,7 +93,7 @@ class Supervisor:
                 nursery.start_soon(client.run)
                 if ari.require_at_start:
                     await client.ever_connected.wait()
-                log.info("agentd is up", version=__version__, audiosocket_port=port, health_port=health_port)
+                log.info("agentd is up", version=__version__, health_port=health_port)
                 self.notifier.ready("serving calls")
                 await self._until_stopped(signals, roster, reception)
                 nursery.cancel_scope.cancel()
@@ -168,12 +142,10 @@ class Supervisor:
             log.info("configuration reloaded", agents=sorted(config.agents))
         self.notifier.ready("serving calls")
 
-    def _report(
-        self, client: AriClient, listener: AudioSocketListener, reception: Reception, roster: Roster
-    ) -> HealthReport:
+    def _report(self, client: AriClient, running: Running, reception: Reception, roster: Roster) -> HealthReport:
         return HealthReport(
             ari_connected=client.connected,
-            audiosocket_listening=listener.listening,
+            listening={name: listens() for name, listens in running.listening.items()},
             active_calls=reception.active,
             providers={
                 name: AgentHealth(entry.readiness, entry.breaker.circuit(trio.current_time()), entry.breaker.reason)
@@ -207,8 +179,16 @@ def _take_up(config: Config) -> Toolbox:
     return toolbox
 
 
-async def _beat_listener(listener: AudioSocketListener, watch: ProgressWatch) -> None:
+async def _keep_open(  # noqa: ASYNC128 - started once they are open
+    block: AbstractAsyncContextManager[Running], *, task_status: trio.TaskStatus[Running]
+) -> None:
+    async with block as running:
+        task_status.started(running)
+        await trio.sleep_forever()
+
+
+async def _beat_listeners(running: Running, watch: ProgressWatch) -> None:
     while True:
-        if listener.listening:
+        if all(listens() for listens in running.listening.values()):
             watch.beat(LISTENER, trio.current_time())
         await trio.sleep(PROGRESS_LIMITS[LISTENER] / 4)

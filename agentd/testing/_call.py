@@ -4,20 +4,21 @@ The channel handle, the media legs, the AudioSocket connections, streaming playb
 the real ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import attrs
 
 from agentd.agent import CallInfo
-from agentd.ari.channel import CallerChannel, MediaSettings
+from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, ChannelDestroyed, StasisEnd
 from agentd.audiosocket.listener import Admission
 from agentd.calls.call import Call, CallSettings
 from agentd.conversation.commands import Result
 from agentd.history import Speaker
+from agentd.media.transport import Transport
 from agentd.metrics import Metrics
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
@@ -39,6 +40,8 @@ class StagedCall:
     candidates: Sequence[Candidate]
     settings: CallSettings
     streams: bool = attrs.field(default=True, kw_only=True)
+    transport: Callable[[Lines], Transport] = attrs.field(default=Lines.transport, kw_only=True)
+    """What its media legs come over."""
     file: FakePlayback = attrs.field(factory=FakePlayback, kw_only=True)
     asterisk: FakeAsterisk = attrs.field(factory=FakeAsterisk, init=False)
     client: AriClient = attrs.field(init=False)
@@ -57,9 +60,7 @@ class StagedCall:
         self.asterisk.on_media = self._connect
         rest = self.asterisk.rest(metrics)
         self.client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
-        channel = CallerChannel(
-            CALLER, self.client, self.client.route(CALLER), admission, MediaSettings("127.0.0.1:8090")
-        )
+        channel = CallerChannel(CALLER, self.client, self.client.route(CALLER), self.transport(self.lines))
         channel.on_playback = self.file.on_event
         self.stream = StreamPlayback(RATE, metrics) if self.streams else None
         self.call = Call(

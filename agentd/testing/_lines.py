@@ -1,5 +1,6 @@
 """The Asterisk end of AudioSocket connections: in memory, scripted, or on a real socket."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import attrs
@@ -8,6 +9,8 @@ import trio
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.frames import HANGUP_FRAME, HEADER, CallId, Kind
 from agentd.audiosocket.listener import Admission
+from agentd.audiosocket.transport import EXTERNAL, ExternalAudioSocket, ForkedAudioSocket
+from agentd.media.transport import Transport
 from agentd.metrics import Metrics
 
 SILENCE = HEADER.pack(Kind.SLIN, 320) + bytes(320)
@@ -126,6 +129,14 @@ class Lines:
     admission: Admission
     metrics: Metrics
     all: list[Line] = attrs.field(factory=list)
+
+    def transport(
+        self, name: str = EXTERNAL, *, bind_timeout: float = 5.0, wideband: Callable[[], bool] = lambda: True
+    ) -> Transport:
+        """The way of AudioSocket that has this name, for connections to this admission."""
+        if name == EXTERNAL:
+            return ExternalAudioSocket(self.admission, "127.0.0.1:8090", bind_timeout, wideband)
+        return ForkedAudioSocket(self.admission, "127.0.0.1:8090", bind_timeout, "ai-agent-media-fork")
 
     def connect(self, uuid: UUID) -> Line:
         line = make_line(uuid, self.metrics)

@@ -16,7 +16,6 @@ from agentd.calls.settings import settings_of_call
 from agentd.config.file import parse_config
 from agentd.config.settings import Config
 from agentd.conversation.machine import Line as LineState
-from agentd.dialplan import MediaWay
 from agentd.service.catalogue import installed_catalogue
 from agentd.serving.candidates import Candidate
 from agentd.serving.roster import Entry
@@ -144,7 +143,7 @@ def connect(config: Config, agent: Agent, *, understudy: bool = False) -> Teleph
     candidates = [Candidate(TESTED, agent, tools=Toolbox.of(config).of_agent(settings))]
     if understudy:
         candidates.append(Candidate(UNDERSTUDY, Understudy()))
-    call = settings_of_call(config, Entry(TESTED, settings), MediaWay.EXTERNAL)
+    call = settings_of_call(config, Entry(TESTED, settings))
     return Telephone(candidates, call, file=FakePlayback(seconds=0.2))
 
 

@@ -9,10 +9,10 @@ import attrs
 import trio
 
 from agentd.agent import Audio
+from agentd.audiosocket.transport import EXTERNAL
 from agentd.calls.call import CallSettings
 from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
-from agentd.dialplan import MediaWay
 from agentd.history import Speaker
 from agentd.playback.contract import Announcement
 from agentd.serving.candidates import Candidate
@@ -27,7 +27,6 @@ HOLD_MESSAGES = (voice(0.6, seed=101), voice(0.6, seed=102), voice(0.6, seed=103
 """The hold message as the first, the second and the third agent say it."""
 NAMES = ("first", "second", "third")
 SETTINGS = CallSettings(
-    media=MediaWay.EXTERNAL,
     reattach_tries=3,
     phrases={Phrase.GREETING: GREETING},
     announcements={
@@ -114,13 +113,21 @@ class Scene(StagedCall):
         assert all(agent.closed == agent.opened for agent in self.agents)
 
 
-def make_scene(mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = (), **settings: Any) -> Scene:
+def make_scene(
+    mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = (), media: str = EXTERNAL, **settings: Any
+) -> Scene:
     agents = agents or (FakeAgent(),)
     candidates = [
         Candidate(name, agent, agent.breaker, spoken={HOLD_MESSAGE: (Audio(0, 0, hold, RATE),)})
         for name, agent, hold in zip(NAMES, agents, HOLD_MESSAGES, strict=False)
     ]
-    return Scene(candidates, attrs.evolve(SETTINGS, **settings), streams=mode is Mode.STREAM, agents=agents)
+    return Scene(
+        candidates,
+        attrs.evolve(SETTINGS, **settings),
+        streams=mode is Mode.STREAM,
+        transport=lambda lines: lines.transport(media),
+        agents=agents,
+    )
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agentd.agent import Agent
-from agentd.ari.channel import MediaSettings
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, StasisEnd, StasisStart
 from agentd.audiosocket.listener import Admission
@@ -25,6 +24,7 @@ from agentd.serving.roster import Roster
 from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
 from agentd.testing._lines import Line, Lines, make_line
 from agentd.tools.registry import Toolbox
+from agentd.transports import transport_names
 from tests.shell.fakes import FakeAgent, FakeSession
 
 CALLER = "1700000000.1"
@@ -137,15 +137,15 @@ async def open_for_callers(
         reception = Reception(
             nursery,
             client,
-            admission,
             roster,
-            MediaSettings("127.0.0.1:8090"),
             MediaDirectory(path, "test"),
             metrics,
             ProgressWatch({LINE_CLOCK: 10.0}, 0.0),
             Config(agents=configured, **config),
             Toolbox({}, {}),
         )
+        wideband = lambda: reception.config.audiosocket.wideband  # noqa: E731
+        reception.transports = {name: lines.transport(name, wideband=wideband) for name in transport_names()}
         reception.watch.rest(LINE_CLOCK)
         client.on_call = reception.on_call
         await nursery.start(roster.run, configured)

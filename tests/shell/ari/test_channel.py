@@ -1,6 +1,7 @@
 """A call's handle on its channel: media legs come up, and nothing of them is left however they end."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID, uuid4
 
 import attrs
@@ -9,7 +10,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agentd.ari.channel import CallerChannel, MediaSettings
+from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient, Resync, Route
 from agentd.ari.events import (
     Channel,
@@ -21,17 +22,18 @@ from agentd.ari.events import (
     VarSet,
 )
 from agentd.audiosocket.listener import Admission
+from agentd.audiosocket.transport import EXTERNAL, FORK
 from agentd.conversation.commands import Destination
 from agentd.conversation.events import CallerEvent, CallerHungUp, DigitPressed, Left
-from agentd.dialplan import MediaWay
 from agentd.errors import AriRejected, AriUnavailable, MediaTimeout
-from agentd.media.leg import LegKind, LineFormat
+from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.metrics import Metrics
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 from agentd.testing._lines import Lines
 
 CALLER = "1700000000.1"
-LEGS = [(way, kind) for way in MediaWay for kind in LegKind]
+WAYS = (EXTERNAL, FORK)
+LEGS = [(way, kind) for way in WAYS for kind in LegKind]
 legs = pytest.mark.parametrize(("way", "kind"), LEGS, ids=[f"{way}-{kind}" for way, kind in LEGS])
 STREAMING, LISTENING = LegKind.STREAMING, LegKind.LISTENING
 BIND_TIMEOUT = 5.0
@@ -48,6 +50,11 @@ class Pbx:
     channel: CallerChannel
     told: list[CallerEvent] = attrs.field(factory=list)
     """What the channel told of the call."""
+
+    def media_leg(self, way: str, kind: LegKind) -> AbstractAsyncContextManager[MediaConnection]:
+        """A leg of the caller's over this way of AudioSocket."""
+        self.channel.transport = self.lines.transport(way, bind_timeout=BIND_TIMEOUT)
+        return self.channel.media_leg(kind)
 
     async def follow(self) -> None:
         while True:
@@ -79,8 +86,8 @@ def pbx(nursery: trio.Nursery) -> Pbx:
     rest = asterisk.rest(metrics)
     client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
     route = client.route(CALLER)
-    media = MediaSettings("127.0.0.1:8090", bind_timeout=BIND_TIMEOUT)
-    pbx = Pbx(asterisk, client, route, lines, CallerChannel(CALLER, client, route, admission, media))
+    transport = lines.transport(bind_timeout=BIND_TIMEOUT)
+    pbx = Pbx(asterisk, client, route, lines, CallerChannel(CALLER, client, route, transport))
     nursery.start_soon(pbx.follow)
     return pbx
 
@@ -110,7 +117,7 @@ def parts(requests: list[str]) -> list[str]:
 
 
 async def test_a_listening_leg_is_made_in_the_order_that_loses_nothing(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING) as connection:
+    async with pbx.media_leg(EXTERNAL, LISTENING) as connection:
         assert connection is pbx.lines.all[0].connection
         assert parts(pbx.asterisk.asked()) == [
             "POST bridges bridge",
@@ -136,7 +143,7 @@ async def test_a_streaming_leg_takes_the_caller_into_its_bridge_last(pbx: Pbx) -
     await pbx.channel.answer()
     assert pbx.asterisk.silent == {CALLER}
     pbx.asterisk.requests.clear()
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL, STREAMING) as connection:
+    async with pbx.media_leg(EXTERNAL, STREAMING) as connection:
         assert connection is pbx.lines.all[0].connection
         assert parts(pbx.asterisk.asked()) == [
             "POST bridges bridge",
@@ -153,7 +160,7 @@ async def test_a_streaming_leg_takes_the_caller_into_its_bridge_last(pbx: Pbx) -
 
 
 async def test_a_fork_runs_the_dialplan_with_the_uuid_as_its_extension(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.FORK, LISTENING):
+    async with pbx.media_leg(FORK, LISTENING):
         request = next(r for r in pbx.asterisk.requests if str(r) == "POST /channels")
         assert request.params["endpoint"] == f"Local/{pbx.lines.all[0].uuid.hex}@ai-agent-media-fork/n"
         assert request.params["formats"] == "slin"
@@ -171,27 +178,27 @@ async def test_a_fork_runs_the_dialplan_with_the_uuid_as_its_extension(pbx: Pbx)
 async def test_an_external_leg_carries_the_format_that_was_chosen(pbx: Pbx, kind: LegKind) -> None:
     for rate, audio_format in ((8000, "slin"), (16000, "slin16")):
         pbx.channel.line = LineFormat(rate)
-        async with pbx.channel.media_leg(MediaWay.EXTERNAL, kind) as connection:
+        async with pbx.media_leg(EXTERNAL, kind) as connection:
             assert connection.line.rate == rate
             request = next(r for r in reversed(pbx.asterisk.requests) if str(r) == "POST /channels/externalMedia")
             assert request.params["format"] == audio_format
 
 
-@pytest.mark.parametrize("way", MediaWay)
-async def test_while_a_leg_only_listens_the_caller_s_channel_stays_out_of_its_bridge(pbx: Pbx, way: MediaWay) -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_while_a_leg_only_listens_the_caller_s_channel_stays_out_of_its_bridge(pbx: Pbx, way: str) -> None:
     """So that a file that is played to the caller does not reach the agent, who hears the caller meanwhile."""
-    async with pbx.channel.media_leg(way, LISTENING):
+    async with pbx.media_leg(way, LISTENING):
         assert all(CALLER not in members for members in pbx.asterisk.bridges.values())
 
 
-@pytest.mark.parametrize("way", MediaWay)
-async def test_a_streaming_leg_has_no_snoop(pbx: Pbx, way: MediaWay) -> None:
-    async with pbx.channel.media_leg(way, STREAMING):
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_streaming_leg_has_no_snoop(pbx: Pbx, way: str) -> None:
+    async with pbx.media_leg(way, STREAMING):
         assert not pbx.asterisk.asked("POST /channels/*/snoop/*")
 
 
 async def test_between_streaming_legs_the_line_carries_silence(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL, STREAMING):
+    async with pbx.media_leg(EXTERNAL, STREAMING):
         pass
     await pbx.channel.carry_silence()
     assert pbx.asterisk.silent == {CALLER}
@@ -205,9 +212,9 @@ async def test_a_line_that_takes_no_silence_is_no_error(pbx: Pbx, answer: Answer
 
 
 @legs
-async def test_each_leg_has_a_uuid_of_its_own(pbx: Pbx, way: MediaWay, kind: LegKind) -> None:
+async def test_each_leg_has_a_uuid_of_its_own(pbx: Pbx, way: str, kind: LegKind) -> None:
     for _ in range(3):
-        async with pbx.channel.media_leg(way, kind):
+        async with pbx.media_leg(way, kind):
             pass
     assert len({line.uuid for line in pbx.lines.all}) == 3
     pbx.nothing_is_left()
@@ -216,10 +223,10 @@ async def test_each_leg_has_a_uuid_of_its_own(pbx: Pbx, way: MediaWay, kind: Leg
 @legs
 @pytest.mark.parametrize("status", [400, 409, 422])
 async def test_a_channel_that_is_still_on_its_way_is_added_a_moment_later(
-    pbx: Pbx, way: MediaWay, kind: LegKind, status: int, autojump_clock: MockClock
+    pbx: Pbx, way: str, kind: LegKind, status: int, autojump_clock: MockClock
 ) -> None:
     pbx.asterisk.rule("POST /bridges/*/addChannel", Answer.refusal(status, "Channel not in Stasis"), times=7)
-    async with pbx.channel.media_leg(way, kind):
+    async with pbx.media_leg(way, kind):
         assert len(pbx.asterisk.asked("POST /bridges/*/addChannel")) == 9
     assert trio.current_time() < 1.0
     pbx.nothing_is_left()
@@ -230,7 +237,7 @@ async def test_a_channel_that_never_arrives_is_waited_for_no_longer_than_the_bin
 ) -> None:
     pbx.asterisk.rule("POST /bridges/*/addChannel", Answer.refusal(422, "Channel not in Stasis"))
     with pytest.raises(MediaTimeout, match=r"no audio leg \(external\) within 5 s"):
-        async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
+        async with pbx.media_leg(EXTERNAL, LISTENING):
             pytest.fail("there is no leg")  # pragma: no cover
     assert trio.current_time() == pytest.approx(BIND_TIMEOUT, abs=0.01)
     assert len(pbx.asterisk.requests) < 60, "and not by asking without a pause"
@@ -239,11 +246,11 @@ async def test_a_channel_that_never_arrives_is_waited_for_no_longer_than_the_bin
 
 @legs
 async def test_a_connection_that_never_comes_ends_the_attempt_with_advice(
-    pbx: Pbx, way: MediaWay, kind: LegKind, autojump_clock: MockClock
+    pbx: Pbx, way: str, kind: LegKind, autojump_clock: MockClock
 ) -> None:
     pbx.asterisk.on_media = lambda uuid, request: None
     with pytest.raises(MediaTimeout, match=r"Asterisk connects to 127\.0\.0\.1:8090; `agentd doctor`"):
-        async with pbx.channel.media_leg(way, kind):
+        async with pbx.media_leg(way, kind):
             pytest.fail("there is no leg")  # pragma: no cover
     assert trio.current_time() == pytest.approx(BIND_TIMEOUT)
     pbx.nothing_is_left()
@@ -251,7 +258,7 @@ async def test_a_connection_that_never_comes_ends_the_attempt_with_advice(
 
 @legs
 async def test_a_connection_may_come_after_the_request_was_answered(
-    pbx: Pbx, way: MediaWay, kind: LegKind, autojump_clock: MockClock
+    pbx: Pbx, way: str, kind: LegKind, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
 
@@ -260,7 +267,7 @@ async def test_a_connection_may_come_after_the_request_was_answered(
             pbx.lines.connect(UUID(uuid))
 
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(connect_later, uuid)
-        async with pbx.channel.media_leg(way, kind) as connection:
+        async with pbx.media_leg(way, kind) as connection:
             assert connection is pbx.lines.all[0].connection
     pbx.nothing_is_left()
 
@@ -306,7 +313,7 @@ async def test_a_fork_may_announce_its_own_uuid_before_or_after_its_connection(
 
     async with trio.open_nursery() as nursery:
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(run_dialplan)
-        async with pbx.channel.media_leg(MediaWay.FORK, LISTENING) as connection:
+        async with pbx.media_leg(FORK, LISTENING) as connection:
             assert connection is pbx.lines.all[0].connection
             assert not connection.released.is_set()
     assert trio.current_time() < 1.0
@@ -324,7 +331,7 @@ async def test_an_announcement_while_the_originate_is_still_being_answered_count
             nursery.start_soon(dialplan.connect)
 
         pbx.asterisk.on_media = run_dialplan
-        async with pbx.channel.media_leg(MediaWay.FORK, LISTENING) as connection:
+        async with pbx.media_leg(FORK, LISTENING) as connection:
             assert connection is pbx.lines.all[0].connection
     pbx.nothing_is_left()
 
@@ -350,7 +357,7 @@ async def test_announcements_that_are_none_leave_the_extension_s_uuid_in_force(
             pbx.lines.connect(UUID(uuid))
 
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(run_dialplan, uuid)
-        async with pbx.channel.media_leg(MediaWay.FORK, LISTENING) as connection:
+        async with pbx.media_leg(FORK, LISTENING) as connection:
             assert connection is pbx.lines.all[0].connection
     pbx.nothing_is_left()
 
@@ -362,7 +369,7 @@ async def test_announcements_that_are_none_leave_the_extension_s_uuid_in_force(
 @pytest.mark.parametrize("number", range(1, 6))
 @pytest.mark.parametrize("moment", ["while it waits", "as it is answered"])
 async def test_a_hang_up_at_any_request_removes_everything(
-    pbx: Pbx, way: MediaWay, kind: LegKind, number: int, moment: str, autojump_clock: MockClock
+    pbx: Pbx, way: str, kind: LegKind, number: int, moment: str, autojump_clock: MockClock
 ) -> None:
     scope = trio.CancelScope()
 
@@ -374,7 +381,7 @@ async def test_a_hang_up_at_any_request_removes_everything(
 
     pbx.asterisk.rule("*", hang_up)
     with scope:
-        async with pbx.channel.media_leg(way, kind):
+        async with pbx.media_leg(way, kind):
             await trio.sleep_forever()
     assert scope.cancelled_caught
     pbx.nothing_is_left()
@@ -388,21 +395,21 @@ async def test_a_hang_up_at_any_request_removes_everything(
     "answer", [Answer.refusal(404, "gone"), Answer.refusal(500, "no"), Answer(drop=True)], ids=["404", "500", "drop"]
 )
 async def test_a_failure_of_any_request_removes_everything(
-    pbx: Pbx, way: MediaWay, kind: LegKind, number: int, answer: Answer
+    pbx: Pbx, way: str, kind: LegKind, number: int, answer: Answer
 ) -> None:
     async def fail(_request: Request) -> Answer | None:
         return answer if len(pbx.asterisk.asked("POST *")) == number else None
 
     pbx.asterisk.rule("POST *", fail)
     with pytest.raises(AriUnavailable if answer.drop else AriRejected):
-        async with pbx.channel.media_leg(way, kind):
+        async with pbx.media_leg(way, kind):
             pytest.fail("there is no leg")  # pragma: no cover
     pbx.nothing_is_left()
 
 
 @legs
 async def test_a_request_that_was_carried_out_but_not_answered_leaves_nothing(
-    pbx: Pbx, way: MediaWay, kind: LegKind
+    pbx: Pbx, way: str, kind: LegKind
 ) -> None:
     async def obey_and_drop(request: Request) -> Answer:
         pbx.asterisk._obey(request)
@@ -410,14 +417,14 @@ async def test_a_request_that_was_carried_out_but_not_answered_leaves_nothing(
 
     pbx.asterisk.rule("POST /channels*", obey_and_drop)
     with pytest.raises(AriUnavailable):
-        async with pbx.channel.media_leg(way, kind):
+        async with pbx.media_leg(way, kind):
             pytest.fail("there is no leg")  # pragma: no cover
     pbx.nothing_is_left()
 
 
 @legs
 async def test_a_connection_that_comes_at_the_moment_of_the_hang_up_is_given_back(
-    pbx: Pbx, way: MediaWay, kind: LegKind, autojump_clock: MockClock
+    pbx: Pbx, way: str, kind: LegKind, autojump_clock: MockClock
 ) -> None:
     scope = trio.CancelScope()
     async with trio.open_nursery() as nursery:
@@ -429,15 +436,15 @@ async def test_a_connection_that_comes_at_the_moment_of_the_hang_up_is_given_bac
 
         pbx.asterisk.on_media = lambda uuid, request: nursery.start_soon(connect_and_hang_up, uuid)
         with scope:
-            async with pbx.channel.media_leg(way, kind):
+            async with pbx.media_leg(way, kind):
                 await trio.sleep_forever()
     pbx.nothing_is_left()
 
 
 @legs
-async def test_an_error_in_the_call_removes_the_leg_too(pbx: Pbx, way: MediaWay, kind: LegKind) -> None:
+async def test_an_error_in_the_call_removes_the_leg_too(pbx: Pbx, way: str, kind: LegKind) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with pbx.channel.media_leg(way, kind):
+        async with pbx.media_leg(way, kind):
             raise ZeroDivisionError
     pbx.nothing_is_left()
 
@@ -445,9 +452,9 @@ async def test_an_error_in_the_call_removes_the_leg_too(pbx: Pbx, way: MediaWay,
 @legs
 @pytest.mark.parametrize("answer", [Answer.refusal(404, "gone"), Answer.refusal(409, "busy")])
 async def test_a_leg_that_asterisk_has_removed_itself_is_no_error(
-    pbx: Pbx, way: MediaWay, kind: LegKind, answer: Answer
+    pbx: Pbx, way: str, kind: LegKind, answer: Answer
 ) -> None:
-    async with pbx.channel.media_leg(way, kind):
+    async with pbx.media_leg(way, kind):
         pbx.asterisk.requests.clear()
         pbx.asterisk.rule("DELETE *", answer)
     assert len(pbx.asterisk.asked("DELETE *")) == 3
@@ -455,7 +462,7 @@ async def test_a_leg_that_asterisk_has_removed_itself_is_no_error(
 
 
 async def test_a_part_that_cannot_be_removed_does_not_keep_the_others(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
+    async with pbx.media_leg(EXTERNAL, LISTENING):
         pbx.asterisk.rule("DELETE /channels/agentd-leg-media-*", Answer.refusal(500, "no"))
     assert [name for name in pbx.asterisk.channels if "snoop" in name] == []
     assert not pbx.asterisk.bridges
@@ -463,7 +470,7 @@ async def test_a_part_that_cannot_be_removed_does_not_keep_the_others(pbx: Pbx) 
 
 
 async def test_a_removal_that_asterisk_never_answers_is_bounded(pbx: Pbx, autojump_clock: MockClock) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
+    async with pbx.media_leg(EXTERNAL, LISTENING):
         pbx.asterisk.slow("DELETE *", 1000.0)
     assert trio.current_time() <= 30.0
     assert set(pbx.client.routes) == {CALLER}
@@ -491,7 +498,7 @@ async def test_a_caller_s_channel_that_ends_is_a_hang_up_unless_it_was_handed_ov
 
 
 async def test_of_a_leg_s_own_channels_the_call_is_told_nothing(pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL, LISTENING):
+    async with pbx.media_leg(EXTERNAL, LISTENING):
         for name in pbx.asterisk.channels.keys() - {CALLER}:
             pbx.route.put(StasisEnd(Channel(name)))
             pbx.route.put(DtmfReceived(Channel(name), "1"))
@@ -539,7 +546,7 @@ async def test_a_channel_leaves_for_where_it_was_transferred_to(pbx: Pbx) -> Non
 
 @pytest.mark.parametrize("kind", LegKind)
 async def test_nothing_is_asked_about_a_channel_that_has_left(kind: LegKind, pbx: Pbx) -> None:
-    async with pbx.channel.media_leg(MediaWay.EXTERNAL, kind):
+    async with pbx.media_leg(EXTERNAL, kind):
         await pbx.channel.leave("transferred", Destination("from-internal", "200"))
         before = len(pbx.asterisk.requests)
         await pbx.channel.carry_silence()

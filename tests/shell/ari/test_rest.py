@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from agentd.ari.client import AriClient, try_leave
 from agentd.ari.rest import LAST_RESORT, AriRest, open_rest
 from agentd.errors import AriError, AriRejected, AriUnavailable
+from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.metrics import Metrics
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
 
@@ -46,8 +47,10 @@ def rest(asterisk: FakeAsterisk, metrics: Metrics) -> AriRest:
 async def test_requests_are_those_of_asterisk_s_own_documentation(asterisk: FakeAsterisk, rest: AriRest) -> None:
     await rest.answer(CALLER)
     await rest.snoop(CALLER, "agentd", "snoop-1")
-    await rest.external_media("media-1", "agentd", "127.0.0.1:8090", "the-uuid", "slin")
-    await rest.originate_local("one", "two", "agentd", "00ff", "fork")
+    await rest.external_media(
+        "media-1", "agentd", ExternalMedia("audiosocket", "tcp", "127.0.0.1:8090", "slin", data="the-uuid")
+    )
+    await rest.originate_local("one", "two", "agentd", DialplanMedia("00ff", "fork"))
     await rest.create_bridge("bridge-1")
     await rest.add_to_bridge("bridge-1", "media-1")
     await rest.play(CALLER, "play-1", "sound:/spool/x")
@@ -109,6 +112,35 @@ async def test_a_refusal_may_have_any_body(asterisk: FakeAsterisk, rest: AriRest
     asterisk.rule("*", Answer(502, body))
     with pytest.raises(AriRejected, match="HTTP 502"):
         await rest.channels()
+
+
+async def test_of_external_media_only_what_is_said_is_asked_and_what_is_answered_is_told(
+    asterisk: FakeAsterisk, rest: AriRest
+) -> None:
+    answer = {"id": "media-1", "channelvars": {"UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1", "UNICASTRTP_LOCAL_PORT": 10000}}
+    asterisk.rule("POST /channels/externalMedia", Answer.json(answer))
+    media = ExternalMedia("rtp", "udp", "127.0.0.1:4000", "slin16")
+    assert await rest.external_media("media-1", "agentd", media) == {
+        "UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1",
+        "UNICASTRTP_LOCAL_PORT": "10000",
+    }
+    websocket = ExternalMedia(
+        "none", "websocket", "INCOMING", "slin", connection_type="server", transport_data="f(json)"
+    )
+    await rest.external_media("media-1", "agentd", websocket)
+    named = {"channelId", "app", "encapsulation", "transport", "external_host", "format"}
+    assert [set(request.params) - named for request in asterisk.requests] == [
+        set(),
+        {"connection_type", "transport_data"},
+    ]
+
+
+@pytest.mark.parametrize("answer", [{}, {"channelvars": None}, {"channelvars": ["a"]}, [], "text"])
+async def test_an_answer_about_external_media_that_tells_nothing_is_none(
+    answer: object, asterisk: FakeAsterisk, rest: AriRest
+) -> None:
+    asterisk.rule("POST /channels/externalMedia", Answer.json(answer))
+    assert await rest.external_media("m", "agentd", ExternalMedia("rtp", "udp", "127.0.0.1:4000", "slin")) == {}
 
 
 async def test_a_401_says_where_to_look(asterisk: FakeAsterisk, rest: AriRest) -> None:

@@ -17,7 +17,6 @@ from agentd.agent import Readiness
 from agentd.audiosocket.headless import HeadlessLine
 from agentd.calls.figures import CallFigures
 from agentd.config.settings import AudioSocket, Calls, Headless
-from agentd.dialplan import MediaWay
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import LegKind
 from agentd.metrics import Metrics
@@ -269,14 +268,14 @@ async def line() -> AsyncIterator[HeadlessLine]:
 
 async def test_there_is_one_leg_and_no_other(line: HeadlessLine) -> None:
     with pytest.raises(MediaTimeout):
-        async with line.media_leg(MediaWay.EXTERNAL, LegKind.LISTENING):
+        async with line.media_leg(LegKind.LISTENING):
             pytest.fail("it cannot only listen")  # pragma: no cover
-    async with line.media_leg(MediaWay.EXTERNAL, LegKind.STREAMING) as connection:
+    async with line.media_leg(LegKind.STREAMING) as connection:
         assert connection is line.connection
         assert not connection.released.is_set()
     assert connection.released.is_set()
     with pytest.raises(MediaTimeout, match="one connection"):
-        async with line.media_leg(MediaWay.EXTERNAL, LegKind.STREAMING):
+        async with line.media_leg(LegKind.STREAMING):
             pytest.fail("it is gone")  # pragma: no cover
 
 

@@ -15,7 +15,6 @@ from agentd.calls.inbox import INBOX
 from agentd.calls.last_words import ANNOUNCEMENT_DEADLINE
 from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
-from agentd.dialplan import MediaWay
 from agentd.errors import ProviderRejected, ProviderUnavailable
 from agentd.serving.keeper import LAST_RESORT_WITHIN
 from agentd.session_events import (
@@ -34,6 +33,7 @@ from agentd.testing._asterisk import Answer, Request
 from agentd.testing._call import CALLER
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import voice
+from agentd.transports import transport_names
 from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
 from tests.shell.fakes import failing, stand_still
 from tests.shell.steps import Act, play
@@ -401,10 +401,10 @@ async def test_a_session_that_ends_without_a_word_ends_the_call(scene: Scene, au
 # --- the media leg
 
 
-@pytest.mark.parametrize("way", MediaWay)
+@pytest.mark.parametrize("way", transport_names())
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_lost_media_leg_is_replaced_and_the_conversation_goes_on(
-    way: MediaWay, mode: Mode, autojump_clock: MockClock
+    way: str, mode: Mode, autojump_clock: MockClock
 ) -> None:
     scene = make_scene(mode, media=way)
     async with running(scene):
@@ -640,7 +640,7 @@ async def story(scene: Scene) -> None:
 class Staging:
     """How the story is put on: the way of its legs, the mode, and whether a lost leg makes it fall back to files."""
 
-    way: MediaWay
+    way: str
     mode: Mode
     falls_back: bool = False
 
@@ -649,10 +649,10 @@ class Staging:
 
 
 STAGINGS = [
-    Staging(MediaWay.EXTERNAL, Mode.FILE),
-    Staging(MediaWay.EXTERNAL, Mode.STREAM),
-    Staging(MediaWay.FORK, Mode.STREAM),
-    Staging(MediaWay.EXTERNAL, Mode.STREAM, falls_back=True),
+    Staging("external", Mode.FILE),
+    Staging("external", Mode.STREAM),
+    Staging("fork", Mode.STREAM),
+    Staging("external", Mode.STREAM, falls_back=True),
 ]
 staged = pytest.mark.parametrize("staging", STAGINGS, ids=str)
 

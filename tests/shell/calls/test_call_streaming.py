@@ -11,7 +11,6 @@ from agentd.agent import Audio
 from agentd.ari.events import Channel, DtmfReceived
 from agentd.audio.level import gain, ramp, rms_dbfs
 from agentd.conversation.commands import Phrase, Result
-from agentd.dialplan import MediaWay
 from agentd.playback.contract import Announcement
 from agentd.playback.stream import ATTENUATED
 from agentd.session_events import (
@@ -25,6 +24,7 @@ from agentd.session_events import (
 from agentd.testing._asterisk import Answer
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import RATE, voice
+from agentd.transports import transport_names
 from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
 
 FRAME = 320
@@ -316,8 +316,8 @@ async def test_a_caller_is_heard_as_they_are_while_the_agent_is_silent(scene: Sc
 # --- when streaming fails
 
 
-@pytest.mark.parametrize("way", MediaWay)
-async def test_an_utterance_goes_on_over_a_fresh_leg(way: MediaWay, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("way", transport_names())
+async def test_an_utterance_goes_on_over_a_fresh_leg(way: str, autojump_clock: MockClock) -> None:
     scene = make_scene(Mode.STREAM, media=way)
     async with running(scene):
         await scene.greeted()

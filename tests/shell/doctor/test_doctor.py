@@ -15,7 +15,6 @@ import pytest
 from agentd import __version__
 from agentd.config.settings import AgentConfig, Calls, Config, Health
 from agentd.config.settings import Asterisk as AsteriskTable
-from agentd.dialplan import MediaWay
 from agentd.doctor import Finding, State, examine, needs, render
 from agentd.doctor.access import ENTER, READ, WRITE, Account, described
 from agentd.doctor.agents import examine_agents, judge_readiness
@@ -158,7 +157,7 @@ def test_each_kind_of_refusal_has_advice_of_its_own(error: Any, hint: str) -> No
     assert any(hint in line for line in ari_advice(error, Config()))
 
 
-@pytest.mark.parametrize("module", sorted({*NEEDED, LEGS[MediaWay.EXTERNAL]}))
+@pytest.mark.parametrize("module", sorted({*NEEDED, LEGS["external"]}))
 def test_a_missing_module_that_every_call_needs_is_a_failure(module: str) -> None:
     (finding,) = judge_modules(EVERY_MODULE - {module}, Config())
     assert finding.failed
@@ -175,7 +174,7 @@ def test_a_module_that_only_some_calls_need_is_a_warning() -> None:
     assert judge_modules(EVERY_MODULE - {"codec_resample"}, Config())[0].state is State.WARN
     without_app = EVERY_MODULE - {"app_audiosocket"}
     assert "media=fork" in said(judge_modules(without_app, Config())[0])
-    by_fork = Config(calls=Calls(default_media=MediaWay.FORK))
+    by_fork = Config(calls=Calls(default_media="fork"))
     assert judge_modules(without_app, by_fork)[0].failed
 
 
@@ -206,7 +205,7 @@ def test_who_has_the_application_is_compared_with_who_runs_here(
         (Dialplan(True, False, True, "way"), Config(), [State.OK, State.WARN]),
         (
             Dialplan(True, False, True, "way"),
-            Config(calls=Calls(default_media=MediaWay.FORK)),
+            Config(calls=Calls(default_media="fork")),
             [State.OK, State.FAIL],
         ),
         (

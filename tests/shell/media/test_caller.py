@@ -14,7 +14,6 @@ from trio.testing import MockClock
 
 from agentd.audiosocket.frames import HEADER, Kind
 from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
-from agentd.dialplan import MediaWay
 from agentd.errors import AriError, AriUnavailable, MediaTimeout
 from agentd.media.caller import FIRST_DELAY, GAP_SECONDS, PROVEN_AFTER, STALLED_AFTER, CallerMedia
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
@@ -38,7 +37,7 @@ class Legs:
     up: int = 0
 
     @asynccontextmanager
-    async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[MediaConnection]:
+    async def media_leg(self, kind: LegKind) -> AsyncIterator[MediaConnection]:
         await trio.lowlevel.checkpoint()
         number = len(self.asked)
         self.asked.append((trio.current_time(), kind))
@@ -82,7 +81,6 @@ class Audio:
     def __attrs_post_init__(self) -> None:
         self.media = CallerMedia(
             self.legs,
-            MediaWay.EXTERNAL,
             self.kind,
             self.tries,
             self.line,
@@ -324,7 +322,7 @@ async def test_what_a_lost_leg_was_ahead_by_can_be_taken_back_before_anything_is
     @attrs.define(eq=False)
     class SlowToGo(Legs):
         @asynccontextmanager
-        async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[MediaConnection]:
+        async def media_leg(self, kind: LegKind) -> AsyncIterator[MediaConnection]:
             line = make_line(uuid4(), Metrics())
             self.lines.append(line)
             self.up += 1
@@ -389,7 +387,7 @@ async def test_a_line_that_carries_silence_is_no_stall(autojump_clock: MockClock
 async def test_a_source_that_never_gives_a_leg_is_cancelled_with_the_call(autojump_clock: MockClock) -> None:
     class Waiting(Legs):
         @asynccontextmanager
-        async def media_leg(self, way: MediaWay, kind: LegKind) -> AsyncIterator[MediaConnection]:
+        async def media_leg(self, kind: LegKind) -> AsyncIterator[MediaConnection]:
             await trio.sleep(math.inf)
             yield make_line(uuid4(), Metrics()).connection
 

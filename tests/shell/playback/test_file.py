@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from agentd.agent import Audio, SegmentStart, UtteranceEnd
-from agentd.ari.channel import CallerChannel, MediaSettings
+from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, PlaybackFinished, PlaybackStarted
 from agentd.audiosocket.listener import Admission
@@ -26,6 +26,7 @@ from agentd.playback.heard import words_heard
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
+from agentd.testing._lines import Lines
 
 CALLER = "1700000000.1"
 PATIENCE = 5.0
@@ -111,7 +112,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
     rest = asterisk.rest(metrics)
     client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
     client.connected = True
-    channel = CallerChannel(CALLER, client, client.route(CALLER), admission, MediaSettings("127.0.0.1:8090"))
+    channel = CallerChannel(CALLER, client, client.route(CALLER), Lines(admission, metrics).transport())
     spool = tmp_path / "spool"
     spool.mkdir()
     return Studio(asterisk, FilePlayback(channel, MediaDirectory(spool, "agentd"), metrics), spool, client)

@@ -22,7 +22,7 @@ UP = AgentHealth(Readiness(True))
 DOWN = AgentHealth(Readiness(False, "the model is missing"), Circuit.OPEN, "no route")
 REPORT = HealthReport(
     ari_connected=True,
-    audiosocket_listening=True,
+    listening={"audiosocket": True},
     active_calls=3,
     providers={"default": UP, "sales": DOWN},
     uptime_seconds=12.34,
@@ -82,7 +82,7 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
     "change",
     [
         {"ari_connected": False},
-        {"audiosocket_listening": False},
+        {"listening": {"audiosocket": False}},
         {"providers": {"default": DOWN, "sales": DOWN}},
         {"providers": {}},
     ],

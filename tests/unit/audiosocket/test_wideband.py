@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.audiosocket.wideband import WIDEBAND_FORMATS, carries_wideband, is_wideband
+from agentd.audiosocket.wideband import carries_wideband
+from agentd.media.wideband import WIDEBAND_FORMATS, is_wideband
 
 
 @pytest.mark.parametrize(

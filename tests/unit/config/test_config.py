@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.config.settings import Config, DownstreamMode, Failover, Headless, Liveness
-from agentd.dialplan import MediaWay
 from agentd.errors import ConfigError
 from agentd_providers.local.settings import Engine, LocalSettings
 from tests.installed import load_config, parse_config
@@ -42,7 +41,7 @@ def test_one_table_of_an_agent_is_a_whole_configuration() -> None:
     assert config.agents["reception"].settings == LocalSettings()
     assert (config.health.host, config.health.port) == ("0.0.0.0", 15000)
     assert (config.audiosocket.host, config.audiosocket.port) == ("127.0.0.1", 8090)
-    assert config.calls.default_media == MediaWay.EXTERNAL
+    assert config.calls.default_media == "external"
     assert config.agents["reception"].downstream_mode is DownstreamMode.STREAM
     assert config.audiosocket.headless is Headless.REFUSE
     assert config.agents["reception"].liveness == Liveness()

@@ -29,7 +29,7 @@ def test_every_metric_is_on_the_page() -> None:
 
 
 def test_every_field_of_the_health_page_is_on_the_page() -> None:
-    report = HealthReport(True, True, 0, {"default": AgentHealth(Readiness(True))}, 0.0).as_json()
+    report = HealthReport(True, {"audiosocket": True}, 0, {"default": AgentHealth(Readiness(True))}, 0.0).as_json()
     for field in (*report, *report["providers"]["default"]):
         assert f'"{field}"' in PAGE
 

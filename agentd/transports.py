@@ -1,0 +1,72 @@
+"""The table of transports: what `media=NAME` can name, and what runs for it for as long as the daemon does.
+
+A transport is a room of its own that meets agentd.media.transport.Transport, and a row here. A row's opener imports its
+room when it is called, so that the names can be asked for without it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import attrs
+
+from agentd.config.settings import Config
+from agentd.media.transport import Transport
+from agentd.metrics import Metrics
+
+if TYPE_CHECKING:
+    from agentd.audiosocket.connection import AudioSocketConnection
+
+
+@attrs.frozen
+class Daemon:
+    """What a transport has of the daemon that it runs in. `config()` gives the configuration of now."""
+
+    config: Callable[[], Config]
+    metrics: Metrics
+    on_stranger: "Callable[[UUID, AudioSocketConnection], bool]"
+    """AudioSocket's alone, for calls without ARI: asked about a connection that no call expects."""
+
+
+@attrs.frozen
+class Running:
+    """Transports that can be used. `listening`: by the name of what waits for connections, whether it does."""
+
+    transports: Sequence[Transport]
+    listening: Mapping[str, Callable[[], bool]] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Row:
+    """What is opened together: the names that it brings, and its opener."""
+
+    names: tuple[str, ...]
+    open: Callable[[Daemon], AbstractAsyncContextManager[Running]]
+
+
+@asynccontextmanager
+async def _audiosocket(daemon: Daemon) -> AsyncIterator[Running]:
+    from agentd.audiosocket.transport import listening
+
+    async with listening(daemon.config, daemon.metrics, daemon.on_stranger) as (listener, transports):
+        yield Running(transports, {"audiosocket": lambda: listener.listening})
+
+
+TRANSPORTS = (Row(("external", "fork"), _audiosocket),)
+
+
+def transport_names(rows: Sequence[Row] = TRANSPORTS) -> tuple[str, ...]:
+    """The names of all transports, in the order of the table."""
+    return tuple(name for row in rows for name in row.names)
+
+
+@asynccontextmanager
+async def open_transports(daemon: Daemon, rows: Sequence[Row] = TRANSPORTS) -> AsyncIterator[Running]:
+    """All transports of the table, for as long as the block runs. Raises OSError when an address cannot be bound."""
+    async with AsyncExitStack() as stack:
+        running = [await stack.enter_async_context(row.open(daemon)) for row in rows]
+        yield Running(
+            tuple(transport for each in running for transport in each.transports),
+            {name: listens for each in running for name, listens in each.listening.items()},
+        )
