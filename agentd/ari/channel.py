@@ -23,8 +23,8 @@ import trio
 from agentd.ari.client import AriClient, Resync, Route
 from agentd.ari.events import ChannelDestroyed, DtmfReceived, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
 from agentd.ari.rest import AriRest
+from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
-from agentd.conversation.events import CallerEvent, CallerHungUp, DigitPressed, Left
 from agentd.errors import AriError, AriRejected, MediaTimeout
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.media.transport import DialplanMedia, ExpectedLeg, ExternalMedia, Transport
@@ -60,7 +60,7 @@ class CallerChannel:
     def rest(self) -> AriRest:
         return self.client.rest
 
-    async def next_event(self) -> CallerEvent:
+    async def next_event(self) -> happens.CallerEvent:
         """What happens to the caller next. For one reader, from the call's begin to its end.
 
         What Asterisk tells of our own channels and playbacks is dealt with meanwhile; where events were lost, Asterisk
@@ -69,15 +69,15 @@ class CallerChannel:
         while True:
             match event := await self.route.receive():
                 case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.id:
-                    return Left() if self._leaving else CallerHungUp()
+                    return happens.Left() if self._leaving else happens.CallerHungUp()
                 case DtmfReceived(channel, digit) if channel.id == self.id:
-                    return DigitPressed(digit)
+                    return happens.DigitPressed(digit)
                 case VarSet(channel, variable, value) if channel.id in self._expected:
                     self._expected[channel.id].told({variable: value})
                 case PlaybackStarted() | PlaybackFinished():
                     self.on_playback(event)
                 case Resync() if not await self._exists():
-                    return CallerHungUp()
+                    return happens.CallerHungUp()
 
     async def answer(self) -> None:
         """Answer the call and send silence, so that the caller's line carries audio from the first moment.

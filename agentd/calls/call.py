@@ -20,6 +20,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo
 from agentd.audio.echo import EchoGuard
 from agentd.calls.fields import set_call_fields
@@ -27,23 +28,9 @@ from agentd.calls.figures import CallFigures
 from agentd.calls.inbox import Inbox
 from agentd.calls.last_words import LastWords
 from agentd.calls.voice import AgentVoice
-from agentd.conversation.commands import (
-    Answer,
-    Attenuate,
-    Command,
-    Destination,
-    End,
-    FeedDigit,
-    Interrupt,
-    Leave,
-    Pause,
-    Phrase,
-    Restore,
-    Result,
-    Say,
-    Withhold,
-)
-from agentd.conversation.events import CallerEvent, Connected, DigitPressed, Left, ShutdownDue
+from agentd.conversation import commands as do
+from agentd.conversation import events as happens
+from agentd.conversation.commands import Command, Destination, Phrase, Result
 from agentd.conversation.liveness import Liveness, LivenessTimes
 from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Line
 from agentd.conversation.machine import Agent as AgentState
@@ -58,36 +45,21 @@ from agentd.playout import PlayoutBuffer
 from agentd.serving.candidates import Candidate
 from agentd.serving.failover import FailoverTimes
 from agentd.serving.keeper import SessionKeeper
-from agentd.session_events import (
-    AgentText,
-    CallerPaused,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechResumed,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    Ended,
-    NothingToSay,
-    SessionEvent,
-    ToolRequested,
-)
+from agentd.session_events import SessionEvent
 from agentd.tools.runner import CallContext, CallTools, ToolLine
 
 log = structlog.get_logger("agentd.call")
 
 CONVERSATION_EVENTS = (
-    CallerSpeechStarted,
-    CallerSpeechConfirmed,
-    CallerTakesTurn,
-    CallerSpeechDismissed,
-    CallerPaused,
-    CallerSpeechResumed,
-    CallerSpeechEnded,
-    NothingToSay,
-    Ended,
+    tells.CallerSpeechStarted,
+    tells.CallerSpeechConfirmed,
+    tells.CallerTakesTurn,
+    tells.CallerSpeechDismissed,
+    tells.CallerPaused,
+    tells.CallerSpeechResumed,
+    tells.CallerSpeechEnded,
+    tells.NothingToSay,
+    tells.Ended,
 )
 """What the conversation wants to know of a session; the rest is for logs and figures."""
 
@@ -95,7 +67,7 @@ CONVERSATION_EVENTS = (
 class CallersLine(MediaSource, ToolLine, Protocol):
     """The caller's end of the call: a channel of Asterisk's (agentd.ari.channel), or a connection without ARI."""
 
-    async def next_event(self) -> CallerEvent:
+    async def next_event(self) -> happens.CallerEvent:
         """What happens to the call next at the caller's end. For one reader, from the call's begin to its end."""
         ...
 
@@ -245,7 +217,7 @@ class Call:
 
     def shut_down(self) -> None:
         """The daemon's patience is over: announce the end and leave."""
-        self._inbox.post(ShutdownDue())
+        self._inbox.post(happens.ShutdownDue())
 
     # --- the conversation: events in, commands out
 
@@ -268,33 +240,33 @@ class Call:
     async def _carry_out(self, command: Command, nursery: trio.Nursery) -> None:
         session = self._keeper.session
         match command:
-            case Say(phrase):
+            case do.Say(phrase):
                 if text := self.settings.phrases.get(phrase):
                     nursery.start_soon(self._keeper.say, text)
-            case FeedDigit(digit):
+            case do.FeedDigit(digit):
                 if session is not None and session.capabilities.takes_digits:
                     session.feed_digits(digit)
-            case Answer():
+            case do.Answer():
                 if session is not None:
                     session.answer()
-            case Withhold():
+            case do.Withhold():
                 if session is not None:
                     session.withhold()
-            case Attenuate():
+            case do.Attenuate():
                 await self.playback.attenuate()
-            case Pause():
+            case do.Pause():
                 await self.playback.pause()
-            case Restore():
+            case do.Restore():
                 await self.playback.restore()
-            case Interrupt():
+            case do.Interrupt():
                 if session is not None:
                     session.interrupt()
                 self.playout.interrupt()
                 await self.playback.stop()
-            case Leave():
+            case do.Leave():
                 self.result = command.result
                 nursery.start_soon(self._leave, command)
-            case End(result):
+            case do.End(result):
                 self.result = self.result or result
 
     async def _keep_time(self) -> None:
@@ -308,32 +280,32 @@ class Call:
 
     # --- the end
 
-    async def _leave(self, command: Leave) -> None:
+    async def _leave(self, command: do.Leave) -> None:
         log.info("leaving", result=str(command.result), detail=command.detail)
         await self._last_words.say(command, self.settings.announcements.get(command.result))
         await self.caller.leave(str(command.result), command.destination)
-        self._inbox.post(Left())
+        self._inbox.post(happens.Left())
 
     # --- the caller's end
 
     async def _follow_channel(self) -> None:
         while True:
             event = await self.caller.next_event()
-            if isinstance(event, DigitPressed):
+            if isinstance(event, happens.DigitPressed):
                 self._digit(DigitSource.SIGNALLING, event.digit)
             else:
                 self._inbox.post(event)
 
     def _digit(self, source: DigitSource, digit: str) -> None:
         if self._digits.accept(source, digit, trio.current_time()):
-            self._inbox.post(DigitPressed(digit))
+            self._inbox.post(happens.DigitPressed(digit))
 
     # --- the agent
 
     def _connect(self) -> None:
         """The call is live once it has both: a media leg and a session."""
         if self._media.ever_up and self._keeper.session is not None:
-            self._inbox.post(Connected())
+            self._inbox.post(happens.Connected())
 
     def _hear(self, pcm: bytes, at: float) -> None:
         if self.playback.streaming and self._echo.is_echo(pcm):  # what files say is not known by the frame
@@ -357,12 +329,12 @@ class Call:
     async def _deliver(self, event: SessionEvent) -> None:
         """Take an event of a session."""
         self._on_session_event(event)
-        if isinstance(event, ToolRequested) and (session := self._keeper.session) is not None:
+        if isinstance(event, tells.ToolRequested) and (session := self._keeper.session) is not None:
             self._nursery.start_soon(self._tools.run, event, partial(self._tool_answered, session, event))
         if isinstance(event, CONVERSATION_EVENTS):
             await self._inbox.send(event)
 
-    def _tool_answered(self, session: AgentSession, request: ToolRequested, result: str) -> None:
+    def _tool_answered(self, session: AgentSession, request: tells.ToolRequested, result: str) -> None:
         """Hand a tool's result to the session that asked; where another one serves meanwhile, the history has it."""
         if session is self._keeper.session:
             session.tool_result(request.call, result)
@@ -375,12 +347,12 @@ class Call:
         self._figures.on_session(event)
         self._tools.on_session_event(event)
         self._voice.on_session_event(event)
-        if isinstance(event, AgentText):
+        if isinstance(event, tells.AgentText):
             self._voice.on_words(event.utterance, event.text)
         match event:
-            case Degraded(reason):
+            case tells.Degraded(reason):
                 log.warning("the agent is degraded", reason=reason)
-            case CallerText(text, final) if final and self.settings.log_transcripts:
+            case tells.CallerText(text, final) if final and self.settings.log_transcripts:
                 log.info("caller said", text=text)
-            case AgentText(utterance, text) if self.settings.log_transcripts:
+            case tells.AgentText(utterance, text) if self.settings.log_transcripts:
                 log.info("agent says", utterance=utterance, text=text)

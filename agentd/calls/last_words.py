@@ -5,7 +5,7 @@ import structlog
 import trio
 
 from agentd.calls.voice import AgentVoice
-from agentd.conversation.commands import Leave
+from agentd.conversation import commands as do
 from agentd.errors import PlaybackError
 from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
@@ -26,7 +26,7 @@ class LastWords:
     playback: Downstream
     voice: AgentVoice
 
-    async def say(self, command: Leave, announcement: Announcement | None) -> None:
+    async def say(self, command: do.Leave, announcement: Announcement | None) -> None:
         """Finish or stop what is heard, and announce. Raises nothing: what cannot be heard keeps no caller."""
         if command.finish:
             with trio.move_on_after(FINISH_DEADLINE):

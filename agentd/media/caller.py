@@ -10,7 +10,7 @@ import trio
 from agentd.audio.diagnostics import InboundDiagnostics, InboundReport
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audio.resample import Resampler
-from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
+from agentd.conversation import events as happens
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import FRAME_SECONDS, Lead, LegKind, LineFormat, MediaConnection, MediaSource, NextFrame
 from agentd.metrics import Metrics
@@ -44,7 +44,7 @@ class CallerMedia:
     tries: int
     line: LineFormat
     metrics: Metrics
-    tell: Callable[[MediaLost | MediaRestored | MediaFailed | CallerHungUp], None]
+    tell: Callable[[happens.MediaLost | happens.MediaRestored | happens.MediaFailed | happens.CallerHungUp], None]
     on_up: Callable[[], None]
     hear: Callable[[bytes, float], None]
     press: Callable[[str], None]
@@ -75,14 +75,14 @@ class CallerMedia:
                 reason = await self._serve_one()
                 if self.source.lost_means_hang_up:
                     log.info("the connection that was the call has ended", reason=reason)
-                    self.tell(CallerHungUp())
+                    self.tell(happens.CallerHungUp())
                     return
                 if trio.current_time() - self._up_since > PROVEN_AFTER:
                     tried = 0
                 if not self.ever_up or tried >= self.tries:
                     if not self._falls_back(reason):
                         log.warning("media leg failed", error=reason)
-                        self.tell(MediaFailed(reason))
+                        self.tell(happens.MediaFailed(reason))
                         return
                     tried = self.tries  # the caller has waited for long enough: files are tried once
                     await self.source.carry_silence()
@@ -90,7 +90,7 @@ class CallerMedia:
                 log.warning("media leg lost", reason=reason, tries_left=self.tries - tried)
                 if not self._lost:
                     self._lost = True
-                    self.tell(MediaLost(reason))
+                    self.tell(happens.MediaLost(reason))
                 if self.kind is LegKind.STREAMING:
                     await self.source.carry_silence()
                 await trio.sleep(FIRST_DELAY * 2**tried)
@@ -147,7 +147,7 @@ class CallerMedia:
         if self._lost:
             self._lost = False
             self.metrics.media_reattached.inc()
-            self.tell(MediaRestored())
+            self.tell(happens.MediaRestored())
 
     def _beat(self) -> None:
         """Every 20 ms. A telephone that suppresses silence, or a channel that waits, sends nothing at all:

@@ -12,13 +12,14 @@ import attrs
 import pytest
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo
 from agentd.conversation.commands import Result
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History, Speaker, ToolUse
 from agentd.history import Turn as HistoryTurn
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import Alive, SessionEvent, UtteranceEnded, UtteranceStarted
+from agentd.session_events import SessionEvent
 from agentd.testing._asterisk import Answer
 from agentd.testing._contract import Contract, hides_keys, needs
 from agentd.testing.agents import Able, AgentParty, Turn
@@ -276,8 +277,8 @@ class AgentContract(Contract):
             agent.open(CallInfo("1.1", rate=RATE), past, playout) as session,
         ):
             session.resume()
-            await follow(session, events, UtteranceEnded)
-            (begun,) = (event for event in events if isinstance(event, UtteranceStarted))
+            await follow(session, events, tells.UtteranceEnded)
+            (begun,) = (event for event in events if isinstance(event, tells.UtteranceStarted))
             assert not begun.aside
             await until(lambda: playout.brought(begun.utterance) > 0.1)
             if Able.SCRIPTED in party.abilities:
@@ -292,8 +293,8 @@ class AgentContract(Contract):
             agent.open(CallInfo("1.1", rate=RATE), History(), PlayoutBuffer()) as session,
         ):
             session.probe()
-            await follow(session, events, Alive)
-        assert isinstance(events[-1], Alive)
+            await follow(session, events, tells.Alive)
+        assert isinstance(events[-1], tells.Alive)
 
     async def test_its_capabilities_are_those_that_are_tested(self, party: AgentParty) -> None:
         async with (

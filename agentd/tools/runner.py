@@ -13,12 +13,12 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import CallInfo
+from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination, Result
-from agentd.conversation.events import DepartureRequested
 from agentd.errors import AriError
 from agentd.metrics import Metrics
-from agentd.session_events import CallerSpeechEnded, ToolRequested, UtteranceStarted
 from agentd.tools.contract import Departure, ToolError, ToolOutcome, Transfer
 from agentd.tools.offered import OfferedTool
 
@@ -102,13 +102,13 @@ class CallTools:
     def on_session_event(self, event: object) -> None:
         """Take note of an event of the session: of when the agent has spoken."""
         match event:
-            case UtteranceStarted(_, aside=False):
+            case tells.UtteranceStarted(_, aside=False):
                 self._spoken = True
                 self._begun.set()
-            case CallerSpeechEnded():
+            case tells.CallerSpeechEnded():
                 self._spoken = False
 
-    async def run(self, request: ToolRequested, answer: Callable[[str], None]) -> None:
+    async def run(self, request: tells.ToolRequested, answer: Callable[[str], None]) -> None:
         """Serve one request of the model: `answer` hands it the result, and may not block. Raises nothing; cancelling
         it cancels the tool."""
         spoken, began = self._spoken, trio.current_time()
@@ -124,7 +124,7 @@ class CallTools:
         else:
             await self._depart(answer, outcome, spoken)
 
-    async def _use(self, request: ToolRequested) -> tuple[Ended, ToolOutcome, Exception | None]:
+    async def _use(self, request: tells.ToolRequested) -> tuple[Ended, ToolOutcome, Exception | None]:
         offered = self.tools.get(request.name)
         if offered is None:
             return Ended.UNKNOWN, ToolOutcome("There is no such tool."), None
@@ -168,11 +168,11 @@ class CallTools:
         self._left = True
         match outcome.then:
             case Transfer(context, extension):
-                self.tell(DepartureRequested(Result.TRANSFERRED, Destination(context, extension)))
+                self.tell(happens.DepartureRequested(Result.TRANSFERRED, Destination(context, extension)))
             case Departure():
-                self.tell(DepartureRequested(Result.COMPLETED))
+                self.tell(happens.DepartureRequested(Result.COMPLETED))
 
-    def _note(self, request: ToolRequested, ended: Ended, seconds: float, error: Exception | None) -> None:
+    def _note(self, request: tells.ToolRequested, ended: Ended, seconds: float, error: Exception | None) -> None:
         tool = request.name if request.name in self.tools else "unknown"
         self.metrics.tool_calls.labels(tool=tool, outcome=str(ended)).inc()
         self.metrics.tool_seconds.labels(tool=tool).observe(seconds)

@@ -23,8 +23,9 @@ from agentd.ari.events import (
 )
 from agentd.audiosocket.listener import Admission
 from agentd.audiosocket.transport import EXTERNAL, FORK
+from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
-from agentd.conversation.events import CallerEvent, CallerHungUp, DigitPressed, Left
+from agentd.conversation.events import CallerEvent
 from agentd.errors import AriRejected, AriUnavailable, MediaTimeout
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.metrics import Metrics
@@ -490,11 +491,11 @@ async def test_a_caller_s_channel_that_ends_is_a_hang_up_unless_it_was_handed_ov
 ) -> None:
     pbx.route.put(event)
     await wait_all_tasks_blocked()
-    assert pbx.told == [CallerHungUp()]
+    assert pbx.told == [happens.CallerHungUp()]
     await pbx.channel.leave("completed")
     pbx.route.put(event)
     await wait_all_tasks_blocked()
-    assert pbx.told == [CallerHungUp(), Left()]
+    assert pbx.told == [happens.CallerHungUp(), happens.Left()]
 
 
 async def test_of_a_leg_s_own_channels_the_call_is_told_nothing(pbx: Pbx) -> None:
@@ -504,7 +505,7 @@ async def test_of_a_leg_s_own_channels_the_call_is_told_nothing(pbx: Pbx) -> Non
             pbx.route.put(DtmfReceived(Channel(name), "1"))
         pbx.route.put(DtmfReceived(Channel(CALLER), "5"))
         await wait_all_tasks_blocked()
-    assert pbx.told == [DigitPressed("5")]
+    assert pbx.told == [happens.DigitPressed("5")]
 
 
 async def test_who_plays_files_hears_of_playbacks(pbx: Pbx) -> None:
@@ -528,7 +529,7 @@ async def test_where_events_were_lost_asterisk_is_asked_whether_the_caller_is_th
     pbx.asterisk.gone(CALLER)
     pbx.route.put(Resync())
     await wait_all_tasks_blocked()
-    assert pbx.told == [CallerHungUp()]
+    assert pbx.told == [happens.CallerHungUp()]
 
 
 async def test_a_channel_leaves_with_its_result_or_not_at_all(pbx: Pbx) -> None:

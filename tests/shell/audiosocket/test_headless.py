@@ -13,6 +13,7 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from agentd import session_events as tells
 from agentd.agent import Readiness
 from agentd.audiosocket.headless import HeadlessLine
 from agentd.calls.figures import CallFigures
@@ -20,7 +21,6 @@ from agentd.config.settings import AudioSocket, Calls, Headless
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import LegKind
 from agentd.metrics import Metrics
-from agentd.session_events import CallerSpeechStarted, CallerTakesTurn, Ended
 from agentd.testing._lines import audio_frame, dtmf_frame, make_line
 from agentd.testing.sound import voice
 from tests.shell.fakes import stand_still
@@ -142,7 +142,7 @@ async def test_leaving_sends_a_hangup_frame_after_the_last_words(tmp_path: Path,
         line, _ = desk.stranger()
         await desk.until(lambda: desk.agent.sessions and desk.session.reports)
         spoken = await desk.session.utter("Goodbye")
-        desk.session.emit(Ended())
+        desk.session.emit(tells.Ended())
         await desk.over()
         assert line.hung_up
         assert b"".join(pcm for _, pcm in line.frames if any(pcm)) == voice(1.0) + spoken
@@ -189,7 +189,7 @@ async def test_an_interruption_is_heard_at_once(tmp_path: Path, autojump_clock: 
         await desk.until(lambda: desk.agent.sessions and desk.session.begun)
         await trio.sleep(0.3)
         onset = trio.current_time()
-        desk.session.emit(CallerSpeechStarted(onset), CallerTakesTurn(onset))
+        desk.session.emit(tells.CallerSpeechStarted(onset), tells.CallerTakesTurn(onset))
         await trio.sleep(0.5)
         assert not any(map(any, line.since(onset + 0.04)))
         line.cut()

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.ari.client import Resync
 from agentd.ari.events import Channel, DtmfReceived, PlaybackFinished, StasisEnd
 from agentd.calls.inbox import INBOX
@@ -17,18 +18,6 @@ from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
 from agentd.errors import ProviderRejected, ProviderUnavailable
 from agentd.serving.keeper import LAST_RESORT_WITHIN
-from agentd.session_events import (
-    AgentText,
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    Ended,
-    NothingToSay,
-)
 from agentd.testing._asterisk import Answer, Request
 from agentd.testing._call import CALLER
 from agentd.testing._lines import audio_frame, dtmf_frame
@@ -124,7 +113,7 @@ async def test_what_was_heard_goes_to_the_history_and_to_the_session(scene: Scen
 async def test_the_caller_s_turn_is_over_the_answer_may_be_heard(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.greeted()
-        scene.session.emit(CallerSpeechStarted(2.0), CallerSpeechEnded(3.0, 2.7))
+        scene.session.emit(tells.CallerSpeechStarted(2.0), tells.CallerSpeechEnded(3.0, 2.7))
         await scene.until(lambda: scene.session.told == ["answer"])
         scene.hang_up()
 
@@ -132,9 +121,11 @@ async def test_the_caller_s_turn_is_over_the_answer_may_be_heard(scene: Scene, a
 async def test_an_answer_is_withheld_while_the_caller_makes_a_sound(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.greeted()
-        scene.session.emit(CallerSpeechStarted(2.0), CallerSpeechEnded(3.0, 2.7), CallerSpeechStarted(3.1))
+        scene.session.emit(
+            tells.CallerSpeechStarted(2.0), tells.CallerSpeechEnded(3.0, 2.7), tells.CallerSpeechStarted(3.1)
+        )
         await scene.until(lambda: scene.session.told == ["answer", "withhold"])
-        scene.session.emit(CallerSpeechDismissed("a cough"))
+        scene.session.emit(tells.CallerSpeechDismissed("a cough"))
         await scene.until(lambda: scene.session.told == ["answer", "withhold", "answer"])
         scene.hang_up()
 
@@ -143,11 +134,11 @@ async def test_a_caller_who_goes_on_before_the_answer_discards_it(scene: Scene, 
     async with running(scene):
         await scene.greeted()
         session = scene.session
-        session.emit(CallerSpeechStarted(2.0), CallerSpeechEnded(3.0, 2.7))
-        session.emit(CallerSpeechStarted(3.1), CallerTakesTurn(3.4))
+        session.emit(tells.CallerSpeechStarted(2.0), tells.CallerSpeechEnded(3.0, 2.7))
+        session.emit(tells.CallerSpeechStarted(3.1), tells.CallerTakesTurn(3.4))
         await scene.until(lambda: session.interruptions == 1)
         assert scene.call.playout.generation == 1
-        session.emit(CallerSpeechEnded(5.0, 4.7))
+        session.emit(tells.CallerSpeechEnded(5.0, 4.7))
         await scene.speaking("The answer")
         scene.hang_up()
 
@@ -159,7 +150,7 @@ async def test_the_answer_s_delay_is_measured_from_the_caller_s_last_speech(
         await scene.live()
         await trio.sleep(2.0)
         now = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now - 0.3))
+        scene.session.emit(tells.CallerSpeechStarted(now), tells.CallerSpeechEnded(now, now - 0.3))
         await trio.sleep(0.7)
         await scene.session.utter("The answer")
         await trio.sleep(0.1)
@@ -213,7 +204,7 @@ async def test_the_agent_hangs_up_after_its_last_words_were_heard(scene: Scene, 
     async with running(scene):
         await scene.greeted()
         await scene.session.utter("Goodbye then")
-        scene.session.emit(Ended())
+        scene.session.emit(tells.Ended())
     assert (scene.result, scene.left_with) == (Result.COMPLETED, "completed")
     assert scene.agent_turns == [GREETING, "Goodbye then"]
 
@@ -224,7 +215,7 @@ async def test_last_words_that_a_caller_s_sound_has_paused_are_heard_to_their_en
     async with running(scene):
         await scene.greeted()
         await scene.speaking("Goodbye then", seconds=1.0)
-        scene.session.emit(CallerSpeechStarted(2.0), CallerSpeechConfirmed(2.2), Ended())
+        scene.session.emit(tells.CallerSpeechStarted(2.0), tells.CallerSpeechConfirmed(2.2), tells.Ended())
         ended_at = trio.current_time()
     assert scene.left_with == "completed"
     assert scene.agent_turns == [GREETING, "Goodbye then"]
@@ -236,7 +227,7 @@ async def test_a_caller_who_hangs_up_during_the_last_words_ends_the_call_at_once
 ) -> None:
     async with running(scene):
         await scene.live()
-        scene.session.emit(Ended())
+        scene.session.emit(tells.Ended())
         await trio.sleep(0.5)
         scene.hang_up()
     assert trio.current_time() < 1.0
@@ -272,7 +263,7 @@ async def test_a_session_may_last_longer_than_its_opening_may(scene: Scene, auto
 async def test_an_agent_that_fails_in_the_call_is_announced_at_once(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
-        scene.session.emit(Degraded("slow"))
+        scene.session.emit(tells.Degraded("slow"))
         scene.agent.break_down("the model is gone")
     assert scene.left_with == "failed:agent"
     assert scene.announced == ["sound:sorry"]
@@ -376,8 +367,8 @@ async def test_a_hang_up_that_finds_the_inbox_full_ends_the_call_all_the_same(au
     async with running(scene):
         await scene.live()
         scene.file.stopping = 8.0  # Asterisk does not answer
-        scene.session.emit(CallerSpeechStarted(1.0), CallerTakesTurn(2.0))
-        scene.session.emit(*[NothingToSay("a chatty vendor")] * 300)
+        scene.session.emit(tells.CallerSpeechStarted(1.0), tells.CallerTakesTurn(2.0))
+        scene.session.emit(*[tells.NothingToSay("a chatty vendor")] * 300)
         await trio.sleep(1.0)
         assert scene.call._inbox.waiting == INBOX
         scene.event(StasisEnd(Channel(CALLER)))
@@ -505,7 +496,9 @@ async def test_a_call_s_log_tells_each_transition_once(scene: Scene, autojump_cl
         async with running(scene):
             await scene.live()
             await trio.sleep(2.0)
-            scene.session.emit(CallerSpeechStarted(3.0), CallerSpeechEnded(4.0, 3.7), NothingToSay("noise"))
+            scene.session.emit(
+                tells.CallerSpeechStarted(3.0), tells.CallerSpeechEnded(4.0, 3.7), tells.NothingToSay("noise")
+            )
             await trio.sleep(0.5)
             scene.hang_up()
     states = [(log["region"], log["before"], log["after"]) for log in logs if log["event"] == "state"]
@@ -527,9 +520,9 @@ async def test_words_are_logged_only_where_the_configuration_says_so(wanted: boo
     with structlog.testing.capture_logs() as logs:
         async with running(scene):
             await scene.live()
-            scene.session.emit(CallerText("my secret number"), AgentText(1, "your secret answer"))
+            scene.session.emit(tells.CallerText("my secret number"), tells.AgentText(1, "your secret answer"))
             await scene.speaking("Another secret", seconds=1.0)
-            scene.session.emit(CallerSpeechStarted(3.0), CallerTakesTurn(3.5))
+            scene.session.emit(tells.CallerSpeechStarted(3.0), tells.CallerTakesTurn(3.5))
             await trio.sleep(0.5)
             scene.hang_up()
     assert ("secret" in repr(logs)) is wanted
@@ -567,7 +560,9 @@ async def test_a_caller_who_answers_is_asked_as_often_again(watched: Scene, auto
         await watched.until(lambda: watched.agent.sessions and len(watched.said) == 3)
         await trio.sleep(3.0)
         now = trio.current_time()
-        watched.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now), NothingToSay("a mumble"))
+        watched.session.emit(
+            tells.CallerSpeechStarted(now), tells.CallerSpeechEnded(now, now), tells.NothingToSay("a mumble")
+        )
     assert watched.said.count("Are you there?") == 4
 
 
@@ -583,7 +578,7 @@ async def test_an_answer_that_takes_its_time_is_announced_once(watched: Scene, a
     async with running(watched):
         await watched.greeted()
         now = trio.current_time()
-        watched.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now - 0.3))
+        watched.session.emit(tells.CallerSpeechStarted(now), tells.CallerSpeechEnded(now, now - 0.3))
         await trio.sleep(1.9)
         assert watched.said == [GREETING]
         await trio.sleep(8.0)
@@ -599,10 +594,12 @@ async def test_a_call_that_lasts_too_long_is_warned_and_ended(watched: Scene, au
         await watched.greeted()
         while "We have to end soon" not in watched.said:  # the caller keeps talking
             now = trio.current_time()
-            watched.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now), NothingToSay("a mumble"))
+            watched.session.emit(
+                tells.CallerSpeechStarted(now), tells.CallerSpeechEnded(now, now), tells.NothingToSay("a mumble")
+            )
             await trio.sleep(1.0)
         assert trio.current_time() == pytest.approx(50.0, abs=1.1)
-        watched.session.emit(CallerSpeechStarted(trio.current_time()))
+        watched.session.emit(tells.CallerSpeechStarted(trio.current_time()))
     assert (watched.result, watched.left_with) == (Result.MAX_DURATION, "max-duration")
     assert watched.announced == ["sound:time"]
     assert trio.current_time() == pytest.approx(60.0 + watched.file.seconds, abs=0.1)
@@ -619,21 +616,26 @@ async def story(scene: Scene) -> None:
     scene.line.say(audio_frame(voice(0.02)))
     scene.event(DtmfReceived(Channel(CALLER), "1"))
     await trio.sleep(0.3)
-    session.emit(CallerSpeechStarted(1.0), CallerSpeechEnded(2.0, 1.7), CallerSpeechStarted(2.1), CallerTakesTurn(2.4))
-    session.emit(CallerSpeechEnded(3.5, 3.2))
+    session.emit(
+        tells.CallerSpeechStarted(1.0),
+        tells.CallerSpeechEnded(2.0, 1.7),
+        tells.CallerSpeechStarted(2.1),
+        tells.CallerTakesTurn(2.4),
+    )
+    session.emit(tells.CallerSpeechEnded(3.5, 3.2))
     await trio.sleep(0.1)
     await session.utter("An answer")
     await trio.sleep(0.2)
-    session.emit(CallerSpeechStarted(4.0), CallerSpeechConfirmed(4.2))
+    session.emit(tells.CallerSpeechStarted(4.0), tells.CallerSpeechConfirmed(4.2))
     await trio.sleep(0.1)
-    session.emit(CallerSpeechDismissed("a cough"))
+    session.emit(tells.CallerSpeechDismissed("a cough"))
     await trio.sleep(0.1)
     scene.line.cut()
     await trio.sleep(1.5)
-    session.emit(CallerSpeechStarted(6.0), CallerTakesTurn(6.5), CallerSpeechEnded(7.0, 6.7))
+    session.emit(tells.CallerSpeechStarted(6.0), tells.CallerTakesTurn(6.5), tells.CallerSpeechEnded(7.0, 6.7))
     await trio.sleep(0.1)
     await session.utter("Goodbye")
-    session.emit(Ended())
+    session.emit(tells.Ended())
 
 
 @attrs.frozen

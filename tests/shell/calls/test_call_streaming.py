@@ -7,20 +7,13 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.agent import Audio
 from agentd.ari.events import Channel, DtmfReceived
 from agentd.audio.level import gain, ramp, rms_dbfs
 from agentd.conversation.commands import Phrase, Result
 from agentd.playback.contract import Announcement
 from agentd.playback.stream import ATTENUATED
-from agentd.session_events import (
-    CallerSpeechConfirmed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    Ended,
-)
 from agentd.testing._asterisk import Answer
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import RATE, voice
@@ -76,7 +69,7 @@ async def test_no_file_is_played_in_the_steady_state(scene: Scene, autojump_cloc
         await scene.greeted()
         await scene.speaking(*WORDS)
         await trio.sleep(2.5)
-        scene.session.emit(Ended())
+        scene.session.emit(tells.Ended())
     assert scene.left_with == "completed"
     assert not scene.file.log
     assert not scene.asterisk.asked("POST /channels/*/play/*")
@@ -94,10 +87,10 @@ async def test_an_interruption_goes_by_degrees_and_each_is_heard_within_two_fram
         await trio.sleep(0.513)
 
         onset = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(onset))
+        scene.session.emit(tells.CallerSpeechStarted(onset))
         await trio.sleep(0.2)
         confirmed = trio.current_time()
-        scene.session.emit(CallerSpeechConfirmed(onset))
+        scene.session.emit(tells.CallerSpeechConfirmed(onset))
         await trio.sleep(0.2)
         quieter = [level(frame) for at, frame in scene.line.frames if onset + TWO_FRAMES <= at < confirmed]
         assert quieter == pytest.approx([FULL - 12.0] * len(quieter), abs=1.0)
@@ -105,7 +98,7 @@ async def test_an_interruption_goes_by_degrees_and_each_is_heard_within_two_fram
         assert silent(scene.line.since(confirmed + TWO_FRAMES))
         assert scene.session.interruptions == 0, "nothing is lost yet"
 
-        scene.session.emit(CallerTakesTurn(onset))
+        scene.session.emit(tells.CallerTakesTurn(onset))
         await trio.sleep(1.0)
         assert silent(scene.line.since(confirmed + TWO_FRAMES))
         assert scene.session.interruptions == 1
@@ -120,7 +113,7 @@ async def test_a_caller_who_takes_the_turn_silences_the_agent_within_two_frames(
         await scene.speaking(*WORDS)
         await trio.sleep(0.513)
         onset = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(onset), CallerTakesTurn(onset))
+        scene.session.emit(tells.CallerSpeechStarted(onset), tells.CallerTakesTurn(onset))
         await trio.sleep(0.5)
         assert any(map(any, scene.line.since(onset - 0.1)))
         assert silent(scene.line.since(onset + TWO_FRAMES))
@@ -133,7 +126,7 @@ async def test_after_an_interruption_the_history_holds_what_was_heard(scene: Sce
         since = trio.current_time()
         spoken = frames_of(await scene.speaking(*WORDS))
         await trio.sleep(1.5)
-        scene.session.emit(CallerSpeechStarted(9.0), CallerTakesTurn(9.0))
+        scene.session.emit(tells.CallerSpeechStarted(9.0), tells.CallerTakesTurn(9.0))
         await trio.sleep(0.5)
         utterance, milliseconds, completed = scene.session.reports[-1]
         heard = [frame for frame in scene.line.since(since) if which(frame, spoken) is not None]
@@ -147,9 +140,9 @@ async def test_after_an_interruption_the_history_holds_what_was_heard(scene: Sce
 async def test_an_answer_of_which_nothing_was_heard_leaves_no_trace(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.greeted()
-        scene.session.emit(CallerSpeechStarted(2.0), CallerSpeechEnded(3.0, 2.7))
+        scene.session.emit(tells.CallerSpeechStarted(2.0), tells.CallerSpeechEnded(3.0, 2.7))
         await trio.sleep(0.1)
-        scene.session.emit(CallerSpeechStarted(3.1), CallerTakesTurn(3.2))
+        scene.session.emit(tells.CallerSpeechStarted(3.1), tells.CallerTakesTurn(3.2))
         await scene.session.utter("An answer to half a question")
         await trio.sleep(2.0)
         assert scene.agent_turns == [GREETING]
@@ -166,13 +159,13 @@ async def test_after_a_sound_that_was_nothing_no_word_is_lost(
         spoken = frames_of(await scene.speaking(*WORDS))
         await trio.sleep(0.7)
         onset = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(onset))
+        scene.session.emit(tells.CallerSpeechStarted(onset))
         await trio.sleep(0.1)
         if confirmed:
-            scene.session.emit(CallerSpeechConfirmed(onset))
+            scene.session.emit(tells.CallerSpeechConfirmed(onset))
             await trio.sleep(0.3)
         dismissed = trio.current_time()
-        scene.session.emit(CallerSpeechDismissed("a cough"))
+        scene.session.emit(tells.CallerSpeechDismissed("a cough"))
         await trio.sleep(2.5)
         frames = scene.line.since(since)
         numbers = [number for frame in frames if (number := which(frame, spoken)) is not None]
@@ -191,7 +184,7 @@ async def test_a_change_of_level_does_not_click(scene: Scene, autojump_clock: Mo
         spoken = frames_of(await scene.speaking(*WORDS))
         await trio.sleep(0.5)
         onset = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(onset))
+        scene.session.emit(tells.CallerSpeechStarted(onset))
         await trio.sleep(0.1)
         changing = scene.line.since(onset)[0]
         assert any(changing == ramp(frame, 1.0, ATTENUATED) for frame in spoken)
@@ -204,11 +197,11 @@ async def test_how_soon_the_agent_fell_silent_is_measured(scene: Scene, autojump
         await scene.greeted()
         await scene.speaking(*WORDS)
         onset = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(onset))
+        scene.session.emit(tells.CallerSpeechStarted(onset))
         await trio.sleep(0.2)
-        scene.session.emit(CallerSpeechConfirmed(onset))
+        scene.session.emit(tells.CallerSpeechConfirmed(onset))
         await trio.sleep(0.3)
-        scene.session.emit(CallerTakesTurn(onset))
+        scene.session.emit(tells.CallerTakesTurn(onset))
         await trio.sleep(0.1)
         assert scene.sample("barge_in_seconds_count") == 1
         assert scene.sample("barge_in_seconds_sum") == pytest.approx(0.2, abs=0.01)
@@ -222,11 +215,11 @@ async def test_in_file_mode_a_caller_s_sound_pauses_and_its_words_stop(autojump_
         await scene.greeted()
         await scene.speaking(*WORDS)
         await trio.sleep(0.5)
-        scene.session.emit(CallerSpeechStarted(4.0), CallerSpeechConfirmed(4.2))
+        scene.session.emit(tells.CallerSpeechStarted(4.0), tells.CallerSpeechConfirmed(4.2))
         await trio.sleep(1.0)
-        scene.session.emit(CallerSpeechDismissed("a cough"))
+        scene.session.emit(tells.CallerSpeechDismissed("a cough"))
         await trio.sleep(0.5)
-        scene.session.emit(CallerSpeechStarted(6.0), CallerTakesTurn(6.5))
+        scene.session.emit(tells.CallerSpeechStarted(6.0), tells.CallerTakesTurn(6.5))
         await trio.sleep(0.5)
         assert [entry for entry in scene.file.log if not entry.startswith("play")] == ["pause", "restore", "stop"]
         assert scene.session.reports[-1] == (2, pytest.approx(1000, abs=20), False)
@@ -240,8 +233,8 @@ async def test_what_must_be_heard_is_heard_to_its_end(autojump_clock: MockClock)
         await scene.greeted()
         since = trio.current_time()
         spoken = await scene.speaking("This call is recorded.", seconds=1.0)
-        scene.session.emit(CallerSpeechStarted(2.0), CallerSpeechConfirmed(2.2), CallerTakesTurn(2.4))
-        scene.session.emit(CallerSpeechEnded(3.0, 2.7))
+        scene.session.emit(tells.CallerSpeechStarted(2.0), tells.CallerSpeechConfirmed(2.2), tells.CallerTakesTurn(2.4))
+        scene.session.emit(tells.CallerSpeechEnded(3.0, 2.7))
         await trio.sleep(1.5)
         assert b"".join(frame for frame in scene.line.since(since) if any(frame)) == spoken
         assert (scene.session.interruptions, scene.session.told) == (0, ["answer"]), "and the question is answered"
@@ -383,7 +376,7 @@ async def test_what_must_be_heard_is_protected_also_when_its_rest_comes_from_a_f
         await trio.sleep(1.0)
         scene.line.cut()
         await trio.sleep(0.3)
-        scene.session.emit(CallerSpeechStarted(4.0), CallerSpeechConfirmed(4.2), CallerTakesTurn(4.4))
+        scene.session.emit(tells.CallerSpeechStarted(4.0), tells.CallerSpeechConfirmed(4.2), tells.CallerTakesTurn(4.4))
         await trio.sleep(2.0)
         assert scene.file.log == ["play for training."]
         assert scene.agent_turns[-1] == "This call is recorded for training."

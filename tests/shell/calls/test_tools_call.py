@@ -9,17 +9,9 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.agent import Audio, SegmentStart, UtteranceEnd
 from agentd.conversation.commands import Result
-from agentd.session_events import (
-    CallerSpeechConfirmed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    ToolRequested,
-    UtteranceEnded,
-    UtteranceStarted,
-)
 from agentd.testing._asterisk import Answer
 from agentd.testing._call import CALLER
 from agentd.testing.sound import RATE, voice
@@ -37,8 +29,8 @@ kind = "transfer"
 [tools.operator.transfer]
 destinations = { sales = "200@from-internal", nowhere = "9@from-internal" }
 """
-HANG_UP = ToolRequested("hang_up", "{}", "c1")
-TRANSFER = ToolRequested("operator", '{"destination": "sales"}', "c1")
+HANG_UP = tells.ToolRequested("hang_up", "{}", "c1")
+TRANSFER = tells.ToolRequested("operator", '{"destination": "sales"}', "c1")
 FAREWELL = "Thank you and goodbye"
 
 both = pytest.mark.parametrize("mode", Mode)
@@ -60,7 +52,7 @@ def shop(mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = ()) -> Scene:
 @both
 @ends
 async def test_the_call_ends_once_the_farewell_has_been_heard(
-    mode: Mode, request_: ToolRequested, result: Result, autojump_clock: MockClock
+    mode: Mode, request_: tells.ToolRequested, result: Result, autojump_clock: MockClock
 ) -> None:
     async with running(shop(mode)) as scene:
         await scene.greeted()
@@ -83,7 +75,7 @@ async def test_nothing_interrupts_a_farewell(mode: Mode, autojump_clock: MockClo
         scene.session.emit(HANG_UP)
         await trio.sleep(0.2)
         now = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(now), CallerSpeechConfirmed(now), CallerTakesTurn(now))
+        scene.session.emit(tells.CallerSpeechStarted(now), tells.CallerSpeechConfirmed(now), tells.CallerTakesTurn(now))
     assert scene.left_with == "completed"
     assert scene.agent_turns == [GREETING, FAREWELL]
     assert scene.session.interruptions == 0
@@ -95,7 +87,7 @@ async def test_a_farewell_that_was_paused_by_a_sound_is_heard_to_its_end(mode: M
         await scene.greeted()
         await scene.speaking(FAREWELL)
         now = trio.current_time()
-        scene.session.emit(CallerSpeechStarted(now), CallerSpeechConfirmed(now))
+        scene.session.emit(tells.CallerSpeechStarted(now), tells.CallerSpeechConfirmed(now))
         await trio.sleep(1.0)
         scene.session.emit(HANG_UP)
     assert scene.agent_turns == [GREETING, FAREWELL]
@@ -107,13 +99,13 @@ async def test_words_that_are_still_on_their_way_are_heard_too(mode: Mode, autoj
         await scene.greeted()
         playout = scene.call.playout
         number, generation = playout.number(), playout.generation
-        scene.session.emit(UtteranceStarted(number), HANG_UP)
+        scene.session.emit(tells.UtteranceStarted(number), HANG_UP)
         await trio.sleep(1.0)
         assert not scene.asterisk.continued
         for chunk in (SegmentStart(generation, number, FAREWELL), Audio(generation, number, voice(1.0), RATE)):
             await playout.put(chunk)
         await playout.put(UtteranceEnd(generation, number))
-        scene.session.emit(UtteranceEnded(number))
+        scene.session.emit(tells.UtteranceEnded(number))
     assert scene.agent_turns == [GREETING, FAREWELL]
 
 
@@ -167,7 +159,7 @@ async def test_a_destination_that_is_not_there_is_told_and_the_call_goes_on(auto
     async with running(shop()) as scene:
         await scene.greeted()
         await scene.speaking("I am transferring you")
-        scene.session.emit(ToolRequested("operator", '{"destination": "nowhere"}', "c1"))
+        scene.session.emit(tells.ToolRequested("operator", '{"destination": "nowhere"}', "c1"))
         with structlog.testing.capture_logs() as logs:
             await scene.until(lambda: scene.session.results)
         assert ("a transfer's destination is not in the dialplan", "9@from-internal") in [
@@ -183,7 +175,7 @@ async def test_a_destination_that_is_not_there_is_told_and_the_call_goes_on(auto
 async def test_keys_are_pressed_and_the_call_goes_on(autojump_clock: MockClock) -> None:
     async with running(shop()) as scene:
         await scene.greeted()
-        scene.session.emit(ToolRequested("send_dtmf", '{"digits": "12#"}', "c1"))
+        scene.session.emit(tells.ToolRequested("send_dtmf", '{"digits": "12#"}', "c1"))
         await scene.until(lambda: scene.session.results)
         assert scene.asterisk.pressed == {CALLER: "12#"}
         scene.hang_up()
@@ -194,7 +186,7 @@ async def test_a_model_that_names_two_requests_alike_gets_both_results(autojump_
     async with running(shop()) as scene:
         await scene.greeted()
         for digit in "12":
-            scene.session.emit(ToolRequested("send_dtmf", f'{{"digits": "{digit}"}}', "call_0"))
+            scene.session.emit(tells.ToolRequested("send_dtmf", f'{{"digits": "{digit}"}}', "call_0"))
         await scene.until(lambda: len(scene.session.results) == 2)
         assert [call for call, _result in scene.session.results] == ["call_0", "call_0"]
         scene.hang_up()
@@ -234,12 +226,14 @@ async def test_a_farewell_is_no_silence_of_the_agent_s(autojump_clock: MockClock
         now = trio.current_time()
         playout = scene.call.playout
         number, generation = playout.number(), playout.generation
-        scene.session.emit(CallerSpeechStarted(now), CallerSpeechEnded(now, now), UtteranceStarted(number), HANG_UP)
+        scene.session.emit(
+            tells.CallerSpeechStarted(now), tells.CallerSpeechEnded(now, now), tells.UtteranceStarted(number), HANG_UP
+        )
         await trio.sleep(0.1)  # the call is closing before the caller hears anything
         await playout.put(SegmentStart(generation, number, FAREWELL))
         await playout.put(Audio(generation, number, voice(8.0), RATE))
         await playout.put(UtteranceEnd(generation, number))
-        scene.session.emit(UtteranceEnded(number))
+        scene.session.emit(tells.UtteranceEnded(number))
     assert scene.left_with == "completed"
     assert scene.agent_turns == [GREETING, FAREWELL]
     assert len(scene.sessions) == 1, "nobody has to take over"

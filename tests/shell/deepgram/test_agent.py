@@ -11,30 +11,13 @@ import pytest
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import AgentSession, Audio, CallInfo, Capabilities, SayOutcome, SegmentStart, ToolDeclaration
 from agentd.config.settings import AgentConfig
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History, Speaker, ToolUse
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import (
-    AgentText,
-    Alive,
-    AnswerFailed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    Ended,
-    RenewalDue,
-    SessionEvent,
-    StageTiming,
-    Thinking,
-    ToolRequested,
-    UtteranceEnded,
-    UtteranceStarted,
-)
+from agentd.session_events import SessionEvent
 from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.credentials import Credential, Scheme
@@ -88,10 +71,10 @@ class Scene:
     async def follow(self) -> None:
         async for event in self.session.events:
             self.events.append(event)
-            if self.obedient and isinstance(event, CallerTakesTurn):
+            if self.obedient and isinstance(event, tells.CallerTakesTurn):
                 self.session.interrupt()
                 self.playout.interrupt()
-            if self.obedient and isinstance(event, CallerSpeechEnded):
+            if self.obedient and isinstance(event, tells.CallerSpeechEnded):
                 self.session.answer()
         self.ended = True
 
@@ -276,21 +259,21 @@ async def test_an_error_before_the_settings_are_applied_tells_whose_fault_it_is(
 async def test_the_caller_is_heard_and_answered() -> None:
     async with call(Turn(QUESTION, (ANSWER, "And the sun shines."), seconds=0.5)) as scene:
         scene.speak()
-        await scene.event(UtteranceEnded)
-        kinds = [type(event) for event in scene.events if not isinstance(event, StageTiming)]
+        await scene.event(tells.UtteranceEnded)
+        kinds = [type(event) for event in scene.events if not isinstance(event, tells.StageTiming)]
         assert kinds == [
-            CallerSpeechStarted,
-            CallerTakesTurn,
-            CallerText,
-            CallerSpeechEnded,
-            Thinking,
-            UtteranceStarted,
-            AgentText,
-            AgentText,
-            UtteranceEnded,
+            tells.CallerSpeechStarted,
+            tells.CallerTakesTurn,
+            tells.CallerText,
+            tells.CallerSpeechEnded,
+            tells.Thinking,
+            tells.UtteranceStarted,
+            tells.AgentText,
+            tells.AgentText,
+            tells.UtteranceEnded,
         ]
-        assert scene.of(CallerText) == [CallerText(QUESTION)]
-        assert scene.of(UtteranceStarted) == [UtteranceStarted(1)]
+        assert scene.of(tells.CallerText) == [tells.CallerText(QUESTION)]
+        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1)]
         await scene.until(lambda: scene.finished == [1])
         assert scene.heard == {1: [ANSWER, "And the sun shines."]}
         assert len(scene.sound[1]) == 2 * 8000
@@ -305,8 +288,8 @@ async def test_the_end_of_the_caller_s_speech_is_when_the_last_sound_came() -> N
         spoken = trio.current_time()
         await trio.sleep(0.05)
         scene.feed(0.5, loud=False)
-        ended = await scene.event(CallerSpeechEnded)
-        started = await scene.event(CallerSpeechStarted)
+        ended = await scene.event(tells.CallerSpeechEnded)
+        started = await scene.event(tells.CallerSpeechStarted)
         assert before <= started.at <= ended.last_speech_at <= spoken
         assert ended.at >= spoken + 0.05
 
@@ -315,9 +298,9 @@ async def test_latencies_become_stages_once_an_answer() -> None:
     async with call() as scene:
         for turn in (1, 2):
             scene.speak()
-            await scene.event(UtteranceEnded, turn)
-            await scene.until(lambda turn=turn: len(scene.of(StageTiming)) == STAGES * turn)
-        told = [(event.stage, event.seconds) for event in scene.of(StageTiming) if event.stage != "endpoint"]
+            await scene.event(tells.UtteranceEnded, turn)
+            await scene.until(lambda turn=turn: len(scene.of(tells.StageTiming)) == STAGES * turn)
+        told = [(event.stage, event.seconds) for event in scene.of(tells.StageTiming) if event.stage != "endpoint"]
         assert told == [("first_token", 0.3), ("first_audio", 0.2), ("transcript", 0.12)] * 2
 
 
@@ -334,15 +317,15 @@ async def test_an_answer_whose_words_come_after_its_audio_is_heard(says_started:
         scene.speak()
         await scene.until(lambda: scene.finished == [1])
         assert len(scene.sound[1]) == 16000
-        assert scene.of(AgentText) == [AgentText(1, ANSWER)]
+        assert scene.of(tells.AgentText) == [tells.AgentText(1, ANSWER)]
 
 
 async def test_nothing_of_an_answer_is_heard_before_the_call_lets_it_go() -> None:
     async with call(obedient=False) as scene:
         scene.speak()
-        await scene.event(StageTiming, STAGES)
+        await scene.event(tells.StageTiming, STAGES)
         assert scene.playout.empty
-        assert scene.of(UtteranceStarted) == []
+        assert scene.of(tells.UtteranceStarted) == []
         scene.session.interrupt()  # of what came before it
         scene.playout.interrupt()
         scene.session.answer()
@@ -356,7 +339,7 @@ async def test_an_interruption_drops_the_answer_and_all_that_still_comes_of_it()
         scene.speak()
         await scene.until(lambda: scene.sound.get(1))
         scene.feed(0.3, loud=True)
-        await scene.event(CallerTakesTurn, 2)
+        await scene.event(tells.CallerTakesTurn, 2)
         await scene.until(lambda: scene.finished == [1])
         assert not scene.ended
         scene.feed(0.5, loud=False)
@@ -369,9 +352,9 @@ async def test_an_interruption_drops_the_answer_and_all_that_still_comes_of_it()
 async def test_an_answer_that_was_held_when_the_caller_went_on_is_never_heard() -> None:
     async with call(Turn("What", ("Pardon?",)), Turn("time is it?", (ANSWER,)), obedient=False) as scene:
         scene.speak()
-        await scene.event(StageTiming, STAGES)
+        await scene.event(tells.StageTiming, STAGES)
         scene.speak()
-        await scene.event(StageTiming, 2 * STAGES)
+        await scene.event(tells.StageTiming, 2 * STAGES)
         scene.session.answer()
         await scene.until(lambda: scene.finished == [2])
         assert scene.heard == {2: [ANSWER]}
@@ -388,7 +371,7 @@ async def test_an_interruption_by_the_call_drops_what_is_being_said() -> None:
         )
         scene.speak()
         await scene.until(lambda: 2 in scene.finished)
-        assert [event.text for event in scene.of(AgentText)] == [ANSWER, ANSWER, "More."]
+        assert [event.text for event in scene.of(tells.AgentText)] == [ANSWER, ANSWER, "More."]
 
 
 async def test_a_sound_without_words_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +379,7 @@ async def test_a_sound_without_words_is_dismissed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(caller_turns, "RECOGNITION", 0.1)
     async with call() as scene:
         scene.speak(0.14)
-        await scene.event(CallerSpeechDismissed)
+        await scene.event(tells.CallerSpeechDismissed)
         assert scene.history.turns == []
 
 
@@ -411,25 +394,25 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_cough_while_the_answer_is_prepared_does_not_lose_the_answer() -> None:
     async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), faults={"think_seconds": 0.5}) as scene:
         scene.speak()
-        await scene.event(CallerSpeechEnded)
+        await scene.event(tells.CallerSpeechEnded)
         scene.speak(0.14)
-        await scene.event(CallerSpeechDismissed)
-        await scene.event(CallerSpeechEnded, 2)
+        await scene.event(tells.CallerSpeechDismissed)
+        await scene.event(tells.CallerSpeechEnded, 2)
         await scene.until(lambda: 1 in scene.finished)
         assert scene.heard == {1: [ANSWER]}
         assert [message["content"] for message in scene.fake.session.messages("InjectUserMessage")] == [QUESTION]
         assert [turn.text for turn in scene.history.turns] == [QUESTION]
-        assert len(scene.of(CallerText)) == 1, "the echo is not said again"
+        assert len(scene.of(tells.CallerText)) == 1, "the echo is not said again"
 
 
 @pytest.mark.usefixtures("_brief")
 async def test_a_cough_that_takes_away_an_answer_which_was_begun_but_not_heard_does_not_lose_it() -> None:
     async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), obedient=False) as scene:
         scene.speak()
-        await scene.event(StageTiming, STAGES)
+        await scene.event(tells.StageTiming, STAGES)
         scene.speak(0.14)
-        await scene.event(CallerSpeechEnded, 2)
-        await scene.event(StageTiming, STAGES + 3)  # it has no end of a turn
+        await scene.event(tells.CallerSpeechEnded, 2)
+        await scene.event(tells.StageTiming, STAGES + 3)  # it has no end of a turn
         scene.session.answer()
         await scene.until(lambda: scene.finished == [2])
         assert scene.heard == {2: [ANSWER]}
@@ -439,10 +422,10 @@ async def test_a_cough_that_takes_away_an_answer_which_was_begun_but_not_heard_d
 async def test_an_answer_that_is_still_owed_after_a_cough_may_fail_to_come() -> None:
     async with call(faults={"think_seconds": 100.0}, answer_within=0.6) as scene:
         scene.speak()
-        await scene.event(CallerSpeechEnded)
+        await scene.event(tells.CallerSpeechEnded)
         scene.speak(0.14)
-        await scene.event(CallerSpeechEnded, 2)
-        await scene.event(AnswerFailed)
+        await scene.event(tells.CallerSpeechEnded, 2)
+        await scene.event(tells.AnswerFailed)
 
 
 @pytest.mark.usefixtures("_brief")
@@ -451,9 +434,9 @@ async def test_a_tool_that_gives_its_result_during_a_cough_is_still_answered(tol
     turns = (Turn(QUESTION, calls=(Call("look_up"),)), Turn(says=(ANSWER,)))
     async with call(*turns, tools=(TOOL,), faults={"cancels_calls": told}) as scene:
         scene.speak()
-        asked = await scene.event(ToolRequested)
+        asked = await scene.event(tells.ToolRequested)
         scene.speak(0.14)
-        await scene.event(CallerTakesTurn, 2)
+        await scene.event(tells.CallerTakesTurn, 2)
         scene.history.agent_heard(7, "One moment.", "One moment.")  # a filler, which is no answer
         scene.session.tool_result(asked.call, "noon")
         await scene.until(lambda: scene.finished == [1])
@@ -468,28 +451,28 @@ async def test_a_cough_where_nothing_is_owed_asks_for_nothing() -> None:
         await scene.until(lambda: scene.finished == [1])
         scene.history.agent_heard(1, ANSWER, ANSWER)
         scene.speak(0.14)
-        await scene.event(CallerSpeechDismissed)
-        assert len(scene.of(CallerSpeechEnded)) == 1
+        await scene.event(tells.CallerSpeechDismissed)
+        assert len(scene.of(tells.CallerSpeechEnded)) == 1
         assert scene.fake.session.messages("InjectUserMessage") == []
 
 
 async def test_an_answer_that_does_not_come_has_failed() -> None:
     async with call(faults={"think_seconds": 100.0}, answer_within=0.2) as scene:
         scene.speak()
-        assert "no answer within 0.2 s" in (await scene.event(AnswerFailed)).reason
+        assert "no answer within 0.2 s" in (await scene.event(tells.AnswerFailed)).reason
 
 
 async def test_text_is_a_turn_of_the_caller_and_its_echo_is_none() -> None:
     async with call() as scene:
         scene.session.feed_text("I pressed one.")
         await scene.until(lambda: scene.finished == [1])
-        assert scene.of(CallerText) == [CallerText("I pressed one.")]
+        assert scene.of(tells.CallerText) == [tells.CallerText("I pressed one.")]
         assert scene.history.turns[0].text == "I pressed one."
         assert scene.fake.session.messages("InjectUserMessage") == [
             {"type": "InjectUserMessage", "content": "I pressed one."}
         ]
         scene.speak()
-        assert (await scene.event(CallerText, 2)).text == QUESTION
+        assert (await scene.event(tells.CallerText, 2)).text == QUESTION
 
 
 # --- words that the call wants spoken
@@ -499,11 +482,11 @@ async def test_words_to_say_are_an_aside_and_no_answer() -> None:
     async with call() as scene:
         assert await scene.session.say("Hello,  how can I help?") is SayOutcome.SPOKEN
         await scene.until(lambda: scene.finished == [1])
-        assert scene.of(UtteranceStarted) == [UtteranceStarted(1, aside=True)]
+        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
         assert scene.heard == {1: ["Hello, how can I help?"]}
         scene.speak()
-        await scene.event(UtteranceEnded, 2)
-        assert scene.of(UtteranceStarted)[1] == UtteranceStarted(2)
+        await scene.event(tells.UtteranceEnded, 2)
+        assert scene.of(tells.UtteranceStarted)[1] == tells.UtteranceStarted(2)
 
 
 @pytest.mark.parametrize("says_started", [True, False])
@@ -511,15 +494,15 @@ async def test_words_to_say_may_come_without_being_repeated(says_started: bool) 
     async with call(faults={"tells_words": False, "says_started": says_started}) as scene:
         assert await scene.session.say("Hello there.") is SayOutcome.SPOKEN
         await scene.until(lambda: scene.finished == [1])
-        assert scene.of(UtteranceStarted) == [UtteranceStarted(1, aside=True)]
-        assert scene.of(AgentText) == [AgentText(1, "Hello there.")]
+        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
+        assert scene.of(tells.AgentText) == [tells.AgentText(1, "Hello there.")]
 
 
 async def test_words_to_say_may_be_repeated_sentence_by_sentence() -> None:
     async with call(faults={"splits_injected": True}) as scene:
         assert await scene.session.say("Hello there. How can I help?") is SayOutcome.SPOKEN
         await scene.until(lambda: scene.finished == [1])
-        assert scene.of(UtteranceStarted) == [UtteranceStarted(1, aside=True)]
+        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
         assert scene.heard == {1: ["Hello there.", "How can I help?"]}
 
 
@@ -530,7 +513,7 @@ async def test_words_are_refused_while_the_agent_or_the_caller_speaks(by_warning
         await scene.until(lambda: scene.sound.get(1))
         assert await scene.session.say("One moment.") is SayOutcome.REFUSED
         scene.feed(0.3, loud=True)
-        await scene.event(CallerTakesTurn, 2)
+        await scene.event(tells.CallerTakesTurn, 2)
         assert await scene.session.say("One moment.") is SayOutcome.REFUSED
 
 
@@ -539,7 +522,7 @@ async def test_words_that_are_not_spoken_in_time_are_refused(monkeypatch: pytest
     async with call() as scene:
         scene.peer.strike(Fault.MUTE)
         assert await scene.session.say("Hello.") is SayOutcome.REFUSED
-        assert "did not speak" in (await scene.event(Degraded)).reason
+        assert "did not speak" in (await scene.event(tells.Degraded)).reason
 
 
 @pytest.mark.parametrize("words_first", [True, False])
@@ -559,8 +542,8 @@ async def test_words_that_come_after_they_were_given_up_are_not_heard(
         await scene.fake.session.send({"type": "AgentAudioDone"})
         scene.speak()
         await scene.until(lambda: scene.finished == [1])
-        assert scene.of(UtteranceStarted) == [UtteranceStarted(1)]
-        assert [event.text for event in scene.of(AgentText)] == [ANSWER]
+        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1)]
+        assert [event.text for event in scene.of(tells.AgentText)] == [ANSWER]
         assert len(scene.sound[1]) == 16000
 
 
@@ -573,7 +556,7 @@ async def test_words_that_were_given_up_may_be_asked_for_again(monkeypatch: pyte
         scene.peer.strike(Fault.NONE)
         assert await scene.session.say("Are you there?") is SayOutcome.SPOKEN
         await scene.until(lambda: scene.heard.get(1) == ["Are you there?"])
-        assert scene.of(UtteranceStarted)[0] == UtteranceStarted(1, aside=True)
+        assert scene.of(tells.UtteranceStarted)[0] == tells.UtteranceStarted(1, aside=True)
 
 
 async def test_an_aside_that_is_interrupted_is_not_heard_of_again() -> None:
@@ -583,7 +566,7 @@ async def test_an_aside_that_is_interrupted_is_not_heard_of_again() -> None:
         scene.speak()
         await scene.until(lambda: scene.finished == [1, 2])
         assert len(scene.sound[1]) < 16000
-        assert scene.of(UtteranceStarted)[1:] == [UtteranceStarted(2)]
+        assert scene.of(tells.UtteranceStarted)[1:] == [tells.UtteranceStarted(2)]
 
 
 # --- tools
@@ -593,12 +576,12 @@ async def test_a_tool_is_asked_for_and_what_it_gives_is_told_and_recorded() -> N
     turn = Turn(QUESTION, ("Found.",), calls=(Call("look_up", '{"what": "time"}'), Call("look_up")))
     async with call(turn, tools=(TOOL,)) as scene:
         scene.speak()
-        await scene.event(ToolRequested, 2)
-        first, second = scene.of(ToolRequested)
+        await scene.event(tells.ToolRequested, 2)
+        first, second = scene.of(tells.ToolRequested)
         assert (first.name, first.arguments) == ("look_up", '{"what": "time"}')
         scene.session.tool_result(second.call, "two")
         scene.session.tool_result(first.call, "one")
-        await scene.event(UtteranceEnded)
+        await scene.event(tells.UtteranceEnded)
         assert scene.fake.session.responses == {first.call: "one", second.call: "two"}
         assert [turn.tool for turn in scene.history.turns[1:]] == [
             ToolUse("look_up", "{}", "two"),
@@ -610,11 +593,11 @@ async def test_a_tool_that_is_called_before_the_turn_is_confirmed_waits_for_that
     turn = Turn(QUESTION, ("Found.",), calls=(Call("look_up", early=True),))
     async with call(turn, tools=(TOOL,), faults={"confirm_seconds": 0.1}) as scene:
         scene.speak()
-        asked = await scene.event(ToolRequested)
+        asked = await scene.event(tells.ToolRequested)
         kinds = [type(event) for event in scene.events]
-        assert kinds.index(CallerSpeechEnded) < kinds.index(ToolRequested)
+        assert kinds.index(tells.CallerSpeechEnded) < kinds.index(tells.ToolRequested)
         scene.session.tool_result(asked.call, "one")
-        await scene.event(UtteranceEnded)
+        await scene.event(tells.UtteranceEnded)
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -625,38 +608,38 @@ async def test_a_tool_of_a_turn_that_goes_on_is_never_asked_for(told: bool) -> N
         scene.speak()
         await scene.until(lambda: scene.fake.session._open_calls)
         scene.speak()
-        await scene.event(UtteranceEnded)
-        assert scene.of(ToolRequested) == []
+        await scene.event(tells.UtteranceEnded)
+        assert scene.of(tells.ToolRequested) == []
 
 
 async def test_a_tool_that_is_taken_back_is_recorded_and_not_told() -> None:
     turns = (Turn(QUESTION, calls=(Call("look_up"),)), Turn("Never mind.", ("Fine.",)))
     async with call(*turns, tools=(TOOL,)) as scene:
         scene.speak()
-        asked = await scene.event(ToolRequested)
+        asked = await scene.event(tells.ToolRequested)
         scene.speak()
-        await scene.event(UtteranceEnded)
+        await scene.event(tells.UtteranceEnded)
         scene.session.tool_result(asked.call, "done")
         scene.session.tool_result("nobody's", "x")
         assert [turn.tool for turn in scene.history.turns if turn.tool] == [ToolUse("look_up", "{}", "done")]
         scene.speak()
-        await scene.event(UtteranceEnded, 2)
+        await scene.event(tells.UtteranceEnded, 2)
         assert scene.fake.session.messages("FunctionCallResponse") == []
 
 
 async def test_a_tool_is_asked_for_after_what_was_said_before_it_also_when_that_is_held() -> None:
     async with call(obedient=False, tools=(TOOL,)) as scene:
         scene.speak()
-        await scene.event(StageTiming, STAGES)
+        await scene.event(tells.StageTiming, STAGES)
         request = {"id": "fc_1", "name": "look_up", "arguments": "{}", "client_side": True}
         await scene.fake.session.send({"type": "FunctionCallRequest", "functions": [request]})
         await scene.fake.session.send({"type": "Warning", "description": "", "code": "SLOW_THINK_REQUEST"})
-        await scene.event(Degraded)
-        assert scene.of(ToolRequested) == []
+        await scene.event(tells.Degraded)
+        assert scene.of(tells.ToolRequested) == []
         scene.session.answer()
-        await scene.event(ToolRequested)
+        await scene.event(tells.ToolRequested)
         kinds = [type(event) for event in scene.events]
-        assert kinds.index(UtteranceEnded) < kinds.index(ToolRequested)
+        assert kinds.index(tells.UtteranceEnded) < kinds.index(tells.ToolRequested)
 
 
 # --- history and renewal
@@ -685,7 +668,7 @@ async def test_a_session_goes_on_where_another_stopped_and_answers_what_is_owed(
         assert [message.get("content", "tool") for message in messages] == ["Hi.", "Hello.", "tool", "Yes."]
         assert scene.fake.session.messages("InjectUserMessage") == [{"type": "InjectUserMessage", "content": QUESTION}]
         assert history.turns[-1].text == QUESTION  # the echo is not said again
-        assert scene.of(CallerText) == []
+        assert scene.of(tells.CallerText) == []
 
 
 async def test_a_session_is_asked_to_go_on_where_another_broke_off() -> None:
@@ -700,7 +683,7 @@ async def test_a_session_is_asked_to_go_on_where_another_broke_off() -> None:
 
 async def test_renewal_is_due_before_the_session_s_limit() -> None:
     async with call(session_limit=1000.0, renew_before=999.9) as scene:
-        assert (await scene.event(RenewalDue)).seconds == 999.9
+        assert (await scene.event(tells.RenewalDue)).seconds == 999.9
 
 
 async def test_deepgram_s_own_warning_of_the_limit_makes_renewal_due() -> None:
@@ -708,7 +691,7 @@ async def test_deepgram_s_own_warning_of_the_limit_makes_renewal_due() -> None:
         await scene.fake.session.send(
             {"type": "Warning", "description": "soon", "code": "MAXIMUM_SESSION_LENGTH_APPROACHING"}
         )
-        assert (await scene.event(RenewalDue)).seconds == 300.0
+        assert (await scene.event(tells.RenewalDue)).seconds == 300.0
 
 
 async def test_a_session_without_audio_is_kept_alive() -> None:
@@ -730,7 +713,7 @@ async def test_a_session_with_audio_sends_no_keep_alive() -> None:
 async def test_a_warning_degrades() -> None:
     async with call() as scene:
         await scene.fake.session.send({"type": "Warning", "description": f"slow {KEY}", "code": "SLOW_THINK_REQUEST"})
-        reason = (await scene.event(Degraded)).reason
+        reason = (await scene.event(tells.Degraded)).reason
         assert "SLOW_THINK_REQUEST slow" in reason
         assert KEY not in reason
 
@@ -738,7 +721,7 @@ async def test_a_warning_degrades() -> None:
 async def test_an_error_ends_the_session_with_its_reason_and_the_events_end() -> None:
     async with call() as scene:
         await scene.fake.session.send({"type": "Error", "description": "no voice", "code": "FAILED_TO_SPEAK"})
-        assert "FAILED_TO_SPEAK no voice" in (await scene.event(Ended)).failure
+        assert "FAILED_TO_SPEAK no voice" in (await scene.event(tells.Ended)).failure
         await scene.until(lambda: scene.ended)
 
 
@@ -748,12 +731,12 @@ async def test_a_connection_that_goes_in_mid_utterance_ends_the_session_with_a_f
         scene.speak()
         await scene.until(lambda: scene.sound.get(1))
         scene.peer.strike(fault)
-        failure = (await scene.event(Ended)).failure
+        failure = (await scene.event(tells.Ended)).failure
         assert failure.startswith("Deepgram: ")
         if fault is Fault.OVERSIZED:
             assert "Exceeded maximum message size" in failure
         await scene.until(lambda: scene.ended)
-        assert scene.of(UtteranceEnded) == [], "it is not complete, and another agent may have to go on with it"
+        assert scene.of(tells.UtteranceEnded) == [], "it is not complete, and another agent may have to go on with it"
         scene.feed(1.0, loud=True)
         scene.session.tool_result("x", "y")
         assert await scene.session.say("Hello?") is SayOutcome.REFUSED
@@ -762,11 +745,11 @@ async def test_a_connection_that_goes_in_mid_utterance_ends_the_session_with_a_f
 async def test_a_probe_is_answered_by_a_server_that_is_there_and_by_no_other() -> None:
     async with call() as scene:
         scene.session.probe()
-        await scene.event(Alive)
+        await scene.event(tells.Alive)
         scene.peer.strike(Fault.MUTE)
         scene.session.probe()
         await trio.sleep(0.3)
-        assert len(scene.of(Alive)) == 1
+        assert len(scene.of(tells.Alive)) == 1
 
 
 async def test_garbage_is_counted_and_survived() -> None:
@@ -783,13 +766,13 @@ async def test_a_known_message_that_is_malformed_is_counted_and_survived() -> No
         await scene.fake.session.send({"type": "ConversationText", "role": "user", "content": 7})
         await scene.until(lambda: scene.unknown == ["deepgram"])
         scene.speak()
-        await scene.event(UtteranceEnded)
+        await scene.event(tells.UtteranceEnded)
 
 
 async def test_what_is_told_of_utterances_that_are_not_the_session_s_own_does_no_harm() -> None:
     async with call() as scene:
         scene.speak()
-        await scene.event(UtteranceStarted)
+        await scene.event(tells.UtteranceStarted)
         for utterance in (0, 7, 10**9):
             scene.session.started(utterance)
             scene.session.heard(utterance, 1234, completed=False)
@@ -820,7 +803,7 @@ async def test_a_mute_server_does_not_block_the_caller_s_audio() -> None:
         scene.peer.strike(Fault.MUTE)
         scene.feed(30.0, loud=True)  # at once: more than may wait to be sent
         await scene.until(lambda: len(scene.fake.session.audio) > 8000)
-        assert "takes audio too slowly" in (await scene.event(Degraded)).reason
+        assert "takes audio too slowly" in (await scene.event(tells.Degraded)).reason
 
 
 @pytest.mark.parametrize("steps", [*range(1, 120, 7), 150, 200, 250, 300, 400, 500])
@@ -838,9 +821,9 @@ async def test_a_hang_up_at_any_await_leaves_nothing_behind(steps: int) -> None:
                         nursery.start_soon(scene.follow)
                         nursery.start_soon(session.say, "Hello.")
                         scene.speak()
-                        asked = await scene.event(ToolRequested)
+                        asked = await scene.event(tells.ToolRequested)
                         session.tool_result(asked.call, "found")
-                        await scene.event(UtteranceEnded)
+                        await scene.event(tells.UtteranceEnded)
                         scope.cancel()
             finally:
                 trio.lowlevel.remove_instrument(counter)

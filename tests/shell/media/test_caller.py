@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from agentd.audiosocket.frames import HEADER, Kind
-from agentd.conversation.events import CallerHungUp, MediaFailed, MediaLost, MediaRestored
+from agentd.conversation import events as happens
 from agentd.errors import AriError, AriUnavailable, MediaTimeout
 from agentd.media.caller import FIRST_DELAY, GAP_SECONDS, PROVEN_AFTER, STALLED_AFTER, CallerMedia
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
@@ -136,7 +136,7 @@ async def test_a_lost_leg_is_replaced_and_both_are_told(autojump_clock: MockCloc
     async with kept(audio) as legs:
         legs.lines[0].cut()
         await trio.sleep(1.0)
-        assert audio.kinds_told == [MediaLost, MediaRestored]
+        assert audio.kinds_told == [happens.MediaLost, happens.MediaRestored]
         assert legs.kinds == [STREAMING, STREAMING], "a lost socket is no reason yet for files"
         assert (audio.fallbacks, audio.sample("media_reattached_total")) == (0, 1)
 
@@ -149,7 +149,9 @@ async def test_after_the_tries_streaming_gives_way_to_files_once(autojump_clock:
             legs.lines[0].cut()
             await trio.sleep(10.0)
             assert legs.kinds == [STREAMING] * (1 + TRIES) + [LISTENING]
-            assert audio.kinds_told == [MediaLost, MediaRestored], "the conversation only knows a lost line"
+            assert audio.kinds_told == [happens.MediaLost, happens.MediaRestored], (
+                "the conversation only knows a lost line"
+            )
     assert [log["log_level"] for log in logs if "goes on with file playback" in log["event"]] == ["warning"]
     assert audio.sample("stream_fallbacks_total") == 1
 
@@ -166,14 +168,14 @@ async def test_a_first_streaming_leg_that_cannot_be_had_gives_way_at_once(autoju
 async def test_when_no_leg_is_to_be_had_at_all_the_media_have_failed(kind: LegKind, autojump_clock: MockClock) -> None:
     audio = Audio(Legs(failing=lambda number, kind: AriError("Asterisk says no")), kind)
     await audio.media.keep()
-    assert audio.told == [MediaFailed("Asterisk says no")]
+    assert audio.told == [happens.MediaFailed("Asterisk says no")]
     assert audio.legs.kinds == ([STREAMING, LISTENING] if kind is STREAMING else [LISTENING])
 
 
 async def test_a_call_without_files_fails_where_it_would_fall_back(autojump_clock: MockClock) -> None:
     audio = Audio(Legs(failing=lambda number, kind: AriError("no")), has_files=False)
     await audio.media.keep()
-    assert (audio.kinds_told, audio.sample("stream_fallbacks_total")) == ([MediaFailed], 0)
+    assert (audio.kinds_told, audio.sample("stream_fallbacks_total")) == ([happens.MediaFailed], 0)
 
 
 async def test_tries_wait_longer_and_longer(autojump_clock: MockClock) -> None:
@@ -184,7 +186,7 @@ async def test_tries_wait_longer_and_longer(autojump_clock: MockClock) -> None:
         await trio.sleep(20.0)
         pauses = [at - lost_at for at, _ in legs.asked[1:]]
         assert pauses == pytest.approx([FIRST_DELAY, 3 * FIRST_DELAY, 7 * FIRST_DELAY], abs=0.05)
-        assert audio.kinds_told == [MediaLost, MediaFailed]
+        assert audio.kinds_told == [happens.MediaLost, happens.MediaFailed]
 
 
 async def test_a_leg_that_has_proven_itself_is_worth_all_the_tries_again(autojump_clock: MockClock) -> None:
@@ -194,7 +196,7 @@ async def test_a_leg_that_has_proven_itself_is_worth_all_the_tries_again(autojum
             await trio.sleep(PROVEN_AFTER + 1.0)
             legs.lines[-1].cut()
             await trio.sleep(1.0)
-        assert MediaFailed not in audio.kinds_told
+        assert happens.MediaFailed not in audio.kinds_told
 
 
 async def test_a_leg_that_is_lost_again_and_again_is_given_up(autojump_clock: MockClock) -> None:
@@ -203,7 +205,7 @@ async def test_a_leg_that_is_lost_again_and_again_is_given_up(autojump_clock: Mo
         for _ in range(3 * TRIES):
             legs.lines[-1].cut()
             await trio.sleep(PROVEN_AFTER - 1.0)
-        assert audio.kinds_told[-1] is MediaFailed
+        assert audio.kinds_told[-1] is happens.MediaFailed
         assert len(legs.lines) == 1 + TRIES
 
 
@@ -229,7 +231,7 @@ async def test_where_the_leg_is_the_call_its_end_is_the_hang_up(autojump_clock: 
     async with kept(audio) as legs:
         legs.lines[0].cut()
         await trio.sleep(1.0)
-        assert audio.told == [CallerHungUp()]
+        assert audio.told == [happens.CallerHungUp()]
         assert len(legs.asked) == 1
         assert (audio.fallbacks, legs.silences) == (0, [])
 

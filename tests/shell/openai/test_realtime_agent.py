@@ -13,30 +13,13 @@ import pytest
 import trio
 import trio.testing
 
+from agentd import session_events as tells
 from agentd.agent import AgentSession, Audio, CallInfo, SayOutcome, SegmentStart, ToolDeclaration, UtteranceEnd
 from agentd.config.settings import AgentConfig
 from agentd.errors import ConfigError, ProviderError, ProviderRejected, ProviderUnavailable
 from agentd.history import History, Speaker, ToolUse
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import (
-    AgentText,
-    Alive,
-    AnswerFailed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    Degraded,
-    Ended,
-    NothingToSay,
-    RenewalDue,
-    SessionEvent,
-    StageTiming,
-    Thinking,
-    ToolRequested,
-    UtteranceEnded,
-    UtteranceStarted,
-)
+from agentd.session_events import SessionEvent
 from agentd.testing import clock
 from agentd.testing.faults import Fault
 from agentd_providers.openai.realtime.agent import RealtimeAgent, open_realtime_agent
@@ -142,9 +125,9 @@ class Talk:
 
     async def settle(self) -> None:
         """Wait until the vendor has taken all that was sent to it, and its answers to that have come."""
-        before = len(self.of(Alive))
+        before = len(self.of(tells.Alive))
         self.session.probe()
-        await self.until(lambda: len(self.of(Alive)) > before)
+        await self.until(lambda: len(self.of(tells.Alive)) > before)
 
     async def answered(self, count: int = 1) -> None:
         """Wait until so many responses are over, and the session knows."""
@@ -160,7 +143,7 @@ class Talk:
         return [event for event in self.events if isinstance(event, kind)]
 
     def words(self, utterance: int) -> str:
-        return "".join(event.text for event in self.of(AgentText) if event.utterance == utterance)
+        return "".join(event.text for event in self.of(tells.AgentText) if event.utterance == utterance)
 
     async def until(self, condition: Callable[[], object]) -> None:
         await until(condition, self)
@@ -168,7 +151,7 @@ class Talk:
     async def ended(self) -> str:
         """Why the session ended; nothing is told after it."""
         await self.until(lambda: self.over)
-        assert isinstance(self.events[-1], Ended)
+        assert isinstance(self.events[-1], tells.Ended)
         return self.events[-1].failure
 
     @property
@@ -353,20 +336,24 @@ async def test_a_turn_is_answered() -> None:
         talk.be_silent(1.0)
         talk.say()
         await talk.until(lambda: talk.complete)
-        kinds = [type(event) for event in talk.events if not isinstance(event, AgentText | StageTiming | CallerText)]
-        assert kinds == [
-            CallerSpeechStarted,
-            CallerTakesTurn,
-            CallerSpeechEnded,
-            Thinking,
-            UtteranceStarted,
-            UtteranceEnded,
+        kinds = [
+            type(event)
+            for event in talk.events
+            if not isinstance(event, tells.AgentText | tells.StageTiming | tells.CallerText)
         ]
-        assert talk.of(UtteranceStarted) == [UtteranceStarted(1, aside=False)]
+        assert kinds == [
+            tells.CallerSpeechStarted,
+            tells.CallerTakesTurn,
+            tells.CallerSpeechEnded,
+            tells.Thinking,
+            tells.UtteranceStarted,
+            tells.UtteranceEnded,
+        ]
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=False)]
         assert talk.words(1) == "It is noon."
         assert talk.seconds(1) == pytest.approx(1.5, abs=0.01)
-        assert [text.text for text in talk.of(CallerText)] == ["What is the time?"]
-        assert [timing.stage for timing in talk.of(StageTiming)] == ["pause", "endpoint", "first_audio"]
+        assert [text.text for text in talk.of(tells.CallerText)] == ["What is the time?"]
+        assert [timing.stage for timing in talk.of(tells.StageTiming)] == ["pause", "endpoint", "first_audio"]
         assert fake.control == ["session.update"], "the vendor answers by itself"
 
 
@@ -376,8 +363,8 @@ async def test_when_the_caller_spoke_last_is_reckoned_by_the_audio() -> None:
         for frame in range(70):  # 0.4 s of speech, then silence, as it arrived
             pcm = loud(0.02) if frame < 20 else bytes(FRAME)
             talk.session.feed(pcm, start + (frame + 1) * 0.02)
-        await talk.until(lambda: talk.of(CallerSpeechEnded))
-        (ended,) = talk.of(CallerSpeechEnded)
+        await talk.until(lambda: talk.of(tells.CallerSpeechEnded))
+        (ended,) = talk.of(tells.CallerSpeechEnded)
         assert ended.last_speech_at == pytest.approx(min(start + 0.4, ended.at), abs=0.03)
 
 
@@ -408,17 +395,17 @@ async def test_words_that_are_known_late_stand_before_their_answer() -> None:
     async with talking(fake) as talk:
         talk.say()
         await talk.until(lambda: talk.complete)
-        assert not talk.of(CallerText)
+        assert not talk.of(tells.CallerText)
         talk.hear(1, text="I hear you.")
-        await talk.until(lambda: talk.of(CallerText))
+        await talk.until(lambda: talk.of(tells.CallerText))
         assert talk.turns == [("caller", "What is the time?"), ("agent", "I hear you.")]
 
 
 async def test_words_that_cannot_be_known_are_told() -> None:
     async with talking(RealtimeFake(transcripts=_queue("(unintelligible)"))) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(Degraded))
-        assert "could not transcribe" in talk.of(Degraded)[0].reason
+        await talk.until(lambda: talk.of(tells.Degraded))
+        assert "could not transcribe" in talk.of(tells.Degraded)[0].reason
         assert talk.turns == []
 
 
@@ -427,7 +414,7 @@ async def test_an_answer_that_comes_faster_than_it_is_heard_waits_without_holdin
     async with talking(fake) as talk:
         talk.playout.seconds = 2.0
         talk.say()
-        await talk.until(lambda: talk.of(UtteranceEnded))
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.seconds(1) <= 2.2
         assert not talk.complete
 
@@ -448,14 +435,14 @@ async def test_text_is_a_turn_of_the_caller_s() -> None:
         await talk.until(lambda: talk.complete)
         assert talk.fake.control == ["session.update", "conversation.item.create", "response.create"]
         assert talk.turns == [("caller", "(pressed 4)")]
-        assert len(talk.of(CallerSpeechEnded)) == 1
+        assert len(talk.of(tells.CallerSpeechEnded)) == 1
 
 
 async def test_text_while_the_agent_speaks_is_answered_once_it_gave_way() -> None:
     fake = RealtimeFake(replies=_queue(Reply(seconds=30, pace=1.0), Reply("Four.")))
     async with talking(fake) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(UtteranceStarted))
+        await talk.until(lambda: talk.of(tells.UtteranceStarted))
         talk.begin_to_hear(1)
         talk.session.feed_text("(pressed 4)")
         talk.interrupt()
@@ -474,13 +461,13 @@ async def test_no_answer_before_it_is_asked_for() -> None:
     async with talking(turn=VENDOR_ASKED) as talk:
         assert not talk.session.capabilities.takes_turns
         talk.say()
-        await talk.until(lambda: talk.of(CallerSpeechEnded))
+        await talk.until(lambda: talk.of(tells.CallerSpeechEnded))
         assert not talk.fake.answers
         talk.session.answer()
         await talk.until(lambda: talk.complete)
         assert len(talk.fake.of("response.create")) == 1
         talk.session.answer()
-        await talk.until(lambda: len(talk.of(CallerText)) == 1)
+        await talk.until(lambda: len(talk.of(tells.CallerText)) == 1)
         assert len(talk.fake.of("response.create")) == 1, "nothing more is owed"
 
 
@@ -489,10 +476,10 @@ async def test_agentd_stops_the_answer_that_it_asked_for() -> None:
     async with talking(fake, turn=VENDOR_ASKED) as talk:
         talk.session.feed_text("Tell me a story.")
         talk.session.answer()
-        await talk.until(lambda: talk.of(UtteranceStarted))
+        await talk.until(lambda: talk.of(tells.UtteranceStarted))
         talk.begin_to_hear(1)
         talk.speak()
-        await talk.until(lambda: talk.of(CallerTakesTurn))
+        await talk.until(lambda: talk.of(tells.CallerTakesTurn))
         assert not fake.answers[0].status
         talk.interrupt()
         talk.fall_silent(1, 100)
@@ -507,7 +494,7 @@ async def test_an_answer_that_is_withheld_is_not_heard_until_it_is_let_go() -> N
         talk.session.answer()
         talk.session.withhold()
         await talk.answered()
-        assert not talk.of(UtteranceStarted)
+        assert not talk.of(tells.UtteranceStarted)
         talk.session.answer()
         await talk.until(lambda: talk.complete)
         assert talk.words(1) == "I hear you."
@@ -549,7 +536,7 @@ async def test_a_caller_who_takes_the_turn_silences_the_vendor() -> None:
         await talk.until(lambda: talk.seconds(1) > 0.25)
         talk.begin_to_hear(1)
         talk.speak()
-        await talk.until(lambda: len(talk.of(CallerTakesTurn)) == 2)
+        await talk.until(lambda: len(talk.of(tells.CallerTakesTurn)) == 2)
         before = talk.seconds(1)
         talk.interrupt()
         talk.fall_silent(1, 180)
@@ -571,15 +558,15 @@ async def test_a_cough_without_words_does_not_cost_the_caller_the_answer(turn: R
     fake = RealtimeFake(transcripts=_queue("What is the time?", ""), replies=replies)
     async with talking(fake, turn=turn) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(CallerSpeechEnded))
+        await talk.until(lambda: talk.of(tells.CallerSpeechEnded))
         talk.session.answer()
         await talk.until(lambda: fake.answers)
         talk.speak(0.24)
-        await talk.until(lambda: len(talk.of(CallerTakesTurn)) == 2)
+        await talk.until(lambda: len(talk.of(tells.CallerTakesTurn)) == 2)
         talk.session.withhold()
         talk.interrupt()
         talk.be_silent()
-        await talk.until(lambda: len(talk.of(CallerSpeechEnded)) == 2)
+        await talk.until(lambda: len(talk.of(tells.CallerSpeechEnded)) == 2)
         talk.session.answer()
         await talk.until(lambda: talk.complete)
         assert [answer.status for answer in fake.answers] == ["cancelled", "completed"]
@@ -673,7 +660,7 @@ async def test_words_are_said_as_an_aside() -> None:
     async with talking() as talk:
         assert await talk.session.say("Good morning.") is SayOutcome.REPLACED
         await talk.until(lambda: talk.complete)
-        assert talk.of(UtteranceStarted) == [UtteranceStarted(1, aside=True)]
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
         assert talk.words(1) == "Good morning."
         assert [c.text for c in talk.playout._chunks if isinstance(c, SegmentStart)] == ["Good morning."]
         assert talk.fake.conversation == []
@@ -684,7 +671,7 @@ async def test_words_are_said_as_an_aside() -> None:
 async def test_words_are_refused_while_an_answer_is_in_progress() -> None:
     async with talking(RealtimeFake(reply=Reply(seconds=30, pace=1.0))) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(UtteranceStarted))
+        await talk.until(lambda: talk.of(tells.UtteranceStarted))
         assert await talk.session.say("One moment.") is SayOutcome.REFUSED
         assert not talk.fake.of("response.create")
 
@@ -701,7 +688,7 @@ async def test_words_that_nobody_wants_any_more_are_not_said() -> None:
         talk.interrupt()
         await talk.until(lambda: outcomes == [SayOutcome.REFUSED])
         await talk.until(lambda: talk.fake.answers[0].status == "cancelled")
-        assert not talk.of(UtteranceStarted)
+        assert not talk.of(tells.UtteranceStarted)
 
 
 async def test_an_answer_waits_for_words_that_are_being_said() -> None:
@@ -723,31 +710,31 @@ async def test_tools_are_asked_for_after_the_words_and_their_results_answered_to
     fake = RealtimeFake(replies=_queue(asked, Reply("Seven and twenty.")))
     async with talking(fake, tools=TOOLS) as talk:
         talk.say()
-        await talk.until(lambda: len(talk.of(ToolRequested)) == 2)
-        first, second = talk.of(ToolRequested)
+        await talk.until(lambda: len(talk.of(tells.ToolRequested)) == 2)
+        first, second = talk.of(tells.ToolRequested)
         assert (first.name, first.arguments) == ("get_weather", '{"city":"Bern"}')
-        assert talk.events.index(UtteranceEnded(1)) < talk.events.index(first)
+        assert talk.events.index(tells.UtteranceEnded(1)) < talk.events.index(first)
         talk.session.tool_result(second.call, "20")
         await talk.until(lambda: ("function_call_output", "20") in fake.conversation)
         assert not fake.of("response.create")
         talk.session.tool_result(first.call, "7")
-        await talk.until(lambda: talk.of(UtteranceStarted)[-1].utterance == 2)
+        await talk.until(lambda: talk.of(tells.UtteranceStarted)[-1].utterance == 2)
         await talk.until(lambda: talk.words(2) == "Seven and twenty.")
         assert [turn.tool for turn in talk.history.turns if turn.speaker is Speaker.TOOL] == [
             ToolUse("get_weather", '{"city":"Rome"}', "20"),
             ToolUse("get_weather", '{"city":"Bern"}', "7"),
         ]
         assert fake.errors == []
-        assert not talk.of(NothingToSay)
+        assert not talk.of(tells.NothingToSay)
 
 
 async def test_a_result_that_comes_after_an_interruption_is_kept_but_not_spoken_of() -> None:
     fake = RealtimeFake(replies=_queue(Reply("", calls=[("get_weather", "{}")])))
     async with talking(fake, tools=TOOLS) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(ToolRequested))
+        await talk.until(lambda: talk.of(tells.ToolRequested))
         talk.interrupt()
-        talk.session.tool_result(talk.of(ToolRequested)[0].call, "7")
+        talk.session.tool_result(talk.of(tells.ToolRequested)[0].call, "7")
         await talk.until(lambda: ("function_call_output", "7") in fake.conversation)
         await talk.settle()
         assert not fake.of("response.create")
@@ -759,10 +746,10 @@ async def test_a_result_while_the_vendor_answers_something_else_is_spoken_of_aft
     )
     async with talking(fake, tools=TOOLS) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(ToolRequested))
+        await talk.until(lambda: talk.of(tells.ToolRequested))
         talk.say()
-        await talk.until(lambda: talk.of(UtteranceStarted))
-        talk.session.tool_result(talk.of(ToolRequested)[0].call, "7")
+        await talk.until(lambda: talk.of(tells.UtteranceStarted))
+        talk.session.tool_result(talk.of(tells.ToolRequested)[0].call, "7")
         await talk.until(lambda: talk.words(2) == "Seven.")
         await talk.until(lambda: [answer.status for answer in fake.answers] == ["completed"] * 3)
         assert fake.errors == []
@@ -776,7 +763,7 @@ async def test_an_answer_that_collides_with_the_vendor_s_own_comes_after_it() ->
         await talk.answered(2)
         assert [error["code"] for error in fake.errors] == ["conversation_already_has_active_response"]
         assert (talk.words(1), talk.words(2)) == ("My own.", "Four.")
-        assert not talk.of(Degraded)
+        assert not talk.of(tells.Degraded)
 
 
 async def test_a_result_that_nobody_waits_for_is_not_passed_on() -> None:
@@ -824,10 +811,10 @@ async def test_one_answer_may_fail_but_not_two() -> None:
     fake = RealtimeFake(reply=Reply(failure="rate_limit_exceeded"))
     async with talking(fake) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(AnswerFailed))
-        (failed,) = talk.of(AnswerFailed)
+        await talk.until(lambda: talk.of(tells.AnswerFailed))
+        (failed,) = talk.of(tells.AnswerFailed)
         assert "rate_limit_exceeded: It could not answer (sk-***" in failed.reason
-        assert [event.reason for event in talk.of(Degraded)] == [failed.reason]
+        assert [event.reason for event in talk.of(tells.Degraded)] == [failed.reason]
         talk.say()
         assert "rate_limit_exceeded" in await talk.ended()
 
@@ -839,15 +826,17 @@ async def test_an_answer_in_between_makes_up_for_a_failure() -> None:
         for number in (1, 2, 3):
             talk.say()
             await talk.answered(number)
-        await talk.until(lambda: len(talk.of(AnswerFailed)) == 2)
+        await talk.until(lambda: len(talk.of(tells.AnswerFailed)) == 2)
         assert not talk.over
 
 
 async def test_what_was_said_of_an_incomplete_answer_stands() -> None:
     async with talking(RealtimeFake(reply=Reply("One two", incomplete="max_output_tokens"))) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(Degraded))
-        assert talk.of(Degraded) == [Degraded("OpenAI Realtime: an answer is incomplete: max_output_tokens")]
+        await talk.until(lambda: talk.of(tells.Degraded))
+        assert talk.of(tells.Degraded) == [
+            tells.Degraded("OpenAI Realtime: an answer is incomplete: max_output_tokens")
+        ]
         assert talk.words(1) == "One two"
         assert talk.complete == [1]
 
@@ -855,8 +844,8 @@ async def test_what_was_said_of_an_incomplete_answer_stands() -> None:
 async def test_an_answer_without_a_word_is_told() -> None:
     async with talking(RealtimeFake(reply=Reply(""))) as talk:
         talk.say()
-        await talk.until(lambda: talk.of(NothingToSay))
-        assert not talk.of(UtteranceStarted)
+        await talk.until(lambda: talk.of(tells.NothingToSay))
+        assert not talk.of(tells.UtteranceStarted)
 
 
 async def test_rate_limits_that_are_nearly_used_up_harm_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -864,7 +853,7 @@ async def test_rate_limits_that_are_nearly_used_up_harm_nothing(capsys: pytest.C
         for number in (1, 2):
             talk.say()
             await talk.answered(number)
-        assert not talk.of(Degraded)
+        assert not talk.of(tells.Degraded)
     assert capsys.readouterr().out.count("a rate limit is nearly used up") == 1
 
 
@@ -879,8 +868,8 @@ async def test_a_session_that_has_lasted_too_long_ends_with_the_reason() -> None
 
 async def test_a_renewal_is_asked_for_in_an_open_session() -> None:
     async with talking(session_minutes=0.005) as talk:
-        await talk.until(lambda: talk.of(RenewalDue))
-        assert talk.of(RenewalDue) == [RenewalDue(pytest.approx(0.3 / 4))]
+        await talk.until(lambda: talk.of(tells.RenewalDue))
+        assert talk.of(tells.RenewalDue) == [tells.RenewalDue(pytest.approx(0.3 / 4))]
 
 
 def unconnected(**settings: Any) -> RealtimeSession:
@@ -903,7 +892,7 @@ async def test_a_renewal_is_asked_for_two_minutes_before_the_limit(
     await session.ask_for_renewal(time.time() + expires_in)
     assert trio.current_time() - began == pytest.approx(after, abs=1)
     session.close()
-    assert [event async for event in session.events] == [RenewalDue(120)]
+    assert [event async for event in session.events] == [tells.RenewalDue(120)]
 
 
 async def test_a_call_that_takes_no_events_still_hears_of_the_end(autojump_clock: trio.testing.MockClock) -> None:
@@ -913,7 +902,7 @@ async def test_a_call_that_takes_no_events_still_hears_of_the_end(autojump_clock
     session._end("the vendor is gone")
     events = [event async for event in session.events]
     assert len(events) <= 512
-    assert events[-1] == Ended("the vendor is gone")
+    assert events[-1] == tells.Ended("the vendor is gone")
 
 
 @pytest.mark.parametrize("fault", [Fault.CLOSE, Fault.CUT, Fault.OVERSIZED])
@@ -956,12 +945,12 @@ async def test_a_mute_vendor_answers_no_probe() -> None:
     async with talking() as talk:
         assert talk.session.capabilities.answers_probes
         talk.session.probe()
-        await talk.until(lambda: len(talk.of(Alive)) == 1)
+        await talk.until(lambda: len(talk.of(tells.Alive)) == 1)
         talk.peer.strike(Fault.MUTE)
         talk.session.probe()
         with trio.move_on_after(0.2):
-            await talk.until(lambda: len(talk.of(Alive)) == 2)
-        assert len(talk.of(Alive)) == 1
+            await talk.until(lambda: len(talk.of(tells.Alive)) == 2)
+        assert len(talk.of(tells.Alive)) == 1
 
 
 async def test_a_slow_vendor_s_answer_is_heard_when_it_comes() -> None:
@@ -1085,14 +1074,14 @@ async def test_the_fake_keeps_no_more_than_it_said() -> None:
         socket.send(message)
         await talk.until(lambda: talk.fake.errors)
         assert talk.fake.errors[0]["message"] == "Audio content of 1000ms is already shorter than 57340ms"
-        assert not talk.of(Degraded), "an error that comes of lateness is no harm"
+        assert not talk.of(tells.Degraded), "an error that comes of lateness is no harm"
 
 
 async def test_an_error_that_nobody_expects_is_told() -> None:
     async with talking() as talk:
         talk.session.socket.send({"type": "session.destroy"})  # type: ignore[attr-defined]
-        await talk.until(lambda: talk.of(Degraded))
-        assert "invalid_value" in talk.of(Degraded)[0].reason
+        await talk.until(lambda: talk.of(tells.Degraded))
+        assert "invalid_value" in talk.of(tells.Degraded)[0].reason
         assert not talk.over
 
 

@@ -9,12 +9,12 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from agentd import session_events as tells
 from agentd.agent import CallInfo, ToolDeclaration
+from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination, Result
-from agentd.conversation.events import DepartureRequested
 from agentd.errors import AriUnavailable
 from agentd.metrics import Metrics
-from agentd.session_events import CallerSpeechEnded, ToolRequested, UtteranceStarted
 from agentd.tools.contract import ToolContext, ToolError, ToolOutcome
 from agentd.tools.hang_up import HANG_UP, HangUpSettings
 from agentd.tools.offered import OfferedTool, declarations
@@ -29,9 +29,9 @@ from agentd.tools.runner import (
 from agentd.tools.send_dtmf import SEND_DTMF, SendDtmfSettings
 from agentd.tools.transfer import TRANSFER, TransferSettings
 
-TURN = CallerSpeechEnded(2.0, 1.5)
-BYE = DepartureRequested(Result.COMPLETED)
-TRANSFERRED = DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200"))
+TURN = tells.CallerSpeechEnded(2.0, 1.5)
+BYE = happens.DepartureRequested(Result.COMPLETED)
+TRANSFERRED = happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200"))
 Work = Callable[[Mapping[str, Any], ToolContext], Awaitable[ToolOutcome]]
 
 
@@ -110,7 +110,7 @@ class Bench:
         )
 
     async def ask(self, name: str, arguments: str = "{}", call: str = "c1") -> None:
-        await self.tools.run(ToolRequested(name, arguments, call), lambda text: self.answers.append((call, text)))
+        await self.tools.run(tells.ToolRequested(name, arguments, call), lambda text: self.answers.append((call, text)))
 
     def hear(self, *events: object) -> None:
         for event in events:
@@ -324,13 +324,15 @@ async def test_an_asterisk_that_does_not_answer_is_bad_news_for_the_model(name: 
 )
 async def test_an_agent_that_has_spoken_is_not_made_to_speak_again(name: str, arguments: str, end: object) -> None:
     bench = Bench()
-    bench.hear(TURN, UtteranceStarted(2))
+    bench.hear(TURN, tells.UtteranceStarted(2))
     await bench.ask(name, arguments)
     assert bench.told == [end]
     assert bench.answers == []
 
 
-@pytest.mark.parametrize("silence", [(), (UtteranceStarted(1), TURN), (TURN, UtteranceStarted(2, aside=True))])
+@pytest.mark.parametrize(
+    "silence", [(), (tells.UtteranceStarted(1), TURN), (TURN, tells.UtteranceStarted(2, aside=True))]
+)
 async def test_an_agent_that_has_not_spoken_is_given_the_time_to(
     silence: tuple[object, ...], autojump_clock: MockClock
 ) -> None:
@@ -341,7 +343,7 @@ async def test_an_agent_that_has_not_spoken_is_given_the_time_to(
         await trio.sleep(2.0)
         assert bench.answers == [("c1", "Say goodbye now; the call ends after it.")]
         assert bench.told == []
-        bench.hear(UtteranceStarted(3))
+        bench.hear(tells.UtteranceStarted(3))
         await wait_all_tasks_blocked()
         assert bench.told == [BYE]
 
@@ -355,19 +357,19 @@ async def test_an_agent_that_stays_silent_does_not_keep_the_caller(autojump_cloc
 
 async def test_words_from_before_a_result_are_no_farewell(autojump_clock: MockClock) -> None:
     bench = Bench()
-    bench.hear(TURN, UtteranceStarted(2))  # "Let me look that up"
+    bench.hear(TURN, tells.UtteranceStarted(2))  # "Let me look that up"
     await bench.ask("work", '{"n": 1}')
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.ask, "hang_up")
         await wait_all_tasks_blocked()
         assert bench.answers[-1] == ("c1", "Say goodbye now; the call ends after it.")
-        bench.hear(UtteranceStarted(3))
+        bench.hear(tells.UtteranceStarted(3))
     assert bench.told == [BYE]
 
 
 async def test_of_two_ends_the_first_holds(autojump_clock: MockClock) -> None:
     bench = Bench()
-    bench.hear(UtteranceStarted(2))
+    bench.hear(tells.UtteranceStarted(2))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.ask, "transfer", '{"destination": "sales"}', "c1")
         nursery.start_soon(bench.ask, "transfer", '{"destination": "sales"}', "c2")

@@ -12,17 +12,9 @@ from typing import Any
 import attrs
 import trio
 
+from agentd import session_events as tells
 from agentd.history import History
-from agentd.session_events import (
-    AnswerFailed,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    SessionEvent,
-    StageTiming,
-)
+from agentd.session_events import SessionEvent
 from agentd_providers.deepgram.voice_agent.agent_speech import AgentSpeech
 from agentd_providers.deepgram.voice_agent.function_calls import FunctionCalls
 from agentd_providers.deepgram.voice_agent.messages import GO_ON, inject_user_message, resumption
@@ -88,8 +80,8 @@ class CallerTurns:
         self._injected.clear()
         self.speech.hush()
         self.functions.dismiss()
-        self.emit(CallerSpeechStarted(self.sound.onset(now)))
-        self.emit(CallerTakesTurn(now))
+        self.emit(tells.CallerSpeechStarted(self.sound.onset(now)))
+        self.emit(tells.CallerTakesTurn(now))
 
     def words(self, text: str) -> None:
         """The turn is confirmed by its words, unless they are those that Deepgram was given."""
@@ -137,7 +129,7 @@ class CallerTurns:
         """Tell how long a stage of this answer took, once; None is not told."""
         if seconds is not None and stage not in self._timed:
             self._timed.add(stage)
-            self.emit(StageTiming(stage, seconds))
+            self.emit(tells.StageTiming(stage, seconds))
 
     # --- what becomes due
 
@@ -147,7 +139,7 @@ class CallerTurns:
             self._dismiss()
         if self._answer_is_late(now):
             self._answer_due_since = None
-            self.emit(AnswerFailed(f"Deepgram gave no answer within {self.settings.answer_within:g} s"))
+            self.emit(tells.AnswerFailed(f"Deepgram gave no answer within {self.settings.answer_within:g} s"))
 
     def _is_none(self, since: float, now: float) -> bool:
         quiet_since = max(since, self.sound.loud_until)
@@ -157,7 +149,7 @@ class CallerTurns:
         self._since = None
         self.speech.listen()
         self.functions.dismiss()
-        self.emit(CallerSpeechDismissed("Deepgram recognised no words"))
+        self.emit(tells.CallerSpeechDismissed("Deepgram recognised no words"))
         if (self._lost or self.history.owed) and not self._begun_since:
             # For this sound an answer was thrown away, which is still owed. One that waits for a tool comes by itself.
             if not self.functions.open:
@@ -176,7 +168,7 @@ class CallerTurns:
         """The caller's turn is over."""
         self._since, self._lost = None, False
         self.history.caller_said(text)
-        self.emit(CallerText(text))
+        self.emit(tells.CallerText(text))
         self._answer_comes(now, last_speech_at)
         self.time("endpoint", now - last_speech_at)
 
@@ -185,4 +177,4 @@ class CallerTurns:
         self._answer_due_since = now
         self.speech.expect(held=True)
         self._timed.clear()
-        self.emit(CallerSpeechEnded(now, last_speech_at))
+        self.emit(tells.CallerSpeechEnded(now, last_speech_at))

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import attrs
 import structlog
 
+from agentd import session_events as tells
 from agentd.history import History, ToolUse
-from agentd.session_events import Degraded, SessionEvent, ToolRequested
+from agentd.session_events import SessionEvent
 from agentd_providers.deepgram.voice_agent.events import FunctionCall
 
 log = structlog.get_logger("agentd_providers.deepgram")
@@ -45,10 +46,10 @@ class FunctionCalls:
         if not function.client_side:
             return  # Deepgram's own to call
         if len(self._open) + len(self._early) >= MOST_OPEN:
-            self.emit(Degraded(f"more than {MOST_OPEN} tools are asked for at once: {function.name} is left out"))
+            self.emit(tells.Degraded(f"more than {MOST_OPEN} tools are asked for at once: {function.name} is left out"))
         elif confirmed:
             self._open[function.call] = _Open(function.name, function.arguments)
-            self.emit(ToolRequested(function.name, function.arguments, function.call))
+            self.emit(tells.ToolRequested(function.name, function.arguments, function.call))
         else:
             self._early.append(function)
 

@@ -13,10 +13,11 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import Capabilities, Playout, SayOutcome
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
-from agentd.session_events import Alive, Degraded, RenewalDue, SessionEvent, Thinking
+from agentd.session_events import SessionEvent
 from agentd_providers.deepgram.voice_agent.agent_speech import AgentSpeech
 from agentd_providers.deepgram.voice_agent.caller_turns import CallerTurns
 from agentd_providers.deepgram.voice_agent.events import (
@@ -143,13 +144,13 @@ class DeepgramSession:
             await trio.sleep(TICK)
             now = trio.current_time()
             if not lost and (lost := self.socket.dropped_audio + self.socket.dropped_messages):
-                self._events.put(Degraded("Deepgram takes audio too slowly, or sends faster than it can be read"))
+                self._events.put(tells.Degraded("Deepgram takes audio too slowly, or sends faster than it can be read"))
             if now - self._audio_at >= self.settings.keep_alive:
                 self._audio_at = now
                 self._send(KEEP_ALIVE)
             if now >= self._renew_at and not renewal_told:
                 renewal_told = True
-                self._events.put(RenewalDue(self.settings.renew_before))
+                self._events.put(tells.RenewalDue(self.settings.renew_before))
             self._turns.keep_time(now)
 
     async def _answer_probes(self) -> None:
@@ -158,7 +159,7 @@ class DeepgramSession:
             await self._probed.wait()
             self._probed = trio.Event()
             if await self.socket.ping(PROBE_DEADLINE):
-                self._events.put(Alive())
+                self._events.put(tells.Alive())
 
     # --- the contract
 
@@ -208,7 +209,9 @@ class DeepgramSession:
                 await request.decided.wait()
             if request.outcome is None:
                 self._speech.give_up(request)
-                self._events.put(Degraded(f"Deepgram did not speak what it was asked to within {SAY_DEADLINE:g} s"))
+                self._events.put(
+                    tells.Degraded(f"Deepgram did not speak what it was asked to within {SAY_DEADLINE:g} s")
+                )
                 return SayOutcome.REFUSED
             return request.outcome
 
@@ -259,7 +262,7 @@ class DeepgramSession:
             case AssistantText(text):
                 self._speech.words(text)
             case AgentThinking():
-                self._events.put(Thinking())
+                self._events.put(tells.Thinking())
             case AgentStartedSpeaking(first_token, first_audio):
                 self._speech.starts()
                 self._turns.time("first_token", first_token)
@@ -295,7 +298,7 @@ class DeepgramSession:
         elif warning.code == LIMIT_APPROACHES:
             self._renew_at = min(self._renew_at, trio.current_time())
         else:
-            self._events.put(Degraded(f"Deepgram warns: {self._reader.shown(warning)}"))
+            self._events.put(tells.Degraded(f"Deepgram warns: {self._reader.shown(warning)}"))
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._events.ended:
