@@ -176,7 +176,8 @@ def main() -> int:
             built = build(version)
         with step("twine check, of both"):
             tools = environment(OUT / "tools", "--require-hashes", "-r", ROOT / "requirements-release.lock")
-            print(run(tools / "twine", "check", "--strict", built.sdist, built.wheel).rstrip())
+            plain = {"NO_COLOR": "1", "COLUMNS": "200"}
+            print(run(tools / "twine", "check", "--strict", built.sdist, built.wheel, environ=plain).rstrip())
         with step("the wheel alone in a fresh environment: sample, check, init, doctor"):
             try_alone(built)
         with step("the wheel with its engines, by pipx: init, and the doctor loads them"):
