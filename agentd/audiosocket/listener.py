@@ -119,16 +119,16 @@ class Admission:
 
 @attrs.define(eq=False)
 class AudioSocketListener:
-    """Accepts AudioSocket connections on `host`:`port` and hands each to the call that expects it."""
+    """Accepts AudioSocket connections on `host`:`port` and hands each to the call that expects it. Times in seconds."""
 
     host: str
     port: int
     admission: Admission
     metrics: Metrics
-    max_connections: int = 500
-    allow: tuple[IPv4Network | IPv6Network, ...] = ()
-    uuid_timeout: float = 2.0
-    bind_grace: float = 1.0
+    max_connections: int
+    allow: tuple[IPv4Network | IPv6Network, ...]
+    uuid_timeout: float
+    bind_grace: float
     on_stranger: Callable[[UUID, AudioSocketConnection], bool] = lambda _uuid, _connection: False
     """Asked about a connection that no call expects: true if it is a call by itself, whoever takes it releases it."""
     listening: bool = attrs.field(default=False, init=False)

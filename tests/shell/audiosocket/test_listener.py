@@ -53,10 +53,14 @@ class Fixture:
         await until(condition)
 
 
+def make_listener(port: int = 0, **settings: Any) -> AudioSocketListener:
+    given = {"max_connections": 500, "allow": (), "uuid_timeout": 0.2, "bind_grace": 0.2, **settings}
+    return AudioSocketListener("127.0.0.1", port, Admission(), Metrics(), **given)
+
+
 @asynccontextmanager
 async def listening(**settings: Any) -> AsyncIterator[Fixture]:
-    settings = {"uuid_timeout": 0.2, "bind_grace": 0.2, **settings}
-    listener = AudioSocketListener("127.0.0.1", 0, Admission(), Metrics(), **settings)
+    listener = make_listener(**settings)
     async with AsyncExitStack() as streams, trio.open_nursery() as nursery:
         port = await nursery.start(listener.run)
         yield Fixture(listener, port, streams)
@@ -301,7 +305,7 @@ async def test_the_listener_tells_when_it_listens_and_frees_its_port() -> None:
 
 async def test_a_port_that_is_taken_is_an_error_at_start() -> None:
     async with listening() as agentd:
-        other = AudioSocketListener("127.0.0.1", agentd.port, Admission(), Metrics())
+        other = make_listener(agentd.port)
         with pytest.raises(OSError):
             await other.run()
 

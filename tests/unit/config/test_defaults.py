@@ -13,7 +13,7 @@ from agentd_providers.turns.settings import TurnSettings
 ROOT = Path(__file__).parents[3]
 SETTINGS = [kind for kind in vars(settings).values() if attrs.has(kind) and kind.__module__ == settings.__name__]
 NAMES = {field.name for kind in (*SETTINGS, TurnSettings) for field in attrs.fields(kind)}
-ROOMS = [ROOT / "agentd" / room for room in ("calls", "conversation", "media", "playback")]
+ROOMS = [ROOT / "agentd" / room for room in ("ari", "audiosocket", "calls", "conversation", "media", "playback")]
 ROOMS += [ROOT / "agentd" / room for room in ("service", "serving", "tools")]
 ROOMS += [ROOT / "providers" / "agentd_providers" / "turns"]
 ALLOWED = ("init=False", "factory=dict")
