@@ -1,5 +1,6 @@
 """What every run of these tests has."""
 
+import random
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -13,8 +14,17 @@ collect_ignore = ["parrot"]
 """A package of its own, whose tests are run where it is installed: tests/shell/third_party."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are marked so run on virtual time."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, default=0, help="another order of modules, and of tests in them, by number")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that are marked so run on virtual time; any order of the tests will do."""
+    if seed := config.getoption("--shuffle"):
+        order = random.Random(seed)
+        modules = {item.path: order.random() for item in items}
+        order.shuffle(items)
+        items.sort(key=lambda item: modules[item.path])
     for item in items:
         virtual = item.get_closest_marker("loopback") and not item.get_closest_marker("real_time")
         if virtual and isinstance(item, pytest.Function) and iscoroutinefunction(item.obj):

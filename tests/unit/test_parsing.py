@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.config.schema import toml_value
+from agentd.config.rendering import toml_value
 from agentd.parsing import DEEPEST, NestedTooDeeply, Nesting, load_json, load_toml
 
 TEXT = st.text() | st.text("[]{}\"\\\n #'")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 import trio
@@ -17,7 +17,7 @@ from agentd.metrics import Metrics
 from agentd.testing._lines import SILENCE, ScriptedStream, audio_frame, dtmf_frame, uuid_frame
 
 LINE = LineFormat()
-UUID_SENT = uuid4()
+UUID_SENT = UUID("7d0c7a4e-6a2b-4a53-9d0e-0f4f5d1a2b3c")
 
 
 class Session:
