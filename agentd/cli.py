@@ -16,7 +16,7 @@ from agentd import __version__
 from agentd.config.catalogue import Catalogue
 from agentd.config.file import load_config, load_speech_server
 from agentd.config.sample import config_schema, sample_toml
-from agentd.config.secrets import find_secret, need_secret
+from agentd.config.secrets import ARI_PASSWORD, find_secret, need_secret
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
 from agentd.service.catalogue import installed_catalogue
 from agentd.service.logs import set_up_logging
@@ -25,7 +25,6 @@ from agentd.service.notify import Notifier
 log = structlog.get_logger("agentd.cli")
 
 DEFAULT_CONFIG = "/etc/agentd/agent.toml"
-ARI_PASSWORD = "AGENTD_ARI_PASSWORD"
 EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
 
 DESCRIPTION = """\

@@ -12,6 +12,8 @@ import attrs
 
 from agentd.errors import ConfigError
 
+ARI_PASSWORD = "AGENTD_ARI_PASSWORD"
+"""The secret that every daemon needs: the password of its user in ari.conf."""
 MAX_SECRET = 64 * 1024
 
 

@@ -8,11 +8,10 @@ from typing import Final
 
 import attrs
 
-from agentd.config.secrets import Secret, credential_name, find_secret
+from agentd.config.secrets import ARI_PASSWORD, Secret, credential_name, find_secret
 from agentd.doctor.findings import Finding, fail, ok
 from agentd.errors import ConfigError
 
-ARI_PASSWORD: Final = "AGENTD_ARI_PASSWORD"
 _DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
 
 

@@ -13,7 +13,7 @@ import trio
 from agentd.allow_list import address_of, is_allowed
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd_providers.wyoming.connection import WyomingConnection
-from agentd_providers.wyoming.protocol import BUSY, Decoder, error
+from agentd_providers.wyoming.protocol import BUSY, error
 from agentd_providers.wyoming.server.engines import Engines
 from agentd_providers.wyoming.server.metrics import SpeechMetrics
 from agentd_providers.wyoming.server.session import SpeechSession
@@ -22,8 +22,6 @@ from agentd_providers.wyoming.server.settings import SpeechServerSettings
 log = structlog.get_logger("agentd_providers.wyoming")
 
 BACKLOG = 128
-MAX_DATA = 64 * 1024
-MAX_PAYLOAD = 1 << 20
 FAREWELL = 1.0
 """Seconds that a last word to a client may take."""
 
@@ -78,7 +76,7 @@ class SpeechServer:
     async def _handle(self, stream: trio.SocketStream) -> None:
         """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""
         peer = address_of(stream)
-        connection = WyomingConnection(peer, stream, Decoder(MAX_DATA, MAX_PAYLOAD))
+        connection = WyomingConnection(peer, stream)
         if not is_allowed(peer, self.settings.allowed_networks):
             self._refuse("not_allowed", peer)
             return
