@@ -158,6 +158,12 @@ def try_demo(built: Built) -> None:
     print(run("bash", "-euo", "pipefail", "-c", "\n".join(commands), cwd=built.source))
 
 
+def tag(tree: Path, version: str, changes: str) -> None:
+    """Tag what the tree has checked out, with the version's changes, whose headings git would take for comments."""
+    message = f"asterisk-agentd {version}\n\n{changes_of(version, changes)}"
+    run("git", "tag", "--cleanup=whitespace", "-a", f"v{version}", "-m", message, cwd=tree)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="everything but the tag")
@@ -190,15 +196,7 @@ def main() -> int:
     if dry_run:
         print(f"asterisk-agentd {version} is good; not tagged. The files are in {OUT / 'dist'}")
         return 0
-    run(
-        "git",
-        "tag",
-        "-a",
-        f"v{version}",
-        "-m",
-        f"asterisk-agentd {version}\n\n{changes_of(version, changes)}",
-        cwd=ROOT,
-    )
+    tag(ROOT, version, changes)
     print(f"asterisk-agentd {version} is good, and tagged v{version}. The files are in {OUT / 'dist'}")
     print(f"To publish it: git push origin v{version}, and {OUT / 'tools/bin/twine'} upload {OUT / 'dist'}/*")
     return 0

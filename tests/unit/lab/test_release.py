@@ -1,8 +1,10 @@
 """What keeps a version from being tagged."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.lab.release import changes_of, obstacles
+from tests.lab.release import changes_of, obstacles, run, tag
 
 CHANGES = """# Changes
 
@@ -50,3 +52,13 @@ def test_each_of_these_is_refused(version: str, status: str, tags: str, obstacle
 
 def test_all_that_stands_in_the_way_is_told_at_once() -> None:
     assert len(obstacles("0.4.0", "?? new.py\n", "v0.4.0\n", CHANGES)) == 3
+
+
+def test_the_tag_holds_the_changes_of_its_version(tmp_path: Path) -> None:
+    run("git", "init", "--quiet", cwd=tmp_path)
+    for name, value in (("user.name", "Me"), ("user.email", "me@example.org"), ("commit.gpgSign", "false")):
+        run("git", "config", name, value, cwd=tmp_path)
+    run("git", "commit", "--quiet", "--allow-empty", "-m", "Something", cwd=tmp_path)
+    tag(tmp_path, "0.2.0", CHANGES)
+    told = run("git", "for-each-ref", "--format=%(refname) %(objecttype)%0a%(contents)", "refs/tags", cwd=tmp_path)
+    assert told.strip() == "refs/tags/v0.2.0 tag\nasterisk-agentd 0.2.0\n\n### Fixed\n- A hang-up."
