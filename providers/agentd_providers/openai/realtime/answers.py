@@ -1,9 +1,11 @@
-"""Asking for a Realtime session's answers: who makes the next one, and what becomes of those that were asked for. Pure.
+"""Asking for a Realtime session's answers, and what becomes of those that were asked for. Pure.
 
-How responses and function calls go: https://platform.openai.com/docs/guides/realtime-conversations. Only one response
-at a time answers the conversation, so an answer is asked for when none is in progress. Words that `say` asks for are a
-response beside the conversation (`"conversation": "none"`), which the caller's voice does not stop at the source. What
-is heard of a response is in speech.
+How responses go: https://platform.openai.com/docs/guides/realtime-conversations. An answer is asked for when none is in
+progress; which one is due is in the tables of asking, what is heard of a response in speech. An answer is to the turn
+that was the caller's last when it was asked for or, by the server itself, begun: it answers no later one.
+
+Words that `say` asks for are a response beside the conversation (`"conversation": "none"`), which the caller's voice
+does not stop at the source.
 """
 
 import math
@@ -12,21 +14,15 @@ from collections.abc import Callable
 import attrs
 
 from agentd.agent import SayOutcome
-from agentd.history import History, ToolUse
-from agentd.session_events import AnswerFailed, Degraded, NothingToSay, Thinking, ToolRequested
+from agentd.history import History
+from agentd.session_events import AnswerFailed, Degraded, NothingToSay, Thinking
 from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime import inputs, messages, tool_calls
+from agentd_providers.openai.realtime.asking import Asking, Happening, Next, Request, Turn
 from agentd_providers.openai.realtime.caller import Caller
-from agentd_providers.openai.realtime.events import (
-    MOST_CALLS,
-    VENDOR,
-    FunctionCall,
-    ResponseCreated,
-    ResponseDone,
-    VendorError,
-    shown,
-)
+from agentd_providers.openai.realtime.events import VENDOR, ResponseCreated, ResponseDone, VendorError, shown
 from agentd_providers.openai.realtime.speech import Response, Speech, Stage
+from agentd_providers.openai.realtime.tool_calls import ToolCalls
 
 MOST_RESPONSES = 8
 """How many may be in progress at a time."""
@@ -40,16 +36,6 @@ GO_ON = (
 ALREADY_ACTIVE = "conversation_already_has_active_response"
 SAY, ANSWER = "say", "answer"
 """What the tags of responses that were asked for begin with."""
-
-
-@attrs.define(eq=False)
-class _Call:
-    """A tool that is at work; `together` are all that the same response asked for."""
-
-    function: FunctionCall
-    together: frozenset[str]
-    abandoned: bool = False
-    """The caller has interrupted since: the model is not asked to speak because of it."""
 
 
 @attrs.define(eq=False)
@@ -73,35 +59,34 @@ class Answers:
     vendor_answers: bool
     command: Callable[[do.Command], None]
     now: float = 0.0
-    _numbered: int = attrs.field(default=0, init=False)
-    _failures: int = attrs.field(default=0, init=False)
-    _unanswered: bool = attrs.field(default=False, init=False)
-    """The caller's turn is over, and nothing of an answer has been heard."""
-    _words: _Words | None = attrs.field(default=None, init=False)
-    _calls: dict[str, _Call] = attrs.field(factory=dict, init=False)
-    # asking for more
-    _owed: bool = attrs.field(default=False, init=False)
-    """An answer is to be asked for at the next `answer`: nobody else makes it."""
+    asking: Asking = attrs.field(init=False)
+    tools: ToolCalls = attrs.field(init=False)
+    _turn: int = attrs.field(default=0, init=False)
+    """The number of the caller's last turn."""
+    _asked_turn: int = attrs.field(default=0, init=False)
+    """That of the one that the request is due to."""
     _expected_until: float = attrs.field(default=-math.inf, init=False)
-    """Until then the server may be about to answer by itself."""
-    _wanted: str | None = attrs.field(default=None, init=False)
-    """The instructions of an answer to be asked for as soon as that is possible; empty: the session's."""
-    _asked: str = attrs.field(default="", init=False)
-    """The tag of an answer that was asked for and has not begun."""
-    _void: bool = attrs.field(default=False, init=False)
-    """What was asked for is not wanted any more."""
-    # what the turn that the caller is speaking has stopped
-    _gave_way: bool = attrs.field(default=False, init=False)
-    _halted: list[_Call] = attrs.field(factory=list, init=False)
+    """When the server's own answer is given up waiting for."""
+    _instructions: str = attrs.field(default="", init=False)
+    """Those of the answer that is wanted; empty: the session's."""
+    _tag: str = attrs.field(default="", init=False)
+    """That of the request."""
+    _numbered: int = attrs.field(default=0, init=False)
+    _words: _Words | None = attrs.field(default=None, init=False)
+    _failures: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.asking = Asking(self.vendor_answers)
+        self.tools = ToolCalls(self.command)
 
     # --- what the call asks for
 
     def say(self, asked: inputs.Say) -> None:
         """Have words spoken, which the model may change. Refused while a response is on its way or in progress."""
-        if self.speech.responses or self._asked or self._words or self._expecting:
+        if self.speech.responses or self._words or self.asking.in_flight or self.asking.expecting:
             self.command(do.Decide(asked.number, SayOutcome.REFUSED))
             return
-        self._words = _Words(asked.number, asked.text, self._tag(SAY))
+        self._words = _Words(asked.number, asked.text, self._new_tag(SAY))
         self.command(do.Send(messages.say_create(asked.text, self._words.tag)))
 
     def say_over(self, number: int) -> None:
@@ -120,117 +105,100 @@ class Answers:
             self.command(do.Decide(self._words.number, outcome))
             self._words = None
 
-    def ask(self, instructions: str = "") -> None:
-        """Ask for an answer to the conversation as it is, as soon as nothing else is in progress."""
-        self._wanted = instructions
-        self._ask_now()
-
     def resume(self, prompt: str) -> None:
         """Answer what another session left open, or go on with what it broke off."""
         if self.history.owed:
-            self._unanswered = True
-            self.ask()
+            self._turn_opens(Happening.LEFT_OPEN)
+            self._call_for_answer()
         elif self.history.agent_spoke_last:
-            self.ask(prompt + GO_ON)
+            self._call_for_answer(prompt + GO_ON)
 
     def answer(self) -> None:
-        """The caller's turn is over by the call's word."""
-        owed, self._owed = self._owed, False
-        if owed and self._void:
-            self._void = False  # what was asked for and interrupted is the answer that is due
-        elif owed:
-            self.ask()
+        """The agent may speak by the call's word."""
+        self.asking.happens(Happening.LET_GO)
         self.speech.let_go()
 
     def interrupt(self) -> None:
         """Stop what is in progress. What the caller has not begun to hear, the server forgets."""
-        asked = self._wanted is not None or bool(self._asked)
-        self._wanted, self._void, self._gave_way = None, bool(self._asked), True
+        asked = self.asking.asked
+        self.asking.happens(Happening.INTERRUPTED)
         lost = self.speech.stop() or asked
         self.refuse_words()
-        self._halted += [call for call in self._calls.values() if not call.abandoned]
-        for call in self._halted:
-            call.abandoned = True
-        self._owed = self._owed or (lost and self._unanswered)
+        by_turn = self.caller.speaks
+        self.tools.happens(tool_calls.Happening.STOPPED_BY_TURN if by_turn else tool_calls.Happening.STOPPED)
+        if lost and self.asking.turn is Turn.OPEN:
+            self.asking.happens(Happening.LOST)
 
     def started(self, utterance: int) -> None:
         """The caller begins to hear an utterance."""
-        if self.speech.started(utterance):
-            self._unanswered = False
+        if self.speech.started(utterance) == self._turn:
+            self.asking.happens(Happening.HEARD)
 
     def tool_result(self, call: str, result: str) -> None:
-        """A tool has given its result. The model goes on once it has those of all the tools that it asked for
-        together."""
-        if (known := self._calls.pop(call, None)) is None:
-            self.command(do.Warn("a result of a tool that nobody waits for", {"call": call}))
-            return
-        self.command(do.RecordTool(ToolUse(known.function.name, known.function.arguments, result)))
-        self.command(do.Send(messages.result_item(call, result)))
-        if not known.abandoned and not known.together & self._calls.keys():
-            self.ask()
+        """A tool has given its result."""
+        if self.tools.result(call, result):
+            self._call_for_answer()
+
+    def _call_for_answer(self, instructions: str = "") -> None:
+        self._instructions = instructions
+        self.asking.happens(Happening.CALLED_FOR)
 
     # --- the caller's turns
 
     def caller_begins(self) -> None:
         """The caller speaks. A server that answers by itself has stopped its answer, of which more may still come."""
-        self._expected_until, self._gave_way = -math.inf, False
-        self._halted.clear()
+        self.asking.happens(Happening.CALLER_BEGINS)
         if self.vendor_answers:
-            self._void = bool(self._asked)
             self.speech.answers_stopped()
-
-    def caller_dismissed(self) -> None:
-        """What was taken for a turn of the caller's was none: the answer that it has stopped, if any, is made after
-        all. Who still waits for the call's `answer` goes on waiting."""
-        for call in self._halted:
-            call.abandoned = False
-            self._unanswered = self._unanswered or call.function.call not in self._calls  # its result was passed over
-        if not self._unanswered or not (self.vendor_answers or self._gave_way):
-            self._ask_now()
-            return
-        self._owed, self._void = False, False
-        self._ask_if_nothing_comes()
 
     def caller_ends(self) -> None:
         """The caller's turn is over by the server's word."""
-        if self.vendor_answers:  # its answer is to everything so far
-            self._expected_until = self.now + EXPECTING
-            self._owed, self._wanted = False, None
-        else:
-            self._owed = True
-        self._turn_over()
+        self.speech.turn_ended_at = self.now
+        self._turn_opens(Happening.TURN_OVER)
+        self._expected_until = self.now + EXPECTING
+        self.tools.happens(tool_calls.Happening.TURN_CONFIRMED)
 
     def caller_wrote(self) -> None:
-        """The caller's turn came as text, which nobody answers by itself."""
-        self._turn_over()
-        if self.vendor_answers:
-            self.ask()
-        else:
-            self._owed = True
+        """The caller's turn came as text."""
+        self.speech.turn_ended_at = self.now
+        self._turn_opens(Happening.CALLER_WROTE)
 
-    def _turn_over(self) -> None:
-        self._unanswered, self.speech.turn_ended_at = True, self.now
+    def _turn_opens(self, how: Happening) -> None:
+        """There is something to be answered, of which the answers so far know nothing."""
+        self._turn += 1
+        self._instructions = ""
+        self.asking.happens(how)
+
+    def caller_dismissed(self, *, gave_way: bool) -> None:
+        """What was taken for a turn of the caller's was none: the answer that it has stopped is made after all. It has
+        stopped none where the call did not give way: what waits for its `answer` goes on waiting."""
+        self.asking.happens(Happening.DISMISSED)
+        if self.tools.dismissed():
+            self._turn_opens(Happening.LEFT_OPEN)
+        if self.vendor_answers or gave_way:
+            self._recover()
 
     def keep_time(self) -> None:
         """Look at what has become due: the server's own answer, where that does not come, is asked for."""
-        if -math.inf < self._expected_until <= self.now:
-            self._expected_until = -math.inf
-            self._ask_if_nothing_comes()
+        if self.asking.expecting and self.now >= self._expected_until:
+            self.asking.happens(Happening.LAPSED)
+            self._recover()
 
-    def _ask_if_nothing_comes(self) -> None:
+    def _recover(self) -> None:
         """Ask for the answer that the caller waits for, unless it is asked for or on its way; a tool may be at work on
         it."""
-        working = any(not call.abandoned for call in self._calls.values())
-        if self._unanswered and not (self._asked or working or self.speech.answer_comes):
-            self.ask()
-        else:
-            self._ask_now()
+        if self.asking.turn is Turn.ANSWERED:
+            return
+        self.asking.happens(Happening.RECOVERS)
+        asked = self.asking.request is Request.ASKED and self._asked_turn == self._turn
+        if not (asked or self.tools.awaited or self.speech.answer_comes(self._turn)):
+            self._call_for_answer()
 
     # --- what comes
 
     def on_created(self, event: ResponseCreated) -> None:
         """A response begins."""
-        responses, words = self.speech.responses, self._words
+        responses = self.speech.responses
         if event.response in responses:
             return
         if len(responses) >= MOST_RESPONSES:
@@ -238,22 +206,35 @@ class Answers:
             return
         response = responses[event.response] = Response(event.response)
         if event.tag.startswith(SAY):
-            if words is not None and words.tag == event.tag and words.response is None:
-                response.words, words.response = words.text, response
-            else:
-                response.words = ""
-                self.speech.give_up(response)
-            return
-        if self._asked and event.tag == self._asked:
-            unwanted, self._asked, self._void = self._void, "", False
-        else:
-            unwanted = self._void and not self._expecting
-            response.instead_of = "" if self._expecting else self._asked
-        self._expected_until = -math.inf
-        if unwanted:
-            self.speech.give_up(response)
-        else:
+            self._words_begin(response, event.tag)
+        elif self._answer_begins(response, event.tag):
+            if response.turn == self._turn:
+                self.asking.happens(Happening.ANSWER_BEGUN)
             self.command(do.Tell(Thinking()))
+        else:
+            self.speech.give_up(response)
+
+    def _words_begin(self, response: Response, tag: str) -> None:
+        words = self._words
+        if words is not None and words.tag == tag and words.response is None:
+            response.words, words.response = words.text, response
+        else:
+            response.words = ""
+            self.speech.give_up(response)
+
+    def _answer_begins(self, response: Response, tag: str) -> bool:
+        """Whether an answer that begins is wanted. One that is not ours is the server's own while that is expected;
+        else it may be ours, from a server that does not give the tag back."""
+        in_flight, wanted = self.asking.in_flight, self.asking.request not in (Request.VOID, Request.STALE)
+        if in_flight and tag == self._tag:
+            self.asking.happens(Happening.OURS_BEGUN)
+        elif in_flight and not self.asking.expecting:
+            response.instead_of = self._tag
+        else:
+            response.turn = self._turn
+            return True
+        response.turn = self._asked_turn
+        return wanted
 
     def on_error(self, error: VendorError) -> bool:
         """Take an error that is about an answer, or about words to be said; false where it is about neither."""
@@ -261,40 +242,48 @@ class Answers:
         about_words = self._words is not None and error.cause == self._words.tag
         if error.code == ALREADY_ACTIVE and not about_words:
             self.command(do.Note("an answer has to wait", {"error": failure}))
-            if self._asked and not self._void:
-                self._wanted = ""  # the one in progress may not know of a tool's result
-            self._asked, self._void = "", False
+            if self.asking.in_flight:
+                self.asking.happens(Happening.COLLIDED)
         elif about_words:
             self.refuse_words()
             self._count_failure(failure)
-        elif self._asked and error.cause == self._asked:
-            self._asked, self._void, self._unanswered = "", False, False
+        elif self.asking.in_flight and error.cause == self._tag:
+            self.asking.happens(Happening.FAILED)
+            if self._asked_turn == self._turn:
+                self.asking.happens(Happening.GIVEN_UP)
             self._count_failure(failure)
             self.command(do.Tell(AnswerFailed(failure)))
         else:
             return False
         return True
 
+    # --- what follows from a step
+
     def settle(self) -> None:
-        """Take note of what a step has brought about: of words that are on their way, of responses that have ended."""
-        ended = self.speech.ended
-        while ended:
-            response, event = ended.popleft()
-            self._on_done(response, event)
+        """Take note of responses that have ended and of words that are on their way; ask for the answer that is wanted,
+        if nothing is in the way."""
+        while self.speech.ended:
+            self._on_ended(*self.speech.ended.popleft())
+            self.speech.look_again()
         words = self._words
         if words is not None and words.response is not None and words.response.stage is Stage.AUDIBLE:
             self._decide_words(SayOutcome.REPLACED)
+        may_ask = self.asking.request is Request.NONE and not (self.caller.speaks or self.speech.answering)
+        if self.asking.next is Next.WANTED and may_ask:
+            self._tag, self._asked_turn = self._new_tag(ANSWER), self._turn
+            self.command(do.Send(messages.response_create(self._tag, self._instructions)))
+            self.asking.happens(Happening.SENT)
+            self._instructions = ""
 
-    def _on_done(self, response: Response, event: ResponseDone) -> None:
+    def _on_ended(self, response: Response, event: ResponseDone) -> None:
         """Nothing more of a response will come."""
         if self._words is not None and self._words.response is response:
             self._decide_words(SayOutcome.REPLACED if response.stage is Stage.AUDIBLE else SayOutcome.REFUSED)
         if response.wanted:
             self._conclude(response, event)
-        if self._asked and response.instead_of == self._asked:
-            self._asked, self._void = "", False
-        self.speech.look_again()
-        self._ask_now()
+        self.asking.happens(Happening.ENDED)
+        if response.instead_of and response.instead_of == self._tag:
+            self.asking.happens(Happening.ENDED_INSTEAD)
 
     def _conclude(self, response: Response, event: ResponseDone) -> None:
         working = event.status == "completed" and bool(event.calls)
@@ -302,18 +291,15 @@ class Answers:
         match event.status:
             case "completed":
                 self._failures = 0
-                for call in event.calls:
-                    self._calls[call.call] = _Call(call, frozenset(one.call for one in event.calls))
-                    self.command(do.Tell(ToolRequested(call.name, call.arguments, call.call)))
-                if len(self._calls) > 4 * MOST_CALLS:
-                    self.command(do.End(f"{VENDOR}: {len(self._calls)} tools at work at once"))
+                self.tools.request(event.calls)
             case "failed":
                 failure = f"{VENDOR}: an answer failed: {event.reason}: {shown(event.message)}"
                 self._count_failure(failure)
             case "incomplete":
                 self.command(do.Tell(Degraded(f"{VENDOR}: an answer is incomplete: {event.reason}")))
         if response.is_answer and not (response.stage is Stage.AUDIBLE or working or self.caller.speaks):
-            self._unanswered = False
+            if response.turn == self._turn:
+                self.asking.happens(Happening.GIVEN_UP)
             nothing = NothingToSay(f"the response was {event.status}, wordless")
             self.command(do.Tell(AnswerFailed(failure) if failure else nothing))
 
@@ -323,17 +309,6 @@ class Answers:
         if self._failures >= FAILURES_IN_A_ROW:
             self.command(do.End(failure))
 
-    @property
-    def _expecting(self) -> bool:
-        return self.now < self._expected_until
-
-    def _ask_now(self) -> None:
-        busy = self._asked or self.caller.speaks or self.speech.answering or self._expecting
-        if self._wanted is None or busy:
-            return
-        self._asked, instructions, self._wanted = self._tag(ANSWER), self._wanted, None
-        self.command(do.Send(messages.response_create(self._asked, instructions)))
-
-    def _tag(self, purpose: str) -> str:
+    def _new_tag(self, purpose: str) -> str:
         self._numbered += 1
         return f"{purpose}-{self._numbered}"

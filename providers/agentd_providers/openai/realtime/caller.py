@@ -2,9 +2,12 @@
 
 How turns go: https://platform.openai.com/docs/guides/realtime-vad. The server tells that the caller speaks and that the
 turn is over, but now and then not that it is over; and it counts the audio that it was sent, not the time that passes.
+
+The caller is in one state at a time: silent; speaking; or speaking while the call has given way (it has interrupted
+what the agent said or prepared, which is due again if this was no turn).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import attrs
@@ -36,6 +39,22 @@ LONGEST_TURN = 60.0
 class State(StrEnum):
     SILENT = "silent"
     SPEAKING = "speaking"
+    GIVEN_WAY = "speaking, and the call has given way"
+
+
+class Happening(StrEnum):
+    BEGINS = "the server tells that the caller speaks"
+    INTERRUPTED = "the call stops everything"
+    ENDS = "the server tells that the turn is over"
+    DISMISSED = "the server does not tell it: there was no turn"
+
+
+CALLER: Mapping[tuple[State, Happening], State] = {
+    (State.SILENT, Happening.BEGINS): State.SPEAKING,  # else the end was not told, and it is one turn
+    (State.SPEAKING, Happening.INTERRUPTED): State.GIVEN_WAY,
+    **{(state, Happening.ENDS): State.SILENT for state in State},
+    **{(state, Happening.DISMISSED): State.SILENT for state in State},
+}
 
 
 @attrs.define(eq=False)
@@ -72,13 +91,14 @@ class Caller:
 
     def begins(self, now: float) -> None:
         """The caller speaks. Vendors tell it late enough for it to be no click: the turn is taken at once."""
-        self.state, self._since = State.SPEAKING, now
+        self._happens(Happening.BEGINS)
+        self._since = now
         self.command(do.Tell(CallerSpeechStarted(now)))
         self.command(do.Tell(CallerTakesTurn(now)))
 
     def ends(self, event: SpeechStopped, now: float) -> None:
         """The turn is over by the server's word, which may come after it was taken to be none."""
-        self.state = State.SILENT
+        self._happens(Happening.ENDS)
         self._places[event.item] = self.history.place
         if len(self._places) > MOST_TURNS:
             del self._places[next(iter(self._places))]
@@ -93,16 +113,25 @@ class Caller:
         known = self._sent.time_of(audio_end)
         return now if known is None else min(known, now)
 
-    def is_dismissed(self, now: float) -> bool:
+    def interrupted(self) -> None:
+        """The call stops everything, for the caller where one is speaking."""
+        self._happens(Happening.INTERRUPTED)
+
+    def is_none(self, now: float) -> bool:
         """Whether what was taken for a turn is known now to be none, for the server does not tell its end."""
-        if not self.speaks:
-            return False
         quiet_since = max(self._since, self._sound.loud_until)
-        if now - quiet_since <= self.turn.longest_pause + LATE_STOP and now - self._since <= LONGEST_TURN:
-            return False
-        self.state = State.SILENT
+        late = now - quiet_since > self.turn.longest_pause + LATE_STOP or now - self._since > LONGEST_TURN
+        return self.speaks and late
+
+    def dismissed(self) -> bool:
+        """What was taken for a turn was none. Gives whether the call has given way to it."""
+        before = self.state
+        self._happens(Happening.DISMISSED)
         self.command(do.Tell(CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over")))
-        return True
+        return before is State.GIVEN_WAY
+
+    def _happens(self, what: Happening) -> None:
+        self.state = CALLER.get((self.state, what), self.state)
 
     # --- the words of a turn, which may be known long after its answer
 

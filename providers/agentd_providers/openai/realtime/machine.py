@@ -2,9 +2,17 @@
 is go in; messages and effects come out as commands. No clock, no I/O; agentd_providers.openai.realtime.session is its
 shell.
 
-A session has three parts: what the caller does (caller), which answers are asked for (answers), and what is heard of
-them (speech). An input goes to the parts that it concerns, here; then what it brought about is settled. Errors that
-concern no answer, and limits, are dealt with here as well.
+Theory first. A session has three parts, each of which has regions, and each region is in one state at a time:
+
+* the *caller* (caller): silent, speaking, speaking while the call has given way;
+* the *answers* (answers): the turn that they are due to, who makes the next one, and the request for it (asking); each
+  tool that is at work (tool_calls); the words that `say` asks for, at most one at a time;
+* the *speech* (speech): each response that is in progress, the voice, and the gate that withholds.
+
+An input goes to the parts that it concerns; then what it brought about is settled: responses that have ended are
+concluded, and an answer that is wanted is asked for, if nothing is in the way. So asking is no act of any input, but
+follows from the state: the request is none, no answer is in progress, and the caller is silent. Errors that concern no
+answer, and limits, are dealt with here.
 
 Once the session is over, nothing is done any more but to record what tools give that were at work, with which the next
 session goes on; and words to be spoken are refused.
@@ -113,6 +121,7 @@ class RealtimeMachine:
             case inputs.Withhold():
                 self.speech.withhold()
             case inputs.Interrupt():
+                self.caller.interrupted()
                 self.answers.interrupt()
             case inputs.Started(utterance):
                 self.answers.started(utterance)
@@ -125,8 +134,8 @@ class RealtimeMachine:
             case inputs.Probe():
                 self._do(do.Send(messages.probe()))
             case inputs.Tick():
-                if self.caller.is_dismissed(now):
-                    self.answers.caller_dismissed()
+                if self.caller.is_none(now):
+                    self.answers.caller_dismissed(gave_way=self.caller.dismissed())
                 self.answers.keep_time()
             case inputs.Lost(reason):
                 self._do(do.End(reason))

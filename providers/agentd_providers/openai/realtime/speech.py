@@ -60,11 +60,13 @@ class Gate(StrEnum):
 
 @attrs.define(eq=False)
 class Response:
-    """A response in progress. `words`: those that it is to speak, beside the conversation; None for an answer.
-    `instead_of`: the tag of an answer that was asked for, where this one has none: not every server gives it back."""
+    """A response in progress. `words`: those that it is to speak, beside the conversation; None for an answer. `turn`:
+    the number of the caller's turn that it answers. `instead_of`: the tag of an answer that was asked for, where this
+    one has none: not every server gives it back."""
 
     id: str
     words: str | None = None
+    turn: int = 0
     instead_of: str = ""
     stage: Stage = Stage.COMING
     complete: bool = False
@@ -96,9 +98,10 @@ class _Speaking:
 @attrs.define(eq=False)
 class _Utterance:
     """An utterance of which the call has not yet told how much was heard. `item` is the server's; empty where the words
-    are beside the conversation."""
+    are beside the conversation. `turn`: as its response's."""
 
     item: str
+    turn: int
     cut: bool = False
     """The server may have made more of it than we took."""
     seconds: float = 0.0
@@ -140,13 +143,13 @@ class Speech:
         self.gate = Gate.OPEN
         self.look_again()
 
-    def started(self, utterance: int) -> bool:
-        """The caller begins to hear an utterance; gives whether it is an answer of this session's."""
+    def started(self, utterance: int) -> int | None:
+        """The caller begins to hear an utterance; gives the number of the turn that it answers, if any."""
         known = self._utterances.get(utterance)
         if known is None:
-            return False
+            return None
         known.started = True
-        return bool(known.item)
+        return known.turn if known.item else None
 
     def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
         """Make the server's record true: cut its item to what was heard. Of an utterance that is none of its
@@ -183,11 +186,12 @@ class Speech:
         """Whether an answer is in progress, wanted or not."""
         return any(response.is_answer for response in self.responses.values())
 
-    @property
-    def answer_comes(self) -> bool:
-        """Whether the caller is about to hear an answer: of what is in progress, or has come already."""
-        wanted = any(response.wanted and response.is_answer for response in self.responses.values())
-        return wanted or any(known.item and not known.started for known in self._utterances.values())
+    def answer_comes(self, turn: int) -> bool:
+        """Whether the caller is about to hear an answer to a turn: of what is in progress, or has come already."""
+        responses, utterances = self.responses.values(), self._utterances.values()
+        if any(response.wanted and response.is_answer and response.turn == turn for response in responses):
+            return True
+        return any(known.item and known.turn == turn and not known.started for known in utterances)
 
     def give_up(self, response: Response) -> None:
         """Stop a response at the source, unless the server has stopped it."""
@@ -290,7 +294,7 @@ class Speech:
         self.command(do.Begin(number, aside=not response.is_answer, text=response.words or ""))
         self._tell_words(response, response.early)
         response.stage, response.early = Stage.AUDIBLE, ""
-        self._utterances[number] = _Utterance(item if response.is_answer else "", response.cut)
+        self._utterances[number] = _Utterance(item if response.is_answer else "", response.turn, response.cut)
         if len(self._utterances) > MOST_UTTERANCES:
             del self._utterances[next(iter(self._utterances))]
 
