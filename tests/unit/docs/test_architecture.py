@@ -1,7 +1,11 @@
 """docs/architecture.md is a map of what there is: every module and test that it names exists."""
 
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from agentd_providers.registry import BUILT_IN
 
@@ -25,12 +29,44 @@ def test_every_provider_is_on_the_map() -> None:
         assert f"`{name}`" in PAGE
 
 
-def test_every_module_of_the_call_and_of_fail_over_is_on_the_map() -> None:
-    """Those that a call imports: what is needed to follow one through the code."""
-    imported = set[str]()
-    for name in ("calls/call.py", "serving/keeper.py"):
-        imported |= set(re.findall(r"^from agentd\.([\w.]+) import", (ROOT / "agentd" / name).read_text(), re.M))
-    trifles = {"agent", "dialplan", "errors", "metrics", "media.dtmf", "media.leg", "calls.figures"}
-    trifles |= {"conversation.events", "conversation.commands"}
-    imported = {name for name in imported if (ROOT / "agentd" / f"{name.replace('.', '/')}.py").exists()}
-    assert [name for name in sorted(imported - trifles) if f"{name.rpartition('.')[2]}.py" not in PAGE] == []
+STAIRS = re.split(r"^\*\*The stair of", PAGE, flags=re.M)[1:]
+HOUSES = (ROOT / "agentd", ROOT / "providers" / "agentd_providers")
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+
+
+def rows(stair: str) -> Iterator[tuple[list[str], set[str]]]:
+    """The rooms of each row of a stair's table, and the modules that it names."""
+    for row in re.findall(r"^\| (`.*) \|$", stair.split("\n\n**")[0], re.M):
+        rooms, *_, modules = row.split(" | ")
+        yield re.findall(r"`([\w/]+)`", rooms), set(re.findall(r"`(\w+)`", modules))
+
+
+@pytest.mark.parametrize(("house", "stair"), list(zip(HOUSES, STAIRS, strict=True)), ids=["agentd", "providers"])
+def test_every_module_is_on_the_map_in_its_room(house: Path, stair: str) -> None:
+    told = dict[str, set[str]]()
+    for rooms, modules in rows(stair):
+        for room in rooms:
+            if (house / room).is_dir():
+                told[room] = modules
+            else:
+                told.setdefault(".", set()).add(room)
+    found = dict[str, set[str]]()
+    for path in house.rglob("*.py"):
+        if path.stem == "__main__" or not path.stem.startswith("_"):
+            found.setdefault(str(path.parent.relative_to(house)), set()).add(path.stem)
+    assert told == found
+
+
+@pytest.mark.parametrize(("stair", "name"), list(zip(STAIRS, ("agentd", "the providers"), strict=True)))
+def test_the_map_has_the_order_of_the_contract(stair: str, name: str) -> None:
+    (contract,) = (each for each in CONTRACTS if each["name"] == f"The stair of {name}")
+    step = {room: number for number, layer in enumerate(contract["layers"]) for room in re.findall(r"\w+", layer)}
+    told = [room for rooms, _ in rows(stair) for room in rooms if "/" not in room]
+    assert sorted(told) == sorted(step)
+    assert [step[room] for room in told] == sorted(step[room] for room in told)
+
+
+def test_the_words_are_in_order_and_each_is_told_once() -> None:
+    words = re.findall(r"^\| ([a-z -]+) \|", PAGE[PAGE.index("\n## Words") :], re.M)[1:]
+    assert words == sorted(set(words))
+    assert 20 <= len(words) <= 31
