@@ -198,7 +198,7 @@ class FakeAsterisk:
                 return Answer.json({})
             case ("POST", "channels", "externalMedia"):
                 self.enter(request.params["channelId"], "AudioSocket/media")
-                self.on_media(request.params["data"], request)
+                self.on_media(request.params.get("data", ""), request)
                 return Answer.json({})
             case ("POST", "bridges", bridge):
                 self.bridges[bridge] = set()

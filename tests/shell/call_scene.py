@@ -14,10 +14,12 @@ from agentd.calls.call import CallSettings
 from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
 from agentd.history import Speaker
+from agentd.media.transport import Transport
 from agentd.playback.contract import Announcement
 from agentd.serving.candidates import Candidate
 from agentd.serving.failover import FailoverTimes
 from agentd.testing._call import StagedCall
+from agentd.testing._lines import Lines
 from agentd.testing.sound import RATE, voice
 from tests.shell.fakes import FakeAgent, FakeSession
 
@@ -114,7 +116,11 @@ class Scene(StagedCall):
 
 
 def make_scene(
-    mode: Mode = Mode.STREAM, agents: Sequence[FakeAgent] = (), media: str = EXTERNAL, **settings: Any
+    mode: Mode = Mode.STREAM,
+    agents: Sequence[FakeAgent] = (),
+    media: str = EXTERNAL,
+    transport: Callable[[Lines], Transport] | None = None,
+    **settings: Any,
 ) -> Scene:
     agents = agents or (FakeAgent(),)
     candidates = [
@@ -125,7 +131,7 @@ def make_scene(
         candidates,
         attrs.evolve(SETTINGS, **settings),
         streams=mode is Mode.STREAM,
-        transport=lambda lines: lines.transport(media),
+        transport=transport or (lambda lines: lines.transport(media)),
         agents=agents,
     )
 
