@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agentd.session_events import CallerSpeechDismissed, CallerSpeechStarted, ToolRequested
+from agentd import session_events as tells
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import inputs
 from agentd_providers.openai.realtime.events import (
@@ -64,11 +64,11 @@ class AnyOrder(RuleBasedStateMachine):
                     self.utterance = 0
                 case do.Cut():
                     self.utterance = 0
-                case do.Tell(ToolRequested(_, _, call)):
+                case do.Tell(tells.ToolRequested(_, _, call)):
                     self.requested.append(call)
-                case do.Tell(CallerSpeechStarted()):
+                case do.Tell(tells.CallerSpeechStarted()):
                     self.speaks = True
-                case do.Tell(CallerSpeechDismissed()):
+                case do.Tell(tells.CallerSpeechDismissed()):
                     self.speaks = False
         return commands
 

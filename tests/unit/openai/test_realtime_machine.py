@@ -1,8 +1,8 @@
 """What a Realtime session does about what comes in, as playbooks: event in, commands out."""
 
+from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.history import ToolUse
-from agentd.session_events import AgentText, CallerSpeechDismissed
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import inputs, messages
 from agentd_providers.openai.realtime.events import ResponseCreated, SpeechStarted, VendorError
@@ -19,7 +19,7 @@ def test_an_answer_that_waits_in_the_playout_is_not_asked_for_again() -> None:
     play.end()
     play.on(SpeechStarted("i", 0))  # and the call, which protects other words, does not interrupt
     play.wait(10)
-    assert play.told(CallerSpeechDismissed)
+    assert play.told(tells.CallerSpeechDismissed)
     assert not play.asked
 
 
@@ -28,7 +28,7 @@ def test_an_answer_that_waits_for_the_call_s_word_goes_on_waiting_after_a_cough(
     play.question()  # over protected words
     play.on(SpeechStarted("i", 0))
     play.wait(10)
-    assert play.told(CallerSpeechDismissed)
+    assert play.told(tells.CallerSpeechDismissed)
     assert not play.asked
     assert play.on(inputs.Answer()) == [do.Send(messages.response_create("answer-1"))]
 
@@ -104,7 +104,7 @@ def test_an_answer_to_an_earlier_turn_does_not_answer_the_last_one() -> None:
     play.on(SpeechStarted("i", 0), inputs.Interrupt())
     play.end("r1", "cancelled")
     play.wait(10)
-    assert play.told(CallerSpeechDismissed)
+    assert play.told(tells.CallerSpeechDismissed)
     assert play.asked == ["answer-1", "answer-2"]
 
 
@@ -117,7 +117,7 @@ def test_two_sounds_whose_ends_are_not_told_are_one_and_cost_no_answer() -> None
     play.end("r1", "cancelled")
     play.on(SpeechStarted("i", 0))  # nothing is left to interrupt
     play.wait(10)
-    assert play.told(CallerSpeechDismissed)
+    assert play.told(tells.CallerSpeechDismissed)
     assert play.asked == ["answer-1", "answer-2"]
 
 
@@ -221,7 +221,7 @@ def test_a_withheld_answer_is_bounded_in_characters_and_messages() -> None:
     play.end()
     assert not play.of(do.End)
     play.on(inputs.Answer())
-    assert sum(len(event.text) for event in play.told(AgentText)) < 64 * 1024 + 30_000
+    assert sum(len(event.text) for event in play.told(tells.AgentText)) < 64 * 1024 + 30_000
     assert len(play.of(do.Speak)) < 4096
     assert play.of(do.Finish), "its end was kept"
     play.question()

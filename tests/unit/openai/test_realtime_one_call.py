@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from agentd import session_events as tells
 from agentd.conversation import commands as wishes
-from agentd.conversation.events import AsideStarted, Connected, PlaybackFinished, PlaybackStarted
+from agentd.conversation import events as happens
 from agentd.conversation.machine import Conversation
-from agentd.session_events import AnswerFailed, NothingToSay, ToolRequested
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import inputs
 from agentd_providers.openai.realtime.asking import Next, Request, Turn
@@ -125,7 +125,7 @@ class OneCall(RuleBasedStateMachine):
         self.play = Playbook(SERVER if vendor_answers else AGENTD)
         self.server = Server(vendor_answers)
         self.conversation = Conversation()
-        self.conversation.step(Connected())
+        self.conversation.step(happens.Connected())
         self.to_server: deque[Any] = deque()
         self.to_call: deque[object] = deque()
         self.speaking = False
@@ -151,10 +151,10 @@ class OneCall(RuleBasedStateMachine):
                 case do.Finish() | do.Cut():
                     for utterance in [*self.playout, *filter(None, [self.playing])]:
                         utterance.complete = True
-                case do.Tell(ToolRequested(_, _, call)):
+                case do.Tell(tells.ToolRequested(_, _, call)):
                     self.tools.append(call)
                 case do.Tell(told):
-                    if isinstance(told, NothingToSay | AnswerFailed) and isinstance(event, ResponseDone):
+                    if isinstance(told, tells.NothingToSay | tells.AnswerFailed) and isinstance(event, ResponseDone):
                         self.unanswerable = max(self.unanswerable, self.server.knew[event.response])
                     self.to_call.append(told)
                 case do.End(failure):
@@ -215,7 +215,7 @@ class OneCall(RuleBasedStateMachine):
                     self.playout.clear()
                     if self.playing is not None:
                         self.step(inputs.Heard(self.playing.number, 50, False))
-                        self.to_call.append(PlaybackFinished(self.playing.number, idle=True))
+                        self.to_call.append(happens.PlaybackFinished(self.playing.number, idle=True))
                         self.playing = None
 
     @rule()
@@ -262,7 +262,7 @@ class OneCall(RuleBasedStateMachine):
         self.step(inputs.Started(utterance.number))
         if not utterance.aside:
             self.heard.append(self.server.knew.get(utterance.item, -1))
-        self.to_call.append((AsideStarted if utterance.aside else PlaybackStarted)(utterance.number))
+        self.to_call.append((happens.AsideStarted if utterance.aside else happens.PlaybackStarted)(utterance.number))
 
     @precondition(lambda self: self.playing is not None and self.playing.complete)
     @rule()
@@ -270,7 +270,7 @@ class OneCall(RuleBasedStateMachine):
         assert self.playing is not None
         number, self.playing = self.playing.number, None
         self.step(inputs.Heard(number, 100, True))
-        self.to_call.append(PlaybackFinished(number, idle=not self.playout))
+        self.to_call.append(happens.PlaybackFinished(number, idle=not self.playout))
 
     @precondition(lambda self: not self.to_call)  # which the call takes at once
     @rule(seconds=st.sampled_from([0.25, 1, 4]))
@@ -306,7 +306,7 @@ class OneCall(RuleBasedStateMachine):
         assert (asking.turn, asking.next) == (Turn.ANSWERED, Next.NOBODY)
         assert asking.request in (Request.NONE, Request.REFUSED)
         assert max([self.unanswerable, *self.heard]) == self.server.said, "the caller waits for ever"
-        if not (self.server.collisions or self.late or self.play.told(ToolRequested)):
+        if not (self.server.collisions or self.late or self.play.told(tells.ToolRequested)):
             assert len(set(self.heard)) == len(self.heard), "a turn is answered twice"
 
     def teardown(self) -> None:

@@ -15,22 +15,15 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from agentd import session_events as tells
 from agentd.agent import SayOutcome
-from agentd.conversation.commands import Answer, Interrupt, Withhold
-from agentd.conversation.events import Connected
+from agentd.conversation import commands as do
+from agentd.conversation import events as happens
 from agentd.conversation.machine import Agent, Caller, Conversation
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
-from agentd.session_events import (
-    AgentText,
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    Degraded,
-    Ended,
-    SessionEvent,
-    ToolRequested,
-)
+from agentd.session_events import SessionEvent
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.session import RealtimeSession
 from agentd_providers.openai.realtime.settings import Detection, RealtimeSettings, RealtimeTurnSettings
@@ -84,17 +77,17 @@ class Scene:
     times: list[float] = attrs.field(factory=list)
 
     async def follow(self) -> None:
-        self.conversation.step(Connected())
+        self.conversation.step(happens.Connected())
         async for event in self.session.events:
             self.events.append(event)
             self.times.append(trio.current_time())
             for command in self.conversation.step(event).commands:
                 match command:
-                    case Answer():
+                    case do.Answer():
                         self.session.answer()
-                    case Withhold():
+                    case do.Withhold():
                         self.session.withhold()
-                    case Interrupt():
+                    case do.Interrupt():
                         self.session.interrupt()
 
     async def tell(self, kind: str, **fields: Any) -> None:
@@ -182,10 +175,10 @@ async def test_a_turn_whose_end_is_never_told_is_none_once_the_caller_has_been_q
         await scene.starts()
         assert scene.conversation.caller is Caller.SPEAKING
         await scene.feed(5, loud=True)
-        assert not scene.of(CallerSpeechDismissed)
+        assert not scene.of(tells.CallerSpeechDismissed)
         quiet_since = trio.current_time()
         await scene.feed(within + 1)
-        assert scene.time_of(CallerSpeechDismissed) - quiet_since == pytest.approx(within, abs=0.3)
+        assert scene.time_of(tells.CallerSpeechDismissed) - quiet_since == pytest.approx(within, abs=0.3)
         assert scene.conversation.caller is Caller.SILENT
         assert not scene.asked, "nothing is owed"
 
@@ -195,8 +188,8 @@ async def test_a_turn_that_is_loud_for_ever_is_none_after_a_minute(autojump_cloc
         await scene.starts()
         began = trio.current_time()
         await scene.feed(61, loud=True)
-        assert scene.time_of(CallerSpeechDismissed) - began == pytest.approx(60, abs=0.3)
-        assert len(scene.of(CallerSpeechDismissed)) == 1
+        assert scene.time_of(tells.CallerSpeechDismissed) - began == pytest.approx(60, abs=0.3)
+        assert len(scene.of(tells.CallerSpeechDismissed)) == 1
 
 
 @EITHER
@@ -206,11 +199,11 @@ async def test_the_end_of_a_turn_that_is_told_late_counts_all_the_same(
     async with talking(turn) as scene:
         await scene.starts()
         await trio.sleep(10)
-        assert scene.of(CallerSpeechDismissed)
+        assert scene.of(tells.CallerSpeechDismissed)
         await scene.stops()
         assert scene.conversation.agent is Agent.PREPARING
         await trio.sleep(10)
-        assert len(scene.of(CallerSpeechDismissed)) == 1
+        assert len(scene.of(tells.CallerSpeechDismissed)) == 1
         assert len(scene.asked) == 1
 
 
@@ -227,13 +220,13 @@ async def test_a_cough_whose_end_is_never_told_does_not_cost_the_caller_the_answ
         await scene.coughs()
         assert len(scene.asked) == before, "nobody is talked over"
         await trio.sleep(10)
-        assert scene.of(CallerSpeechDismissed)
+        assert scene.of(tells.CallerSpeechDismissed)
         assert len(scene.asked) == before + 1
         await scene.creates("r2", scene.asked[-1])
         await scene.speaks("r2", "It is noon.")
         await scene.ends("r2")
         await trio.sleep(10)
-        assert [event.text for event in scene.of(AgentText)] == ["It is noon."]
+        assert [event.text for event in scene.of(tells.AgentText)] == ["It is noon."]
         assert len(scene.asked) == before + 1
 
 
@@ -251,7 +244,7 @@ async def test_a_cough_without_words_is_followed_by_the_answer_that_it_stopped(
         assert len(scene.asked) == before + (not turn.vendor_answers), "the vendor answers by itself, or is asked to"
         await scene.creates("r2", scene.asked[-1] if scene.asked else "")
         await scene.speaks("r2", "It is noon.")
-        assert [event.text for event in scene.of(AgentText)] == ["It is noon."]
+        assert [event.text for event in scene.of(tells.AgentText)] == ["It is noon."]
         assert scene.history.turns == []
 
 
@@ -275,13 +268,13 @@ async def test_a_tool_that_was_at_work_when_the_caller_coughed_is_spoken_of(
     async with talking(turn) as scene:
         await scene.asks()
         await scene.ends("r1", "completed", "call_1")
-        assert scene.of(ToolRequested)
+        assert scene.of(tells.ToolRequested)
         before = len(scene.asked)
         await scene.starts()
         if early:
             scene.session.tool_result("call_1", "7")
         await trio.sleep(5)
-        assert scene.of(CallerSpeechDismissed)
+        assert scene.of(tells.CallerSpeechDismissed)
         assert len(scene.asked) == before + early
         if not early:
             scene.session.tool_result("call_1", "7")
@@ -303,10 +296,10 @@ async def test_a_peer_s_flood_of_bad_messages_is_told_in_a_few_lines_without_a_w
                 await scene.tell("response.done", response=["secret"] * 1000)
                 await scene.tell("secret")
             assert len(scene.unknown) == 100
-            assert not scene.of(Ended)
+            assert not scene.of(tells.Ended)
             for _ in range(60):
                 await scene.tell("session.created", session={"id": "secret"})
-            assert scene.of(Ended) == [Ended("OpenAI Realtime: 50 messages in a row could not be read")]
+            assert scene.of(tells.Ended) == [tells.Ended("OpenAI Realtime: 50 messages in a row could not be read")]
     told = [entry for entry in entries if entry["log_level"] != "debug"]
     assert len(told) == 4
     assert "secret" not in str(told)
@@ -317,17 +310,17 @@ async def test_the_same_trouble_again_and_again_is_told_once(autojump_clock: Moc
         for _ in range(100):
             await scene.tell("error", error={"type": "invalid_request_error", "code": "odd", "message": "no"})
             await scene.tell("conversation.item.input_audio_transcription.failed", item_id="i", error={"message": "no"})
-        assert len(scene.of(Degraded)) == 2
+        assert len(scene.of(tells.Degraded)) == 2
 
 
 async def test_messages_that_found_no_room_are_told_once(autojump_clock: MockClock) -> None:
     async with talking() as scene:
         await trio.sleep(1)
-        assert not scene.of(Degraded)
+        assert not scene.of(tells.Degraded)
         for _ in range(3):
             scene.socket.dropped_messages += 1
             await trio.sleep(1)
-        assert ["some of it is lost" in event.reason for event in scene.of(Degraded)] == [True]
+        assert ["some of it is lost" in event.reason for event in scene.of(tells.Degraded)] == [True]
 
 
 # --- what others have said, and what cannot be said
@@ -353,7 +346,7 @@ async def test_words_that_cannot_be_sent_are_refused_and_raise_nothing(autojump_
         scene.socket.full = True
         assert await scene.session.say("Good morning.") is SayOutcome.REFUSED
         await trio.testing.wait_all_tasks_blocked()
-        assert scene.of(Ended) == [Ended("takes no messages")]
+        assert scene.of(tells.Ended) == [tells.Ended("takes no messages")]
         assert await scene.session.say("Good morning.") is SayOutcome.REFUSED
 
 
@@ -363,5 +356,5 @@ async def test_a_turn_is_over_as_soon_as_that_is_told(autojump_clock: MockClock)
         await scene.feed(0.5, loud=True)
         await scene.stops()
         await trio.sleep(90)
-        assert len(scene.of(CallerSpeechEnded)) == 1
-        assert not scene.of(CallerSpeechDismissed)
+        assert len(scene.of(tells.CallerSpeechEnded)) == 1
+        assert not scene.of(tells.CallerSpeechDismissed)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import attrs
 
+from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.history import History
-from agentd.session_events import AnswerFailed, Degraded, NothingToSay, Thinking
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import inputs, messages, tool_calls
 from agentd_providers.openai.realtime.asking import Asking, Happening, Next, Request, Turn
@@ -210,7 +210,7 @@ class Answers:
         elif self._answer_begins(response, event.tag):
             if response.turn == self._turn:
                 self.asking.happens(Happening.ANSWER_BEGUN)
-            self.command(do.Tell(Thinking()))
+            self.command(do.Tell(tells.Thinking()))
         else:
             self.speech.give_up(response)
 
@@ -252,7 +252,7 @@ class Answers:
             if self._asked_turn == self._turn:
                 self.asking.happens(Happening.GIVEN_UP)
             self._count_failure(failure)
-            self.command(do.Tell(AnswerFailed(failure)))
+            self.command(do.Tell(tells.AnswerFailed(failure)))
         else:
             return False
         return True
@@ -296,16 +296,16 @@ class Answers:
                 failure = f"{VENDOR}: an answer failed: {event.reason}: {shown(event.message)}"
                 self._count_failure(failure)
             case "incomplete":
-                self.command(do.Tell(Degraded(f"{VENDOR}: an answer is incomplete: {event.reason}")))
+                self.command(do.Tell(tells.Degraded(f"{VENDOR}: an answer is incomplete: {event.reason}")))
         if response.is_answer and not (response.stage is Stage.AUDIBLE or working or self.caller.speaks):
             if response.turn == self._turn:
                 self.asking.happens(Happening.GIVEN_UP)
-            nothing = NothingToSay(f"the response was {event.status}, wordless")
-            self.command(do.Tell(AnswerFailed(failure) if failure else nothing))
+            nothing = tells.NothingToSay(f"the response was {event.status}, wordless")
+            self.command(do.Tell(tells.AnswerFailed(failure) if failure else nothing))
 
     def _count_failure(self, failure: str) -> None:
         self._failures += 1
-        self.command(do.Tell(Degraded(failure)))
+        self.command(do.Tell(tells.Degraded(failure)))
         if self._failures >= FAILURES_IN_A_ROW:
             self.command(do.End(failure))
 

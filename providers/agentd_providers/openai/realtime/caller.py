@@ -12,15 +12,8 @@ from enum import StrEnum
 
 import attrs
 
+from agentd import session_events as tells
 from agentd.history import History, Place
-from agentd.session_events import (
-    CallerSpeechDismissed,
-    CallerSpeechEnded,
-    CallerSpeechStarted,
-    CallerTakesTurn,
-    CallerText,
-    StageTiming,
-)
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import inputs, messages
 from agentd_providers.openai.realtime.audio import SentAudio
@@ -86,15 +79,15 @@ class Caller:
         """The caller's turn came as text."""
         self.command(do.RecordCaller(text))
         self.command(do.Send(messages.caller_item(text)))
-        self.command(do.Tell(CallerText(text)))
-        self.command(do.Tell(CallerSpeechEnded(now, now)))
+        self.command(do.Tell(tells.CallerText(text)))
+        self.command(do.Tell(tells.CallerSpeechEnded(now, now)))
 
     def begins(self, now: float) -> None:
         """The caller speaks. Vendors tell it late enough for it to be no click: the turn is taken at once."""
         self._happens(Happening.BEGINS)
         self._since = now
-        self.command(do.Tell(CallerSpeechStarted(now)))
-        self.command(do.Tell(CallerTakesTurn(now)))
+        self.command(do.Tell(tells.CallerSpeechStarted(now)))
+        self.command(do.Tell(tells.CallerTakesTurn(now)))
 
     def ends(self, event: SpeechStopped, now: float) -> None:
         """The turn is over by the server's word, which may come after it was taken to be none."""
@@ -103,9 +96,9 @@ class Caller:
         if len(self._places) > MOST_TURNS:
             del self._places[next(iter(self._places))]
         last_speech_at = self._last_speech_at(event.audio_end_ms / 1000, now)
-        self.command(do.Tell(CallerSpeechEnded(now, last_speech_at)))
-        self.command(do.Tell(StageTiming("pause", now - last_speech_at)))
-        self.command(do.Tell(StageTiming("endpoint", now - last_speech_at)))
+        self.command(do.Tell(tells.CallerSpeechEnded(now, last_speech_at)))
+        self.command(do.Tell(tells.StageTiming("pause", now - last_speech_at)))
+        self.command(do.Tell(tells.StageTiming("endpoint", now - last_speech_at)))
 
     def _last_speech_at(self, audio_end: float, now: float) -> float:
         if self.turn.detection is Detection.SERVER_VAD:
@@ -127,7 +120,7 @@ class Caller:
         """What was taken for a turn was none. Gives whether the call has given way to it."""
         before = self.state
         self._happens(Happening.DISMISSED)
-        self.command(do.Tell(CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over")))
+        self.command(do.Tell(tells.CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over")))
         return before is State.GIVEN_WAY
 
     def _happens(self, what: Happening) -> None:
@@ -140,7 +133,7 @@ class Caller:
         place = self._places.pop(event.item, None)
         if words := event.text.strip():
             self.command(do.RecordCaller(words, place))
-            self.command(do.Tell(CallerText(words)))
+            self.command(do.Tell(tells.CallerText(words)))
 
     def not_transcribed(self, event: TranscriptionFailed) -> None:
         """The words of a turn are not known."""

@@ -22,9 +22,9 @@ from collections.abc import Callable
 
 import attrs
 
+from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.history import History
-from agentd.session_events import Alive
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import inputs, messages
 from agentd_providers.openai.realtime.answers import Answers
@@ -162,7 +162,7 @@ class RealtimeMachine:
             case RateLimits():
                 self._on_rate_limits(event)
             case SessionUpdated():
-                self._do(do.Tell(Alive()))
+                self._do(do.Tell(tells.Alive()))
 
     def _on_error(self, error: VendorError) -> None:
         what = f"{VENDOR}: {error.code or error.kind}: {shown(error.message)}"

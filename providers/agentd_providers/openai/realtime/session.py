@@ -14,10 +14,11 @@ import attrs
 import structlog
 import trio
 
+from agentd import session_events as tells
 from agentd.agent import Capabilities, SayOutcome
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
-from agentd.session_events import Degraded, RenewalDue, SessionEvent
+from agentd.session_events import SessionEvent
 from agentd_providers.event_queue import EventQueue
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import inputs, messages
@@ -102,7 +103,7 @@ class RealtimeSession:
         while True:
             await trio.sleep(TICK)
             if not lost and (lost := self.socket.dropped_messages):
-                self._events.put(Degraded(f"{VENDOR} sends faster than it can be read: some of it is lost"))
+                self._events.put(tells.Degraded(f"{VENDOR} sends faster than it can be read: some of it is lost"))
             self._step(inputs.Tick())
 
     async def ask_for_renewal(self, expires_at: float) -> None:
@@ -114,7 +115,7 @@ class RealtimeSession:
             limit = left
         lead = min(RENEWAL_LEAD, limit / 4)
         await trio.sleep(limit - lead)
-        self._events.put(RenewalDue(lead))
+        self._events.put(tells.RenewalDue(lead))
 
     def close(self) -> None:
         """Whatever is asked from now on is of no interest."""
@@ -154,7 +155,7 @@ class RealtimeSession:
         if self.socket.dropped_audio == dropped:
             return True
         if not dropped:
-            self._events.put(Degraded(f"{VENDOR} takes the caller's audio too slowly: some of it is lost"))
+            self._events.put(tells.Degraded(f"{VENDOR} takes the caller's audio too slowly: some of it is lost"))
         return False
 
     def feed_text(self, text: str) -> None:
@@ -260,7 +261,7 @@ class RealtimeSession:
     def _degrade(self, kind: str, reason: str) -> None:
         """Tell what went wrong: the first time of its kind, so that the log does not fill with it."""
         if self._reader.first(kind):
-            self._events.put(Degraded(reason))
+            self._events.put(tells.Degraded(reason))
         else:
             log.debug("the same trouble again", reason=reason)
 

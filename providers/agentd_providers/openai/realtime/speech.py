@@ -22,8 +22,8 @@ from enum import StrEnum
 
 import attrs
 
+from agentd import session_events as tells
 from agentd.history import History, Speaker
-from agentd.session_events import AgentText, StageTiming
 from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.audio import RealtimeAudio
@@ -289,7 +289,7 @@ class Speech:
         number = self.number()
         self._voice = _Speaking(response, item, number)
         if response.is_answer and not math.isnan(self.turn_ended_at):
-            self.command(do.Tell(StageTiming("first_audio", self.now - self.turn_ended_at)))
+            self.command(do.Tell(tells.StageTiming("first_audio", self.now - self.turn_ended_at)))
             self.turn_ended_at = math.nan
         self.command(do.Begin(number, aside=not response.is_answer, text=response.words or ""))
         self._tell_words(response, response.early)
@@ -302,7 +302,7 @@ class Speech:
         """Words of the open utterance, in pieces as they come: they run ahead of the audio, and are no segments of it.
         Those beside the conversation were told when they began."""
         if response.is_answer and text and self._voice is not None:
-            self.command(do.Tell(AgentText(self._voice.utterance, text)))
+            self.command(do.Tell(tells.AgentText(self._voice.utterance, text)))
 
     def _end(self, response: Response, piece: ResponseDone) -> None:
         if self._voice is not None and self._voice.response is response:
