@@ -1,4 +1,4 @@
-"""For who writes a provider: the contract of an agent, run on yours by one fixture.
+"""For who writes a provider: the contracts of an agent and of a stage, run on yours by one fixture.
 
 Install `asterisk-agentd[testing]`. In the topmost conftest.py of your tests, so that the report names each test that
 was passed over, and why:
@@ -22,17 +22,22 @@ And a test module, for an agent that has no vendor:
         def agent(self) -> AgentParty:
             return Parrot()
 
-Each test is a call to your agent: of the call everything is real but the PBX, which is in memory. Where your agent has
-a vendor, `AgentParty.open` runs a fake of it; what else the party tells follows from its abilities, and what it cannot
-do is passed over.
+For a stage of a pipeline it is a class of `stage_contract`, and the fixture is called `stage`.
+
+Each test of an agent is a call to it: of the call everything is real but the PBX, which is in memory. Where your agent
+has a vendor, `AgentParty.open` runs a fake of it; what else the party tells follows from its abilities, and what it
+cannot do is passed over.
 
 | module | has |
 |---|---|
 | `agent_contract` | `AgentContract`: what every agent does |
 | `agents` | `AgentParty`, `Able`, `Turn`: what you tell of yours |
+| `stage_contract` | `TranscriberContract`, `ResponderContract`, `VoiceContract`: what every stage of its kind does |
+| `stages` | `TranscriberParty`, `ResponderParty`, `VoiceParty`, `Can`, `Seen`: what you tell of yours |
+| `party` | `Party`: what all of these have in common; `Time`: by which clock their tests run |
 | `faults` | `Fault`: how your vendor's fake fails on demand |
 | `telephone` | the call by itself, `talking`, and its caller, for tests of your own |
-| `clock` | Trio's virtual clock for tests that are no coroutines, and `until` |
+| `clock` | Trio's virtual clock, also for sockets within a test, and `until` |
 | `sound` | a caller's voice that is none |
 | `plugin` | the report |
 
@@ -46,5 +51,6 @@ pytest.register_assert_rewrite(
     "agentd.testing._call",
     "agentd.testing._contract",
     "agentd.testing.agent_contract",
+    "agentd.testing.stage_contract",
     "agentd.testing.telephone",
 )

@@ -59,10 +59,10 @@ Act = Callable[[Request], Awaitable[Answer | None]]
 
 @attrs.define
 class Rule:
-    """Requests that match `pattern` ("POST /channels/*/answer") are handed to `act` first, `times` times."""
+    """Requests that match `pattern` ("POST /channels/*/answer") are answered by `act` first, `times` times."""
 
     pattern: str
-    act: Act
+    act: Act | Answer
     times: int | None = None
 
 
@@ -140,15 +140,7 @@ class FakeAsterisk:
 
     def rule(self, pattern: str, act: Act | Answer, times: int | None = None) -> None:
         """Answer matching requests differently from now on; the newest rule goes first."""
-        if isinstance(act, Answer):
-            answer = act
-
-            async def give(_request: Request) -> Answer:
-                return answer
-
-            self.rules.insert(0, Rule(pattern, give, times))
-        else:
-            self.rules.insert(0, Rule(pattern, act, times))
+        self.rules.insert(0, Rule(pattern, act, times))
 
     def slow(self, pattern: str, seconds: float, times: int | None = None) -> None:
         """Matching requests take a while."""
@@ -170,7 +162,8 @@ class FakeAsterisk:
                 continue
             if rule.times is not None:
                 rule.times -= 1
-            if (answer := await rule.act(request)) is not None:
+            answer = rule.act if isinstance(rule.act, Answer) else await rule.act(request)
+            if answer is not None:
                 return answer
         return self._obey(request)
 

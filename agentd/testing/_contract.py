@@ -8,11 +8,12 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from agentd.testing.clock import run_virtually
-from agentd.testing.party import Party
+from agentd.testing.clock import run_on_loopback, run_virtually
+from agentd.testing.party import Party, Time
 from agentd.testing.plugin import pass_over
 
 Test = TypeVar("Test", bound=Callable[..., Any])
+CLOCKS = {Time.LOOPBACK: run_on_loopback, Time.VIRTUAL: run_virtually}
 
 
 def needs(*abilities: StrEnum) -> Callable[[Test], Test]:
@@ -50,8 +51,8 @@ class Contract:
     @pytest.fixture(autouse=True)
     def clock(self, request: pytest.FixtureRequest, declared: Party) -> None:
         """The party's time."""
-        if declared.virtual_time:
-            request.node.add_marker(pytest.mark.trio(run=run_virtually))
+        if declared.time in CLOCKS:
+            request.node.add_marker(pytest.mark.trio(run=CLOCKS[declared.time]), append=False)  # before trio_mode's own
 
     @pytest.fixture(autouse=True)
     def keys(self, monkeypatch: pytest.MonkeyPatch, declared: Party) -> None:

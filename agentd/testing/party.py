@@ -10,6 +10,18 @@ import trio
 from agentd.testing.faults import Fault
 
 
+class Time(StrEnum):
+    """By which clock the tests of a party run (see agentd.testing.clock): as fast, and as exactly, as its nature
+    allows."""
+
+    REAL = "real"
+    """There are threads, processes or somebody else's servers in it."""
+    LOOPBACK = "loopback"
+    """Its vendor's fake is a task of the test, and the two talk by sockets. Time stands still while anybody works."""
+    VIRTUAL = "virtual"
+    """Nothing of it waits for anything but Trio's clock."""
+
+
 class Party:
     """What is tested, with what stands in for its vendor. See AgentParty, TranscriberParty, ResponderParty, VoiceParty.
 
@@ -23,9 +35,7 @@ class Party:
     keys: Mapping[str, str] = MappingProxyType({})
     """Environment variables that hold a key, and the keys, which the vendor's fake wants to see. They are set for each
     test, and shown by nobody: in no log, no error and no repr."""
-    virtual_time: bool = False
-    """Nothing of it waits for anything but Trio's clock (no socket, no thread, no process): its tests run as fast as
-    the host can."""
+    time: Time = Time.REAL
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

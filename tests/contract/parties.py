@@ -207,7 +207,7 @@ class PipelineParty(AgentParty):
 
     def at_work(self) -> int:
         sessions = sum(len(peer.open) for peer in self.peers if isinstance(peer, WebSocketPeer))
-        requests = sum(len(peer._handling) for peer in self.peers if isinstance(peer, HttpPeer))
+        requests = sum(peer.answering for peer in self.peers if isinstance(peer, HttpPeer))
         return sessions + requests + (0 if self.wyoming is None else self.wyoming.open)
 
 

@@ -1,16 +1,13 @@
-"""An engine of speech and its HTTP vendor on loopback: what all such engines have to survive, and a caller's sound."""
+"""An engine of speech and its HTTP vendor on loopback, and a caller's sound."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 import numpy as np
-import pytest
 import trio
 
-from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.testing.clock import until
-from agentd.testing.faults import Fault
 from agentd_providers.pipeline.stages import Transcript
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpHandler, HttpPeer, open_http_peer
@@ -18,8 +15,6 @@ from tests.lab.vendors.http_peer import HttpHandler, HttpPeer, open_http_peer
 RATE = 8000
 FRAME = RATE // 50 * 2
 PATIENCE = 20.0
-TIMEOUT = 0.3
-"""Seconds that the engines of `faulty` tests are patient for."""
 Engine = TypeVar("Engine")
 random = np.random.default_rng(4)
 
@@ -38,20 +33,6 @@ async def served(
                 nursery.cancel_scope.cancel()
             await until(lambda: not peer.open)
         assert trio.lowlevel.current_statistics().tasks_living == tasks
-
-
-def faulty(*own: tuple[Fault, type[ProviderError], str]) -> pytest.MarkDecorator:
-    """Every fault, the error that it must come out as, and what that says; `own` is where engines differ."""
-    common = [
-        (Fault.REFUSED, ProviderRejected, "refuses our credentials .HTTP 401"),
-        (Fault.RATE_LIMITED, ProviderUnavailable, "HTTP 429"),
-        (Fault.UNAVAILABLE, ProviderUnavailable, "HTTP 503"),
-        (Fault.MUTE, ProviderUnavailable, f"no answer within {TIMEOUT:g} s"),
-        (Fault.CLOSE, ProviderUnavailable, "disconnected"),
-        (Fault.CUT, ProviderUnavailable, "incomplete"),
-        (Fault.OVERSIZED, ProviderProtocolError, "an answer of more than"),
-    ]
-    return pytest.mark.parametrize(("fault", "error", "says"), [*common, *own])
 
 
 def loud(seconds: float) -> bytes:

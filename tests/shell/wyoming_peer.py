@@ -24,6 +24,7 @@ class Fault(Enum):
     """What is wrong with the peer's answers; NONE: nothing."""
 
     NONE = auto()
+    SLOW = auto()
     MUTE = auto()
     CLOSES = auto()
     RESETS = auto()
@@ -137,6 +138,8 @@ class WyomingPeer:
     """Events that nobody asked for, sent after the answer to the next `synthesize`."""
     early: list[bytes] = attrs.field(factory=list)
     """Events that are sent at the next `audio-start`, long before anything is asked."""
+    delay: float = 0.2
+    """Seconds that an answer of a slow peer takes longer."""
     always_early: bool = False
     """At every `audio-start`, that is."""
     piece: int = 2048
@@ -230,7 +233,8 @@ class WyomingPeer:
         if self.gate is not None:
             await self.gate.wait()
         match self.fault:
-            case Fault.NONE:
+            case Fault.NONE | Fault.SLOW:
+                await trio.sleep(self.delay if self.fault is Fault.SLOW else 0)
                 await stream.send_all(frame("ping", {"text": None}) + b"".join(events))
             case Fault.MUTE:
                 while await stream.receive_some():

@@ -166,6 +166,11 @@ class HttpPeer:
         """http://127.0.0.1:port"""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def answering(self) -> int:
+        """Requests that are being answered."""
+        return len(self._handling)
+
     def strike(self, fault: Fault) -> None:
         """Fail like this from now on, also in answers that are under way; from any thread."""
         assert self._token is not None, "the peer does not run"

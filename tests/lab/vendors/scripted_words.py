@@ -34,6 +34,12 @@ class Script:
     phrases: Sequence[str]
     _known: dict[bytes, str] = attrs.field(factory=dict, init=False)
 
+    def know(self, pcm: bytes, rate: int, phrase: str) -> None:
+        """Of a stretch with this sound (slin at `rate` Hz) the phrase is known, in the script or not."""
+        samples = np.frombuffer(pcm, "<i2")
+        ((begin, _end),) = _stretches(samples, rate)
+        self._known[samples[begin : begin + KEY].tobytes()] = phrase
+
     def words(self, pcm: bytes, rate: int, *, over: bool = True) -> list[Heard]:
         """The words in slin at `rate` Hz: each takes 0.2 s, the last of a stretch until its end. Unless it is `over`,
         the last stretch may go on: of its phrase only what was said by now is heard."""

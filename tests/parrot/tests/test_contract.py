@@ -1,4 +1,4 @@
-"""The parrot keeps the contract that every agent keeps."""
+"""The parrot keeps the contracts that every agent and every voice keep."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,7 +8,10 @@ import pytest
 
 from agentd.testing.agent_contract import AgentContract
 from agentd.testing.agents import Able, AgentParty, Turn
+from agentd.testing.party import Time
 from agentd.testing.sound import SHORTEST, voice_saying
+from agentd.testing.stage_contract import VoiceContract
+from agentd.testing.stages import VoiceParty
 
 
 class Parrot(AgentParty):
@@ -17,7 +20,7 @@ class Parrot(AgentParty):
     provider = "parrot"
     abilities = (Able.TALKS_ON, Able.ANSWERS_PROBES)
     settings: Mapping[str, Any] = MappingProxyType({"quiet_ms": 300})
-    virtual_time = True
+    time = Time.VIRTUAL
 
     async def speech(self, turn: Turn) -> bytes:
         """To be heard for as long as its answer is to take."""
@@ -28,3 +31,19 @@ class TestParrot(AgentContract):
     @pytest.fixture
     def agent(self) -> AgentParty:
         return Parrot()
+
+
+class Whistle(VoiceParty):
+    """As the voice of a pipeline."""
+
+    stage = "speak_parrot"
+    time = Time.VIRTUAL
+
+    def seconds(self, text: str) -> float:
+        return 0.3 * len(text.split())
+
+
+class TestWhistle(VoiceContract):
+    @pytest.fixture
+    def stage(self) -> VoiceParty:
+        return Whistle()

@@ -3,13 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 import pytest
 import trio
 
-from agentd.errors import ConfigError, ProviderError, ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderRejected, ProviderUnavailable
 from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.deepgram import live as module
@@ -34,7 +33,7 @@ async def hang_up(peer: WebSocketPeer) -> None:
 
 
 @attrs.define(eq=False)
-class Scene:
+class ServedEngine:
     fake: DeepgramListen
     peer: WebSocketPeer
     engine: DeepgramSpeechToText
@@ -48,7 +47,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(*phrases: str, fake: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[Scene]:
+async def an_engine(*phrases: str, fake: dict[str, Any] | None = None, **settings: Any) -> AsyncIterator[ServedEngine]:
     """The engine and its vendor; when it is closed no connection and no task is left."""
     tasks = trio.lowlevel.current_statistics().tasks_living
     vendor = DeepgramListen(Script(phrases or ("one", "two", "three", "four")), **(fake or {}))
@@ -59,7 +58,7 @@ async def scene(*phrases: str, fake: dict[str, Any] | None = None, **settings: A
             async with trio.open_nursery() as nursery:
                 shared = SharedServices(nursery, on_unknown=unknown.append)
                 async with open_deepgram_listen(wanted, "en-US", shared) as engine:
-                    yield Scene(vendor, peer, engine, unknown)
+                    yield ServedEngine(vendor, peer, engine, unknown)
                 nursery.cancel_scope.cancel()
             await until(
                 lambda: peer.fault is Fault.MUTE or not peer.open
@@ -77,7 +76,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 16000])
 async def test_a_call_is_a_connection_for_raw_audio_at_the_call_s_rate(rate: int) -> None:
-    async with scene(keyterms=["agentd", "Trio nursery"]) as talk, talk.call(rate):
+    async with an_engine(keyterms=["agentd", "Trio nursery"]) as talk, talk.call(rate):
         (query,) = talk.fake.queries
     assert query == [
         ("model", "nova-3"),
@@ -93,27 +92,11 @@ async def test_a_call_is_a_connection_for_raw_audio_at_the_call_s_rate(rate: int
     ]
 
 
-async def test_the_key_is_in_a_header_and_nowhere_else() -> None:
-    async with scene() as talk, talk.call() as line:
-        (connection,) = talk.peer.open
-        assert connection.request_headers["authorization"] == f"Token {KEY}"
-        assert KEY not in f"{connection.request_path}{talk.engine!r}{line!r}"
-        assert dict(parse_qsl(urlsplit(connection.request_path).query))["model"] == "nova-3"
-
-
-async def test_without_a_key_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DEEPGRAM_API_KEY")
-    async with trio.open_nursery() as nursery:
-        with pytest.raises(ConfigError, match="DEEPGRAM_API_KEY"):
-            async with open_deepgram_listen(DeepgramListenSettings(), "en", SharedServices(nursery)):
-                raise AssertionError("it was opened")
-
-
 # --- words
 
 
 async def test_at_a_pause_the_words_so_far_are_finished_and_known() -> None:
-    async with scene("My number is five.") as talk, talk.call() as line:
+    async with an_engine("My number is five.") as talk, talk.call() as line:
         transcript, said = line.begin(), loud(0.9) + silence(0.1)
         feed(transcript, said)
         assert await transcript.words() == "My number is five."
@@ -121,75 +104,16 @@ async def test_at_a_pause_the_words_so_far_are_finished_and_known() -> None:
         assert talk.fake.audio.endswith(said)
 
 
-async def test_a_turn_that_goes_on_after_a_pause_has_all_its_words() -> None:
-    async with scene("My number", "is five.") as talk, talk.call() as line:
-        transcript = line.begin()
-        feed(transcript, loud(0.5) + silence(0.4))
-        assert await transcript.words() == "My number"
-        feed(transcript, loud(0.5) + silence(0.4))
-        assert await transcript.words() == "My number is five."
-
-
-async def test_words_are_asked_for_while_more_is_fed() -> None:
-    async with scene("one", "two", fake={"latency": 0.1}) as talk, talk.call() as line:
-        transcript, words = line.begin(), []
-        feed(transcript, loud(0.5) + silence(0.4))
-
-        async def ask() -> None:
-            words.append(await transcript.words())
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            await until(lambda: talk.fake.count("Finalize"))
-            feed(transcript, loud(0.5) + silence(0.4))
-        assert [*words, await transcript.words()] == ["one", "one two"]
-
-
 async def test_what_is_finished_is_not_asked_for_again() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(0.5) + silence(0.2))
         assert [await transcript.words() for _ in range(3)] == ["one"] * 3
         assert talk.fake.count("Finalize") == 1
 
 
-async def test_a_turn_of_silence_has_no_words() -> None:
-    async with scene() as talk, talk.call() as line:
-        transcript = line.begin()
-        assert await transcript.words() == ""
-        feed(transcript, silence(0.5))
-        assert await transcript.words() == ""
-
-
-async def test_words_of_a_turn_that_was_given_up_do_not_leak_into_the_next() -> None:
-    async with scene(fake={"latency": 0.1}) as talk, talk.call() as line:
-        given_up = line.begin()
-        feed(given_up, loud(0.5))
-        given_up.close()
-        transcript = line.begin()
-        feed(transcript, loud(0.5) + silence(0.2))
-        assert await transcript.words() == "two"
-
-
-async def test_the_words_of_a_turn_may_come_after_the_next_has_begun() -> None:
-    async with scene(fake={"latency": 0.1}) as talk, talk.call() as line:
-        words: dict[int, str] = {}
-
-        async def ask(number: int, transcript: Transcript) -> None:
-            words[number] = await transcript.words()
-            transcript.close()
-
-        async with trio.open_nursery() as nursery:
-            for number in range(3):
-                transcript = line.begin()
-                feed(transcript, loud(0.5) + silence(0.4))
-                nursery.start_soon(ask, number, transcript)
-                await until(lambda: talk.fake.count("Finalize"))
-        assert words == {0: "one", 1: "two", 2: "three"}
-
-
 async def test_where_finalize_has_no_answer_what_was_heard_by_then_is_given_in_time() -> None:
-    async with scene("one two", fake={"answers_finalize": False}, timeout=0.2) as talk, talk.call() as line:
+    async with an_engine("one two", fake={"answers_finalize": False}, timeout=0.2) as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(0.5))
         began = trio.current_time()
@@ -197,18 +121,8 @@ async def test_where_finalize_has_no_answer_what_was_heard_by_then_is_given_in_t
         assert 0.15 < trio.current_time() - began < 1.0
 
 
-async def test_words_that_are_given_up_leave_the_turn_as_it_is() -> None:
-    async with scene(fake={"latency": 0.02}) as talk, talk.call() as line:
-        transcript = line.begin()
-        for after in (0.0, 0.001, 0.005, 0.01):
-            feed(transcript, loud(0.5) + silence(0.4))
-            with trio.move_on_after(after):
-                await transcript.words()
-        assert await transcript.words() == "one two three four"
-
-
 async def test_closed_is_closed() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         transcript = line.begin()
         for _ in range(2):
             transcript.close()
@@ -222,7 +136,7 @@ async def test_closed_is_closed() -> None:
 
 async def test_between_turns_the_connection_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEEP_ALIVE_SECONDS", 0.1)
-    async with scene(fake={"idle": 0.4}) as talk, talk.call() as line:
+    async with an_engine(fake={"idle": 0.4}) as talk, talk.call() as line:
         await until(lambda: talk.fake.count("KeepAlive") == 6)
         transcript = line.begin()
         feed(transcript, loud(0.5) + silence(0.1))
@@ -231,7 +145,7 @@ async def test_between_turns_the_connection_is_kept_alive(monkeypatch: pytest.Mo
 
 
 async def test_a_connection_that_dies_between_turns_is_replaced_before_the_next() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         for word in ("one", "two"):
             transcript = line.begin()
             feed(transcript, loud(0.5) + silence(0.1))
@@ -244,7 +158,7 @@ async def test_a_connection_that_dies_between_turns_is_replaced_before_the_next(
 
 @pytest.mark.parametrize("fault", [Fault.CLOSE, Fault.CUT])
 async def test_a_connection_that_dies_in_a_turn_is_replaced_and_hears_the_rest_of_it_again(fault: Fault) -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(0.5) + silence(0.4))
         assert await transcript.words() == "one"
@@ -259,7 +173,7 @@ async def test_a_connection_that_dies_in_a_turn_is_replaced_and_hears_the_rest_o
 
 async def test_what_is_kept_to_be_sent_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REPEATED_SECONDS", 1)
-    async with scene("one", fake={"interim_seconds": 100}) as talk, talk.call() as line:
+    async with an_engine("one", fake={"interim_seconds": 100}) as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(1.0) + silence(0.5) + loud(0.5))
         await until(lambda: talk.fake.count("audio") == 101)
@@ -270,7 +184,7 @@ async def test_what_is_kept_to_be_sent_again_is_bounded(monkeypatch: pytest.Monk
 
 
 async def test_words_of_a_vendor_that_cannot_be_reached_any_more_are_an_error_at_the_deadline() -> None:
-    async with scene(timeout=0.3) as talk, talk.call() as line:
+    async with an_engine(timeout=0.3) as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(0.5) + silence(0.1))
         await until(lambda: talk.fake.count("audio") == 31)
@@ -284,7 +198,7 @@ async def test_words_of_a_vendor_that_cannot_be_reached_any_more_are_an_error_at
 
 
 async def test_an_earlier_turn_that_is_still_waited_for_is_heard_again_too() -> None:
-    async with scene(fake={"latency": 0.3}) as talk, talk.call() as line:
+    async with an_engine(fake={"latency": 0.3}) as talk, talk.call() as line:
         words: dict[int, str] = {}
 
         async def ask(number: int, transcript: Transcript) -> None:
@@ -301,7 +215,7 @@ async def test_an_earlier_turn_that_is_still_waited_for_is_heard_again_too() -> 
 
 
 async def test_words_that_are_waited_for_when_the_connection_dies_come_from_the_next_one() -> None:
-    async with scene(fake={"latency": 0.3}) as talk, talk.call() as line:
+    async with an_engine(fake={"latency": 0.3}) as talk, talk.call() as line:
         transcript, words = line.begin(), []
         feed(transcript, loud(0.5) + silence(0.1))
 
@@ -316,7 +230,7 @@ async def test_words_that_are_waited_for_when_the_connection_dies_come_from_the_
 
 
 async def test_words_without_a_vendor_are_an_error_soon_and_come_once_it_is_back() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(0.5) + silence(0.1))
         await until(lambda: talk.fake.count("audio") == 31)
@@ -335,7 +249,7 @@ async def test_attempts_to_connect_come_less_and_less_often_and_a_new_turn_is_tr
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.05)
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         talk.peer.fault = Fault.UNAVAILABLE
         await hang_up(talk.peer)
         await until(lambda: line.failure)
@@ -349,7 +263,7 @@ async def test_attempts_to_connect_come_less_and_less_often_and_a_new_turn_is_tr
 
 
 async def test_a_vendor_that_says_nothing_any_more_is_an_error_at_the_deadline_and_is_connected_to_anew() -> None:
-    async with scene(timeout=0.3) as talk, talk.call() as line:
+    async with an_engine(timeout=0.3) as talk, talk.call() as line:
         talk.peer.strike(Fault.MUTE)
         transcript = line.begin()
         feed(transcript, loud(1.0))
@@ -364,7 +278,7 @@ async def test_a_vendor_that_says_nothing_any_more_is_an_error_at_the_deadline_a
 
 
 async def test_a_vendor_that_takes_no_audio_any_more_is_connected_to_anew() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(25.0))  # at once: more than waits to be sent
         assert not line.is_connected
@@ -375,7 +289,7 @@ async def test_a_vendor_that_takes_no_audio_any_more_is_connected_to_anew() -> N
 
 
 async def test_what_we_do_not_know_is_counted_and_survived() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         talk.peer.strike(Fault.GARBAGE)
         await until(lambda: len(talk.unknown) == 3)
         transcript = line.begin()
@@ -385,7 +299,7 @@ async def test_what_we_do_not_know_is_counted_and_survived() -> None:
 
 
 async def test_a_message_of_any_length_costs_the_connection_at_most() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         talk.peer.strike(Fault.OVERSIZED)
         await until(lambda: talk.peer.connections == 2)
         transcript = line.begin()
@@ -393,54 +307,11 @@ async def test_a_message_of_any_length_costs_the_connection_at_most() -> None:
         assert await transcript.words() == "one"
 
 
-async def test_a_slow_vendor_is_waited_for() -> None:
-    async with scene() as talk:
-        talk.peer.strike(Fault.SLOW)
-        async with talk.call() as line:
-            transcript = line.begin()
-            feed(transcript, loud(0.5) + silence(0.1))
-            assert await transcript.words() == "one"
-
-
 # --- refusals
 
 
-@pytest.mark.parametrize(
-    ("fault", "error", "says"),
-    [
-        (Fault.REFUSED, ProviderRejected, "refuses our credentials .HTTP 401"),
-        (Fault.RATE_LIMITED, ProviderUnavailable, "HTTP 429"),
-        (Fault.UNAVAILABLE, ProviderUnavailable, "HTTP 503"),
-    ],
-)
-async def test_a_call_that_gets_no_connection_is_told_so_by_an_error_of_its_own(
-    fault: Fault, error: type[ProviderError], says: str
-) -> None:
-    async with scene(connect_timeout=0.3) as talk:
-        assert talk.engine.readiness.ready
-        talk.peer.strike(fault)
-        with pytest.raises(error, match=says) as caught:
-            async with talk.call():
-                raise AssertionError("it was opened")
-        assert KEY not in str(caught.value) and len(str(caught.value)) < 500
-        assert talk.engine.readiness.ready is (fault is not Fault.REFUSED)
-        talk.peer.strike(Fault.NONE)
-        async with talk.call():
-            assert talk.engine.readiness.ready
-
-
-async def test_a_vendor_that_does_not_answer_is_given_up_at_the_deadline() -> None:
-    async with scene(connect_timeout=0.2) as talk:
-        talk.peer.strike(Fault.MUTE)
-        began = trio.current_time()
-        with pytest.raises(ProviderUnavailable, match="no answer within the deadline"):
-            async with talk.call():
-                raise AssertionError("it was opened")
-        assert trio.current_time() - began < 1.0
-
-
 async def test_parameters_that_deepgram_does_not_take_are_told_as_our_fault() -> None:
-    async with scene(model="") as talk:
+    async with an_engine(model="") as talk:
         with pytest.raises(ProviderRejected, match="HTTP 400"):
             async with talk.call():
                 raise AssertionError("it was opened")
@@ -448,7 +319,7 @@ async def test_parameters_that_deepgram_does_not_take_are_told_as_our_fault() ->
 
 
 async def test_a_key_that_is_refused_in_a_call_ends_the_attempts() -> None:
-    async with scene() as talk, talk.call() as line:
+    async with an_engine() as talk, talk.call() as line:
         transcript = line.begin()
         talk.peer.fault = Fault.REFUSED
         await next(iter(talk.peer.open)).stream.aclose()
@@ -460,21 +331,3 @@ async def test_a_key_that_is_refused_in_a_call_ends_the_attempts() -> None:
         line.begin()
         await trio.sleep(0.05)
         assert talk.peer.connections == connections
-
-
-# --- cancellation
-
-
-@pytest.mark.parametrize("after", [0.0, 0.001, 0.003, 0.01, 0.05])
-async def test_a_call_that_ends_at_any_time_leaves_nothing(after: float) -> None:
-    async with scene(fake={"latency": 0.02}) as talk:
-        for _ in range(4):
-            with trio.move_on_after(after):
-                async with talk.call() as line:
-                    transcript = line.begin()
-                    while True:
-                        feed(transcript, loud(0.1))
-                        await transcript.words()
-        await until(lambda: not talk.peer.open)
-        async with talk.call() as line:
-            assert await line.begin().words() == ""

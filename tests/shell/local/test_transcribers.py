@@ -3,118 +3,33 @@
 Every word has a sample value of its own; 16 kHz, so that nothing is resampled.
 """
 
-import json
-import sys
-from collections import deque
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Iterator
 
-import attrs
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from agentd.errors import ProviderError, ProviderUnavailable
+from agentd.errors import ProviderUnavailable
 from agentd_providers.local import moonshine, vosk
 from agentd_providers.local.transcribers import SETTLED_SECONDS, VOSK_BLOCK_MS, MoonshineTranscriber, VoskTranscriber
-from agentd_providers.local.worker import Job
 from agentd_providers.pipeline.stages import Transcript
+from tests.shell.local.fake_worker import RATE, WORDS, FakeWorker, fake_engines
 
-RATE = 16000
 FRAME = RATE // 50 * 2
-WORDS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
-def words_in(pcm: bytes) -> str:
-    return " ".join(WORDS[code] for code in dict.fromkeys(pcm[::2]) if code)
+@pytest.fixture(autouse=True)
+def engines() -> Iterator[None]:
+    with fake_engines():
+        yield
 
 
 def speak(transcript: Transcript, word: str, seconds: float = 0.4) -> None:
     """Frame by frame, as the line brings it."""
     for _ in range(round(seconds * 50)):
         transcript.feed(bytes([WORDS.index(word), 16 if word else 0]) * (FRAME // 2))
-
-
-class Recogniser:
-    """Kaldi's manners: a final result is given once, and begins the next."""
-
-    def __init__(self, _model: object, rate: int) -> None:
-        assert rate == RATE
-        self.pcm = b""
-
-    def AcceptWaveform(self, pcm: bytes) -> bool:
-        self.pcm += pcm
-        return False
-
-    def FinalResult(self) -> str:
-        pcm, self.pcm = self.pcm, b""
-        return json.dumps({"text": words_in(pcm)})
-
-
-@attrs.define(eq=False)
-class FakeWorker:
-    """Does the jobs in order, `seconds` after one is waited for. See agentd_providers.local.worker.EngineWorker."""
-
-    seconds: float = 0.1
-    full: bool = False
-    dies_at: Callable[..., Any] | None = None
-    """The next job of this function kills the process."""
-    deaths: int = 0
-    done: list[Job] = attrs.field(factory=list)
-    _jobs: deque[Job] = attrs.field(factory=deque)
-
-    def post(self, function: Callable[..., Any], *args: Any) -> Job:
-        if self.full:
-            raise ProviderUnavailable("stt: 64 jobs wait already")
-        self._jobs.append(Job(function, args))
-        return self._jobs[-1]
-
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        job = self.post(function, *args)
-        try:
-            await trio.sleep(self.seconds)
-        except trio.Cancelled:
-            job.wanted = False
-            raise
-        self.catch_up()
-        if job.error is not None:
-            raise job.error
-        return job.result
-
-    def catch_up(self) -> None:
-        while self._jobs:
-            job = self._jobs.popleft()
-            if not job.wanted:
-                continue
-            self.done.append(job)
-            if job.function is self.dies_at:
-                self.dies_at, self.deaths = None, self.deaths + 1
-                self.start_again()
-                job.error = ProviderUnavailable("stt: the engine's process died")
-                continue
-            try:
-                job.result = job.function(*job.args)
-            except ProviderError as error:
-                job.error = error
-
-    def start_again(self) -> None:
-        """The process is another one: it knows of no utterance."""
-        vosk._utterances.clear()
-
-    def jobs_of(self, function: Callable[..., Any]) -> list[Job]:
-        return [job for job in self.done if job.function is function]
-
-
-@pytest.fixture(autouse=True)
-def engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(sys.modules, "vosk", SimpleNamespace(KaldiRecognizer=Recogniser))
-    monkeypatch.setitem(vosk._models, "model", object())
-    monkeypatch.setattr(moonshine, "transcribe", lambda model, pcm, rate: words_in(pcm))
-    yield
-    vosk._utterances.clear()
 
 
 ENGINES = [MoonshineTranscriber, VoskTranscriber]
@@ -129,25 +44,6 @@ def begin(engine: type, worker: FakeWorker) -> Transcript:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_at_every_pause_there_are_the_words_of_the_whole_turn(engine: type, autojump_clock: MockClock) -> None:
-    transcript = begin(engine, FakeWorker())
-    said = []
-    for word in ("one", "two", "three"):
-        speak(transcript, word)
-        said.append(word)
-        assert await transcript.words() == " ".join(said)
-        assert await transcript.words() == " ".join(said)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-async def test_a_turn_of_nothing_has_no_words(engine: type, autojump_clock: MockClock) -> None:
-    transcript = begin(engine, FakeWorker())
-    assert await transcript.words() == ""
-    speak(transcript, "")
-    assert await transcript.words() == ""
-
-
-@pytest.mark.parametrize("engine", ENGINES)
 async def test_what_is_said_while_the_words_are_looked_for_is_not_lost(engine: type, autojump_clock: MockClock) -> None:
     transcript = begin(engine, FakeWorker(seconds=1.0))
     speak(transcript, "one")
@@ -157,17 +53,6 @@ async def test_what_is_said_while_the_words_are_looked_for_is_not_lost(engine: t
         speak(transcript, "two", SETTLED_SECONDS + 1)
     assert await transcript.words() == "one two"
     assert await transcript.words() == "one two"
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-async def test_two_callers_of_one_engine_are_kept_apart(engine: type, autojump_clock: MockClock) -> None:
-    worker = FakeWorker()
-    first, second = begin(engine, worker), begin(engine, worker)
-    speak(first, "one")
-    speak(second, "two")
-    speak(first, "three")
-    assert await second.words() == "two"
-    assert await first.words() == "one three"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -8,7 +8,8 @@ import pytest
 import structlog.testing
 import trio
 
-from agentd.errors import ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.faults import Fault
 from agentd_providers.vendor.http import VendorHttp, open_vendor_http
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, open_http_peer
 
@@ -18,10 +19,11 @@ KEY = "sk-very-secret"
 
 
 @asynccontextmanager
-async def connected(handler: HttpHandler) -> AsyncIterator[VendorHttp]:
+async def connected(handler: HttpHandler, fault: Fault = Fault.NONE) -> AsyncIterator[VendorHttp]:
     headers = {"Authorization": f"Bearer {KEY}"}
     with trio.fail_after(10):
         async with open_http_peer(handler) as peer:
+            peer.strike(fault)
             async with open_vendor_http("Vendor", peer.url, headers, KEY, 1.0) as http:
                 yield http
 
@@ -67,6 +69,24 @@ async def test_a_redirect_is_a_refusal_wherever_it_leads_and_no_other_answer_suf
         with pytest.raises(ProviderRejected, match="HTTP 302"):
             await whole(http, "/moved")
         assert await whole(http) == b"fine"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "says"),
+    [
+        (Fault.REFUSED, ProviderRejected, "refuses our credentials .HTTP 401"),
+        (Fault.RATE_LIMITED, ProviderUnavailable, "HTTP 429"),
+        (Fault.UNAVAILABLE, ProviderUnavailable, "HTTP 503"),
+        (Fault.MUTE, ProviderUnavailable, "no answer within 1 s"),
+        (Fault.CLOSE, ProviderUnavailable, "disconnected"),
+        (Fault.CUT, ProviderUnavailable, "incomplete"),
+        (Fault.OVERSIZED, ProviderProtocolError, "an answer of more than"),
+    ],
+)
+async def test_each_fault_is_told_as_what_it_is(fault: Fault, error: type[ProviderError], says: str) -> None:
+    async with connected(fine, fault) as http:
+        with pytest.raises(error, match=f"Vendor.*{says}"):
+            await whole(http)
 
 
 async def test_a_text_that_no_encoding_can_write_ends_its_own_answer_only() -> None:

@@ -34,7 +34,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @attrs.define(eq=False)
-class Scene:
+class ServedEngine:
     peer: WyomingPeer
     engine: SpeechToText
 
@@ -57,10 +57,10 @@ async def engine_of(
 
 
 @asynccontextmanager
-async def scene(**how: object) -> AsyncIterator[Scene]:
+async def an_engine(**how: object) -> AsyncIterator[ServedEngine]:
     async with wyoming_peer(**how) as peer, engine_of(peer.uri) as engine:  # type: ignore[arg-type]
         with trio.fail_after(20):
-            yield Scene(peer, engine)
+            yield ServedEngine(peer, engine)
         await peer.until(lambda: peer.open == 0)
         assert peer.violations == []
 
@@ -76,7 +76,7 @@ def speak(transcript: Transcript, word: str, seconds: float = 0.4) -> None:
 
 
 async def test_a_turn_becomes_words_in_the_order_that_wyoming_wants() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         speak(turn, "one")
         assert await turn.words() == "one"
         kinds = list(dict.fromkeys(kind for kind, _ in at.peer.requests))
@@ -85,20 +85,20 @@ async def test_a_turn_becomes_words_in_the_order_that_wyoming_wants() -> None:
 
 
 async def test_the_audio_is_there_before_the_caller_pauses() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         speak(turn, "one", seconds=1)
         await at.peer.until(lambda: len(at.peer.asked("audio-chunk")) > 0)
         assert at.peer.asked("audio-stop") == []
 
 
 async def test_audio_of_the_telephone_reaches_the_server_at_16_khz() -> None:
-    async with scene(transcribe=lambda pcm: str(len(pcm))) as at, at.turn(rate=8000) as turn:
+    async with an_engine(transcribe=lambda pcm: str(len(pcm))) as at, at.turn(rate=8000) as turn:
         turn.feed(bytes(8000))
         assert int(await turn.words()) == pytest.approx(16000, abs=200)
 
 
 async def test_a_turn_that_goes_on_after_a_pause_is_heard_as_a_whole() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         for said, word in (("one", "one"), ("one two", "two"), ("one two three", "three")):
             speak(turn, word)
             assert await turn.words() == said
@@ -107,7 +107,7 @@ async def test_a_turn_that_goes_on_after_a_pause_is_heard_as_a_whole() -> None:
 
 
 async def test_what_was_understood_before_a_pause_in_a_long_turn_is_not_sent_again() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         speak(turn, "one", seconds=listen.SETTLED_SECONDS + 1)
         assert await turn.words() == "one"
         speak(turn, "two")
@@ -115,24 +115,8 @@ async def test_what_was_understood_before_a_pause_in_a_long_turn_is_not_sent_aga
         assert len(at.peer.utterances[1]) < len(at.peer.utterances[0]) / 4
 
 
-async def test_more_may_be_fed_while_words_are_on_their_way() -> None:
-    async with scene(gate=trio.Event()) as at, at.turn() as turn:
-        speak(turn, "one")
-        async with trio.open_nursery() as nursery:
-
-            async def ask() -> None:
-                assert await turn.words() == "one"
-
-            nursery.start_soon(ask)
-            await at.peer.until(lambda: len(at.peer.asked("audio-stop")) == 1)
-            speak(turn, "two")
-            assert at.peer.gate is not None
-            at.peer.gate.set()
-        assert await turn.words() == "one two"
-
-
 async def test_a_caller_who_goes_on_is_sent_before_words_are_asked_for_again() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         speak(turn, "one")
         await turn.words()
         speak(turn, "two", seconds=listen.GOES_ON_SECONDS + 0.2)
@@ -142,14 +126,14 @@ async def test_a_caller_who_goes_on_is_sent_before_words_are_asked_for_again() -
 
 
 async def test_a_turn_of_nothing_has_no_words() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         assert await turn.words() == ""
         assert at.peer.utterances == []
 
 
 async def test_a_monologue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listen, "MOST_SECONDS", 2)
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         speak(turn, "one", seconds=2)
         with structlog.testing.capture_logs() as logs:
             speak(turn, "two", seconds=2)
@@ -158,47 +142,19 @@ async def test_a_monologue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_server_that_keeps_connections_open_has_them_closed() -> None:
-    async with scene(closes_after_transcript=False) as at, at.turn() as turn:
+    async with an_engine(closes_after_transcript=False) as at, at.turn() as turn:
         speak(turn, "one")
         assert await turn.words() == "one"
         await at.peer.until(lambda: at.peer.open == 0)
 
 
 async def test_a_turn_that_was_none_leaves_nothing_at_the_server() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         speak(turn, "one")
         await at.peer.until(lambda: len(at.peer.asked("audio-start")) == 1)
         turn.close()
         await at.peer.until(lambda: at.peer.open == 0)
         assert at.peer.utterances == []
-
-
-async def test_giving_the_words_up_leaves_nothing_and_the_turn_can_go_on() -> None:
-    async with scene(gate=trio.Event()) as at, at.turn() as turn:
-        speak(turn, "one")
-        with trio.move_on_after(5) as patience:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(turn.words)
-                await at.peer.until(lambda: len(at.peer.asked("audio-stop")) == 1)
-                nursery.cancel_scope.cancel()
-        assert not patience.cancelled_caught
-        assert at.peer.gate is not None
-        at.peer.gate.set()
-        speak(turn, "two")
-        assert await turn.words() == "one two"
-
-
-@pytest.mark.parametrize("steps", range(12))
-async def test_giving_up_at_any_moment_leaves_nothing(steps: int) -> None:
-    async with scene() as at:
-        with trio.CancelScope() as scope:
-            async with at.turn() as turn, trio.open_nursery() as nursery:
-                speak(turn, "one")
-                nursery.start_soon(turn.words)
-                for _ in range(steps):
-                    await trio.lowlevel.checkpoint()
-                scope.cancel()
-        await at.peer.until(lambda: at.peer.open == 0)
 
 
 # --- faults
@@ -207,21 +163,14 @@ async def test_giving_up_at_any_moment_leaves_nothing(steps: int) -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault.MUTE, ProviderUnavailable),
-        (Fault.CLOSES, ProviderUnavailable),
         (Fault.RESETS, ProviderUnavailable),
-        (Fault.CUT, ProviderProtocolError),
-        (Fault.GARBAGE, ProviderProtocolError),
-        (Fault.OVERSIZE, ProviderProtocolError),
-        (Fault.ERROR, ProviderRejected),
-        (Fault.BUSY, ProviderUnavailable),
         (Fault.WRONG_TEXT, ProviderProtocolError),
         (Fault.FLOODS, ProviderProtocolError),
         (Fault.TRICKLES, ProviderUnavailable),
     ],
 )
 async def test_a_fault_is_raised_in_time_and_the_next_turn_is_served(fault: Fault, error: type[ProviderError]) -> None:
-    async with scene(fault=fault) as at, at.engine.open(RATE) as transcriber:
+    async with an_engine(fault=fault) as at, at.engine.open(RATE) as transcriber:
         turn = transcriber.begin()
         speak(turn, "one")
         began = trio.current_time()
@@ -237,7 +186,7 @@ async def test_a_fault_is_raised_in_time_and_the_next_turn_is_served(fault: Faul
 
 
 async def test_words_that_come_before_the_turn_is_complete_are_not_its_words() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         at.peer.early = [frame("transcript", {"text": "nine"})]
         speak(turn, "one")
         await at.peer.until(lambda: at.peer.connections == 2 and at.peer.open == 0)
@@ -245,7 +194,7 @@ async def test_words_that_come_before_the_turn_is_complete_are_not_its_words() -
 
 
 async def test_a_server_that_always_answers_too_early_is_told() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         at.peer.early, at.peer.always_early = [frame("transcript", {"text": "nine"})], True
         speak(turn, "one", seconds=30)
         with pytest.raises(ProviderUnavailable, match="before the turn was complete"):
@@ -254,7 +203,7 @@ async def test_a_server_that_always_answers_too_early_is_told() -> None:
 
 async def test_what_is_said_is_bounded_for_a_peer_that_says_what_it_serves_and_more_so_for_others() -> None:
     padding = "x" * (100 << 10)
-    async with scene(info={**INFO, "padding": padding}) as at, at.turn() as turn:
+    async with an_engine(info={**INFO, "padding": padding}) as at, at.turn() as turn:
         assert at.engine.readiness.ready
         at.peer.transcribe = lambda _: padding
         speak(turn, "one")
@@ -265,7 +214,7 @@ async def test_what_is_said_is_bounded_for_a_peer_that_says_what_it_serves_and_m
 
 
 async def test_a_connection_that_breaks_while_the_caller_speaks_costs_nothing() -> None:
-    async with scene() as at, at.turn() as turn:
+    async with an_engine() as at, at.turn() as turn:
         speak(turn, "one")
         await at.peer.until(lambda: len(at.peer.asked("audio-chunk")) > 0)
         at.peer.drop_clients()
@@ -276,7 +225,7 @@ async def test_a_connection_that_breaks_while_the_caller_speaks_costs_nothing() 
 
 async def test_a_server_that_is_gone_is_told_once_and_found_again() -> None:
     with structlog.testing.capture_logs() as logs:
-        async with scene() as at, at.engine.open(RATE) as transcriber:
+        async with an_engine() as at, at.engine.open(RATE) as transcriber:
             assert at.engine.readiness.ready
             at.peer.serving.cancel()
             await until(lambda: at.peer.open == 0)
