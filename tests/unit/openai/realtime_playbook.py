@@ -6,8 +6,6 @@ import attrs
 
 from agentd.history import History
 from agentd.session_events import SessionEvent
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.events import (
     AudioDelta,
@@ -22,6 +20,8 @@ from agentd_providers.openai.realtime.events import (
 )
 from agentd_providers.openai.realtime.machine import RealtimeMachine
 from agentd_providers.openai.realtime.settings import RealtimeAudioFormat, RealtimeTurnSettings
+from agentd_providers.vendor import commands as do
+from agentd_providers.vendor import inputs
 
 SERVER, AGENTD = RealtimeTurnSettings(), RealtimeTurnSettings(vendor_answers=False)
 SECOND = bytes(2 * 24000)

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from agentd import session_events as tells
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs
 from agentd_providers.openai.realtime.events import (
     AudioDelta,
     Event,
@@ -24,6 +22,8 @@ from agentd_providers.openai.realtime.events import (
     TranscriptionFailed,
     VendorError,
 )
+from agentd_providers.vendor import commands as do
+from agentd_providers.vendor import inputs
 from tests.unit.openai.realtime_playbook import AGENTD, SERVER, Playbook
 
 RESPONSES, ITEMS = ["r1", "r2", "r3"], ["i1", "i2"]

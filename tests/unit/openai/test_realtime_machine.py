@@ -3,9 +3,10 @@
 from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.history import ToolUse
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.events import ResponseCreated, SpeechStarted, VendorError
+from agentd_providers.vendor import commands as do
+from agentd_providers.vendor import inputs
 from tests.unit.openai.realtime_playbook import AGENTD, SECOND, SERVER, Playbook
 
 # --- a sound that was no turn

@@ -14,8 +14,6 @@ from agentd import session_events as tells
 from agentd.conversation import commands as wishes
 from agentd.conversation import events as happens
 from agentd.conversation.machine import Conversation
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs
 from agentd_providers.openai.realtime.asking import Next, Request, Turn
 from agentd_providers.openai.realtime.events import (
     AudioDelta,
@@ -28,6 +26,8 @@ from agentd_providers.openai.realtime.events import (
     SpeechStopped,
     VendorError,
 )
+from agentd_providers.vendor import commands as do
+from agentd_providers.vendor import inputs
 from tests.unit.openai.realtime_playbook import AGENTD, SERVER, Playbook
 
 PIECE = bytes(2 * 2400)

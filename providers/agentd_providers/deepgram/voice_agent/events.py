@@ -77,6 +77,13 @@ class LatencyReport:
 
 
 @attrs.frozen
+class AgentAudio:
+    """A piece of the agent's audio (slin), as a binary message brings it: any length, and of no named answer."""
+
+    pcm: bytes = attrs.field(repr=lambda pcm: f"<{len(pcm)} bytes>")
+
+
+@attrs.frozen
 class AgentAudioDone:
     pass
 
@@ -141,6 +148,7 @@ Event = (
     | AgentThinking
     | AgentStartedSpeaking
     | LatencyReport
+    | AgentAudio
     | AgentAudioDone
     | FunctionCallRequest
     | FunctionCallCancelled
@@ -265,3 +273,8 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = {
     "ThinkUpdated": _noted,
     "ListenUpdated": _noted,
 }
+
+
+def shown(trouble: VendorWarning | VendorError, conceal: Callable[[str], str]) -> str:
+    """Deepgram's words for an event or a log: short, and without secrets, which `conceal` takes out."""
+    return conceal(f"{trouble.code} {trouble.description}".strip())[:SHOWN]

@@ -1,55 +1,51 @@
-"""The functions that the Deepgram Voice Agent's model calls, as tools.
+"""The functions that the Deepgram Voice Agent's model calls, as tools. Pure.
 
 Deepgram lets the model call functions before the caller's turn is confirmed, where it may turn out that the caller goes
 on. Such calls wait here until the turn is, and are forgotten if Deepgram takes them back.
 (https://developers.deepgram.com/docs/voice-agent-speculative-replies, /docs/voice-agent-function-call-cancelled)
+
+Each function that is called is early (nobody was asked for it yet), awaited, or taken back (what it gives is recorded,
+and not told to Deepgram).
 """
 
 from collections.abc import Callable
 
 import attrs
-import structlog
 
 from agentd import session_events as tells
-from agentd.history import History, ToolUse
-from agentd.session_events import SessionEvent
+from agentd.history import ToolUse
 from agentd_providers.deepgram.voice_agent.events import FunctionCall
-
-log = structlog.get_logger("agentd_providers.deepgram")
+from agentd_providers.deepgram.voice_agent.messages import function_call_response
+from agentd_providers.vendor import commands as do
 
 MOST_OPEN = 64
 
 
 @attrs.define(eq=False)
-class _Open:
-    name: str
-    arguments: str
-    cancelled: bool = False
-
-
-@attrs.define(eq=False)
 class FunctionCalls:
-    """One session's."""
+    """One session's. `command` takes what is to be done."""
 
-    history: History
-    emit: Callable[[SessionEvent], None]
-    _open: dict[str, _Open] = attrs.field(factory=dict, init=False)
+    command: Callable[[do.Command], None]
     _early: list[FunctionCall] = attrs.field(factory=list, init=False)
+    _awaited: dict[str, FunctionCall] = attrs.field(factory=dict, init=False)
+    _taken_back: dict[str, FunctionCall] = attrs.field(factory=dict, init=False)
 
     @property
     def open(self) -> bool:
         """Whether a result is awaited."""
-        return any(not call.cancelled for call in self._open.values())
+        return bool(self._awaited)
 
     def request(self, function: FunctionCall, *, confirmed: bool) -> None:
         """The model calls a function; `confirmed`: for a turn that is over, and nothing has to be told before it."""
         if not function.client_side:
             return  # Deepgram's own to call
-        if len(self._open) + len(self._early) >= MOST_OPEN:
-            self.emit(tells.Degraded(f"more than {MOST_OPEN} tools are asked for at once: {function.name} is left out"))
+        if len(self._early) + len(self._awaited) + len(self._taken_back) >= MOST_OPEN:
+            left_out = f"more than {MOST_OPEN} tools are asked for at once: {function.name} is left out"
+            self.command(do.Tell(tells.Degraded(left_out)))
         elif confirmed:
-            self._open[function.call] = _Open(function.name, function.arguments)
-            self.emit(tells.ToolRequested(function.name, function.arguments, function.call))
+            self._taken_back.pop(function.call, None)
+            self._awaited[function.call] = function
+            self.command(do.Tell(tells.ToolRequested(function.name, function.arguments, function.call)))
         else:
             self._early.append(function)
 
@@ -67,14 +63,17 @@ class FunctionCalls:
         """Deepgram takes requests back. What a tool that is at work already gives is recorded all the same."""
         self._early = [function for function in self._early if function.call not in calls]
         for call in calls:
-            if call in self._open:
-                self._open[call].cancelled = True
+            if function := self._awaited.pop(call, None):
+                self._taken_back[call] = function
 
-    def result(self, call: str, result: str) -> str:
-        """Record what a tool gave. Gives the name of the function that Deepgram awaits this of; empty: of none."""
-        request = self._open.pop(call, None)
-        if request is None:
-            log.warning("a tool gave a result that nobody asked for", tool_call=call)
-            return ""
-        self.history.tool_used(ToolUse(request.name, request.arguments, result))
-        return "" if request.cancelled else request.name
+    def result(self, call: str, result: str) -> bool:
+        """Record what a tool gave. Gives whether Deepgram awaits it, and is told."""
+        awaited = self._awaited.pop(call, None)
+        function = awaited or self._taken_back.pop(call, None)
+        if function is None:
+            self.command(do.Warn("a tool gave a result that nobody asked for", {"tool_call": call}))
+            return False
+        self.command(do.RecordTool(ToolUse(function.name, function.arguments, result)))
+        if awaited is not None:
+            self.command(do.Send(function_call_response(call, function.name, result)))
+        return awaited is not None

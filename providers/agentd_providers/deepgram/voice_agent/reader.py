@@ -10,7 +10,7 @@ import attrs
 import structlog
 
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
-from agentd_providers.deepgram.voice_agent.events import Event, Unknown, VendorError, VendorWarning, parse
+from agentd_providers.deepgram.voice_agent.events import Event, Unknown, VendorError, parse, shown
 
 log = structlog.get_logger("agentd_providers.deepgram")
 
@@ -68,8 +68,4 @@ class EventReader:
     def failure(self, error: VendorError) -> ProviderError:
         """What an error of Deepgram's, which ends the session, is to whoever asked for one."""
         kind = ProviderRejected if error.code in OUR_FAULT else ProviderUnavailable
-        return kind(f"Deepgram reports an error: {self.shown(error)}")
-
-    def shown(self, trouble: VendorWarning | VendorError) -> str:
-        """Deepgram's words for an event or a log: short."""
-        return self.conceal(f"{trouble.code} {trouble.description}".strip())[:200]
+        return kind(f"Deepgram reports an error: {shown(error, self.conceal)}")

@@ -1,8 +1,8 @@
 """One call's conversation with the Deepgram Voice Agent: its messages as events, its audio into the playout.
 
-Order of messages: https://developers.deepgram.com/docs/voice-agent-message-flow. What the caller's turns are and which
-answers are due is decided in deepgram.voice_agent.caller_turns, which of the agent's words and audio count in
-deepgram.voice_agent.agent_speech, which function calls do in deepgram.voice_agent.function_calls.
+Everything is decided by the machine (deepgram.voice_agent.machine). Here are its ears: one task reads, one keeps the
+time, one pings when a sign of life is asked for, and what the call asks comes in between; each of them takes one step,
+and has its hands (agentd_providers.vendor.hands) do what that commands.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,30 +18,13 @@ from agentd.agent import Capabilities, Playout, SayOutcome
 from agentd.errors import ProviderUnavailable
 from agentd.history import History
 from agentd.session_events import SessionEvent
-from agentd_providers.deepgram.voice_agent.agent_speech import AgentSpeech
-from agentd_providers.deepgram.voice_agent.caller_turns import CallerTurns
-from agentd_providers.deepgram.voice_agent.events import (
-    AgentAudioDone,
-    AgentStartedSpeaking,
-    AgentThinking,
-    AssistantText,
-    Event,
-    FunctionCallCancelled,
-    FunctionCallRequest,
-    InjectionRefused,
-    LatencyReport,
-    SettingsApplied,
-    UserStartedSpeaking,
-    UserText,
-    VendorError,
-    VendorWarning,
-    Welcome,
-)
-from agentd_providers.deepgram.voice_agent.function_calls import FunctionCalls
-from agentd_providers.deepgram.voice_agent.messages import KEEP_ALIVE, function_call_response, inject_agent_message
+from agentd_providers.deepgram.voice_agent.events import AgentAudio, Event, SettingsApplied, VendorError, Welcome
+from agentd_providers.deepgram.voice_agent.machine import DeepgramMachine
 from agentd_providers.deepgram.voice_agent.reader import EventReader
 from agentd_providers.deepgram.voice_agent.settings import DeepgramAgentSettings
 from agentd_providers.event_queue import EventQueue
+from agentd_providers.vendor import inputs
+from agentd_providers.vendor.hands import SessionHands
 from agentd_providers.vendor.socket import VendorSocket
 from agentd_providers.vendor.voice import VendorVoice
 
@@ -52,8 +35,6 @@ SAY_DEADLINE = 5.0
 PROBE_DEADLINE = 2.0
 TICK = 0.25
 """Seconds between looks at what has become due."""
-LIMIT_APPROACHES = "MAXIMUM_SESSION_LENGTH_APPROACHING"
-INJECTION_WARNINGS = frozenset({"INJECT_AGENT_MESSAGE_DURING_USER_SPEECH", "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"})
 
 
 @attrs.define(eq=False)
@@ -75,23 +56,26 @@ class DeepgramSession:
     _voice: VendorVoice = attrs.field(init=False)
     _events: EventQueue = attrs.field(factory=EventQueue, init=False)
     _reader: EventReader = attrs.field(init=False)
-    _audio_at: float = attrs.field(factory=trio.current_time, init=False)
-    _renew_at: float = attrs.field(init=False)
-    _speech: AgentSpeech = attrs.field(init=False)
+    _machine: DeepgramMachine = attrs.field(init=False)
+    _hands: SessionHands = attrs.field(init=False)
     _saying: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _functions: FunctionCalls = attrs.field(init=False)
-    _turns: CallerTurns = attrs.field(init=False)
     _probed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._voice = VendorVoice(self.playout, self.rate, self._events.put)
         self._reader = EventReader(self.on_unknown, self.conceal)
-        self._speech = AgentSpeech(self._voice, self._answered, self._reader.count)
-        self._functions = FunctionCalls(self.history, self._events.put)
-        self._turns = CallerTurns(
-            self.settings, self.history, self._speech, self._functions, send=self._send, emit=self._events.put
+        self._machine = DeepgramMachine(self.settings, self.history, self.conceal, began=trio.current_time())
+        self._hands = SessionHands(
+            self.history,
+            self.socket,
+            self._voice,
+            self._events,
+            log,
+            decode=bytes,
+            first=lambda _kind: True,
+            count=self._reader.count,
+            lost=self._end,
         )
-        self._renew_at = trio.current_time() + self.settings.session_limit - self.settings.renew_before
 
     # --- its life
 
@@ -124,6 +108,7 @@ class DeepgramSession:
     def close(self) -> None:
         """Whatever is fed from now on is of no interest."""
         self._events.close()
+        self._step(inputs.Closed())
 
     async def _read(self) -> None:
         while not self._events.ended:
@@ -133,25 +118,18 @@ class DeepgramSession:
                 self._end(self.conceal(str(error)))
                 return
             if isinstance(message, bytes):
-                self._speech.audio(message)
-            else:
-                self._obey(self._reader.read(message))
+                self._step(AgentAudio(message))
+            elif (event := self._reader.read(message)) is not None:
+                self._step(event)
 
     async def _keep_time(self) -> None:
         """Look at what has become due, until cancelled."""
-        renewal_told, lost = False, 0
+        lost = 0
         while True:
             await trio.sleep(TICK)
-            now = trio.current_time()
             if not lost and (lost := self.socket.dropped_audio + self.socket.dropped_messages):
                 self._events.put(tells.Degraded("Deepgram takes audio too slowly, or sends faster than it can be read"))
-            if now - self._audio_at >= self.settings.keep_alive:
-                self._audio_at = now
-                self._send(KEEP_ALIVE)
-            if now >= self._renew_at and not renewal_told:
-                renewal_told = True
-                self._events.put(tells.RenewalDue(self.settings.renew_before))
-            self._turns.keep_time(now)
+            self._step(inputs.Tick())
 
     async def _answer_probes(self) -> None:
         """Ping whenever a sign of life is asked for, until cancelled. One ping at a time."""
@@ -170,7 +148,7 @@ class DeepgramSession:
             truncates=False,
             speaks_verbatim=True,
             takes_text=True,
-            longest_pause=self._turns.longest_pause,
+            longest_pause=self._machine.turns.longest_pause,
             answers_probes=True,
         )
 
@@ -183,14 +161,12 @@ class DeepgramSession:
         if self._events.ended or not pcm:
             return
         self.observe_delay(trio.current_time() - at)
-        self._turns.sound.hear(pcm, at)
-        self._audio_at = trio.current_time()
+        self._step(inputs.CallerAudio(pcm, at))
         self.socket.send_audio(pcm)
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller's."""
-        if not self._events.ended and text:
-            self._turns.wrote(text)
+        self._step(inputs.CallerWrote(text))
 
     def feed_digits(self, digits: str) -> None:
         """Digits are not taken (see capabilities)."""
@@ -201,34 +177,29 @@ class DeepgramSession:
         Deepgram refuses while the caller or the agent is in the middle of a turn. Cancelling stops waiting only.
         """
         async with self._saying:
-            if self._events.ended or not text:
-                return SayOutcome.REFUSED
-            request = self._speech.ask(text)
-            self._send(inject_agent_message(text))
-            with trio.move_on_after(SAY_DEADLINE):
-                await request.decided.wait()
-            if request.outcome is None:
-                self._speech.give_up(request)
-                self._events.put(
-                    tells.Degraded(f"Deepgram did not speak what it was asked to within {SAY_DEADLINE:g} s")
-                )
-                return SayOutcome.REFUSED
-            return request.outcome
+            saying = self._hands.expect()
+            try:
+                self._step(inputs.Say(saying.number, text))
+                with trio.move_on_after(SAY_DEADLINE):
+                    await saying.decided.wait()
+                if not saying.decided.is_set():
+                    self._step(inputs.SayOver(saying.number))
+                    late = f"Deepgram did not speak what it was asked to within {SAY_DEADLINE:g} s"
+                    self._events.put(tells.Degraded(late))
+            finally:
+                self._hands.forget(saying)
+            return saying.outcome
 
     def answer(self) -> None:
         """Let the answer to the turn that is over into the playout."""
-        self._voice.release()
-        if not self._turns.open:
-            self._functions.confirm()
+        self._step(inputs.Answer())
 
     def withhold(self) -> None:
         """Nothing to do: a caller who makes a sound takes the turn at once, and that drops the answer."""
 
     def interrupt(self) -> None:
         """Drop what Deepgram says, and goes on saying; the answer to the turn that interrupts stays."""
-        if not self._voice.held:
-            self._speech.hush()
-            self._speech.forget_request()
+        self._step(inputs.Interrupt())
 
     def started(self, utterance: int) -> None:
         """Nothing to tell Deepgram."""
@@ -242,76 +213,21 @@ class DeepgramSession:
 
     def resume(self) -> None:
         """Give Deepgram the words again that its history was given without, or ask it to go on."""
-        if not self._events.ended:
-            self._turns.resume()
+        self._step(inputs.Resume())
 
     def tool_result(self, call: str, result: str) -> None:
         """Record what a tool gave, and tell Deepgram, unless that has taken the request back."""
-        if name := self._functions.result(call, result):
-            self._send(function_call_response(call, name, result))
-            self._turns.tool_answered()
+        self._step(inputs.ToolResult(call, result))
 
-    # --- what Deepgram says
+    # --- a step
 
-    def _obey(self, message: Event | None) -> None:
-        match message:
-            case UserStartedSpeaking():
-                self._turns.begins()
-            case UserText(text):
-                self._turns.words(text)
-            case AssistantText(text):
-                self._speech.words(text)
-            case AgentThinking():
-                self._events.put(tells.Thinking())
-            case AgentStartedSpeaking(first_token, first_audio):
-                self._speech.starts()
-                self._turns.time("first_token", first_token)
-                self._turns.time("first_audio", first_audio)
-            case LatencyReport(transcript, first_token, first_audio):
-                self._turns.time("transcript", transcript)
-                self._turns.time("first_token", first_token)
-                self._turns.time("first_audio", first_audio)
-            case AgentAudioDone():
-                self._speech.done()
-            case FunctionCallRequest(functions):
-                for function in functions:
-                    # What was said before it is to be told before it.
-                    confirmed = not self._turns.open and not self._voice.untold
-                    self._functions.request(function, confirmed=confirmed)
-            case FunctionCallCancelled(calls):
-                self._functions.cancel(calls)
-            case InjectionRefused():
-                self._speech.refused()
-            case VendorWarning():
-                self._warn(message)
-            case VendorError():
-                self._end(str(self._reader.failure(message)))
-
-    def _answered(self) -> None:
-        self._turns.answered()
-
-    # --- troubles
-
-    def _warn(self, warning: VendorWarning) -> None:
-        if warning.code in INJECTION_WARNINGS:
-            self._speech.refused()
-        elif warning.code == LIMIT_APPROACHES:
-            self._renew_at = min(self._renew_at, trio.current_time())
-        else:
-            self._events.put(tells.Degraded(f"Deepgram warns: {self._reader.shown(warning)}"))
-
-    def _send(self, message: Mapping[str, Any]) -> None:
-        if self._events.ended:
-            return
-        try:
-            self.socket.send(message)
-        except ProviderUnavailable as error:
-            self._end(str(error))
+    def _step(self, event: inputs.Input | Event) -> None:
+        for command in self._machine.step(event, trio.current_time()):
+            self._hands.carry_out(command)
 
     def _end(self, failure: str) -> None:
         """Tell that the session is over. An utterance that is open stays so: it is not complete."""
-        self._events.end(failure)
-        self._speech.forget_request()
+        self._step(inputs.Lost(failure))
 
 
 @asynccontextmanager

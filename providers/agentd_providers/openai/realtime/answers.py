@@ -16,13 +16,14 @@ import attrs
 from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.history import History
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs, messages, tool_calls
+from agentd_providers.openai.realtime import messages, tool_calls
 from agentd_providers.openai.realtime.asking import Asking, Happening, Next, Request, Turn
 from agentd_providers.openai.realtime.caller import Caller
 from agentd_providers.openai.realtime.events import VENDOR, ResponseCreated, ResponseDone, VendorError, shown
 from agentd_providers.openai.realtime.speech import Response, Speech, Stage
 from agentd_providers.openai.realtime.tool_calls import ToolCalls
+from agentd_providers.vendor import commands as do
+from agentd_providers.vendor import inputs
 
 MOST_RESPONSES = 8
 """How many may be in progress at a time."""

@@ -14,11 +14,12 @@ import attrs
 
 from agentd import session_events as tells
 from agentd.history import History, Place
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.audio import SentAudio
 from agentd_providers.openai.realtime.events import VENDOR, SpeechStopped, Transcribed, TranscriptionFailed, shown
 from agentd_providers.openai.realtime.settings import Detection, RealtimeTurnSettings
+from agentd_providers.vendor import commands as do
+from agentd_providers.vendor import inputs
 from agentd_providers.vendor.caller_sound import CallerSound
 
 MOST_TURNS = 32

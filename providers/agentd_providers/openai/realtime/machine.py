@@ -25,8 +25,7 @@ import attrs
 from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.history import History
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.answers import Answers
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.caller import Caller
@@ -49,6 +48,8 @@ from agentd_providers.openai.realtime.events import (
 )
 from agentd_providers.openai.realtime.settings import RealtimeTurnSettings
 from agentd_providers.openai.realtime.speech import Speech
+from agentd_providers.vendor import commands as do
+from agentd_providers.vendor import inputs
 
 SCARCE = 0.05
 """Share of a rate limit below which it is nearly used up."""

@@ -1,14 +1,13 @@
 """One call's session with OpenAI Realtime: the server hears, thinks and speaks.
 
-Everything is decided by the machine (agentd_providers.openai.realtime.machine). Here are its ears and hands: one task
-reads, one keeps the time, one knows when the session has to be renewed, and what the call asks comes in between; each
-of them takes one step and does what that commands. What is sent waits in the socket's queue: nothing of the contract
-but `say` ever waits.
+Everything is decided by the machine (agentd_providers.openai.realtime.machine). Here are its ears: one task reads, one
+keeps the time, one knows when the session has to be renewed, and what the call asks comes in between; each of them
+takes one step, and has its hands (agentd_providers.vendor.hands) do what that commands. What is sent waits in the
+socket's queue: nothing of the contract but `say` ever waits.
 """
 
-import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import attrs
 import structlog
@@ -20,13 +19,14 @@ from agentd.errors import ProviderUnavailable
 from agentd.history import History
 from agentd.session_events import SessionEvent
 from agentd_providers.event_queue import EventQueue
-from agentd_providers.openai.realtime import commands as do
-from agentd_providers.openai.realtime import inputs, messages
+from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.events import VENDOR, Event
 from agentd_providers.openai.realtime.machine import RealtimeMachine
-from agentd_providers.openai.realtime.reader import MOST_UNREADABLE, EventReader
+from agentd_providers.openai.realtime.reader import METRIC, MOST_UNREADABLE, EventReader
 from agentd_providers.openai.realtime.settings import RealtimeSettings
+from agentd_providers.vendor import inputs
+from agentd_providers.vendor.hands import SessionHands
 from agentd_providers.vendor.socket import VendorSocket
 from agentd_providers.vendor.voice import VendorVoice
 
@@ -40,14 +40,6 @@ SAY_DEADLINE = 5.0
 """Seconds until words that were asked for must be on their way."""
 TICK = 0.25
 """Seconds between looks at what has become due."""
-
-
-@attrs.define(eq=False)
-class _Saying:
-    """Words whose outcome somebody waits for."""
-
-    decided: trio.Event = attrs.field(factory=trio.Event)
-    outcome: SayOutcome = SayOutcome.REFUSED
 
 
 @attrs.define(eq=False)
@@ -66,14 +58,24 @@ class RealtimeSession:
     _machine: RealtimeMachine = attrs.field(init=False, repr=False)
     _events: EventQueue = attrs.field(factory=EventQueue, init=False)
     _reader: EventReader = attrs.field(init=False)
-    _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False, repr=False)
-    _sayings: dict[int, _Saying] = attrs.field(factory=dict, init=False)
+    _hands: SessionHands = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.voice.emit = self._events.put
         self._reader = EventReader(self.on_unknown)
         self._machine = RealtimeMachine(
             self.settings.turn, self.instructions, self.history, self.audio, self.voice.playout.number
+        )
+        self._hands = SessionHands(
+            self.history,
+            self.socket,
+            self.voice,
+            self._events,
+            log,
+            decode=self.audio.decode,
+            first=self._reader.first,
+            count=lambda: self.on_unknown(METRIC),
+            lost=self._end,
         )
 
     # --- its tasks
@@ -170,15 +172,14 @@ class RealtimeSession:
 
         Cancelled, nobody wants to hear them any more: what has not begun to be spoken is given up.
         """
-        number, saying = next(self._numbers), _Saying()
-        self._sayings[number] = saying
+        saying = self._hands.expect()
         try:
-            self._step(inputs.Say(number, text))
+            self._step(inputs.Say(saying.number, text))
             with trio.move_on_after(SAY_DEADLINE):
                 await saying.decided.wait()
         finally:
-            self._step(inputs.SayOver(number))
-            del self._sayings[number]
+            self._step(inputs.SayOver(saying.number))
+            self._hands.forget(saying)
         return saying.outcome
 
     def answer(self) -> None:
@@ -217,53 +218,7 @@ class RealtimeSession:
 
     def _step(self, event: inputs.Input | Event) -> None:
         for command in self._machine.step(event, trio.current_time()):
-            self._carry_out(command)
-
-    def _carry_out(self, command: do.Command) -> None:
-        match command:
-            case do.Send(message):
-                self._send(message)
-            case do.Tell(event):
-                self._events.put(event)
-            case do.Begin(utterance, aside, text):
-                self.voice.begin(aside=aside, text=text, number=utterance)
-            case do.Speak(audio):
-                self.voice.audio(self.audio.decode(audio))
-            case do.Finish():
-                self.voice.end()
-            case do.Cut():
-                self.voice.cut()
-            case do.Decide(number, outcome):
-                self._sayings[number].outcome = outcome
-                self._sayings[number].decided.set()
-            case do.RecordCaller(text, place):
-                self.history.caller_said(text, place)
-            case do.RecordTool(use):
-                self.history.tool_used(use)
-            case do.Degrade(kind, reason):
-                self._degrade(kind, reason)
-            case do.Warn(text, details, once):
-                if not once or self._reader.first(once):
-                    log.warning(text, **details)
-            case do.Note(text, details):
-                log.debug(text, **details)
-            case do.End(failure):
-                self._events.end(failure)
-
-    def _send(self, message: messages.Message) -> None:
-        if self._events.ended:
-            return
-        try:
-            self.socket.send(message)
-        except ProviderUnavailable as error:
-            self._end(str(error))
-
-    def _degrade(self, kind: str, reason: str) -> None:
-        """Tell what went wrong: the first time of its kind, so that the log does not fill with it."""
-        if self._reader.first(kind):
-            self._events.put(tells.Degraded(reason))
-        else:
-            log.debug("the same trouble again", reason=reason)
+            self._hands.carry_out(command)
 
     def _end(self, failure: str) -> None:
         """Tell that the session is over, and why."""

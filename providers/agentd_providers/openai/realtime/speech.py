@@ -24,7 +24,6 @@ import attrs
 
 from agentd import session_events as tells
 from agentd.history import History, Speaker
-from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.events import (
@@ -35,6 +34,7 @@ from agentd_providers.openai.realtime.events import (
     ResponseDone,
     TranscriptDelta,
 )
+from agentd_providers.vendor import commands as do
 
 MOST_UTTERANCES = 64
 """How many may be open at a time."""

@@ -11,11 +11,11 @@ from enum import StrEnum
 
 import attrs
 
+from agentd import session_events as tells
 from agentd.history import ToolUse
-from agentd.session_events import ToolRequested
-from agentd_providers.openai.realtime import commands as do
 from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.events import MOST_CALLS, VENDOR, FunctionCall
+from agentd_providers.vendor import commands as do
 
 MOST_AT_WORK = 4 * MOST_CALLS
 
@@ -69,7 +69,7 @@ class ToolCalls:
         together = frozenset(function.call for function in functions)
         for function in functions:
             self._at_work[function.call] = _Call(function, together)
-            self.command(do.Tell(ToolRequested(function.name, function.arguments, function.call)))
+            self.command(do.Tell(tells.ToolRequested(function.name, function.arguments, function.call)))
         if len(self._at_work) > MOST_AT_WORK:
             self.command(do.End(f"{VENDOR}: {len(self._at_work)} tools at work at once"))
 

@@ -1,4 +1,7 @@
-"""What a Realtime session's machine wants done, in order; the session does it. Pure data."""
+"""What the machine of a vendor's session wants done, in order; the session does it. Pure data.
+
+Not every vendor's machine has need of all of them.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +12,14 @@ from agentd.agent import SayOutcome
 from agentd.history import Place, ToolUse
 from agentd.session_events import SessionEvent
 
+Message = Mapping[str, Any]
+
 
 @attrs.frozen
 class Send:
-    """Send a message (see messages) to the server, behind all others."""
+    """Send a message to the vendor, behind all others."""
 
-    message: Mapping[str, Any]
+    message: Message
 
 
 @attrs.frozen
@@ -26,11 +31,18 @@ class Tell:
 
 @attrs.frozen
 class Begin:
-    """Begin an utterance in the agent's voice. `aside` and `text`: see VendorVoice.begin."""
+    """Begin an utterance in the agent's voice: see VendorVoice.begin. `utterance`: its number, 0 for a new one."""
 
-    utterance: int
+    utterance: int = 0
     aside: bool = False
     text: str = ""
+
+
+@attrs.frozen
+class Words:
+    """Words of the utterance that has begun, which its audio speaks: see VendorVoice.words."""
+
+    text: str
 
 
 @attrs.frozen
@@ -48,6 +60,16 @@ class Finish:
 @attrs.frozen
 class Cut:
     """Nothing that was begun is wanted any more: what has not reached the playout is forgotten."""
+
+
+@attrs.frozen
+class Hold:
+    """Cut, and keep back what is begun from now on: see VendorVoice.hold."""
+
+
+@attrs.frozen
+class Release:
+    """Let go what is held."""
 
 
 @attrs.frozen
@@ -82,6 +104,11 @@ class Degrade:
 
 
 @attrs.frozen
+class Count:
+    """Count something that came and that nobody can use."""
+
+
+@attrs.frozen
 class Warn:
     """Warn in the log; the first time only for each `once` that is not empty."""
 
@@ -105,4 +132,22 @@ class End:
     failure: str
 
 
-Command = Send | Tell | Begin | Speak | Finish | Cut | Decide | RecordCaller | RecordTool | Degrade | Warn | Note | End
+Command = (
+    Send
+    | Tell
+    | Begin
+    | Words
+    | Speak
+    | Finish
+    | Cut
+    | Hold
+    | Release
+    | Decide
+    | RecordCaller
+    | RecordTool
+    | Degrade
+    | Count
+    | Warn
+    | Note
+    | End
+)

@@ -1,5 +1,5 @@
-"""What a Realtime session's machine is told by agentd's own side: the call, the caller's line, the clock, the
-connection. What the server tells is in events. Pure data.
+"""What the machine of a vendor's session is told by agentd's own side: the call, the caller's line, the clock, the
+connection. What the vendor tells, its own module of events has. Pure data.
 
 Where one is named like a method of agentd.agent.AgentSession, it is the call's word of that meaning.
 """
@@ -10,11 +10,11 @@ import attrs
 @attrs.frozen
 class CallerAudio:
     """Audio of the caller's line (slin), whose last sample arrived at monotonic second `at`. `sent`: how many seconds
-    went to the server with it; 0 where none were ready, or the server took none."""
+    went to the vendor with it; 0 where none were ready, or the vendor took none."""
 
     pcm: bytes = attrs.field(repr=lambda pcm: f"<{len(pcm)} bytes>")
     at: float
-    sent: float
+    sent: float = 0.0
 
 
 @attrs.frozen
