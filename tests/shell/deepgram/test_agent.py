@@ -50,7 +50,7 @@ TOOL = ToolDeclaration("look_up", "Looks things up.", {"type": "object", "proper
 
 
 @attrs.define(eq=False)
-class Scene:
+class FollowedSession:
     """A call as it uses its session, without a telephone."""
 
     fake: DeepgramAgentFake
@@ -149,17 +149,17 @@ async def call(
     obedient: bool = True,
     tools: tuple[ToolDeclaration, ...] = (),
     **settings: Any,
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[FollowedSession]:
     fake = DeepgramAgentFake(turns or (Turn(QUESTION, (ANSWER,)),), **(faults or {}))
     history = history or History()
     async with agent_of(fake, **settings) as (agent, peer, unknown):
         playout = PlayoutBuffer()
         async with agent.open(CallInfo("c1", caller_number="555", rate=rate), history, playout, tools) as session:
             async with trio.open_nursery() as nursery:
-                scene = Scene(fake, peer, session, history, playout, rate, unknown, obedient)
-                nursery.start_soon(scene.follow)
-                nursery.start_soon(scene.listen)
-                yield scene
+                talk = FollowedSession(fake, peer, session, history, playout, rate, unknown, obedient)
+                nursery.start_soon(talk.follow)
+                nursery.start_soon(talk.listen)
+                yield talk
                 nursery.cancel_scope.cancel()
     if strict:
         assert fake.errors == []
@@ -180,20 +180,20 @@ async def refused(fake: DeepgramAgentFake, fault: Fault = Fault.NONE, **settings
 
 @pytest.mark.parametrize("rate", [8000, 16000])
 async def test_settings_are_applied_before_any_audio_and_have_the_rate_of_the_line(rate: int) -> None:
-    async with call(rate=rate, faults={"settings_seconds": 0.1}) as scene:
-        settings = scene.fake.session.settings
+    async with call(rate=rate, faults={"settings_seconds": 0.1}) as talk:
+        settings = talk.fake.session.settings
         assert settings["audio"] == {
             "input": {"encoding": "linear16", "sample_rate": rate},
             "output": {"encoding": "linear16", "sample_rate": rate, "container": "none"},
         }
         assert settings["agent"]["think"]["prompt"] == "Serve 555."
-        scene.feed(0.1, loud=False)
-        await scene.until(lambda: len(scene.fake.session.audio) == rate // 10 * 2)
+        talk.feed(0.1, loud=False)
+        await talk.until(lambda: len(talk.fake.session.audio) == rate // 10 * 2)
 
 
 async def test_the_tools_are_declared_as_functions_without_an_endpoint() -> None:
-    async with call(tools=(TOOL,)) as scene:
-        (function,) = scene.fake.session.settings["agent"]["think"]["functions"]
+    async with call(tools=(TOOL,)) as talk:
+        (function,) = talk.fake.session.settings["agent"]["think"]["functions"]
         assert function == {"name": "look_up", "description": "Looks things up.", "parameters": dict(TOOL.parameters)}
 
 
@@ -257,10 +257,10 @@ async def test_an_error_before_the_settings_are_applied_tells_whose_fault_it_is(
 
 
 async def test_the_caller_is_heard_and_answered() -> None:
-    async with call(Turn(QUESTION, (ANSWER, "And the sun shines."), seconds=0.5)) as scene:
-        scene.speak()
-        await scene.event(tells.UtteranceEnded)
-        kinds = [type(event) for event in scene.events if not isinstance(event, tells.StageTiming)]
+    async with call(Turn(QUESTION, (ANSWER, "And the sun shines."), seconds=0.5)) as talk:
+        talk.speak()
+        await talk.event(tells.UtteranceEnded)
+        kinds = [type(event) for event in talk.events if not isinstance(event, tells.StageTiming)]
         assert kinds == [
             tells.CallerSpeechStarted,
             tells.CallerTakesTurn,
@@ -272,115 +272,113 @@ async def test_the_caller_is_heard_and_answered() -> None:
             tells.AgentText,
             tells.UtteranceEnded,
         ]
-        assert scene.of(tells.CallerText) == [tells.CallerText(QUESTION)]
-        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1)]
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.heard == {1: [ANSWER, "And the sun shines."]}
-        assert len(scene.sound[1]) == 2 * 8000
-        assert [(turn.speaker, turn.text) for turn in scene.history.turns] == [(Speaker.CALLER, QUESTION)]
-        assert scene.unknown == []
+        assert talk.of(tells.CallerText) == [tells.CallerText(QUESTION)]
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1)]
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.heard == {1: [ANSWER, "And the sun shines."]}
+        assert len(talk.sound[1]) == 2 * 8000
+        assert [(turn.speaker, turn.text) for turn in talk.history.turns] == [(Speaker.CALLER, QUESTION)]
+        assert talk.unknown == []
 
 
 async def test_the_end_of_the_caller_s_speech_is_when_the_last_sound_came() -> None:
-    async with call() as scene:
+    async with call() as talk:
         before = trio.current_time()
-        scene.feed(0.5, loud=True)
+        talk.feed(0.5, loud=True)
         spoken = trio.current_time()
         await trio.sleep(0.05)
-        scene.feed(0.5, loud=False)
-        ended = await scene.event(tells.CallerSpeechEnded)
-        started = await scene.event(tells.CallerSpeechStarted)
+        talk.feed(0.5, loud=False)
+        ended = await talk.event(tells.CallerSpeechEnded)
+        started = await talk.event(tells.CallerSpeechStarted)
         assert before <= started.at <= ended.last_speech_at <= spoken
         assert ended.at >= spoken + 0.05
 
 
 async def test_latencies_become_stages_once_an_answer() -> None:
-    async with call() as scene:
+    async with call() as talk:
         for turn in (1, 2):
-            scene.speak()
-            await scene.event(tells.UtteranceEnded, turn)
-            await scene.until(lambda turn=turn: len(scene.of(tells.StageTiming)) == STAGES * turn)
-        told = [(event.stage, event.seconds) for event in scene.of(tells.StageTiming) if event.stage != "endpoint"]
+            talk.speak()
+            await talk.event(tells.UtteranceEnded, turn)
+            await talk.until(lambda turn=turn: len(talk.of(tells.StageTiming)) == STAGES * turn)
+        told = [(event.stage, event.seconds) for event in talk.of(tells.StageTiming) if event.stage != "endpoint"]
         assert told == [("first_token", 0.3), ("first_audio", 0.2), ("transcript", 0.12)] * 2
 
 
 async def test_audio_may_be_cut_in_mid_sample() -> None:
-    async with call(faults={"odd_pieces": True}) as scene:
-        scene.speak()
-        await scene.until(lambda: scene.finished == [1])
-        assert bytes(scene.sound[1]) == scene.fake.session._tone(1.0)
+    async with call(faults={"odd_pieces": True}) as talk:
+        talk.speak()
+        await talk.until(lambda: talk.finished == [1])
+        assert bytes(talk.sound[1]) == talk.fake.session._tone(1.0)
 
 
 @pytest.mark.parametrize("says_started", [True, False])
 async def test_an_answer_whose_words_come_after_its_audio_is_heard(says_started: bool) -> None:
-    async with call(faults={"tells_words": False, "says_started": says_started}) as scene:
-        scene.speak()
-        await scene.until(lambda: scene.finished == [1])
-        assert len(scene.sound[1]) == 16000
-        assert scene.of(tells.AgentText) == [tells.AgentText(1, ANSWER)]
+    async with call(faults={"tells_words": False, "says_started": says_started}) as talk:
+        talk.speak()
+        await talk.until(lambda: talk.finished == [1])
+        assert len(talk.sound[1]) == 16000
+        assert talk.of(tells.AgentText) == [tells.AgentText(1, ANSWER)]
 
 
 async def test_nothing_of_an_answer_is_heard_before_the_call_lets_it_go() -> None:
-    async with call(obedient=False) as scene:
-        scene.speak()
-        await scene.event(tells.StageTiming, STAGES)
-        assert scene.playout.empty
-        assert scene.of(tells.UtteranceStarted) == []
-        scene.session.interrupt()  # of what came before it
-        scene.playout.interrupt()
-        scene.session.answer()
-        await scene.until(lambda: scene.finished == [1])
-        assert len(scene.sound[1]) == 16000
+    async with call(obedient=False) as talk:
+        talk.speak()
+        await talk.event(tells.StageTiming, STAGES)
+        assert talk.playout.empty
+        assert talk.of(tells.UtteranceStarted) == []
+        talk.session.interrupt()  # of what came before it
+        talk.playout.interrupt()
+        talk.session.answer()
+        await talk.until(lambda: talk.finished == [1])
+        assert len(talk.sound[1]) == 16000
 
 
 async def test_an_interruption_drops_the_answer_and_all_that_still_comes_of_it() -> None:
     turns = (Turn(QUESTION, (ANSWER,), seconds=60.0), Turn("No, wait.", ("Yes?",)))
-    async with call(*turns, faults={"paced": True, "stale_seconds": 0.5}) as scene:
-        scene.speak()
-        await scene.until(lambda: scene.sound.get(1))
-        scene.feed(0.3, loud=True)
-        await scene.event(tells.CallerTakesTurn, 2)
-        await scene.until(lambda: scene.finished == [1])
-        assert not scene.ended
-        scene.feed(0.5, loud=False)
-        await scene.until(lambda: scene.finished == [1, 2])
-        assert scene.heard == {1: [ANSWER], 2: ["Yes?"]}
-        assert len(scene.sound[2]) == 16000
-        assert scene.history.turns[-1].text == f"{QUESTION} No, wait."
+    async with call(*turns, faults={"paced": True, "stale_seconds": 0.5}) as talk:
+        talk.speak()
+        await talk.until(lambda: talk.sound.get(1))
+        talk.feed(0.3, loud=True)
+        await talk.event(tells.CallerTakesTurn, 2)
+        await talk.until(lambda: talk.finished == [1])
+        assert not talk.ended
+        talk.feed(0.5, loud=False)
+        await talk.until(lambda: talk.finished == [1, 2])
+        assert talk.heard == {1: [ANSWER], 2: ["Yes?"]}
+        assert len(talk.sound[2]) == 16000
+        assert talk.history.turns[-1].text == f"{QUESTION} No, wait."
 
 
 async def test_an_answer_that_was_held_when_the_caller_went_on_is_never_heard() -> None:
-    async with call(Turn("What", ("Pardon?",)), Turn("time is it?", (ANSWER,)), obedient=False) as scene:
-        scene.speak()
-        await scene.event(tells.StageTiming, STAGES)
-        scene.speak()
-        await scene.event(tells.StageTiming, 2 * STAGES)
-        scene.session.answer()
-        await scene.until(lambda: scene.finished == [2])
-        assert scene.heard == {2: [ANSWER]}
+    async with call(Turn("What", ("Pardon?",)), Turn("time is it?", (ANSWER,)), obedient=False) as talk:
+        talk.speak()
+        await talk.event(tells.StageTiming, STAGES)
+        talk.speak()
+        await talk.event(tells.StageTiming, 2 * STAGES)
+        talk.session.answer()
+        await talk.until(lambda: talk.finished == [2])
+        assert talk.heard == {2: [ANSWER]}
 
 
 async def test_an_interruption_by_the_call_drops_what_is_being_said() -> None:
-    async with call(Turn(QUESTION, (ANSWER, "More."), seconds=0.4), faults={"paced": True}) as scene:
-        scene.speak()
-        await scene.until(lambda: scene.sound.get(1))
-        scene.session.interrupt()
-        scene.playout.interrupt()
-        await scene.until(
-            lambda: scene.fake.session.spoken[-1].text == "More." and scene.fake.session.spoken[-1].complete
-        )
-        scene.speak()
-        await scene.until(lambda: 2 in scene.finished)
-        assert [event.text for event in scene.of(tells.AgentText)] == [ANSWER, ANSWER, "More."]
+    async with call(Turn(QUESTION, (ANSWER, "More."), seconds=0.4), faults={"paced": True}) as talk:
+        talk.speak()
+        await talk.until(lambda: talk.sound.get(1))
+        talk.session.interrupt()
+        talk.playout.interrupt()
+        await talk.until(lambda: talk.fake.session.spoken[-1].text == "More." and talk.fake.session.spoken[-1].complete)
+        talk.speak()
+        await talk.until(lambda: 2 in talk.finished)
+        assert [event.text for event in talk.of(tells.AgentText)] == [ANSWER, ANSWER, "More."]
 
 
 async def test_a_sound_without_words_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caller_turns, "NOVA_PAUSE", 0.1)
     monkeypatch.setattr(caller_turns, "RECOGNITION", 0.1)
-    async with call() as scene:
-        scene.speak(0.14)
-        await scene.event(tells.CallerSpeechDismissed)
-        assert scene.history.turns == []
+    async with call() as talk:
+        talk.speak(0.14)
+        await talk.event(tells.CallerSpeechDismissed)
+        assert talk.history.turns == []
 
 
 @pytest.fixture
@@ -392,137 +390,137 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_brief")
 async def test_a_cough_while_the_answer_is_prepared_does_not_lose_the_answer() -> None:
-    async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), faults={"think_seconds": 0.5}) as scene:
-        scene.speak()
-        await scene.event(tells.CallerSpeechEnded)
-        scene.speak(0.14)
-        await scene.event(tells.CallerSpeechDismissed)
-        await scene.event(tells.CallerSpeechEnded, 2)
-        await scene.until(lambda: 1 in scene.finished)
-        assert scene.heard == {1: [ANSWER]}
-        assert [message["content"] for message in scene.fake.session.messages("InjectUserMessage")] == [QUESTION]
-        assert [turn.text for turn in scene.history.turns] == [QUESTION]
-        assert len(scene.of(tells.CallerText)) == 1, "the echo is not said again"
+    async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), faults={"think_seconds": 0.5}) as talk:
+        talk.speak()
+        await talk.event(tells.CallerSpeechEnded)
+        talk.speak(0.14)
+        await talk.event(tells.CallerSpeechDismissed)
+        await talk.event(tells.CallerSpeechEnded, 2)
+        await talk.until(lambda: 1 in talk.finished)
+        assert talk.heard == {1: [ANSWER]}
+        assert [message["content"] for message in talk.fake.session.messages("InjectUserMessage")] == [QUESTION]
+        assert [turn.text for turn in talk.history.turns] == [QUESTION]
+        assert len(talk.of(tells.CallerText)) == 1, "the echo is not said again"
 
 
 @pytest.mark.usefixtures("_brief")
 async def test_a_cough_that_takes_away_an_answer_which_was_begun_but_not_heard_does_not_lose_it() -> None:
-    async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), obedient=False) as scene:
-        scene.speak()
-        await scene.event(tells.StageTiming, STAGES)
-        scene.speak(0.14)
-        await scene.event(tells.CallerSpeechEnded, 2)
-        await scene.event(tells.StageTiming, STAGES + 3)  # it has no end of a turn
-        scene.session.answer()
-        await scene.until(lambda: scene.finished == [2])
-        assert scene.heard == {2: [ANSWER]}
+    async with call(Turn(QUESTION, ("Never.",)), Turn(says=(ANSWER,)), obedient=False) as talk:
+        talk.speak()
+        await talk.event(tells.StageTiming, STAGES)
+        talk.speak(0.14)
+        await talk.event(tells.CallerSpeechEnded, 2)
+        await talk.event(tells.StageTiming, STAGES + 3)  # it has no end of a turn
+        talk.session.answer()
+        await talk.until(lambda: talk.finished == [2])
+        assert talk.heard == {2: [ANSWER]}
 
 
 @pytest.mark.usefixtures("_brief")
 async def test_an_answer_that_is_still_owed_after_a_cough_may_fail_to_come() -> None:
-    async with call(faults={"think_seconds": 100.0}, answer_within=0.6) as scene:
-        scene.speak()
-        await scene.event(tells.CallerSpeechEnded)
-        scene.speak(0.14)
-        await scene.event(tells.CallerSpeechEnded, 2)
-        await scene.event(tells.AnswerFailed)
+    async with call(faults={"think_seconds": 100.0}, answer_within=0.6) as talk:
+        talk.speak()
+        await talk.event(tells.CallerSpeechEnded)
+        talk.speak(0.14)
+        await talk.event(tells.CallerSpeechEnded, 2)
+        await talk.event(tells.AnswerFailed)
 
 
 @pytest.mark.usefixtures("_brief")
 @pytest.mark.parametrize("told", [True, False])
 async def test_a_tool_that_gives_its_result_during_a_cough_is_still_answered(told: bool) -> None:
     turns = (Turn(QUESTION, calls=(Call("look_up"),)), Turn(says=(ANSWER,)))
-    async with call(*turns, tools=(TOOL,), faults={"cancels_calls": told}) as scene:
-        scene.speak()
-        asked = await scene.event(tells.ToolRequested)
-        scene.speak(0.14)
-        await scene.event(tells.CallerTakesTurn, 2)
-        scene.history.agent_heard(7, "One moment.", "One moment.")  # a filler, which is no answer
-        scene.session.tool_result(asked.call, "noon")
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.heard == {1: [ANSWER]}
-        assert len(scene.fake.session.messages("InjectUserMessage")) == 1
+    async with call(*turns, tools=(TOOL,), faults={"cancels_calls": told}) as talk:
+        talk.speak()
+        asked = await talk.event(tells.ToolRequested)
+        talk.speak(0.14)
+        await talk.event(tells.CallerTakesTurn, 2)
+        talk.history.agent_heard(7, "One moment.", "One moment.")  # a filler, which is no answer
+        talk.session.tool_result(asked.call, "noon")
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.heard == {1: [ANSWER]}
+        assert len(talk.fake.session.messages("InjectUserMessage")) == 1
 
 
 @pytest.mark.usefixtures("_brief")
 async def test_a_cough_where_nothing_is_owed_asks_for_nothing() -> None:
-    async with call() as scene:
-        scene.speak()
-        await scene.until(lambda: scene.finished == [1])
-        scene.history.agent_heard(1, ANSWER, ANSWER)
-        scene.speak(0.14)
-        await scene.event(tells.CallerSpeechDismissed)
-        assert len(scene.of(tells.CallerSpeechEnded)) == 1
-        assert scene.fake.session.messages("InjectUserMessage") == []
+    async with call() as talk:
+        talk.speak()
+        await talk.until(lambda: talk.finished == [1])
+        talk.history.agent_heard(1, ANSWER, ANSWER)
+        talk.speak(0.14)
+        await talk.event(tells.CallerSpeechDismissed)
+        assert len(talk.of(tells.CallerSpeechEnded)) == 1
+        assert talk.fake.session.messages("InjectUserMessage") == []
 
 
 async def test_an_answer_that_does_not_come_has_failed() -> None:
-    async with call(faults={"think_seconds": 100.0}, answer_within=0.2) as scene:
-        scene.speak()
-        assert "no answer within 0.2 s" in (await scene.event(tells.AnswerFailed)).reason
+    async with call(faults={"think_seconds": 100.0}, answer_within=0.2) as talk:
+        talk.speak()
+        assert "no answer within 0.2 s" in (await talk.event(tells.AnswerFailed)).reason
 
 
 async def test_text_is_a_turn_of_the_caller_and_its_echo_is_none() -> None:
-    async with call() as scene:
-        scene.session.feed_text("I pressed one.")
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.of(tells.CallerText) == [tells.CallerText("I pressed one.")]
-        assert scene.history.turns[0].text == "I pressed one."
-        assert scene.fake.session.messages("InjectUserMessage") == [
+    async with call() as talk:
+        talk.session.feed_text("I pressed one.")
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.of(tells.CallerText) == [tells.CallerText("I pressed one.")]
+        assert talk.history.turns[0].text == "I pressed one."
+        assert talk.fake.session.messages("InjectUserMessage") == [
             {"type": "InjectUserMessage", "content": "I pressed one."}
         ]
-        scene.speak()
-        assert (await scene.event(tells.CallerText, 2)).text == QUESTION
+        talk.speak()
+        assert (await talk.event(tells.CallerText, 2)).text == QUESTION
 
 
 # --- words that the call wants spoken
 
 
 async def test_words_to_say_are_an_aside_and_no_answer() -> None:
-    async with call() as scene:
-        assert await scene.session.say("Hello,  how can I help?") is SayOutcome.SPOKEN
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
-        assert scene.heard == {1: ["Hello, how can I help?"]}
-        scene.speak()
-        await scene.event(tells.UtteranceEnded, 2)
-        assert scene.of(tells.UtteranceStarted)[1] == tells.UtteranceStarted(2)
+    async with call() as talk:
+        assert await talk.session.say("Hello,  how can I help?") is SayOutcome.SPOKEN
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
+        assert talk.heard == {1: ["Hello, how can I help?"]}
+        talk.speak()
+        await talk.event(tells.UtteranceEnded, 2)
+        assert talk.of(tells.UtteranceStarted)[1] == tells.UtteranceStarted(2)
 
 
 @pytest.mark.parametrize("says_started", [True, False])
 async def test_words_to_say_may_come_without_being_repeated(says_started: bool) -> None:
-    async with call(faults={"tells_words": False, "says_started": says_started}) as scene:
-        assert await scene.session.say("Hello there.") is SayOutcome.SPOKEN
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
-        assert scene.of(tells.AgentText) == [tells.AgentText(1, "Hello there.")]
+    async with call(faults={"tells_words": False, "says_started": says_started}) as talk:
+        assert await talk.session.say("Hello there.") is SayOutcome.SPOKEN
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
+        assert talk.of(tells.AgentText) == [tells.AgentText(1, "Hello there.")]
 
 
 async def test_words_to_say_may_be_repeated_sentence_by_sentence() -> None:
-    async with call(faults={"splits_injected": True}) as scene:
-        assert await scene.session.say("Hello there. How can I help?") is SayOutcome.SPOKEN
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
-        assert scene.heard == {1: ["Hello there.", "How can I help?"]}
+    async with call(faults={"splits_injected": True}) as talk:
+        assert await talk.session.say("Hello there. How can I help?") is SayOutcome.SPOKEN
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1, aside=True)]
+        assert talk.heard == {1: ["Hello there.", "How can I help?"]}
 
 
 @pytest.mark.parametrize("by_warning", [False, True])
 async def test_words_are_refused_while_the_agent_or_the_caller_speaks(by_warning: bool) -> None:
-    async with call(Turn(seconds=60.0), faults={"paced": True, "refuses_by_warning": by_warning}) as scene:
-        scene.speak()
-        await scene.until(lambda: scene.sound.get(1))
-        assert await scene.session.say("One moment.") is SayOutcome.REFUSED
-        scene.feed(0.3, loud=True)
-        await scene.event(tells.CallerTakesTurn, 2)
-        assert await scene.session.say("One moment.") is SayOutcome.REFUSED
+    async with call(Turn(seconds=60.0), faults={"paced": True, "refuses_by_warning": by_warning}) as talk:
+        talk.speak()
+        await talk.until(lambda: talk.sound.get(1))
+        assert await talk.session.say("One moment.") is SayOutcome.REFUSED
+        talk.feed(0.3, loud=True)
+        await talk.event(tells.CallerTakesTurn, 2)
+        assert await talk.session.say("One moment.") is SayOutcome.REFUSED
 
 
 async def test_words_that_are_not_spoken_in_time_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "SAY_DEADLINE", 0.1)
-    async with call() as scene:
-        scene.peer.strike(Fault.MUTE)
-        assert await scene.session.say("Hello.") is SayOutcome.REFUSED
-        assert "did not speak" in (await scene.event(tells.Degraded)).reason
+    async with call() as talk:
+        talk.peer.strike(Fault.MUTE)
+        assert await talk.session.say("Hello.") is SayOutcome.REFUSED
+        assert "did not speak" in (await talk.event(tells.Degraded)).reason
 
 
 @pytest.mark.parametrize("words_first", [True, False])
@@ -530,43 +528,43 @@ async def test_words_that_come_after_they_were_given_up_are_not_heard(
     words_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "SAY_DEADLINE", 0.1)
-    async with call() as scene:
-        scene.peer.strike(Fault.MUTE)
-        assert await scene.session.say("Hello there. How can I help?") is SayOutcome.REFUSED
-        await scene.until(lambda: scene.fake.session.spoken and scene.fake.session.spoken[-1].complete)
-        scene.peer.strike(Fault.NONE)
+    async with call() as talk:
+        talk.peer.strike(Fault.MUTE)
+        assert await talk.session.say("Hello there. How can I help?") is SayOutcome.REFUSED
+        await talk.until(lambda: talk.fake.session.spoken and talk.fake.session.spoken[-1].complete)
+        talk.peer.strike(Fault.NONE)
         for sentence in ("Hello there.", "How can I help?"):
             words = conversation_text("assistant", sentence)
             for message in (words, bytes(8000)) if words_first else (bytes(8000), words):
-                await scene.fake.session.send(message)
-        await scene.fake.session.send({"type": "AgentAudioDone"})
-        scene.speak()
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1)]
-        assert [event.text for event in scene.of(tells.AgentText)] == [ANSWER]
-        assert len(scene.sound[1]) == 16000
+                await talk.fake.session.send(message)
+        await talk.fake.session.send({"type": "AgentAudioDone"})
+        talk.speak()
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.of(tells.UtteranceStarted) == [tells.UtteranceStarted(1)]
+        assert [event.text for event in talk.of(tells.AgentText)] == [ANSWER]
+        assert len(talk.sound[1]) == 16000
 
 
 async def test_words_that_were_given_up_may_be_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "SAY_DEADLINE", 0.1)
-    async with call() as scene:
-        scene.peer.strike(Fault.MUTE)
-        assert await scene.session.say("Are you there?") is SayOutcome.REFUSED
+    async with call() as talk:
+        talk.peer.strike(Fault.MUTE)
+        assert await talk.session.say("Are you there?") is SayOutcome.REFUSED
         monkeypatch.setattr(session_module, "SAY_DEADLINE", PATIENCE)
-        scene.peer.strike(Fault.NONE)
-        assert await scene.session.say("Are you there?") is SayOutcome.SPOKEN
-        await scene.until(lambda: scene.heard.get(1) == ["Are you there?"])
-        assert scene.of(tells.UtteranceStarted)[0] == tells.UtteranceStarted(1, aside=True)
+        talk.peer.strike(Fault.NONE)
+        assert await talk.session.say("Are you there?") is SayOutcome.SPOKEN
+        await talk.until(lambda: talk.heard.get(1) == ["Are you there?"])
+        assert talk.of(tells.UtteranceStarted)[0] == tells.UtteranceStarted(1, aside=True)
 
 
 async def test_an_aside_that_is_interrupted_is_not_heard_of_again() -> None:
-    async with call(Turn(QUESTION, (ANSWER,)), faults={"paced": True}) as scene:
-        assert await scene.session.say("Hello there.") is SayOutcome.SPOKEN
-        await scene.until(lambda: scene.sound.get(1))
-        scene.speak()
-        await scene.until(lambda: scene.finished == [1, 2])
-        assert len(scene.sound[1]) < 16000
-        assert scene.of(tells.UtteranceStarted)[1:] == [tells.UtteranceStarted(2)]
+    async with call(Turn(QUESTION, (ANSWER,)), faults={"paced": True}) as talk:
+        assert await talk.session.say("Hello there.") is SayOutcome.SPOKEN
+        await talk.until(lambda: talk.sound.get(1))
+        talk.speak()
+        await talk.until(lambda: talk.finished == [1, 2])
+        assert len(talk.sound[1]) < 16000
+        assert talk.of(tells.UtteranceStarted)[1:] == [tells.UtteranceStarted(2)]
 
 
 # --- tools
@@ -574,16 +572,16 @@ async def test_an_aside_that_is_interrupted_is_not_heard_of_again() -> None:
 
 async def test_a_tool_is_asked_for_and_what_it_gives_is_told_and_recorded() -> None:
     turn = Turn(QUESTION, ("Found.",), calls=(Call("look_up", '{"what": "time"}'), Call("look_up")))
-    async with call(turn, tools=(TOOL,)) as scene:
-        scene.speak()
-        await scene.event(tells.ToolRequested, 2)
-        first, second = scene.of(tells.ToolRequested)
+    async with call(turn, tools=(TOOL,)) as talk:
+        talk.speak()
+        await talk.event(tells.ToolRequested, 2)
+        first, second = talk.of(tells.ToolRequested)
         assert (first.name, first.arguments) == ("look_up", '{"what": "time"}')
-        scene.session.tool_result(second.call, "two")
-        scene.session.tool_result(first.call, "one")
-        await scene.event(tells.UtteranceEnded)
-        assert scene.fake.session.responses == {first.call: "one", second.call: "two"}
-        assert [turn.tool for turn in scene.history.turns[1:]] == [
+        talk.session.tool_result(second.call, "two")
+        talk.session.tool_result(first.call, "one")
+        await talk.event(tells.UtteranceEnded)
+        assert talk.fake.session.responses == {first.call: "one", second.call: "two"}
+        assert [turn.tool for turn in talk.history.turns[1:]] == [
             ToolUse("look_up", "{}", "two"),
             ToolUse("look_up", '{"what": "time"}', "one"),
         ]
@@ -591,54 +589,54 @@ async def test_a_tool_is_asked_for_and_what_it_gives_is_told_and_recorded() -> N
 
 async def test_a_tool_that_is_called_before_the_turn_is_confirmed_waits_for_that() -> None:
     turn = Turn(QUESTION, ("Found.",), calls=(Call("look_up", early=True),))
-    async with call(turn, tools=(TOOL,), faults={"confirm_seconds": 0.1}) as scene:
-        scene.speak()
-        asked = await scene.event(tells.ToolRequested)
-        kinds = [type(event) for event in scene.events]
+    async with call(turn, tools=(TOOL,), faults={"confirm_seconds": 0.1}) as talk:
+        talk.speak()
+        asked = await talk.event(tells.ToolRequested)
+        kinds = [type(event) for event in talk.events]
         assert kinds.index(tells.CallerSpeechEnded) < kinds.index(tells.ToolRequested)
-        scene.session.tool_result(asked.call, "one")
-        await scene.event(tells.UtteranceEnded)
+        talk.session.tool_result(asked.call, "one")
+        await talk.event(tells.UtteranceEnded)
 
 
 @pytest.mark.parametrize("told", [True, False])
 async def test_a_tool_of_a_turn_that_goes_on_is_never_asked_for(told: bool) -> None:
     first = Turn("Look up", calls=(Call("look_up", early=True),))
     fault = {"confirm_seconds": 100.0, "cancels_calls": told}
-    async with call(first, Turn("nothing.", (ANSWER,)), tools=(TOOL,), faults=fault) as scene:
-        scene.speak()
-        await scene.until(lambda: scene.fake.session._open_calls)
-        scene.speak()
-        await scene.event(tells.UtteranceEnded)
-        assert scene.of(tells.ToolRequested) == []
+    async with call(first, Turn("nothing.", (ANSWER,)), tools=(TOOL,), faults=fault) as talk:
+        talk.speak()
+        await talk.until(lambda: talk.fake.session._open_calls)
+        talk.speak()
+        await talk.event(tells.UtteranceEnded)
+        assert talk.of(tells.ToolRequested) == []
 
 
 async def test_a_tool_that_is_taken_back_is_recorded_and_not_told() -> None:
     turns = (Turn(QUESTION, calls=(Call("look_up"),)), Turn("Never mind.", ("Fine.",)))
-    async with call(*turns, tools=(TOOL,)) as scene:
-        scene.speak()
-        asked = await scene.event(tells.ToolRequested)
-        scene.speak()
-        await scene.event(tells.UtteranceEnded)
-        scene.session.tool_result(asked.call, "done")
-        scene.session.tool_result("nobody's", "x")
-        assert [turn.tool for turn in scene.history.turns if turn.tool] == [ToolUse("look_up", "{}", "done")]
-        scene.speak()
-        await scene.event(tells.UtteranceEnded, 2)
-        assert scene.fake.session.messages("FunctionCallResponse") == []
+    async with call(*turns, tools=(TOOL,)) as talk:
+        talk.speak()
+        asked = await talk.event(tells.ToolRequested)
+        talk.speak()
+        await talk.event(tells.UtteranceEnded)
+        talk.session.tool_result(asked.call, "done")
+        talk.session.tool_result("nobody's", "x")
+        assert [turn.tool for turn in talk.history.turns if turn.tool] == [ToolUse("look_up", "{}", "done")]
+        talk.speak()
+        await talk.event(tells.UtteranceEnded, 2)
+        assert talk.fake.session.messages("FunctionCallResponse") == []
 
 
 async def test_a_tool_is_asked_for_after_what_was_said_before_it_also_when_that_is_held() -> None:
-    async with call(obedient=False, tools=(TOOL,)) as scene:
-        scene.speak()
-        await scene.event(tells.StageTiming, STAGES)
+    async with call(obedient=False, tools=(TOOL,)) as talk:
+        talk.speak()
+        await talk.event(tells.StageTiming, STAGES)
         request = {"id": "fc_1", "name": "look_up", "arguments": "{}", "client_side": True}
-        await scene.fake.session.send({"type": "FunctionCallRequest", "functions": [request]})
-        await scene.fake.session.send({"type": "Warning", "description": "", "code": "SLOW_THINK_REQUEST"})
-        await scene.event(tells.Degraded)
-        assert scene.of(tells.ToolRequested) == []
-        scene.session.answer()
-        await scene.event(tells.ToolRequested)
-        kinds = [type(event) for event in scene.events]
+        await talk.fake.session.send({"type": "FunctionCallRequest", "functions": [request]})
+        await talk.fake.session.send({"type": "Warning", "description": "", "code": "SLOW_THINK_REQUEST"})
+        await talk.event(tells.Degraded)
+        assert talk.of(tells.ToolRequested) == []
+        talk.session.answer()
+        await talk.event(tells.ToolRequested)
+        kinds = [type(event) for event in talk.events]
         assert kinds.index(tells.UtteranceEnded) < kinds.index(tells.ToolRequested)
 
 
@@ -661,124 +659,124 @@ async def test_a_session_goes_on_where_another_stopped_and_answers_what_is_owed(
     history = history_of(
         ("caller", "Hi."), ("agent", "Hello."), ("tool", "sun"), ("agent", "Yes."), ("caller", QUESTION)
     )
-    async with call(history=history) as scene:
-        scene.session.resume()
-        await scene.until(lambda: scene.finished == [1])
-        messages = scene.fake.session.settings["agent"]["context"]["messages"]
+    async with call(history=history) as talk:
+        talk.session.resume()
+        await talk.until(lambda: talk.finished == [1])
+        messages = talk.fake.session.settings["agent"]["context"]["messages"]
         assert [message.get("content", "tool") for message in messages] == ["Hi.", "Hello.", "tool", "Yes."]
-        assert scene.fake.session.messages("InjectUserMessage") == [{"type": "InjectUserMessage", "content": QUESTION}]
+        assert talk.fake.session.messages("InjectUserMessage") == [{"type": "InjectUserMessage", "content": QUESTION}]
         assert history.turns[-1].text == QUESTION  # the echo is not said again
-        assert scene.of(tells.CallerText) == []
+        assert talk.of(tells.CallerText) == []
 
 
 async def test_a_session_is_asked_to_go_on_where_another_broke_off() -> None:
     history = history_of(("caller", QUESTION), ("agent", "It is"))
-    async with call(history=history) as scene:
-        scene.session.resume()
-        await scene.until(lambda: scene.finished == [1])
-        (message,) = scene.fake.session.messages("InjectUserMessage")
+    async with call(history=history) as talk:
+        talk.session.resume()
+        await talk.until(lambda: talk.finished == [1])
+        (message,) = talk.fake.session.messages("InjectUserMessage")
         assert "go on" in message["content"]
         assert len(history.turns) == 2
 
 
 async def test_renewal_is_due_before_the_session_s_limit() -> None:
-    async with call(session_limit=1000.0, renew_before=999.9) as scene:
-        assert (await scene.event(tells.RenewalDue)).seconds == 999.9
+    async with call(session_limit=1000.0, renew_before=999.9) as talk:
+        assert (await talk.event(tells.RenewalDue)).seconds == 999.9
 
 
 async def test_deepgram_s_own_warning_of_the_limit_makes_renewal_due() -> None:
-    async with call() as scene:
-        await scene.fake.session.send(
+    async with call() as talk:
+        await talk.fake.session.send(
             {"type": "Warning", "description": "soon", "code": "MAXIMUM_SESSION_LENGTH_APPROACHING"}
         )
-        assert (await scene.event(tells.RenewalDue)).seconds == 300.0
+        assert (await talk.event(tells.RenewalDue)).seconds == 300.0
 
 
 async def test_a_session_without_audio_is_kept_alive() -> None:
-    async with call(keep_alive=0.1, faults={"idle_seconds": 1.5}) as scene:
-        await scene.until(lambda: len(scene.fake.session.messages("KeepAlive")) >= 7)
+    async with call(keep_alive=0.1, faults={"idle_seconds": 1.5}) as talk:
+        await talk.until(lambda: len(talk.fake.session.messages("KeepAlive")) >= 7)
 
 
 async def test_a_session_with_audio_sends_no_keep_alive() -> None:
-    async with call(keep_alive=1.0) as scene:
+    async with call(keep_alive=1.0) as talk:
         for _ in range(70):
-            scene.feed(FRAME, loud=False)
+            talk.feed(FRAME, loud=False)
             await trio.sleep(FRAME)
-        assert scene.fake.session.messages("KeepAlive") == []
+        assert talk.fake.session.messages("KeepAlive") == []
 
 
 # --- troubles
 
 
 async def test_a_warning_degrades() -> None:
-    async with call() as scene:
-        await scene.fake.session.send({"type": "Warning", "description": f"slow {KEY}", "code": "SLOW_THINK_REQUEST"})
-        reason = (await scene.event(tells.Degraded)).reason
+    async with call() as talk:
+        await talk.fake.session.send({"type": "Warning", "description": f"slow {KEY}", "code": "SLOW_THINK_REQUEST"})
+        reason = (await talk.event(tells.Degraded)).reason
         assert "SLOW_THINK_REQUEST slow" in reason
         assert KEY not in reason
 
 
 async def test_an_error_ends_the_session_with_its_reason_and_the_events_end() -> None:
-    async with call() as scene:
-        await scene.fake.session.send({"type": "Error", "description": "no voice", "code": "FAILED_TO_SPEAK"})
-        assert "FAILED_TO_SPEAK no voice" in (await scene.event(tells.Ended)).failure
-        await scene.until(lambda: scene.ended)
+    async with call() as talk:
+        await talk.fake.session.send({"type": "Error", "description": "no voice", "code": "FAILED_TO_SPEAK"})
+        assert "FAILED_TO_SPEAK no voice" in (await talk.event(tells.Ended)).failure
+        await talk.until(lambda: talk.ended)
 
 
 @pytest.mark.parametrize("fault", [Fault.CLOSE, Fault.CUT, Fault.OVERSIZED])
 async def test_a_connection_that_goes_in_mid_utterance_ends_the_session_with_a_failure(fault: Fault) -> None:
-    async with call(Turn(seconds=60.0), faults={"paced": True}) as scene:
-        scene.speak()
-        await scene.until(lambda: scene.sound.get(1))
-        scene.peer.strike(fault)
-        failure = (await scene.event(tells.Ended)).failure
+    async with call(Turn(seconds=60.0), faults={"paced": True}) as talk:
+        talk.speak()
+        await talk.until(lambda: talk.sound.get(1))
+        talk.peer.strike(fault)
+        failure = (await talk.event(tells.Ended)).failure
         assert failure.startswith("Deepgram: ")
         if fault is Fault.OVERSIZED:
             assert "Exceeded maximum message size" in failure
-        await scene.until(lambda: scene.ended)
-        assert scene.of(tells.UtteranceEnded) == [], "it is not complete, and another agent may have to go on with it"
-        scene.feed(1.0, loud=True)
-        scene.session.tool_result("x", "y")
-        assert await scene.session.say("Hello?") is SayOutcome.REFUSED
+        await talk.until(lambda: talk.ended)
+        assert talk.of(tells.UtteranceEnded) == [], "it is not complete, and another agent may have to go on with it"
+        talk.feed(1.0, loud=True)
+        talk.session.tool_result("x", "y")
+        assert await talk.session.say("Hello?") is SayOutcome.REFUSED
 
 
 async def test_a_probe_is_answered_by_a_server_that_is_there_and_by_no_other() -> None:
-    async with call() as scene:
-        scene.session.probe()
-        await scene.event(tells.Alive)
-        scene.peer.strike(Fault.MUTE)
-        scene.session.probe()
+    async with call() as talk:
+        talk.session.probe()
+        await talk.event(tells.Alive)
+        talk.peer.strike(Fault.MUTE)
+        talk.session.probe()
         await trio.sleep(0.3)
-        assert len(scene.of(tells.Alive)) == 1
+        assert len(talk.of(tells.Alive)) == 1
 
 
 async def test_garbage_is_counted_and_survived() -> None:
-    async with call() as scene:
-        scene.peer.strike(Fault.GARBAGE)
-        await scene.until(lambda: scene.unknown == ["deepgram"] * 3)
-        scene.speak()
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.heard == {1: [ANSWER]}
+    async with call() as talk:
+        talk.peer.strike(Fault.GARBAGE)
+        await talk.until(lambda: talk.unknown == ["deepgram"] * 3)
+        talk.speak()
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.heard == {1: [ANSWER]}
 
 
 async def test_a_known_message_that_is_malformed_is_counted_and_survived() -> None:
-    async with call() as scene:
-        await scene.fake.session.send({"type": "ConversationText", "role": "user", "content": 7})
-        await scene.until(lambda: scene.unknown == ["deepgram"])
-        scene.speak()
-        await scene.event(tells.UtteranceEnded)
+    async with call() as talk:
+        await talk.fake.session.send({"type": "ConversationText", "role": "user", "content": 7})
+        await talk.until(lambda: talk.unknown == ["deepgram"])
+        talk.speak()
+        await talk.event(tells.UtteranceEnded)
 
 
 async def test_what_is_told_of_utterances_that_are_not_the_session_s_own_does_no_harm() -> None:
-    async with call() as scene:
-        scene.speak()
-        await scene.event(tells.UtteranceStarted)
+    async with call() as talk:
+        talk.speak()
+        await talk.event(tells.UtteranceStarted)
         for utterance in (0, 7, 10**9):
-            scene.session.started(utterance)
-            scene.session.heard(utterance, 1234, completed=False)
-        await scene.until(lambda: scene.finished == [1])
-        assert scene.heard == {1: [ANSWER]}
-        assert len(scene.sound[1]) == 16000
+            talk.session.started(utterance)
+            talk.session.heard(utterance, 1234, completed=False)
+        await talk.until(lambda: talk.finished == [1])
+        assert talk.heard == {1: [ANSWER]}
+        assert len(talk.sound[1]) == 16000
 
 
 @pytest.mark.parametrize(
@@ -789,21 +787,21 @@ async def test_what_is_told_of_utterances_that_are_not_the_session_s_own_does_no
 async def test_a_message_that_is_passed_over_shows_no_secret(message: str) -> None:
     key = KEY[1:] if "u0064" in message else KEY
     assert KEY[0] == "d"
-    async with call() as scene:
+    async with call() as talk:
         with structlog.testing.capture_logs() as logs:
-            await scene.fake.session.send(message % key)
-            await scene.fake.session.send("x" * 190 + KEY)  # an error shows the beginning
-            await scene.until(lambda: scene.unknown == ["deepgram"] * 2)
+            await talk.fake.session.send(message % key)
+            await talk.fake.session.send("x" * 190 + KEY)  # an error shows the beginning
+            await talk.until(lambda: talk.unknown == ["deepgram"] * 2)
         assert any(log["event"] == "a message of Deepgram's is passed over" for log in logs)
         assert KEY[:8] not in repr(logs)
 
 
 async def test_a_mute_server_does_not_block_the_caller_s_audio() -> None:
-    async with call() as scene:
-        scene.peer.strike(Fault.MUTE)
-        scene.feed(30.0, loud=True)  # at once: more than may wait to be sent
-        await scene.until(lambda: len(scene.fake.session.audio) > 8000)
-        assert "takes audio too slowly" in (await scene.event(tells.Degraded)).reason
+    async with call() as talk:
+        talk.peer.strike(Fault.MUTE)
+        talk.feed(30.0, loud=True)  # at once: more than may wait to be sent
+        await talk.until(lambda: len(talk.fake.session.audio) > 8000)
+        assert "takes audio too slowly" in (await talk.event(tells.Degraded)).reason
 
 
 @pytest.mark.parametrize("steps", [*range(1, 120, 7), 150, 200, 250, 300, 400, 500])
@@ -816,14 +814,14 @@ async def test_a_hang_up_at_any_await_leaves_nothing_behind(steps: int) -> None:
             trio.lowlevel.add_instrument(counter)
             try:
                 async with agent.open(CallInfo("c1"), History(), PlayoutBuffer(), (TOOL,)) as session:
-                    scene = Scene(fake, peer, session, History(), PlayoutBuffer(), 8000, [])
+                    talk = FollowedSession(fake, peer, session, History(), PlayoutBuffer(), 8000, [])
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(scene.follow)
+                        nursery.start_soon(talk.follow)
                         nursery.start_soon(session.say, "Hello.")
-                        scene.speak()
-                        asked = await scene.event(tells.ToolRequested)
+                        talk.speak()
+                        asked = await talk.event(tells.ToolRequested)
                         session.tool_result(asked.call, "found")
-                        await scene.event(tells.UtteranceEnded)
+                        await talk.event(tells.UtteranceEnded)
                         scope.cancel()
             finally:
                 trio.lowlevel.remove_instrument(counter)
@@ -868,8 +866,8 @@ def _all_tasks() -> list[trio.lowlevel.Task]:
 async def test_a_session_says_how_long_it_may_wait_for_the_caller(
     listen: AgentListenSettings, longest_pause: float
 ) -> None:
-    async with call(listen=listen) as scene:
-        assert scene.session.capabilities == Capabilities(
+    async with call(listen=listen) as talk:
+        assert talk.session.capabilities == Capabilities(
             takes_turns=True, speaks_verbatim=True, takes_text=True, longest_pause=longest_pause, answers_probes=True
         )
 

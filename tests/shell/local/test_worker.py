@@ -20,7 +20,7 @@ from tests.shell.engine_work import append, die, process_facts, refuse, wait_for
 
 
 @attrs.define(eq=False)
-class Scene:
+class RunningWorker:
     worker: EngineWorker
     restarts: list[str]
     directory: Path
@@ -35,13 +35,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Scene]:
+async def running(directory: Path) -> AsyncIterator[RunningWorker]:
     """A worker; it leaves no process and no task."""
     tasks = trio.lowlevel.current_statistics().tasks_living
     restarts: list[str] = []
     with trio.fail_after(30):
         async with open_worker("tts", restarts.append) as worker:
-            yield Scene(worker, restarts, directory)
+            yield RunningWorker(worker, restarts, directory)
     assert trio.lowlevel.current_statistics().tasks_living == tasks
 
 
@@ -53,91 +53,91 @@ async def alive(pid: int) -> bool:
 async def test_a_function_runs_in_a_process_of_its_own_that_yields_to_the_line_and_ignores_control_c(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path) as scene:
-        pid, niceness, ignores = await scene.worker.run(process_facts)
+    async with running(tmp_path) as process:
+        pid, niceness, ignores = await process.worker.run(process_facts)
         assert pid != os.getpid()
         assert niceness == min(os.nice(0) + NICENESS, 19)
         assert ignores
-        assert (await scene.worker.run(process_facts))[0] == pid  # the same one for every job: it holds the engine
+        assert (await process.worker.run(process_facts))[0] == pid  # the same one for every job: it holds the engine
         assert await alive(pid)
     assert not await alive(pid)
 
 
 async def test_what_a_function_raises_is_raised_to_whoever_asked_and_the_engine_stays(tmp_path: Path) -> None:
-    async with running(tmp_path) as scene:
-        pid, *_ = await scene.worker.run(process_facts)
+    async with running(tmp_path) as process:
+        pid, *_ = await process.worker.run(process_facts)
         with pytest.raises(ProviderRejected, match="no such voice"):
-            await scene.worker.run(refuse)
+            await process.worker.run(refuse)
         with pytest.raises(ZeroDivisionError):
-            await scene.worker.run(operator.truediv, 1, 0)
-        assert (await scene.worker.run(process_facts))[0] == pid
-        assert scene.restarts == []
+            await process.worker.run(operator.truediv, 1, 0)
+        assert (await process.worker.run(process_facts))[0] == pid
+        assert process.restarts == []
 
 
 async def test_jobs_are_done_one_at_a_time_in_order(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
-    async with running(tmp_path) as scene:
-        first = scene.worker.post(wait_for, scene.gate, "first")
-        jobs = [scene.worker.post(append, path, str(number)) for number in range(10)]
+    async with running(tmp_path) as process:
+        first = process.worker.post(wait_for, process.gate, "first")
+        jobs = [process.worker.post(append, path, str(number)) for number in range(10)]
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert not Path(path).exists()
         assert not first.done.is_set()
-        scene.open_gate()
+        process.open_gate()
         await jobs[-1].done.wait()
         assert first.result == "first"
     assert Path(path).read_text().split() == [str(number) for number in range(10)]
 
 
 async def test_a_caller_that_is_cancelled_leaves_at_once_and_the_engine_finishes_its_work(tmp_path: Path) -> None:
-    async with running(tmp_path) as scene:
-        pid, *_ = await scene.worker.run(process_facts)
+    async with running(tmp_path) as process:
+        pid, *_ = await process.worker.run(process_facts)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(scene.worker.run, wait_for, scene.gate, "too late")
+            nursery.start_soon(process.worker.run, wait_for, process.gate, "too late")
             await trio.testing.wait_all_tasks_blocked(0.05)
             nursery.cancel_scope.cancel()
-        scene.open_gate()  # until here it was shut: nobody has waited for it
-        assert await scene.worker.run(process_facts) == (pid, os.nice(0) + NICENESS, True)
-        assert scene.restarts == []
+        process.open_gate()  # until here it was shut: nobody has waited for it
+        assert await process.worker.run(process_facts) == (pid, os.nice(0) + NICENESS, True)
+        assert process.restarts == []
 
 
 async def test_work_that_nobody_waits_for_any_more_is_not_begun(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
-    async with running(tmp_path) as scene:
-        scene.worker.post(wait_for, scene.gate, "")
+    async with running(tmp_path) as process:
+        process.worker.post(wait_for, process.gate, "")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(scene.worker.run, append, path, "unwanted")
+            nursery.start_soon(process.worker.run, append, path, "unwanted")
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-        scene.worker.post(append, path, "posted: nobody waits, and it is wanted all the same")
-        scene.open_gate()
-        await scene.worker.run(operator.add, 1, 1)
+        process.worker.post(append, path, "posted: nobody waits, and it is wanted all the same")
+        process.open_gate()
+        await process.worker.run(operator.add, 1, 1)
     assert Path(path).read_text().startswith("posted")
 
 
 async def test_an_engine_that_died_is_told_counted_and_started_again(tmp_path: Path) -> None:
-    async with running(tmp_path) as scene:
-        before, *_ = await scene.worker.run(process_facts)
+    async with running(tmp_path) as process:
+        before, *_ = await process.worker.run(process_facts)
         with pytest.raises(ProviderUnavailable, match="tts: the engine's process died"):
-            await scene.worker.run(die)
-        after, *_ = await scene.worker.run(process_facts)
+            await process.worker.run(die)
+        after, *_ = await process.worker.run(process_facts)
         assert after != before
-        assert scene.worker.restarts == 1
-        assert scene.restarts == ["tts"]
+        assert process.worker.restarts == 1
+        assert process.restarts == ["tts"]
     assert not await alive(before)
     assert not await alive(after)
 
 
 async def test_an_engine_that_is_killed_between_two_jobs_is_started_again(tmp_path: Path) -> None:
-    async with running(tmp_path) as scene:
-        before, *_ = await scene.worker.run(process_facts)
+    async with running(tmp_path) as process:
+        before, *_ = await process.worker.run(process_facts)
         os.kill(before, signal.SIGKILL)
         with trio.fail_after(10):
             while await alive_and_well(before):
                 await trio.sleep(0.01)
         try:
-            after, *_ = await scene.worker.run(process_facts)
+            after, *_ = await process.worker.run(process_facts)
         except ProviderUnavailable:  # found dead only by the job: told once, then it works
-            after, *_ = await scene.worker.run(process_facts)
+            after, *_ = await process.worker.run(process_facts)
         assert after != before
 
 
@@ -152,25 +152,25 @@ async def alive_and_well(pid: int) -> bool:
 async def test_an_engine_that_hangs_is_killed_and_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as scene:
-        hung, *_ = await scene.worker.run(process_facts)
+    async with running(tmp_path) as process:
+        hung, *_ = await process.worker.run(process_facts)
         monkeypatch.setattr(module, "JOB_DEADLINE", 0.1)
         with pytest.raises(ProviderUnavailable, match="hung"):
-            await scene.worker.run(wait_for, scene.gate, "")
+            await process.worker.run(wait_for, process.gate, "")
         monkeypatch.setattr(module, "JOB_DEADLINE", 30.0)
-        assert await scene.worker.run(operator.add, 1, 2) == 3
-        assert scene.restarts == ["tts"]
+        assert await process.worker.run(operator.add, 1, 2) == 3
+        assert process.restarts == ["tts"]
         assert not await alive(hung)
 
 
 async def test_a_job_of_a_hung_engine_leaves_the_others_in_the_queue_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as scene:
-        await scene.worker.run(operator.add, 0, 0)
+    async with running(tmp_path) as process:
+        await process.worker.run(operator.add, 0, 0)
         monkeypatch.setattr(module, "JOB_DEADLINE", 0.1)
-        hangs = scene.worker.post(wait_for, scene.gate, "")
-        waits = scene.worker.post(operator.add, 1, 2)
+        hangs = process.worker.post(wait_for, process.gate, "")
+        waits = process.worker.post(operator.add, 1, 2)
         await hangs.done.wait()
         monkeypatch.setattr(module, "JOB_DEADLINE", 30.0)
         await waits.done.wait()
@@ -179,21 +179,21 @@ async def test_a_job_of_a_hung_engine_leaves_the_others_in_the_queue_alone(
 
 
 async def test_more_jobs_than_can_be_of_use_are_refused_at_once(tmp_path: Path) -> None:
-    async with running(tmp_path) as scene:
-        scene.worker.post(wait_for, scene.gate, "")
+    async with running(tmp_path) as process:
+        process.worker.post(wait_for, process.gate, "")
         await trio.testing.wait_all_tasks_blocked(0.01)
         for _ in range(JOB_QUEUE):
-            scene.worker.post(operator.add, 1, 1)
+            process.worker.post(operator.add, 1, 1)
         with pytest.raises(ProviderUnavailable, match="the host is too slow"):
-            await scene.worker.run(operator.add, 1, 1)
-        scene.open_gate()
+            await process.worker.run(operator.add, 1, 1)
+        process.open_gate()
 
 
 async def test_a_worker_that_is_closed_takes_no_more_jobs(tmp_path: Path) -> None:
-    async with running(tmp_path) as scene:
-        await scene.worker.run(operator.add, 1, 1)
+    async with running(tmp_path) as process:
+        await process.worker.run(operator.add, 1, 1)
     with pytest.raises(ProviderUnavailable, match="shut down"):
-        await scene.worker.run(operator.add, 1, 1)
+        await process.worker.run(operator.add, 1, 1)
 
 
 async def test_whoever_waits_when_the_worker_is_closed_is_told(tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ async def test_whoever_waits_when_the_worker_is_closed_is_told(tmp_path: Path) -
 
 
 async def test_closing_waits_for_no_engine_and_leaves_no_process(tmp_path: Path) -> None:
-    async with running(tmp_path) as scene:
-        pid, *_ = await scene.worker.run(process_facts)
-        scene.worker.post(wait_for, scene.gate, "")
+    async with running(tmp_path) as process:
+        pid, *_ = await process.worker.run(process_facts)
+        process.worker.post(wait_for, process.gate, "")
         await trio.testing.wait_all_tasks_blocked(0.02)
     assert not await alive(pid)  # although the gate is shut

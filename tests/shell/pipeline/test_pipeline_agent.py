@@ -71,7 +71,7 @@ class FakeVoiceActivity:
 
 
 @attrs.define(eq=False)
-class Scene:
+class FakeStages:
     listen: FakeEngine = attrs.field(factory=lambda: FakeEngine(FakeTranscriber()))
     think: FakeEngine = attrs.field(factory=lambda: FakeEngine(FakeResponder()))
     speak: FakeEngine = attrs.field(factory=lambda: FakeEngine(FakeVoice()))
@@ -116,13 +116,13 @@ async def answered(session: PipelineSession) -> None:
 
 
 async def test_each_call_has_its_own_of_every_stage_and_leaves_nothing(autojump_clock: MockClock) -> None:
-    scene = Scene(distant=False)
-    async with scene.agent() as agent:
+    stages = FakeStages(distant=False)
+    async with stages.agent() as agent:
         async with a_call(agent) as (first, _), a_call(agent) as (second, _):
-            assert [engine.open_now for engine in scene.engines] == [2, 2, 2]
+            assert [engine.open_now for engine in stages.engines] == [2, 2, 2]
             await answered(first)
             await answered(second)
-        assert [engine.open_now for engine in scene.engines] == [0, 0, 0]
+        assert [engine.open_now for engine in stages.engines] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["listen", "think", "speak"])
@@ -130,34 +130,34 @@ async def test_each_call_has_its_own_of_every_stage_and_leaves_nothing(autojump_
 async def test_a_stage_that_does_not_open_is_the_call_s_provider_error_and_nothing_of_the_others_is_left(
     name: str, error: type[ProviderError], autojump_clock: MockClock
 ) -> None:
-    scene = Scene(distant=False)
-    async with scene.agent() as agent:
-        getattr(scene, name).failures = [error("it is down")]
+    stages = FakeStages(distant=False)
+    async with stages.agent() as agent:
+        getattr(stages, name).failures = [error("it is down")]
         with pytest.raises(error, match="it is down"):
             async with a_call(agent):
                 raise AssertionError("there is no session")
-        assert not any(engine.open_now for engine in scene.engines)
+        assert not any(engine.open_now for engine in stages.engines)
         async with a_call(agent) as (session, _):
             await answered(session)
 
 
 @pytest.mark.parametrize("moment", [0.05, 0.15, 0.25, 0.35])
 async def test_a_call_that_ends_while_its_stages_open_leaves_nothing(moment: float, autojump_clock: MockClock) -> None:
-    scene = Scene(distant=False)
-    async with scene.agent() as agent:
+    stages = FakeStages(distant=False)
+    async with stages.agent() as agent:
         with trio.move_on_after(moment):
             async with a_call(agent):
                 await trio.sleep_forever()
-        assert not any(engine.open_now for engine in scene.engines)
+        assert not any(engine.open_now for engine in stages.engines)
 
 
 @pytest.mark.parametrize("takes_tools", [True, False])
 async def test_tools_are_for_models_that_take_them(takes_tools: bool, autojump_clock: MockClock) -> None:
-    scene = Scene(distant=False, takes_tools=takes_tools)
+    stages = FakeStages(distant=False, takes_tools=takes_tools)
     with capture_logs() as logs:
-        async with scene.agent(attrs.evolve(CONFIG, tools=["clock"])) as agent, a_call(agent, CLOCK) as (session, _):
+        async with stages.agent(attrs.evolve(CONFIG, tools=["clock"])) as agent, a_call(agent, CLOCK) as (session, _):
             await answered(session)
-    assert scene.think.stage.offered == ([["clock"]] if takes_tools else [[]])
+    assert stages.think.stage.offered == ([["clock"]] if takes_tools else [[]])
     warned = [entry for entry in logs if entry["log_level"] == "warning"]
     assert len(warned) == (not takes_tools), "told once, when the agent is opened"
 
@@ -166,12 +166,12 @@ async def test_tools_are_for_models_that_take_them(takes_tools: bool, autojump_c
 
 
 async def test_an_agent_is_as_ready_as_its_stages_and_names_the_first_that_is_not(autojump_clock: MockClock) -> None:
-    scene = Scene(distant=False)
-    async with scene.agent() as agent:
+    stages = FakeStages(distant=False)
+    async with stages.agent() as agent:
         assert agent.readiness == Readiness(True)
-        scene.speak.readiness = Readiness(False, "no connection")
+        stages.speak.readiness = Readiness(False, "no connection")
         assert agent.readiness == Readiness(False, "speak: no connection")
-        scene.listen.readiness = Readiness(False, "no answer")
+        stages.listen.readiness = Readiness(False, "no answer")
         assert agent.readiness == Readiness(False, "listen: no answer")
 
 
@@ -181,7 +181,7 @@ async def test_an_engine_that_cannot_be_loaded_keeps_the_agent_from_opening(auto
         raise BROKEN
 
     with pytest.RaisesGroup(pytest.RaisesExc(ProviderUnavailable, match="died"), flatten_subgroups=True):
-        async with Scene(prepare=[load]).agent():
+        async with FakeStages(prepare=[load]).agent():
             raise AssertionError("it is not to be had")
 
 
@@ -191,9 +191,9 @@ async def test_an_engine_that_cannot_be_loaded_keeps_the_agent_from_opening(auto
 async def test_a_voice_of_this_host_has_spoken_the_fixed_phrases_before_the_first_call(
     autojump_clock: MockClock,
 ) -> None:
-    scene = Scene(distant=False)
-    async with scene.agent() as agent:
-        assert {"Hello there.", "Bye bye.", CONFIG.liveness.filler} <= set(scene.speak.stage.spoken)
+    stages = FakeStages(distant=False)
+    async with stages.agent() as agent:
+        assert {"Hello there.", "Bye bye.", CONFIG.liveness.filler} <= set(stages.speak.stage.spoken)
         async with a_call(agent) as (session, playout):
             began = trio.current_time()
             await session.say("Hello there.")
@@ -202,14 +202,14 @@ async def test_a_voice_of_this_host_has_spoken_the_fixed_phrases_before_the_firs
 
 
 async def test_a_voice_elsewhere_that_is_down_does_not_keep_the_agent_from_opening(autojump_clock: MockClock) -> None:
-    scene = Scene()
-    scene.speak.failures = [BROKEN]
-    async with scene.agent() as agent:
-        assert not scene.speak.opened, "the agent does not wait for it"
+    stages = FakeStages()
+    stages.speak.failures = [BROKEN]
+    async with stages.agent() as agent:
+        assert not stages.speak.opened, "the agent does not wait for it"
         await trio.sleep(1)
-        assert not scene.speak.stage.spoken
+        assert not stages.speak.stage.spoken
         await trio.sleep(LEARNING_DELAY + 5)
-        assert "Hello there." in scene.speak.stage.spoken
+        assert "Hello there." in stages.speak.stage.spoken
         async with a_call(agent) as (session, _):
             began = trio.current_time()
             await session.say("Hello there.")
@@ -217,20 +217,20 @@ async def test_a_voice_elsewhere_that_is_down_does_not_keep_the_agent_from_openi
 
 
 async def test_a_voice_that_refuses_us_is_not_asked_for_ever(autojump_clock: MockClock) -> None:
-    scene = Scene()
-    scene.speak.failures = [ProviderRejected("wrong key")]
-    async with scene.agent():
+    stages = FakeStages()
+    stages.speak.failures = [ProviderRejected("wrong key")]
+    async with stages.agent():
         await trio.sleep(3600)
-        assert scene.speak.opened == 1
+        assert stages.speak.opened == 1
 
 
 async def test_announcements_are_spoken_without_a_call(autojump_clock: MockClock) -> None:
-    scene = Scene(distant=False)
-    async with scene.agent() as agent:
+    stages = FakeStages(distant=False)
+    async with stages.agent() as agent:
         (audio,) = await agent.synthesise("I am sorry.")
         assert audio.rate == 8000
         assert audio.seconds == pytest.approx(0.3)
-        scene.speak.stage.failures = [BROKEN]
+        stages.speak.stage.failures = [BROKEN]
         with pytest.raises(ProviderUnavailable):
             await agent.synthesise("I am sorry again.")
 

@@ -144,7 +144,7 @@ class Client:
 
 
 @attrs.define(eq=False)
-class Scene:
+class RunningServer:
     server: SpeechServer
     hearer: Hearer
     speaker: Speaker
@@ -166,7 +166,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(gate_is_open: bool = True, **settings: Any) -> AsyncIterator[Scene]:
+async def a_server(gate_is_open: bool = True, **settings: Any) -> AsyncIterator[RunningServer]:
     """The server with one process of each kind; it leaves nothing."""
     metrics = SpeechMetrics()
     made = SpeechServerSettings(**{"port": 0, "max_waiting": 1, **settings})
@@ -179,7 +179,7 @@ async def scene(gate_is_open: bool = True, **settings: Any) -> AsyncIterator[Sce
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             port = await nursery.start(server.run)
-            at = Scene(server, hearer, speaker, port)
+            at = RunningServer(server, hearer, speaker, port)
             yield at
             gate.set()
             await at.until_nobody_is_connected()
@@ -190,7 +190,7 @@ async def scene(gate_is_open: bool = True, **settings: Any) -> AsyncIterator[Sce
 
 
 async def test_it_tells_what_it_serves() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("describe")
         kind, data = await client.answer()
         assert kind == "info"
@@ -203,7 +203,7 @@ async def test_it_tells_what_it_serves() -> None:
 
 
 async def test_an_utterance_becomes_words_and_another_may_follow() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         for word in ("one", "two"):
             await client.send("transcribe", {"language": "en-US", "name": "moonshine-tiny-en"})
             await client.say(sound_of(word))
@@ -213,7 +213,7 @@ async def test_an_utterance_becomes_words_and_another_may_follow() -> None:
 
 
 async def test_audio_may_come_without_a_start_and_in_halves_of_samples() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         pcm = sound_of("one")
         await client.send("audio-chunk", FORMAT, pcm[:1001])
         await client.send("audio-chunk", FORMAT, pcm[1001:])
@@ -224,7 +224,7 @@ async def test_audio_may_come_without_a_start_and_in_halves_of_samples() -> None
 
 
 async def test_a_new_utterance_forgets_one_that_was_not_finished() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("audio-chunk", FORMAT, sound_of("one"))
         await client.say(sound_of("two"))
         assert await client.answer() == ("transcript", {"text": "two"})
@@ -232,7 +232,7 @@ async def test_a_new_utterance_forgets_one_that_was_not_finished() -> None:
 
 
 async def test_a_text_becomes_sound() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("synthesize", {"text": "Hello.", "voice": {"name": "en_US-joe-medium"}})
         assert await client.spoken() == SOUND
         await client.send("synthesize", {"text": "Hello again.", "voice": {"language": "en-GB"}})
@@ -242,7 +242,7 @@ async def test_a_text_becomes_sound() -> None:
 
 
 async def test_a_text_of_nothing_has_no_sound() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("synthesize", {"text": " "})
         assert (await client.answer())[0] == "audio-stop"
         assert at.speaker.said == []
@@ -252,13 +252,13 @@ async def test_of_a_long_text_the_beginning_is_heard_while_the_rest_is_prepared(
     text = "This is the first of many sentences. " + "And this is one of those that follow after it. " * 5
     assert len(sentences(text)) > 2
     assert sentences(text)[0] == "This is the first of many sentences."
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("synthesize", {"text": text})
         assert await client.spoken() == SOUND * len(sentences(text))
 
 
 async def test_a_client_that_streams_its_text_is_answered_once_for_the_whole_of_it() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("synthesize-start", {"voice": {"name": "en_US-joe-medium"}})
         await client.send("synthesize-chunk", {"text": "Hel"})
         await client.send("synthesize-chunk", {"text": "lo."})
@@ -271,7 +271,7 @@ async def test_a_client_that_streams_its_text_is_answered_once_for_the_whole_of_
 
 
 async def test_events_that_nobody_knows_are_passed_over() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("select-program", {"name": "piper"})
         await client.send("dance", {"how": 5}, b"payload")
         await client.send("ping")
@@ -302,21 +302,21 @@ async def test_events_that_nobody_knows_are_passed_over() -> None:
 async def test_a_request_that_cannot_be_served_is_an_error_and_the_end(
     kind: str, data: dict[str, Any], code: str
 ) -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send(kind, data)
         assert await client.error() == code
         assert sum(at.counted("requests_total", engine=engine, outcome=code) for engine in ("stt", "tts")) == 1
 
 
 async def test_an_utterance_has_a_longest_and_the_client_that_goes_on_still_reads_why() -> None:
-    async with scene(max_utterance=1.0) as at, at.client() as client:
+    async with a_server(max_utterance=1.0) as at, at.client() as client:
         for _ in range(20):
             await client.send("audio-chunk", FORMAT, bytes(RATE // 5))
         assert await client.error() == "bad-request"
 
 
 async def test_an_utterance_keeps_its_format() -> None:
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("audio-start", FORMAT)
         await client.send("audio-chunk", {**FORMAT, "rate": 8000}, bytes(100))
         assert await client.error() == "bad-request"
@@ -324,7 +324,7 @@ async def test_an_utterance_keeps_its_format() -> None:
 
 @pytest.mark.parametrize("kind", ["transcribe", "audio-start", "synthesize"])
 async def test_a_kind_that_is_not_served_is_refused(kind: str) -> None:
-    async with scene() as at:
+    async with a_server() as at:
         at.server.engines = Engines(Info())
         async with at.client() as client:
             await client.send(kind, {**FORMAT, "text": "Hi"})
@@ -342,7 +342,7 @@ async def test_a_kind_that_is_not_served_is_refused(kind: str) -> None:
     ],
 )
 async def test_what_is_no_wyoming_ends_the_connection_and_nothing_else(bytes_sent: bytes) -> None:
-    async with scene() as at, at.client() as good:
+    async with a_server() as at, at.client() as good:
         async with at.client() as bad:
             await bad.connection.stream.send_all(bytes_sent)
             await bad.until_closed()
@@ -352,7 +352,7 @@ async def test_what_is_no_wyoming_ends_the_connection_and_nothing_else(bytes_sen
 
 
 async def test_an_engine_that_fails_fails_that_request_and_tells_nothing_of_this_host() -> None:
-    async with scene() as at, at.client() as good:
+    async with a_server() as at, at.client() as good:
         at.hearer.failure = ProviderUnavailable(f"{SECRET_PATH} cannot be read")
         async with at.client() as client:
             await client.say(sound_of("one"))
@@ -368,7 +368,7 @@ async def test_an_engine_that_fails_fails_that_request_and_tells_nothing_of_this
 
 
 async def test_more_requests_than_processes_and_places_to_wait_are_refused_at_once() -> None:
-    async with scene(gate_is_open=False) as at, at.client() as first, at.client() as second, at.client() as third:
+    async with a_server(gate_is_open=False) as at, at.client() as first, at.client() as second, at.client() as third:
         for client in (first, second):
             await client.say(sound_of("one"))
         await until(lambda: at.counted("waiting", engine="stt"))
@@ -385,7 +385,7 @@ async def test_more_requests_than_processes_and_places_to_wait_are_refused_at_on
 
 
 async def test_an_engine_that_hears_as_the_audio_comes_has_its_requests_counted_from_their_beginning() -> None:
-    async with scene() as at, at.client() as first, at.client() as second:
+    async with a_server() as at, at.client() as first, at.client() as second:
         at.hearer.streams = True
         for client in (first, second):
             await client.send("audio-start", FORMAT)
@@ -405,7 +405,7 @@ async def test_an_engine_that_hears_as_the_audio_comes_has_its_requests_counted_
 
 
 async def test_an_engine_that_hears_whole_utterances_is_free_until_one_is_complete() -> None:
-    async with scene(max_waiting=0) as at, at.client() as first, at.client() as second:
+    async with a_server(max_waiting=0) as at, at.client() as first, at.client() as second:
         for client in (first, second):
             await client.send("audio-chunk", FORMAT, sound_of("one"))
         await until(lambda: at.hearer.open == 2)
@@ -414,7 +414,7 @@ async def test_an_engine_that_hears_whole_utterances_is_free_until_one_is_comple
 
 @pytest.mark.parametrize("kind", ["audio-chunk", "ping", "dance"])
 async def test_an_utterance_that_never_ends_is_given_up(kind: str) -> None:
-    async with scene(idle_timeout=0.2, max_utterance=0.1) as at, at.client() as client:
+    async with a_server(idle_timeout=0.2, max_utterance=0.1) as at, at.client() as client:
         await client.send("audio-start", FORMAT)
         with pytest.raises(trio.BrokenResourceError):
             while True:
@@ -424,7 +424,7 @@ async def test_an_utterance_that_never_ends_is_given_up(kind: str) -> None:
 
 
 async def test_hearing_that_is_full_does_not_keep_it_from_speaking() -> None:
-    async with scene(gate_is_open=False, max_waiting=0) as at, at.client() as first, at.client() as second:
+    async with a_server(gate_is_open=False, max_waiting=0) as at, at.client() as first, at.client() as second:
         await first.say(sound_of("one"))
         await until(lambda: at.counted("busy_processes", engine="stt"))
         at.speaker.gate = trio.Event()
@@ -436,7 +436,7 @@ async def test_hearing_that_is_full_does_not_keep_it_from_speaking() -> None:
 
 
 async def test_connections_beyond_the_most_are_told_and_closed() -> None:
-    async with scene(max_connections=1) as at, at.client() as first:
+    async with a_server(max_connections=1) as at, at.client() as first:
         await first.send("ping")
         await first.answer()
         async with at.client() as second:
@@ -447,16 +447,16 @@ async def test_connections_beyond_the_most_are_told_and_closed() -> None:
 
 
 async def test_strangers_are_closed_without_a_word() -> None:
-    async with scene(allow=["10.0.0.0/8"]) as at, at.client() as client:
+    async with a_server(allow=["10.0.0.0/8"]) as at, at.client() as client:
         await client.until_closed()
         assert at.counted("refused_total", reason="not_allowed") == 1
-    async with scene(allow=["10.0.0.0/8", "127.0.0.0/8"]) as at, at.client() as client:
+    async with a_server(allow=["10.0.0.0/8", "127.0.0.0/8"]) as at, at.client() as client:
         await client.send("ping")
         assert (await client.answer())[0] == "pong"
 
 
 async def test_a_client_that_is_idle_for_long_is_disconnected_and_that_is_no_fault() -> None:
-    async with scene(idle_timeout=0.1) as at, at.client() as client:
+    async with a_server(idle_timeout=0.1) as at, at.client() as client:
         await client.send("ping")
         await client.answer()
         await client.until_closed()
@@ -465,14 +465,14 @@ async def test_a_client_that_is_idle_for_long_is_disconnected_and_that_is_no_fau
 
 @pytest.mark.parametrize("part", [frame("audio-chunk", FORMAT, bytes(200)), frame("synthesize", {"text": "Hi"})[:-1]])
 async def test_a_client_that_falls_silent_in_a_request_is_a_fault(part: bytes) -> None:
-    async with scene(idle_timeout=0.1) as at, at.client() as client:
+    async with a_server(idle_timeout=0.1) as at, at.client() as client:
         await client.connection.stream.send_all(part)
         await client.until_closed()
         assert at.counted("broken_total") == 1
 
 
 async def test_a_client_that_takes_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scene(idle_timeout=0.2) as at:
+    async with a_server(idle_timeout=0.2) as at:
         monkeypatch.setattr("tests.shell.service.test_speech_server.SOUND", bytes(1 << 24))
         async with at.client() as client:
             client.connection.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -482,7 +482,7 @@ async def test_a_client_that_takes_nothing_is_disconnected(monkeypatch: pytest.M
 
 
 async def test_a_client_that_goes_in_mid_utterance_leaves_nothing() -> None:
-    async with scene() as at:
+    async with a_server() as at:
         async with at.client() as client:
             await client.send("audio-chunk", FORMAT, bytes(2000))
             await until(lambda: at.hearer.open)
@@ -491,7 +491,7 @@ async def test_a_client_that_goes_in_mid_utterance_leaves_nothing() -> None:
 
 async def test_a_client_that_does_not_read_its_error_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "LINGER", 0.05)
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("transcribe", {"language": "fr"})
         await at.until_nobody_is_connected()
 
@@ -500,7 +500,7 @@ async def test_a_client_that_does_not_read_its_error_is_not_waited_for(monkeypat
 
 
 async def test_draining_closes_idle_connections_and_answers_what_has_been_asked() -> None:
-    async with scene(gate_is_open=False) as at, at.client() as idle, at.client() as busy, at.client() as speaking:
+    async with a_server(gate_is_open=False) as at, at.client() as idle, at.client() as busy, at.client() as speaking:
         await busy.say(sound_of("one"))
         await speaking.send("audio-chunk", FORMAT, sound_of("two"))
         await until(lambda: at.counted("busy_processes", engine="stt") and at.hearer.open == 2)
@@ -520,7 +520,7 @@ async def test_draining_closes_idle_connections_and_answers_what_has_been_asked(
 
 
 async def test_draining_has_an_end() -> None:
-    async with scene(gate_is_open=False) as at, at.client() as client:
+    async with a_server(gate_is_open=False) as at, at.client() as client:
         await client.say(sound_of("one"))
         await until(lambda: at.counted("busy_processes", engine="stt"))
         began = trio.current_time()
@@ -576,7 +576,7 @@ async def test_whatever_an_engine_raises_is_a_provider_error_and_a_dead_process_
 async def test_it_is_healthy_from_when_it_listens_until_it_drains() -> None:
     assert not SpeechReport(None, 1.0).healthy
     assert SpeechReport(None, 1.0).as_json()["status"] == "unavailable"
-    async with scene() as at, at.client() as client:
+    async with a_server() as at, at.client() as client:
         await client.send("ping")
         await client.answer()
         report = SpeechReport(at.server, 2.04)

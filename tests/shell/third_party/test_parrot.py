@@ -23,7 +23,7 @@ SILENCE = bytes(320)
 
 
 @attrs.define
-class Scene:
+class TalkingParrot:
     """A call with the parrot, and what it has told so far."""
 
     session: ParrotSession
@@ -55,109 +55,109 @@ class Scene:
 
 
 @asynccontextmanager
-async def parrot(*turns: Turn) -> AsyncIterator[Scene]:
+async def parrot(*turns: Turn) -> AsyncIterator[TalkingParrot]:
     history, playout = History(list(turns)), PlayoutBuffer()
     async with Parrot(Settings()).open(agent.CallInfo("call", rate=RATE), history, playout) as session:
         assert isinstance(session, ParrotSession)
-        yield Scene(session, history, playout)
+        yield TalkingParrot(session, history, playout)
 
 
 async def test_what_the_caller_said_is_said_back_once_it_may_be() -> None:
-    async with parrot() as scene:
-        scene.hear(1.0)
-        scene.hear(0.8, SILENCE)
-        started, takes, words, ended = scene.told()
+    async with parrot() as polly:
+        polly.hear(1.0)
+        polly.hear(0.8, SILENCE)
+        started, takes, words, ended = polly.told()
         await trio.testing.wait_all_tasks_blocked()
-        assert scene.playout.empty
-        scene.session.answer()
-        assert await scene.said() == SPEECH * 50
-        utterance, *_ = scene.told()
+        assert polly.playout.empty
+        polly.session.answer()
+        assert await polly.said() == SPEECH * 50
+        utterance, *_ = polly.told()
     assert started == session_events.CallerSpeechStarted(pytest.approx(FRAME))
     assert isinstance(takes, session_events.CallerTakesTurn)
     assert takes.at == pytest.approx(0.2)
     assert words == session_events.CallerText("(1.0 seconds of speech)")
     assert ended == session_events.CallerSpeechEnded(pytest.approx(1.7), pytest.approx(1.0))
     assert utterance == session_events.UtteranceStarted(1)
-    assert [turn.text for turn in scene.history.turns] == ["(1.0 seconds of speech)"]
+    assert [turn.text for turn in polly.history.turns] == ["(1.0 seconds of speech)"]
 
 
 async def test_a_click_is_nothing() -> None:
-    async with parrot() as scene:
-        scene.hear(0.04)
-        scene.hear(0.8, SILENCE)
-        assert [type(event).__name__ for event in scene.told()] == ["CallerSpeechStarted", "CallerSpeechDismissed"]
-        assert scene.history.turns == []
+    async with parrot() as polly:
+        polly.hear(0.04)
+        polly.hear(0.8, SILENCE)
+        assert [type(event).__name__ for event in polly.told()] == ["CallerSpeechStarted", "CallerSpeechDismissed"]
+        assert polly.history.turns == []
 
 
 async def test_a_hesitation_belongs_to_the_turn() -> None:
-    async with parrot() as scene:
-        scene.hear(0.4)
-        scene.hear(0.6, SILENCE)
-        scene.hear(0.4)
-        scene.hear(0.8, SILENCE)
-        scene.session.answer()
-        assert await scene.said() == SPEECH * 20 + SILENCE * 30 + SPEECH * 20
+    async with parrot() as polly:
+        polly.hear(0.4)
+        polly.hear(0.6, SILENCE)
+        polly.hear(0.4)
+        polly.hear(0.8, SILENCE)
+        polly.session.answer()
+        assert await polly.said() == SPEECH * 20 + SILENCE * 30 + SPEECH * 20
 
 
 async def test_a_caller_who_never_stops_is_answered_all_the_same() -> None:
-    async with parrot() as scene:
-        scene.hear(20.1)
-        assert isinstance(scene.told()[-2], session_events.CallerSpeechEnded)
+    async with parrot() as polly:
+        polly.hear(20.1)
+        assert isinstance(polly.told()[-2], session_events.CallerSpeechEnded)
 
 
 async def test_an_interruption_ends_what_is_said_and_not_what_will_be() -> None:
-    async with parrot() as scene:
-        await scene.session.say("a long story")
-        scene.hear(1.0)
-        scene.hear(0.8, SILENCE)
-        scene.session.interrupt()
-        scene.playout.interrupt()
-        scene.session.answer()
-        assert await scene.said() == SPEECH * 50
+    async with parrot() as polly:
+        await polly.session.say("a long story")
+        polly.hear(1.0)
+        polly.hear(0.8, SILENCE)
+        polly.session.interrupt()
+        polly.playout.interrupt()
+        polly.session.answer()
+        assert await polly.said() == SPEECH * 50
 
 
 async def test_it_stands_in_for_another_agent() -> None:
-    async with parrot(Turn(Speaker.AGENT, "Hello"), Turn(Speaker.CALLER, "What is the time?")) as scene:
-        scene.session.resume()
-        assert len(await scene.said()) == pytest.approx(4 * 0.3 * RATE * 2)
-        assert [type(event).__name__ for event in scene.told()] == ["UtteranceStarted", "AgentText", "UtteranceEnded"]
+    async with parrot(Turn(Speaker.AGENT, "Hello"), Turn(Speaker.CALLER, "What is the time?")) as polly:
+        polly.session.resume()
+        assert len(await polly.said()) == pytest.approx(4 * 0.3 * RATE * 2)
+        assert [type(event).__name__ for event in polly.told()] == ["UtteranceStarted", "AgentText", "UtteranceEnded"]
 
 
 async def test_where_nothing_is_open_it_says_nothing() -> None:
-    async with parrot() as scene:
-        scene.session.resume()
-        scene.session.probe()
-        assert scene.told() == [
+    async with parrot() as polly:
+        polly.session.resume()
+        polly.session.probe()
+        assert polly.told() == [
             session_events.NothingToSay("the history leaves nothing open"),
             session_events.Alive(),
         ]
 
 
 async def test_what_means_nothing_to_it_does_nothing() -> None:
-    async with parrot() as scene:
-        scene.session.feed_text("words")
-        scene.session.feed_digits("1")
-        scene.session.withhold()
-        scene.session.started(1)
-        scene.session.heard(1, 100, True)
-        scene.session.tool_result("call", "result")
-        assert scene.told() == []
+    async with parrot() as polly:
+        polly.session.feed_text("words")
+        polly.session.feed_digits("1")
+        polly.session.withhold()
+        polly.session.started(1)
+        polly.session.heard(1, 100, True)
+        polly.session.tool_result("call", "result")
+        assert polly.told() == []
 
 
 async def test_a_call_that_takes_no_events_never_makes_it_raise() -> None:
     with structlog.testing.capture_logs() as logs:
-        async with parrot() as scene:
+        async with parrot() as polly:
             for _ in range(EVENT_QUEUE // 4 + 1):
-                scene.hear(0.4)
-                scene.hear(0.8, SILENCE)
-            scene.session.answer()
-            await scene.session.say("hello")
-            scene.session.interrupt()
-            scene.session.resume()
-            scene.session.probe()
-            assert len(scene.told()) == EVENT_QUEUE - 1, "the last place is for the end"
-            scene.session.probe()
-            assert scene.told() == [session_events.Alive()]
+                polly.hear(0.4)
+                polly.hear(0.8, SILENCE)
+            polly.session.answer()
+            await polly.session.say("hello")
+            polly.session.interrupt()
+            polly.session.resume()
+            polly.session.probe()
+            assert len(polly.told()) == EVENT_QUEUE - 1, "the last place is for the end"
+            polly.session.probe()
+            assert polly.told() == [session_events.Alive()]
     assert {line["event"] for line in logs} == {"session events found their queue full and were dropped"}
 
 

@@ -23,7 +23,7 @@ assert len(SECOND) == 2 * RATE
 
 
 @attrs.define(eq=False)
-class Scene:
+class SpeakingVoice:
     voice: VendorVoice
     playout: PlayoutBuffer
     events: list[SessionEvent]
@@ -43,28 +43,28 @@ class Scene:
 
 
 @asynccontextmanager
-async def speaking() -> AsyncIterator[Scene]:
+async def speaking() -> AsyncIterator[SpeakingVoice]:
     events: list[SessionEvent] = []
     playout = PlayoutBuffer()
     voice = VendorVoice(playout, RATE, events.append)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(voice.run)
-        yield Scene(voice, playout, events)
+        yield SpeakingVoice(voice, playout, events)
         nursery.cancel_scope.cancel()
 
 
 async def test_an_utterance_comes_with_its_words_as_segments_of_the_audio_that_follows_them(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with speaking() as scene:
-        assert scene.voice.begin(text="One.") == 1
-        scene.voice.words("Two.")
-        scene.voice.audio(SECOND)
-        scene.voice.words("Three.")
-        scene.voice.audio(SECOND)
-        scene.voice.end()
-        assert await scene.heard() == (1, ["One. Two.", "Three."], SECOND * 2)
-        assert scene.events == [
+    async with speaking() as mouth:
+        assert mouth.voice.begin(text="One.") == 1
+        mouth.voice.words("Two.")
+        mouth.voice.audio(SECOND)
+        mouth.voice.words("Three.")
+        mouth.voice.audio(SECOND)
+        mouth.voice.end()
+        assert await mouth.heard() == (1, ["One. Two.", "Three."], SECOND * 2)
+        assert mouth.events == [
             tells.UtteranceStarted(1),
             tells.AgentText(1, "One."),
             tells.AgentText(1, "Two."),
@@ -74,25 +74,25 @@ async def test_an_utterance_comes_with_its_words_as_segments_of_the_audio_that_f
 
 
 async def test_a_new_utterance_ends_the_one_before_it(autojump_clock: trio.testing.MockClock) -> None:
-    async with speaking() as scene:
-        scene.voice.begin(aside=True)
-        scene.voice.audio(SECOND)
-        scene.voice.begin(text="Then.")
-        scene.voice.audio(SECOND)
-        scene.voice.end()
-        assert await scene.heard() == (1, [""], SECOND)
-        assert await scene.heard() == (2, ["Then."], SECOND)
-        assert scene.events[:2] == [tells.UtteranceStarted(1, aside=True), tells.UtteranceEnded(1)]
+    async with speaking() as mouth:
+        mouth.voice.begin(aside=True)
+        mouth.voice.audio(SECOND)
+        mouth.voice.begin(text="Then.")
+        mouth.voice.audio(SECOND)
+        mouth.voice.end()
+        assert await mouth.heard() == (1, [""], SECOND)
+        assert await mouth.heard() == (2, ["Then."], SECOND)
+        assert mouth.events[:2] == [tells.UtteranceStarted(1, aside=True), tells.UtteranceEnded(1)]
 
 
 async def test_audio_and_words_without_an_utterance_are_nobody_s(autojump_clock: trio.testing.MockClock) -> None:
-    async with speaking() as scene:
-        scene.voice.words("stray")
-        scene.voice.audio(SECOND)
-        scene.voice.end()
+    async with speaking() as mouth:
+        mouth.voice.words("stray")
+        mouth.voice.audio(SECOND)
+        mouth.voice.end()
         await trio.testing.wait_all_tasks_blocked()
-        assert scene.playout.empty
-        assert scene.events == []
+        assert mouth.playout.empty
+        assert mouth.events == []
 
 
 @given(st.lists(st.binary(max_size=9), max_size=12))
@@ -111,29 +111,29 @@ async def test_the_vendor_is_never_waited_for_and_what_waits_is_bounded(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vendor_voice, "MOST_SECONDS", 5.0)
-    async with speaking() as scene:
-        scene.voice.begin()
+    async with speaking() as mouth:
+        mouth.voice.begin()
         for _ in range(60):
-            scene.voice.audio(SECOND)
-        scene.voice.end()
-        assert [type(event) for event in scene.events] == [tells.UtteranceStarted, tells.Degraded, tells.UtteranceEnded]
-        _, _, pcm = await scene.heard()
+            mouth.voice.audio(SECOND)
+        mouth.voice.end()
+        assert [type(event) for event in mouth.events] == [tells.UtteranceStarted, tells.Degraded, tells.UtteranceEnded]
+        _, _, pcm = await mouth.heard()
         assert len(pcm) // len(SECOND) == 5
 
 
 async def test_words_without_audio_are_bounded_and_that_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
-    async with speaking() as scene:
-        scene.voice.begin()
+    async with speaking() as mouth:
+        mouth.voice.begin()
         for _ in range(40):
-            scene.voice.words("x" * 1000)
-        scene.voice.end()
-        assert [type(event) for event in scene.events].count(tells.Degraded) == 1
-        assert sum(len(event.text) for event in scene.events if isinstance(event, tells.AgentText)) > MOST_TEXT - 40
-        _, words, _ = await scene.heard()
+            mouth.voice.words("x" * 1000)
+        mouth.voice.end()
+        assert [type(event) for event in mouth.events].count(tells.Degraded) == 1
+        assert sum(len(event.text) for event in mouth.events if isinstance(event, tells.AgentText)) > MOST_TEXT - 40
+        _, words, _ = await mouth.heard()
         assert len(words[0]) == MOST_TEXT
-        scene.voice.begin(text="Room again.")
-        scene.voice.end()
-        assert await scene.heard() == (2, ["Room again."], b"")
+        mouth.voice.begin(text="Room again.")
+        mouth.voice.end()
+        assert await mouth.heard() == (2, ["Room again."], b"")
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -169,66 +169,66 @@ async def test_small_pieces_of_audio_go_together_while_they_wait() -> None:
 
 
 async def test_what_is_cut_is_not_brought_and_what_had_begun_ends(autojump_clock: trio.testing.MockClock) -> None:
-    async with speaking() as scene:
-        scene.voice.begin()
+    async with speaking() as mouth:
+        mouth.voice.begin()
         for _ in range(40):  # more than the playout holds
-            scene.voice.audio(SECOND)
-        scene.voice.end()  # its end waits behind what is cut now
+            mouth.voice.audio(SECOND)
+        mouth.voice.end()  # its end waits behind what is cut now
         await trio.testing.wait_all_tasks_blocked()
-        scene.voice.cut()
-        _, _, pcm = await scene.heard()
+        mouth.voice.cut()
+        _, _, pcm = await mouth.heard()
         assert 30 <= len(pcm) // len(SECOND) < 40
-        scene.voice.begin(text="Never brought.")
-        scene.voice.audio(SECOND)
-        scene.voice.cut()
-        assert scene.events[-1] == tells.UtteranceEnded(2)
-        scene.voice.begin(text="Brought in part.")
-        scene.voice.audio(SECOND)
+        mouth.voice.begin(text="Never brought.")
+        mouth.voice.audio(SECOND)
+        mouth.voice.cut()
+        assert mouth.events[-1] == tells.UtteranceEnded(2)
+        mouth.voice.begin(text="Brought in part.")
+        mouth.voice.audio(SECOND)
         await trio.testing.wait_all_tasks_blocked()
-        scene.voice.words("Without a sound.")
-        scene.voice.cut()
-        assert await scene.heard() == (3, ["Brought in part."], SECOND)
+        mouth.voice.words("Without a sound.")
+        mouth.voice.cut()
+        assert await mouth.heard() == (3, ["Brought in part."], SECOND)
 
 
 async def test_what_is_held_comes_when_it_is_let_go_in_the_generation_of_that_moment(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with speaking() as scene:
-        scene.voice.begin()
-        scene.voice.audio(SECOND)
+    async with speaking() as mouth:
+        mouth.voice.begin()
+        mouth.voice.audio(SECOND)
         await trio.testing.wait_all_tasks_blocked()
-        scene.voice.hold()
-        scene.voice.begin(text="Held.")
-        scene.voice.audio(SECOND)
+        mouth.voice.hold()
+        mouth.voice.begin(text="Held.")
+        mouth.voice.audio(SECOND)
         await trio.testing.wait_all_tasks_blocked()
-        assert (await scene.heard())[0] == 1
-        assert scene.voice.held
-        assert scene.playout.empty
-        scene.playout.interrupt()
-        scene.voice.release()
-        scene.voice.audio(SECOND)
-        scene.voice.end()
-        assert await scene.heard() == (2, ["Held."], SECOND * 2)
+        assert (await mouth.heard())[0] == 1
+        assert mouth.voice.held
+        assert mouth.playout.empty
+        mouth.playout.interrupt()
+        mouth.voice.release()
+        mouth.voice.audio(SECOND)
+        mouth.voice.end()
+        assert await mouth.heard() == (2, ["Held."], SECOND * 2)
 
 
 async def test_nobody_is_told_of_an_utterance_that_is_held_before_its_generation_is_known(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with speaking() as scene:
+    async with speaking() as mouth:
         told: list[tuple[int, SessionEvent]] = []
-        scene.voice.emit = lambda event: told.append((scene.playout.generation, event))
-        scene.voice.hold()
-        scene.voice.begin(text="Held.")
-        scene.voice.audio(SECOND)
-        scene.voice.words("In clauses.")
-        scene.voice.end()
-        scene.voice.begin()
-        assert (told, scene.voice.untold) == ([], True)
-        scene.playout.interrupt()
-        scene.voice.release()
-        scene.voice.audio(SECOND)
-        scene.voice.end()
-        assert not scene.voice.untold
+        mouth.voice.emit = lambda event: told.append((mouth.playout.generation, event))
+        mouth.voice.hold()
+        mouth.voice.begin(text="Held.")
+        mouth.voice.audio(SECOND)
+        mouth.voice.words("In clauses.")
+        mouth.voice.end()
+        mouth.voice.begin()
+        assert (told, mouth.voice.untold) == ([], True)
+        mouth.playout.interrupt()
+        mouth.voice.release()
+        mouth.voice.audio(SECOND)
+        mouth.voice.end()
+        assert not mouth.voice.untold
         assert told == [
             (1, tells.UtteranceStarted(1)),
             (1, tells.AgentText(1, "Held. In clauses.")),
@@ -236,30 +236,30 @@ async def test_nobody_is_told_of_an_utterance_that_is_held_before_its_generation
             (1, tells.UtteranceStarted(2)),
             (1, tells.UtteranceEnded(2)),
         ]
-        assert await scene.heard() == (1, ["Held.", "In clauses."], SECOND)
-        assert await scene.heard() == (2, [""], SECOND)
+        assert await mouth.heard() == (1, ["Held.", "In clauses."], SECOND)
+        assert await mouth.heard() == (2, [""], SECOND)
 
 
 async def test_nobody_is_ever_told_of_what_was_held_and_cut(autojump_clock: trio.testing.MockClock) -> None:
-    async with speaking() as scene:
-        scene.voice.begin()
-        scene.voice.hold()
-        assert scene.events == [tells.UtteranceStarted(1), tells.UtteranceEnded(1)], "this one was begun before"
-        scene.voice.begin(text="Held.")
-        scene.voice.cut()
-        scene.voice.release()
-        assert not scene.voice.untold
-        assert len(scene.events) == 2
+    async with speaking() as mouth:
+        mouth.voice.begin()
+        mouth.voice.hold()
+        assert mouth.events == [tells.UtteranceStarted(1), tells.UtteranceEnded(1)], "this one was begun before"
+        mouth.voice.begin(text="Held.")
+        mouth.voice.cut()
+        mouth.voice.release()
+        assert not mouth.voice.untold
+        assert len(mouth.events) == 2
 
 
 async def test_a_cut_forgets_what_is_held_and_holds_nothing_more(autojump_clock: trio.testing.MockClock) -> None:
-    async with speaking() as scene:
-        scene.voice.hold()
-        scene.voice.begin(text="Held.")
-        scene.voice.audio(SECOND)
-        scene.voice.cut()
-        scene.voice.release()
-        scene.voice.begin(text="Next.")
-        scene.voice.audio(SECOND)
-        scene.voice.end()
-        assert await scene.heard() == (2, ["Next."], SECOND)
+    async with speaking() as mouth:
+        mouth.voice.hold()
+        mouth.voice.begin(text="Held.")
+        mouth.voice.audio(SECOND)
+        mouth.voice.cut()
+        mouth.voice.release()
+        mouth.voice.begin(text="Next.")
+        mouth.voice.audio(SECOND)
+        mouth.voice.end()
+        assert await mouth.heard() == (2, ["Next."], SECOND)

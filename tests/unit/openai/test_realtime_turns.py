@@ -65,7 +65,7 @@ class Socket:
 
 
 @attrs.define(eq=False)
-class Scene:
+class FollowedSession:
     """One session, and the call that follows it."""
 
     session: RealtimeSession
@@ -147,18 +147,18 @@ class Scene:
 
 
 @asynccontextmanager
-async def talking(turn: RealtimeTurnSettings = SERVER) -> AsyncIterator[Scene]:
+async def talking(turn: RealtimeTurnSettings = SERVER) -> AsyncIterator[FollowedSession]:
     settings, history, unknown = RealtimeSettings(turn=turn), History(), list[str]()
     socket: Any = Socket()
     audio = RealtimeAudio(settings.audio, RATE)
     voice = VendorVoice(PlayoutBuffer(seconds=600), audio.rate, lambda _event: None)
     session = RealtimeSession(settings, history, socket, audio, voice, "Be kind.", lambda _s: None, unknown.append)
-    scene = Scene(session, socket, history, unknown)
+    talk = FollowedSession(session, socket, history, unknown)
     async with trio.open_nursery() as nursery:
-        for task in (session.run, voice.run, scene.follow):
+        for task in (session.run, voice.run, talk.follow):
             nursery.start_soon(task)
         await trio.testing.wait_all_tasks_blocked()
-        yield scene
+        yield talk
         nursery.cancel_scope.cancel()
 
 
@@ -171,40 +171,40 @@ async def talking(turn: RealtimeTurnSettings = SERVER) -> AsyncIterator[Scene]:
 async def test_a_turn_whose_end_is_never_told_is_none_once_the_caller_has_been_quiet(
     turn: RealtimeTurnSettings, within: float, autojump_clock: MockClock
 ) -> None:
-    async with talking(turn) as scene:
-        await scene.starts()
-        assert scene.conversation.caller is Caller.SPEAKING
-        await scene.feed(5, loud=True)
-        assert not scene.of(tells.CallerSpeechDismissed)
+    async with talking(turn) as talk:
+        await talk.starts()
+        assert talk.conversation.caller is Caller.SPEAKING
+        await talk.feed(5, loud=True)
+        assert not talk.of(tells.CallerSpeechDismissed)
         quiet_since = trio.current_time()
-        await scene.feed(within + 1)
-        assert scene.time_of(tells.CallerSpeechDismissed) - quiet_since == pytest.approx(within, abs=0.3)
-        assert scene.conversation.caller is Caller.SILENT
-        assert not scene.asked, "nothing is owed"
+        await talk.feed(within + 1)
+        assert talk.time_of(tells.CallerSpeechDismissed) - quiet_since == pytest.approx(within, abs=0.3)
+        assert talk.conversation.caller is Caller.SILENT
+        assert not talk.asked, "nothing is owed"
 
 
 async def test_a_turn_that_is_loud_for_ever_is_none_after_a_minute(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        await scene.starts()
+    async with talking() as talk:
+        await talk.starts()
         began = trio.current_time()
-        await scene.feed(61, loud=True)
-        assert scene.time_of(tells.CallerSpeechDismissed) - began == pytest.approx(60, abs=0.3)
-        assert len(scene.of(tells.CallerSpeechDismissed)) == 1
+        await talk.feed(61, loud=True)
+        assert talk.time_of(tells.CallerSpeechDismissed) - began == pytest.approx(60, abs=0.3)
+        assert len(talk.of(tells.CallerSpeechDismissed)) == 1
 
 
 @EITHER
 async def test_the_end_of_a_turn_that_is_told_late_counts_all_the_same(
     turn: RealtimeTurnSettings, autojump_clock: MockClock
 ) -> None:
-    async with talking(turn) as scene:
-        await scene.starts()
+    async with talking(turn) as talk:
+        await talk.starts()
         await trio.sleep(10)
-        assert scene.of(tells.CallerSpeechDismissed)
-        await scene.stops()
-        assert scene.conversation.agent is Agent.PREPARING
+        assert talk.of(tells.CallerSpeechDismissed)
+        await talk.stops()
+        assert talk.conversation.agent is Agent.PREPARING
         await trio.sleep(10)
-        assert len(scene.of(tells.CallerSpeechDismissed)) == 1
-        assert len(scene.asked) == 1
+        assert len(talk.of(tells.CallerSpeechDismissed)) == 1
+        assert len(talk.asked) == 1
 
 
 # --- a cough while an answer is prepared
@@ -214,50 +214,50 @@ async def test_the_end_of_a_turn_that_is_told_late_counts_all_the_same(
 async def test_a_cough_whose_end_is_never_told_does_not_cost_the_caller_the_answer(
     turn: RealtimeTurnSettings, autojump_clock: MockClock
 ) -> None:
-    async with talking(turn) as scene:
-        await scene.asks()
-        before = len(scene.asked)
-        await scene.coughs()
-        assert len(scene.asked) == before, "nobody is talked over"
+    async with talking(turn) as talk:
+        await talk.asks()
+        before = len(talk.asked)
+        await talk.coughs()
+        assert len(talk.asked) == before, "nobody is talked over"
         await trio.sleep(10)
-        assert scene.of(tells.CallerSpeechDismissed)
-        assert len(scene.asked) == before + 1
-        await scene.creates("r2", scene.asked[-1])
-        await scene.speaks("r2", "It is noon.")
-        await scene.ends("r2")
+        assert talk.of(tells.CallerSpeechDismissed)
+        assert len(talk.asked) == before + 1
+        await talk.creates("r2", talk.asked[-1])
+        await talk.speaks("r2", "It is noon.")
+        await talk.ends("r2")
         await trio.sleep(10)
-        assert [event.text for event in scene.of(tells.AgentText)] == ["It is noon."]
-        assert len(scene.asked) == before + 1
+        assert [event.text for event in talk.of(tells.AgentText)] == ["It is noon."]
+        assert len(talk.asked) == before + 1
 
 
 @EITHER
 async def test_a_cough_without_words_is_followed_by_the_answer_that_it_stopped(
     turn: RealtimeTurnSettings, autojump_clock: MockClock
 ) -> None:
-    async with talking(turn) as scene:
-        await scene.asks()
-        before = len(scene.asked)
-        await scene.coughs()
-        await scene.stops()
-        assert scene.conversation.agent is Agent.PREPARING
-        await scene.tell("conversation.item.input_audio_transcription.completed", item_id="i", transcript="")
-        assert len(scene.asked) == before + (not turn.vendor_answers), "the vendor answers by itself, or is asked to"
-        await scene.creates("r2", scene.asked[-1] if scene.asked else "")
-        await scene.speaks("r2", "It is noon.")
-        assert [event.text for event in scene.of(tells.AgentText)] == ["It is noon."]
-        assert scene.history.turns == []
+    async with talking(turn) as talk:
+        await talk.asks()
+        before = len(talk.asked)
+        await talk.coughs()
+        await talk.stops()
+        assert talk.conversation.agent is Agent.PREPARING
+        await talk.tell("conversation.item.input_audio_transcription.completed", item_id="i", transcript="")
+        assert len(talk.asked) == before + (not turn.vendor_answers), "the vendor answers by itself, or is asked to"
+        await talk.creates("r2", talk.asked[-1] if talk.asked else "")
+        await talk.speaks("r2", "It is noon.")
+        assert [event.text for event in talk.of(tells.AgentText)] == ["It is noon."]
+        assert talk.history.turns == []
 
 
 async def test_an_answer_that_the_server_does_not_begin_by_itself_is_asked_for(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        await scene.starts()
-        await scene.stops()
-        assert not scene.asked
+    async with talking() as talk:
+        await talk.starts()
+        await talk.stops()
+        assert not talk.asked
         await trio.sleep(3.5)
-        assert len(scene.asked) == 1
-        await scene.creates("r1", scene.asked[0])
+        assert len(talk.asked) == 1
+        await talk.creates("r1", talk.asked[0])
         await trio.sleep(10)
-        assert len(scene.asked) == 1
+        assert len(talk.asked) == 1
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["during the cough", "afterwards"])
@@ -265,20 +265,20 @@ async def test_an_answer_that_the_server_does_not_begin_by_itself_is_asked_for(a
 async def test_a_tool_that_was_at_work_when_the_caller_coughed_is_spoken_of(
     turn: RealtimeTurnSettings, early: bool, autojump_clock: MockClock
 ) -> None:
-    async with talking(turn) as scene:
-        await scene.asks()
-        await scene.ends("r1", "completed", "call_1")
-        assert scene.of(tells.ToolRequested)
-        before = len(scene.asked)
-        await scene.starts()
+    async with talking(turn) as talk:
+        await talk.asks()
+        await talk.ends("r1", "completed", "call_1")
+        assert talk.of(tells.ToolRequested)
+        before = len(talk.asked)
+        await talk.starts()
         if early:
-            scene.session.tool_result("call_1", "7")
+            talk.session.tool_result("call_1", "7")
         await trio.sleep(5)
-        assert scene.of(tells.CallerSpeechDismissed)
-        assert len(scene.asked) == before + early
+        assert talk.of(tells.CallerSpeechDismissed)
+        assert len(talk.asked) == before + early
         if not early:
-            scene.session.tool_result("call_1", "7")
-        assert len(scene.asked) == before + 1
+            talk.session.tool_result("call_1", "7")
+        assert len(talk.asked) == before + 1
 
 
 # --- what is too much
@@ -288,39 +288,39 @@ async def test_a_peer_s_flood_of_bad_messages_is_told_in_a_few_lines_without_a_w
     autojump_clock: MockClock,
 ) -> None:
     with structlog.testing.capture_logs() as entries:
-        async with talking() as scene:
+        async with talking() as talk:
             for _ in range(20):
-                await scene.tell("session.created", session={"id": "secret"})
-                scene.socket.tell_raw("{secret")
-                await scene.tell("response.done", response="secret")
-                await scene.tell("response.done", response=["secret"] * 1000)
-                await scene.tell("secret")
-            assert len(scene.unknown) == 100
-            assert not scene.of(tells.Ended)
+                await talk.tell("session.created", session={"id": "secret"})
+                talk.socket.tell_raw("{secret")
+                await talk.tell("response.done", response="secret")
+                await talk.tell("response.done", response=["secret"] * 1000)
+                await talk.tell("secret")
+            assert len(talk.unknown) == 100
+            assert not talk.of(tells.Ended)
             for _ in range(60):
-                await scene.tell("session.created", session={"id": "secret"})
-            assert scene.of(tells.Ended) == [tells.Ended("OpenAI Realtime: 50 messages in a row could not be read")]
+                await talk.tell("session.created", session={"id": "secret"})
+            assert talk.of(tells.Ended) == [tells.Ended("OpenAI Realtime: 50 messages in a row could not be read")]
     told = [entry for entry in entries if entry["log_level"] != "debug"]
     assert len(told) == 4
     assert "secret" not in str(told)
 
 
 async def test_the_same_trouble_again_and_again_is_told_once(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
+    async with talking() as talk:
         for _ in range(100):
-            await scene.tell("error", error={"type": "invalid_request_error", "code": "odd", "message": "no"})
-            await scene.tell("conversation.item.input_audio_transcription.failed", item_id="i", error={"message": "no"})
-        assert len(scene.of(tells.Degraded)) == 2
+            await talk.tell("error", error={"type": "invalid_request_error", "code": "odd", "message": "no"})
+            await talk.tell("conversation.item.input_audio_transcription.failed", item_id="i", error={"message": "no"})
+        assert len(talk.of(tells.Degraded)) == 2
 
 
 async def test_messages_that_found_no_room_are_told_once(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
+    async with talking() as talk:
         await trio.sleep(1)
-        assert not scene.of(tells.Degraded)
+        assert not talk.of(tells.Degraded)
         for _ in range(3):
-            scene.socket.dropped_messages += 1
+            talk.socket.dropped_messages += 1
             await trio.sleep(1)
-        assert ["some of it is lost" in event.reason for event in scene.of(tells.Degraded)] == [True]
+        assert ["some of it is lost" in event.reason for event in talk.of(tells.Degraded)] == [True]
 
 
 # --- what others have said, and what cannot be said
@@ -328,33 +328,33 @@ async def test_messages_that_found_no_room_are_told_once(autojump_clock: MockClo
 
 @pytest.mark.parametrize("utterance", [0, -1, 7, 99])
 async def test_utterances_that_are_nobody_s_are_passed_over(utterance: int, autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        scene.history.caller_said("Hello?")
-        scene.history.agent_speaks(7)  # an earlier session's, of which nothing is known
-        scene.session.started(utterance)
-        scene.session.heard(utterance, 500, False)
-        scene.session.heard(utterance, 500, True)
-        await scene.asks()
-        scene.session.started(utterance)
-        await scene.coughs()
+    async with talking() as talk:
+        talk.history.caller_said("Hello?")
+        talk.history.agent_speaks(7)  # an earlier session's, of which nothing is known
+        talk.session.started(utterance)
+        talk.session.heard(utterance, 500, False)
+        talk.session.heard(utterance, 500, True)
+        await talk.asks()
+        talk.session.started(utterance)
+        await talk.coughs()
         await trio.sleep(10)
-        assert [message["type"] for message in scene.socket.sent] == ["response.create"], "the answer is still owed"
+        assert [message["type"] for message in talk.socket.sent] == ["response.create"], "the answer is still owed"
 
 
 async def test_words_that_cannot_be_sent_are_refused_and_raise_nothing(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        scene.socket.full = True
-        assert await scene.session.say("Good morning.") is SayOutcome.REFUSED
+    async with talking() as talk:
+        talk.socket.full = True
+        assert await talk.session.say("Good morning.") is SayOutcome.REFUSED
         await trio.testing.wait_all_tasks_blocked()
-        assert scene.of(tells.Ended) == [tells.Ended("takes no messages")]
-        assert await scene.session.say("Good morning.") is SayOutcome.REFUSED
+        assert talk.of(tells.Ended) == [tells.Ended("takes no messages")]
+        assert await talk.session.say("Good morning.") is SayOutcome.REFUSED
 
 
 async def test_a_turn_is_over_as_soon_as_that_is_told(autojump_clock: MockClock) -> None:
-    async with talking() as scene:
-        await scene.starts()
-        await scene.feed(0.5, loud=True)
-        await scene.stops()
+    async with talking() as talk:
+        await talk.starts()
+        await talk.feed(0.5, loud=True)
+        await talk.stops()
         await trio.sleep(90)
-        assert len(scene.of(tells.CallerSpeechEnded)) == 1
-        assert not scene.of(tells.CallerSpeechDismissed)
+        assert len(talk.of(tells.CallerSpeechEnded)) == 1
+        assert not talk.of(tells.CallerSpeechDismissed)
