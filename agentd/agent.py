@@ -3,7 +3,7 @@
 A *provider* (a module below `providers/`, or a third-party package) exports an attrs settings class and an
 opener. The opener gives an `Agent` for as long as the daemon runs; the agent opens one `AgentSession` a call.
 
-Control and audio travel apart. What a session has to tell goes through `AgentSession.events`; the agent's
+Control and audio travel apart. A session tells what happens through `AgentSession.events`; the agent's
 voice goes into the `Playout` that the call hands over, each piece stamped with its utterance and generation.
 An interruption moves the generation on, and audio of an older generation is dropped wherever it surfaces.
 """
@@ -21,7 +21,7 @@ from agentd.session_events import SessionEvent
 
 @attrs.frozen
 class CallInfo:
-    """What an agent may know about the call it serves.
+    """The call that an agent serves, as far as the agent may know it.
 
     `call_id` is agentd's own name of the call (Asterisk's channel id of the caller). `rate` is that of the
     caller's audio in Hz. Numbers and names come from the caller and are not to be trusted.
@@ -44,7 +44,7 @@ class ToolDeclaration:
 
 
 class SayOutcome(StrEnum):
-    """What a session did with words it was asked to speak."""
+    """How a session dealt with words that it was asked to speak."""
 
     SPOKEN = "spoken"
     REPLACED = "replaced"
@@ -53,7 +53,7 @@ class SayOutcome(StrEnum):
 
 @attrs.frozen
 class Capabilities:
-    """What a session can do; the call asks these, never the vendor's name."""
+    """The abilities of a session: the call asks for these, never for the vendor's name."""
 
     takes_turns: bool
     """The session itself decides when the caller has finished, and lets its answers be heard without `answer()`
@@ -147,7 +147,7 @@ class AgentSession(Protocol):
 
     @property
     def events(self) -> AsyncIterator[SessionEvent]:
-        """What the session has to tell, in order; bounded. Ends after `Ended`."""
+        """The session's news, in order; bounded. Ends after `Ended`."""
         ...
 
     def feed(self, pcm: bytes, at: float) -> None:

@@ -1,4 +1,4 @@
-"""Who may connect to a listener: where a connection comes from, and whether that is in an allowed network."""
+"""The allow-list of a listener: where a connection comes from, and whether that is in an allowed network."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address

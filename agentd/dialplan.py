@@ -1,4 +1,4 @@
-"""What the dialplan asks of agentd: `Stasis(agentd,agent=NAME,media=WAY)`. Pure."""
+"""The dialplan's request to agentd: `Stasis(agentd,agent=NAME,media=WAY)`. Pure."""
 
 from collections.abc import Collection
 

@@ -40,7 +40,8 @@ class _Ungrouped(AbstractContextManager[None]):
         if ours is None or (others is not None and others.subgroup(Exception) is not None):
             return
         single = first_of(ours) if others is None else others
-        # What is raised here must not lead back to the group that it was in: only the collector frees such a circle.
+        # The error that is raised here must not lead back to the group that it was in: only the collector frees such a
+        # circle.
         context = single.__context__
         try:
             raise single

@@ -31,7 +31,7 @@ LINK: Final = "venv"
 
 
 class Installer(StrEnum):
-    """What can add packages to an environment."""
+    """The tools that can add packages to an environment."""
 
     PIPX = "pipx"
     PIP = "pip"
@@ -60,7 +60,7 @@ class Installation:
     def adding(self, extra: str) -> str:
         """The shell command that brings what an extra of the distribution names into this environment. Pure.
 
-        What is installed already satisfies pip, so no wheel and no index has to be found for agentd itself.
+        The agentd that is installed already satisfies pip, so no wheel and no index has to be found for it.
         """
         wanted = shlex.quote(f"{DISTRIBUTION if self.program else self.origin}[{extra}]")
         python = shlex.quote(str(self.python))

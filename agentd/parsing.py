@@ -69,7 +69,7 @@ def load_json(
     parse_float: Callable[[str], Any] | None = None,
     parse_constant: Callable[[str], Any] | None = None,
 ) -> Any:
-    """What a JSON text holds; bytes are UTF-8. Raises ValueError where it is no JSON, or nested too deeply; the hooks
+    """The value of a JSON text; bytes are UTF-8. Raises ValueError where it is no JSON, or nested too deeply; the hooks
     are json.loads's."""
     if not isinstance(text, str):
         text = text.decode("utf-8-sig")
@@ -79,7 +79,7 @@ def load_json(
 
 
 def load_toml(text: str) -> dict[str, Any]:
-    """What a TOML text holds. Raises tomllib.TOMLDecodeError where it is no TOML, and NestedTooDeeply."""
+    """The tables of a TOML text. Raises tomllib.TOMLDecodeError where it is no TOML, and NestedTooDeeply."""
     _depth_after(_TOML_TEXT.sub("", text))
     tables = tomllib.loads(text)
     if _depth(tables) > DEEPEST:  # a dotted key nests without a bracket

@@ -16,7 +16,7 @@ CLOSED = -1
 
 @attrs.define(eq=False)
 class PlayoutBuffer:
-    """What the agent has said and the caller has not heard yet.
+    """The agent's words that the caller has not heard yet.
 
     A session `put`s chunks; `next_utterance` gives them to the playback, one utterance at a time. `interrupt`
     moves the generation on: everything of the old one is dropped here and refused from then on, and a

@@ -1,4 +1,4 @@
-"""What can be named in a configuration because it is built in or because an installed package adds it: agents'
+"""The things that a configuration can name because they are built in or an installed package adds them: agents'
 providers, stages of their pipelines, kinds of tools. Imports nothing of what it finds until it is asked for.
 """
 
@@ -32,7 +32,7 @@ def no_such(what: str, name: str, names: Collection[str]) -> ConfigError:
 class Registry(Generic[T]):
     """The things of one sort by name. A package adds one by an entry point of `group`, whose value is a `sort`.
 
-    `what` names the sort in messages. What is built in keeps its name, whatever a package calls its own.
+    `what` names the sort in messages. A built-in entry keeps its name, whatever a package calls its own.
     """
 
     what: str
@@ -45,7 +45,7 @@ class Registry(Generic[T]):
         return tuple(sorted({*self.built_in, *installed(self.group)}))
 
     def find(self, name: str) -> T:
-        """What has this name; of a package's, the module is imported now.
+        """The entry of this name; a package's module is imported now.
 
         Raises ConfigError if there is none (with the nearest name), and if the package's entry point cannot be loaded
         or is something else.

@@ -1,4 +1,4 @@
-"""What an agent's session tells the call (agentd.agent.AgentSession.events). Pure data."""
+"""The events by which an agent's session tells its call what happens (agentd.agent.AgentSession.events). Pure data."""
 
 import attrs
 
@@ -58,7 +58,7 @@ class CallerSpeechEnded:
 
 @attrs.frozen
 class CallerText:
-    """What the caller says, as heard so far (`final` false) or for good."""
+    """The caller's words, as heard so far (`final` false) or for good."""
 
     text: str
     final: bool = True
@@ -111,7 +111,7 @@ class AnswerFailed:
 class ToolRequested:
     """The model asks for a tool; `arguments` is its JSON text, not to be trusted.
 
-    `call` is the session's own name of the request, for `tool_result`. What the model said before it comes first: the
+    `call` is the session's own name of the request, for `tool_result`. The model's words before it come first: the
     utterance's end, or at least all of its audio that there is by now.
     """
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Daemon:
-    """What a transport has of the daemon that it runs in. `config()` gives the configuration of now."""
+    """The daemon, as far as its transports see it. `config()` gives the configuration of now."""
 
     config: Callable[[], Config]
     metrics: Metrics
@@ -39,7 +39,7 @@ class Running:
 
 @attrs.frozen
 class Row:
-    """What is opened together: the names that it brings, and its opener."""
+    """Transports that are opened together: their names, and the opener."""
 
     names: tuple[str, ...]
     open: Callable[[Daemon], AbstractAsyncContextManager[Running]]

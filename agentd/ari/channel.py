@@ -9,7 +9,7 @@ A media leg carries the caller's voice to agentd, and when streaming the agent's
   the leg's media channel. So the agent never hears itself (the echo trap of playing on a bridge) and goes on
   hearing the caller while it speaks (which playing on a bridged channel prevents).
 
-What the media channel is, and how its connection comes to agentd, is the transport's: see agentd.media.transport.
+The transport decides what the media channel is, and how its connection comes to agentd: see agentd.media.transport.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -49,7 +49,7 @@ class CallerChannel:
     route: Route
     transport: Transport
     line: LineFormat = attrs.field(factory=LineFormat)
-    """What the legs carry."""
+    """The format that the legs carry."""
     lost_means_hang_up: bool = False
     on_playback: Callable[[PlaybackStarted | PlaybackFinished], None] = lambda _event: None
     _leaving: bool = attrs.field(default=False, init=False)
@@ -61,10 +61,10 @@ class CallerChannel:
         return self.client.rest
 
     async def next_event(self) -> happens.CallerEvent:
-        """What happens to the caller next. For one reader, from the call's begin to its end.
+        """The next thing that happens to the caller. For one reader, from the call's begin to its end.
 
-        What Asterisk tells of our own channels and playbacks is dealt with meanwhile; where events were lost, Asterisk
-        is asked whether the caller is still there.
+        News of our own channels and playbacks is dealt with meanwhile. Where events were lost, Asterisk is asked
+        whether the caller is still there.
         """
         while True:
             match event := await self.route.receive():

@@ -1,4 +1,4 @@
-"""What is the line really sending? Measured once a call, from the first frames of the caller's audio.
+"""A measurement of what the line really sends: once a call, from the first frames of the caller's audio.
 
 AudioSocket calls everything slin: u-law that a misconfigured channel sends travels under the same kind byte
 (Asterisk, res/res_audiosocket.c). The bytes themselves tell. Speech changes slowly from sample to sample, so
@@ -122,7 +122,7 @@ class InboundDiagnostics:
 
 def _measure(expected: AudioFormat, payloads: list[bytes], seconds: float) -> InboundReport:
     audio = b"".join(payloads)
-    # What came at the first moment had been gathered before it: only the later frames belong to the time.
+    # The frames of the first moment had been gathered before it: only the later ones belong to the time.
     bytes_per_second = len(audio[len(payloads[0]) :]) / seconds if seconds > 0 else None
     decoded = _decode(_LABEL[expected.encoding], audio)
     level = rms_dbfs(decoded)

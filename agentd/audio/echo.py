@@ -1,11 +1,11 @@
 """Telling the agent's own words, as they come back over the line, from a caller who speaks.
 
-What comes from the caller is compared with what was written to the caller: the normalised cross-correlation at every
+The guard compares the caller's audio with what was written to the caller: the normalised cross-correlation at every
 delay up to half a second. Its square is the share of the caller's energy that a delayed and attenuated copy of the
 agent's voice explains: near 1 for an echo alone, a half where the caller speaks as loudly as the echo, little for
 anything else. Where some is explained, but not enough, the echo's path is taken to be a few milliseconds of delays and
-fitted (a hybrid, or a loudspeaker in a room). Both signals are differentiated first, so that the low harmonics that
-all voices share do not decide.
+fitted (a hybrid, or a loudspeaker in a room). Both signals are differentiated first, so that the low harmonics that all
+voices share do not decide.
 
 A weak echo is not always explained: jitter and companding change it. Once a line has proven that it gives the agent
 back much weaker than it spoke, what comes no louder than that is taken for the same.
@@ -32,7 +32,7 @@ WORTH_FITTING = 0.1
 """Share that the best single delay must explain before a path is fitted around it."""
 END_MS = 40
 END_EXPLAINED = 0.5
-"""What came last must be explained by itself too: a caller who begins to speak over an echo is heard soon."""
+"""The newest part must be explained by itself too, so that a caller who begins to speak over an echo is heard soon."""
 TAPS = 32
 """Delays of a fitted path: 4 ms."""
 TAPS_BEFORE = 8

@@ -37,7 +37,7 @@ FORMAT_NAMES = (*_SLIN_RATES, Encoding.ULAW.value, Encoding.ALAW.value)
 
 @attrs.frozen
 class AudioFormat:
-    """What one leg carries: an encoding and a sampling rate that Asterisk has a name for; always mono.
+    """The format of one leg: an encoding and a sampling rate that Asterisk has a name for; always mono.
 
     `rate` is in Hz. `str()` gives Asterisk's name, `parse` reads it.
 
@@ -99,4 +99,4 @@ class AudioFormat:
 
 
 SLIN8 = AudioFormat(Encoding.SLIN, 8000)
-"""What the dialplan application AudioSocket() always sends."""
+"""The format that the dialplan application AudioSocket() always sends."""

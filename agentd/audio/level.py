@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 FLOOR_DBFS = -120.0
-"""What silence measures: below any frame that has a sound in it, and still a number that logs can hold."""
+"""The level of silence: below any frame that has a sound in it, and still a number that logs can hold."""
 
 
 def rms_dbfs(pcm: bytes) -> float:

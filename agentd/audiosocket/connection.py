@@ -44,7 +44,7 @@ class AudioSocketConnection:
     peer: str
     metrics: Metrics
     line: LineFormat = attrs.field(factory=LineFormat)
-    """What it will carry, as far as that is known: silence is sent as that before it is served."""
+    """The format that it will carry, as far as that is known: silence before it is served is sent in it."""
     released: trio.Event = attrs.field(factory=trio.Event, init=False)
     call_uuid: CallId | None = attrs.field(default=None, init=False)
     _parser: FrameParser = attrs.field(factory=FrameParser, init=False)

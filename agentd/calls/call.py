@@ -61,14 +61,14 @@ CONVERSATION_EVENTS = (
     tells.NothingToSay,
     tells.Ended,
 )
-"""What the conversation wants to know of a session; the rest is for logs and figures."""
+"""The events of a session that concern the conversation; the others are for logs and figures."""
 
 
 class CallersLine(MediaSource, ToolLine, Protocol):
     """The caller's end of the call: a channel of Asterisk's (agentd.ari.channel), or a connection without ARI."""
 
     async def next_event(self) -> happens.CallerEvent:
-        """What happens to the call next at the caller's end. For one reader, from the call's begin to its end."""
+        """The next thing that happens at the caller's end. For one reader, from the call's begin to its end."""
         ...
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
@@ -79,7 +79,7 @@ class CallersLine(MediaSource, ToolLine, Protocol):
 
 @attrs.frozen
 class CallSettings:
-    """What the configuration says about this call.
+    """The settings of this call.
 
     `phrases` are spoken by the agent; one that is missing or empty is not said. `announcements` are heard before the
     call ends with their result. Segments that contain a text of `uninterruptible` are heard to their end.
@@ -343,7 +343,7 @@ class Call:
             log.info("a tool's result came after its session", tool=request.name)
 
     def _on_session_event(self, event: object) -> None:
-        """What the conversation machine has no use for: figures and logs."""
+        """Figures and logs, for which the conversation machine has no use."""
         self._figures.on_session(event)
         self._tools.on_session_event(event)
         self._voice.on_session_event(event)

@@ -1,4 +1,4 @@
-"""What every log line of a call tells of it: call id, channel, agent and state.
+"""The fields that every log line of a call has: call id, channel, agent and state.
 
 A call's tasks inherit the context of its outermost frame, each as a copy of its own; so what changes in the course of
 the call is kept in one place, which the copies share. A task that is about another agent than the one that serves
@@ -30,5 +30,5 @@ def set_call_fields(**fields: str) -> None:
 
 
 def merge_call_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor of structlog's: adds the call's fields to a line. What the line or its task tells itself stands."""
+    """A processor of structlog's: adds the call's fields to a line. The line's own fields stand."""
     return {**(_fields.get() or {}), **event}

@@ -27,7 +27,7 @@ class CallFigures:
 
     metrics: Metrics
     agent: str = attrs.field(default="", init=False)
-    """Who serves the call now."""
+    """The agent that serves the call now."""
     _asides: set[int] = attrs.field(factory=set, init=False)
     _last_speech_at: float = attrs.field(default=math.nan, init=False)
     _stages: dict[str, float] = attrs.field(factory=dict, init=False)

@@ -1,4 +1,4 @@
-"""What a call has to react to, in order: bounded, and never full for the news that matters."""
+"""The events that a call reacts to, in order: bounded, and never full for the news that matters."""
 
 from collections import deque
 

@@ -1,4 +1,4 @@
-"""What a caller hears before the call leaves: the agent's words to their end, or none of them; then an announcement."""
+"""The end of a call as its caller hears it: the agent's words to their end, or none of them; then an announcement."""
 
 import attrs
 import structlog

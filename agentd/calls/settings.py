@@ -1,4 +1,4 @@
-"""What the configuration says about one call, in the call's own terms."""
+"""The settings of one call, in the call's own terms."""
 
 from agentd.calls.call import CallSettings
 from agentd.config.settings import Config

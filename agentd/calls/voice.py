@@ -44,18 +44,18 @@ class AgentVoice:
     log_transcripts: bool
     tell: Callable[[object], None]
     session: AgentSession | None = None
-    """Whom what was heard is told to; None while there is no session."""
+    """The session that is told what was heard; None while there is none."""
     _playing: bool = attrs.field(default=False, init=False)
     _protected: bool = attrs.field(default=False, init=False)
     _utterance: int = attrs.field(default=0, init=False)
-    """What is being played, or was last."""
+    """The utterance that is being played, or was last."""
     _begun: dict[int, tuple[AgentSession | None, int]] = attrs.field(factory=dict, init=False)
     """Utterances whose audio is not all there yet: whose they are, and their generation."""
     _off_record: set[int] = attrs.field(factory=set, init=False)
     _words: dict[int, str] = attrs.field(factory=dict, init=False)
-    """What the session told of the words of its last utterances."""
+    """The words of the last utterances, as the session told them."""
     _wordless: dict[int, Heard] = attrs.field(factory=dict, init=False)
-    """What was heard of the last utterances whose segments carried no words."""
+    """How much was heard of the last utterances whose segments carried no words."""
 
     async def run(self) -> None:
         """Play utterances until cancelled, or until one cannot be played: then MediaFailed is told."""
@@ -143,7 +143,7 @@ class AgentVoice:
         return heard
 
     def _in_part(self, utterance: int, heard: Heard, whole: str) -> Heard:
-        """What was heard of an utterance's words, told by the time that all of them take."""
+        """The part of an utterance's words that was heard, told by the time that all of them take."""
         words = whole.split()
         total = max(self.playout.brought(utterance), expected_seconds(whole))
         count = len(words) if heard.completed else words_heard(whole, heard.milliseconds / 1000, total)

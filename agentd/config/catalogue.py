@@ -1,4 +1,4 @@
-"""What a configuration can name on this host, as data: for reading agent.toml, for its sample and its schema.
+"""The names that a configuration can use on this host, as data: for reading agent.toml, for its sample and its schema.
 
 The configuration knows neither providers nor tools nor transports; who assembles agentd tells it what there is.
 """
@@ -14,7 +14,7 @@ from agentd.plugins import Registry, no_such
 
 
 class HasSettings(Protocol):
-    """What is configured by a table of its own."""
+    """The things that a table of their own configures."""
 
     @property
     def settings(self) -> type:
@@ -38,7 +38,7 @@ class Choices:
 
     @classmethod
     def of(cls, registry: Registry[Any]) -> "Choices":
-        """What a registry has. A package's module is imported; one that is broken is a reason, not an error."""
+        """The entries of one registry. A package's module is imported; one that is broken is a reason, not an error."""
         known = {name: settings_class(registry, name) for name in registry.names()}
         return cls(registry.what, known, tuple(registry.built_in))
 
@@ -69,7 +69,7 @@ class Choices:
 
 @attrs.frozen
 class Catalogue:
-    """What exists on this host: agents' providers, the stages of pipelines, kinds of tools, the settings class of
+    """The catalogue of this host: agents' providers, the stages of pipelines, kinds of tools, the settings class of
     [speech_server], and the names of the transports."""
 
     providers: Choices
@@ -79,7 +79,8 @@ class Catalogue:
     transports: tuple[str, ...]
 
     def problems(self) -> tuple[str, ...]:
-        """What is installed and cannot be used, one line each; whoever does not name it need not mind."""
+        """Installed things that cannot be used, one line each; a configuration that does not name them need not
+        mind."""
         return tuple(str(error) for sort in (self.providers, self.stages, self.tools) for error in sort.broken.values())
 
 

@@ -1,11 +1,11 @@
-"""What cannot work together in a configuration whose every setting is good for itself. Pure."""
+"""Settings that cannot work together in a configuration, though each is good for itself. Pure."""
 
 from agentd.config.schema import Problem
 from agentd.config.settings import AgentConfig, Config, Headless
 
 
 def contradictions(config: Config) -> list[Problem]:
-    """What is well-formed, each setting for itself, and cannot work."""
+    """Settings that are well-formed, each for itself, and cannot work together."""
     problems: list[Problem] = []
     if not config.agents:
         problems.append(Problem("agents", "no agent is configured: add a table [agents.default]"))

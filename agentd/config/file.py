@@ -210,4 +210,4 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
-"""What every vendor takes for the name of a function."""
+"""The names of functions that every vendor takes."""

@@ -3,8 +3,8 @@
 A settings class is a frozen attrs class whose fields have a default and a type
 `Annotated[T, text("What it is for.", check, ...)]`; T is bool, int, float, str, an enum, a list or dict of
 these, or another settings class. A check takes the value and gives None, or what is wrong with it. Provider
-modules, third-party ones too, describe their settings the same way. What installed packages add to a class's own
-settings is described by `text(choices=...)` and `Tables`.
+modules, third-party ones too, describe their settings the same way. `text(choices=...)` and `Tables` describe what
+installed packages add to a class's own settings.
 """
 
 import json
@@ -34,7 +34,7 @@ class Unshown(str):
 
 @attrs.frozen
 class Text:
-    """What a setting is for, and what its values must satisfy."""
+    """A setting's purpose, and the checks that its values must satisfy."""
 
     doc: str
     checks: tuple[Check, ...] = ()

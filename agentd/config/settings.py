@@ -166,7 +166,7 @@ class Logging:
 
 @attrs.frozen
 class Liveness:
-    """What happens when nothing does, or for too long. Times in seconds; 0 or an empty text switches off."""
+    """Care for calls in which nothing happens, or for too long. Times in seconds; 0 or an empty text switches off."""
 
     check_in_after: Annotated[
         float, text("Silence of both after which the caller is asked whether anybody is there.", not_negative)
@@ -304,7 +304,7 @@ class Config:
     tools: Mapping[str, ToolConfig] = attrs.field(factory=dict)
     """Every tool that some agent has, by name: those that need no table too."""
     notes: tuple[str, ...] = attrs.field(default=(), metadata=NO_SETTING)
-    """What an operator should know of the file though it is good: settings under names of former releases."""
+    """Notes on a file that is good: settings under names of former releases."""
 
     def advertised_socket(self, bound_port: int) -> str:
         """The listener as Asterisk reaches it, "address:port"."""

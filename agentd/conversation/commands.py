@@ -1,4 +1,4 @@
-"""What the conversation has a call do, and what a call may end with. Pure data; agentd.calls.call carries out."""
+"""The conversation's orders to its call, and the results of calls. Pure data; agentd.calls.call carries out."""
 
 from enum import StrEnum
 

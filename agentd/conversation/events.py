@@ -1,4 +1,4 @@
-"""What happens to a call, besides what its session tells (agentd.agent). Pure data; the machine answers."""
+"""The events of a call, but for those of its session (agentd.session_events). Pure data; the machine answers."""
 
 import attrs
 
@@ -70,7 +70,7 @@ class ProtectionBegan:
 
 @attrs.frozen
 class ProtectionEnded:
-    """What the caller hears now may be interrupted again."""
+    """From now on the caller may interrupt again."""
 
 
 @attrs.frozen
@@ -130,4 +130,4 @@ class Left:
 
 
 CallerEvent = CallerHungUp | Left | DigitPressed
-"""What the caller's end of the line tells of the call."""
+"""The events that the caller's end of the line tells."""

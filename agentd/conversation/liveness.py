@@ -59,7 +59,7 @@ class Liveness:
         return min(self._silence_at, self._slow_at, self._warning_at, self._end_at)
 
     def due(self, now: float) -> list[Due]:
-        """What is due at second `now`."""
+        """The events that are due at second `now`."""
         events: list[Due] = []
         if now >= self._slow_at:
             self._preparing_since = -math.inf  # once an answer

@@ -72,7 +72,7 @@ class Protection(StrEnum):
 
 
 class State(StrEnum):
-    """What an operator reads in logs, health and metrics."""
+    """The state as an operator reads it in logs, health and metrics."""
 
     CONNECTING = "Connecting"
     STREAMING = "Streaming"
@@ -161,7 +161,7 @@ CALLER: Mapping[tuple[Caller, type], Row] = {
     (Caller.HESITATING, tells.CallerSpeechEnded): (Caller.SILENT, _nothing),
     (Caller.HESITATING, tells.CallerSpeechDismissed): (Caller.SILENT, _nothing),
     (Caller.HESITATING, happens.MediaLost): (Caller.SILENT, _nothing),
-    # What the caller was doing, the new session will tell: it is given the caller's audio again.
+    # The new session will tell what the caller was doing: it is given the caller's audio again.
     (Caller.SPEAKING, happens.AgentReplaced): (Caller.SILENT, _nothing),
     (Caller.HESITATING, happens.AgentReplaced): (Caller.SILENT, _nothing),
 }
@@ -243,7 +243,7 @@ PROTECTION: Mapping[tuple[Protection, type], Row] = {
     (Protection.PROTECTED, happens.ProtectionEnded): (Protection.OPEN, _nothing),
 }
 
-# What follows the end of an utterance depends on whether another one waits: while one does, the agent is speaking.
+# The end of an utterance leaves the agent speaking for as long as another one waits.
 AFTER_PLAYBACK: Mapping[tuple[Agent, bool], Row] = {
     (Agent.SPEAKING, True): (Agent.IDLE, _nothing),
     (Agent.ATTENUATED, True): (Agent.IDLE, _does(do.Restore())),
@@ -267,7 +267,7 @@ class Transition:
 
 @attrs.frozen
 class Step:
-    """What one event brought about."""
+    """The effects of one event."""
 
     commands: tuple[Command, ...]
     transitions: tuple[Transition, ...]

@@ -1,8 +1,8 @@
 """`agentd doctor`: walks from the configuration to the models, tries on the real PBX what a call needs, and
 says for each failure what to do.
 
-It may run beside a serving daemon. What it makes on the PBX (a bridge, trial channels to nobody) has names of
-its own and is removed again; no phone rings.
+It may run beside a serving daemon. Everything that it makes on the PBX (a bridge, trial channels to nobody) has a name
+of its own and is removed again; no phone rings.
 """
 
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ async def _try_out(
 
 
 async def _without_probe(config: Config, daemon: RunningDaemon, because: str) -> list[Finding]:
-    """What can be told of the media directory and of the port while Asterisk cannot be made to use them."""
+    """The findings about the media directory and the port that need no Asterisk."""
     directory = await trio.to_thread.run_sync(examine_directory, config)
     playback = (
         skipped("playback", "the media directory cannot be used")

@@ -1,4 +1,4 @@
-"""Who may do what with a file, told from permission bits: for users that the doctor is not. Blocking."""
+"""The rights of other users to a file, told from its permission bits. Blocking."""
 
 import grp
 import os
@@ -69,7 +69,7 @@ def account(name: str, *more_groups: str) -> Account | None:
 
 
 def daemon_account() -> Account:
-    """Whom the daemon runs as: for root the service's user where there is one, else whoever asks."""
+    """The user that the daemon runs as: for root the service's user where there is one, else the user who asks."""
     if os.geteuid() == 0 and (service := account(SERVICE_USER, ASTERISK_GROUP)):
         return service
     groups = frozenset({os.getegid(), *os.getgroups()})
@@ -77,7 +77,7 @@ def daemon_account() -> Account:
 
 
 def asterisk_account() -> Account | None:
-    """Whom Asterisk runs as: the owner of a process of that name, else the user of that name."""
+    """The user that Asterisk runs as: the owner of a process of that name, else the user of that name."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "comm").read_text().strip() == "asterisk":

@@ -30,7 +30,7 @@ async def examine_agents(
 
 
 def judge_readiness(check: str, name: str, agent: AgentConfig, daemon: RunningDaemon) -> list[Finding]:
-    """What a running daemon says of the agent. Pure."""
+    """The agent's readiness, as a running daemon tells it. Pure."""
     if daemon.health is None:
         return []
     state = dict(daemon.health.get("providers") or {}).get(name)

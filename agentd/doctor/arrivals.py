@@ -1,4 +1,4 @@
-"""Who is at the other end of a trial connection that Asterisk opens: the doctor's own stand-in, or a daemon."""
+"""The other end of a trial connection that Asterisk opens: the doctor's own stand-in, or a daemon."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""What agents and tools need to be let in: whether it is there, and for providers whether it lets us in.
+"""The secrets of agents and tools: whether each is there, and whether its provider lets us in with it.
 
 Every provider tells its own needs (registry.Provider.credentials), so that those of a package from elsewhere
 are tried in the same way. No secret is ever shown: of what a server says, nothing that repeats a part of one.
@@ -72,7 +72,7 @@ async def examine_credentials(
 
 
 def needed(config: Config) -> Iterator[Need]:
-    """What this configuration needs: each once for each agent and tool. Pure."""
+    """The needs of this configuration: each once for each agent and tool. Pure."""
     for name, agent in sorted(config.agents.items()):
         for credential in _merged(find_provider(agent.provider).credentials(agent.settings)):
             yield Need(f"agent {name}", credential)
@@ -92,7 +92,7 @@ def _merged(credentials: Sequence[Credential]) -> list[Credential]:
 
 
 def _request(credential: Credential) -> Credential:
-    """What makes two credentials the same to a server."""
+    """The credential as its server sees it: two with one request are the same to it."""
     return attrs.evolve(credential, what="")
 
 
@@ -191,7 +191,7 @@ def _unreachable(credential: Credential, why: str) -> Finding:
 
 
 def judge(credential: Credential, status: int, says: str) -> Finding:
-    """What a server's answer to our key means. Pure."""
+    """The meaning of a server's answer to our key. Pure."""
     name, what = credential.secret, f"GET {_shown(credential)}: HTTP {status}{f' ({says})' if says else ''}"
     if 200 <= status < 300:
         return ok("", f"{_shown(credential)} {'takes the key' if name else 'answers'}")
@@ -212,7 +212,7 @@ def judge(credential: Credential, status: int, says: str) -> Finding:
 
 
 def reason(body: bytes, key: str) -> str:
-    """What a server says of a refusal: one line of printable text, empty where it says nothing that can be shown. Pure.
+    """The server's reason for a refusal: one printable line, empty where nothing of it can be shown. Pure.
 
     Servers repeat refused keys, or parts of them: then nothing is shown.
     """
@@ -241,7 +241,7 @@ def _shown(credential: Credential) -> str:
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """What TLS says, below what the layers above make of it."""
+    """The error of TLS itself, below what the layers above make of it."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error

@@ -19,7 +19,7 @@ EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.
 
 @attrs.frozen
 class RunningDaemon:
-    """What is known of a running daemon. `health` is its page, None where none answers; `stranger` says what
+    """A running daemon, as far as it is known. `health` is its page, None where none answers; `stranger` says what
     answered instead; `registered`: Asterisk has our application."""
 
     url: str

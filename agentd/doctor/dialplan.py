@@ -32,7 +32,7 @@ INCLUDE: Final = (
 
 @attrs.frozen
 class Dialplan:
-    """What is there; None where it cannot be told, with `way` saying how it was found out, or why not."""
+    """The parts of the dialplan that are there, or None; `way` says how it was found out, or why not."""
 
     call: bool | None
     fork: bool | None
@@ -66,7 +66,7 @@ async def look_at_dialplan(rest: AriRest, config: Config, entity: Mapping[str, o
 
 
 def judge_dialplan(dialplan: Dialplan, config: Config) -> list[Finding]:
-    """What is missing for this configuration. Pure."""
+    """The parts that this configuration lacks. Pure."""
     check, fork = "dialplan", config.audiosocket.fork_context
     if dialplan.call is None or dialplan.fork is None:
         advice = f"see for yourself: asterisk -rx 'dialplan show {CALL_CONTEXT}'"
@@ -100,7 +100,7 @@ async def _context_exists(context: str) -> bool | None:
 
 
 async def _cli(command: str) -> str | None:
-    """What the Asterisk of /etc/asterisk/asterisk.conf answers on its command line; None if it does not."""
+    """The answer of the Asterisk of /etc/asterisk/asterisk.conf on its command line; None if there is none."""
     try:
         with trio.fail_after(CLI_DEADLINE):
             done = await trio.run_process(

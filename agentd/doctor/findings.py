@@ -1,4 +1,4 @@
-"""What the doctor found: one finding a check, and how findings are shown: in colours where stdout is a terminal."""
+"""The doctor's findings, one a check, and how they are shown: in colours where stdout is a terminal."""
 
 import os
 import sys

@@ -81,7 +81,7 @@ async def examine_service() -> Finding:
 
 
 def judge_service(shown: Mapping[str, str]) -> Finding:
-    """What `systemctl show` says of the unit. Pure."""
+    """The unit's properties, as `systemctl show` tells them. Pure."""
     active, enabled = shown.get("ActiveState", ""), shown.get("UnitFileState", "")
     journal = f"journalctl -u {UNIT} -n 50 --no-pager"
     if shown.get("LoadState") != "loaded":

@@ -1,4 +1,4 @@
-"""What an agent needs on this host, as its provider tells (agentd_providers.needs): whether it is there."""
+"""The needs of an agent on this host, as its provider tells them (agentd_providers.needs): whether each is there."""
 
 import json
 import os

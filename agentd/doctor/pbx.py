@@ -1,4 +1,4 @@
-"""What Asterisk tells when asked over ARI; nothing here changes anything on the PBX."""
+"""Questions to Asterisk over ARI; nothing here changes anything on the PBX."""
 
 import re
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ async def greet(rest: AriRest, config: Config) -> Greeting:
 
 
 def ari_advice(error: AriError, config: Config) -> tuple[str, ...]:
-    """What to do about an ARI request that failed. Pure."""
+    """The advice for an ARI request that failed. Pure."""
     ari = config.asterisk
     status = error.status if isinstance(error, AriRejected) else 0
     port = ari.url.rpartition(":")[2]

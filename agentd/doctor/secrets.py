@@ -57,7 +57,7 @@ def examine_password(environ: Mapping[str, str], credentials: Path) -> tuple[Sec
 
 
 def how_to_give(name: str, credentials: Path) -> tuple[str, ...]:
-    """What to do so that the daemon has a secret. Pure."""
+    """The advice on how to give the daemon a secret. Pure."""
     path = credentials / credential_name(name)
     return (
         f"on a PBX host, as root: install -m 600 /dev/stdin {path}\nthen paste it, Enter and Ctrl-D",

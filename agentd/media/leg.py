@@ -1,4 +1,4 @@
-"""What a media leg is, what its connection does, and where a call gets one from."""
+"""The contract of media legs: what a leg is, what its connection does, and where a call gets one from."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -23,7 +23,7 @@ class LegKind(StrEnum):
 
 @attrs.frozen
 class LineFormat:
-    """What the call's own side of the line carries: slin at `rate` Hz in frames of 20 ms."""
+    """The format of the call's own side of the line: slin at `rate` Hz in frames of 20 ms."""
 
     rate: int = 8000
 
@@ -66,7 +66,7 @@ class Lead(Protocol):
 
 
 class MediaConnection(Protocol):
-    """A media leg's audio, both ways, whatever transport carries it. Who got it releases it.
+    """A media leg's audio, both ways, whatever transport carries it. Its user releases it.
 
     There are two kinds of lines. One that agentd clocks is given a frame every 20 ms, and what it was given is as good
     as heard: its `lead` is None. One that clocks itself takes frames ahead, as far as its peer lets it; its `lead`
@@ -75,7 +75,7 @@ class MediaConnection(Protocol):
 
     @property
     def peer(self) -> str:
-        """Who is at the other end, for the log."""
+        """The other end, for the log."""
         ...
 
     @property

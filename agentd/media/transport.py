@@ -1,7 +1,7 @@
-"""What carries media legs: a transport, what it asks of Asterisk, and how it gets its connection. Pure.
+"""The contract of transports, which carry media legs: what one asks of Asterisk, and how it gets its connection. Pure.
 
 A transport is a room of its own that meets `Transport` and `agentd.media.leg.MediaConnection`, and a row in
-agentd.transports. Who makes a leg (agentd.ari.channel) has the transport expect it, asks Asterisk for what the
+agentd.transports. The maker of a leg (agentd.ari.channel) has the transport expect it, asks Asterisk for what the
 expected leg wants, and waits for the connection.
 """
 
@@ -44,7 +44,7 @@ class ExpectedLeg(Protocol):
 
     @property
     def request(self) -> ExternalMedia | DialplanMedia:
-        """What Asterisk is to be asked for."""
+        """The request to Asterisk."""
         ...
 
     def told(self, variables: Mapping[str, str]) -> None:
@@ -65,7 +65,7 @@ class Transport(Protocol):
 
     @property
     def name(self) -> str:
-        """What the dialplan and the configuration call it: `media=NAME`."""
+        """Its name in the dialplan and in the configuration: `media=NAME`."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What every way of playback offers to the call."""
+"""The contract of playback, which streaming and files meet."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,7 +11,7 @@ from agentd.playout import UtteranceSource
 
 @attrs.frozen
 class Heard:
-    """What reached the caller of an utterance.
+    """The part of an utterance that reached the caller.
 
     `text` are the words heard, `generated` all that were spoken by the agent; they differ after a stop.
     """
@@ -24,7 +24,7 @@ class Heard:
 
 @attrs.frozen
 class PlaybackListener:
-    """Who is told how an utterance goes. Neither call may block.
+    """The callbacks that tell how an utterance goes. Neither call may block.
 
     `started()`: the caller begins to hear the utterance. `segment(text)`: the caller begins to hear a segment of it
     (after `started`, for the first one too).

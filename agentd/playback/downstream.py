@@ -40,7 +40,7 @@ class Downstream:
             self.stream.lead, self.stream.on_heard = lead, on_heard
 
     def next_frame(self, *, ahead: bool = False) -> bytes | None:
-        """What the streaming leg carries next; see agentd.media.leg.NextFrame."""
+        """The frame that the streaming leg carries next; see agentd.media.leg.NextFrame."""
         return None if self.stream is None else self.stream.next_frame(ahead=ahead)
 
     def line_moves(self, moving: bool) -> None:

@@ -3,8 +3,8 @@
 The files (see agentd.playback.directory) are gone when their playback ends, however it ends. They are played on the
 caller's channel, which is in no bridge (see agentd.ari.channel): the agent does not hear its own words.
 
-ARI reports no position within a file. What the caller heard of a segment that is stopped half-way is counted
-from PlaybackStarted; the error is bounded by the way of that event and of the stop, 250 ms together.
+ARI reports no position within a file. Of a segment that is stopped half-way, the part that the caller heard is counted
+from PlaybackStarted. Its error is the delay of that event and of the stop, at most 250 ms together.
 """
 
 from pathlib import Path

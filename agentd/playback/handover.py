@@ -1,4 +1,4 @@
-"""What one way of playback leaves of an utterance for another, so that a call can change over in mid-utterance."""
+"""The remainder of an utterance for another way of playback: a call can change over in mid-utterance."""
 
 from collections import deque
 from typing import Protocol

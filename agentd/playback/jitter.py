@@ -88,7 +88,7 @@ class Frame:
 
 @attrs.define(eq=False)
 class _Pop:
-    """What a pop took, and what was so before it."""
+    """The frame that a pop took, and the state before it."""
 
     at: int
     last: bytes | None
@@ -142,7 +142,7 @@ class JitterBuffer:
     # --- what comes in
 
     def start_segment(self, text: str) -> None:
-        """What is pushed from now on speaks `text`; the segment before it is complete.
+        """Begin a segment: the audio from now on speaks `text`; the segment before it is complete.
 
         A segment that brought no audio is spoken together with the one that follows.
         """
@@ -235,7 +235,7 @@ class JitterBuffer:
         return self._ready if self.last is None else self._available > 0
 
     def peek(self) -> bytes | None:
-        """What the sound that is being heard would go on with, one frame; None in silence. Nothing is popped."""
+        """One frame with which the sound that is being heard would go on; None in silence. Nothing is popped."""
         if self.last is None:
             return None
         if samples := self._available:

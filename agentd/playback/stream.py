@@ -3,15 +3,15 @@
 The leg's connection asks for frames (`next_frame`). On a line that agentd clocks a frame that was given is as good as
 heard: nothing buffers behind it. So every effect is audible at the next frame, and what was heard is known to one.
 
-A line that clocks itself is some frames ahead of the caller's ear (agentd.media.leg.Lead). What it was given and the
-caller has not heard is remembered, each frame with what was so before it. When something else is to be heard, or the
+A line that clocks itself is some frames ahead of the caller's ear (agentd.media.leg.Lead). The frames that it was given
+and the caller has not heard are remembered, each with the state before it. When something else is to be heard, or the
 leg is lost, the line drops those frames, everything is put back to where the caller's ear is, and goes on from there:
-every effect is audible as soon here, and `Heard` as exact. What begins to be heard is told when it is heard, not when
-it is given: until then it can be taken back, and it is the caller's ear that matters to those who are told (the
-history, the protection of words, the figures). Silence and concealment are not taken ahead: what comes in time
-elsewhere is in time here too.
+every effect is audible as soon here, and `Heard` as exact. A beginning is told when it is heard, not when it is given:
+until then it can be taken back, and it is the caller's ear that matters to those who are told (the history, the
+protection of words, the figures). Silence and concealment are not taken ahead: what comes in time elsewhere is in time
+here too.
 
-Nothing cuts: a change of level is a ramp over one frame, a stop fades out over one. What is faded out by `pause` is
+Nothing cuts: a change of level is a ramp over one frame, a stop fades out over one. A frame that `pause` fades out is
 not popped: after `restore` the frame before it is faded in, and it follows at full level, so that no word is lost.
 """
 
@@ -104,7 +104,7 @@ class StreamPlayback:
     _fading: bytes | None = attrs.field(default=None, init=False)
     """The last frame of what was stopped, faded out: it goes before anything else."""
     _given: deque[_Given] = attrs.field(factory=deque, init=False)
-    """What the line is ahead by; nothing on a line that agentd clocks."""
+    """The frames that the line is ahead by; none on a line that agentd clocks."""
 
     # --- the line's side
 
@@ -160,7 +160,7 @@ class StreamPlayback:
                 speaking.listener.segment(text)
 
     def _conclude(self) -> None:
-        """What has been heard to its end is over."""
+        """Conclude the utterance, or the announcement, that has been heard to its end."""
         speaking, announcing = self._speaking, self._announcing
         if speaking and speaking.jitter.finished and not any(g.sound and g.popped is speaking for g in self._given):
             self._end(speaking)

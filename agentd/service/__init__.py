@@ -1,1 +1,1 @@
-"""What runs for as long as the daemon does, and how it is laid down on a host."""
+"""The parts that run for as long as the daemon does, and how they are laid down on a host."""

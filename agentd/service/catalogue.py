@@ -1,4 +1,4 @@
-"""What is installed on this host, told to the configuration: the one place where the registries meet it."""
+"""The catalogue of this host for the configuration: the one place where the registries meet it."""
 
 from agentd.config.catalogue import Catalogue, Choices
 from agentd.tools.registry import KINDS
@@ -9,7 +9,8 @@ from agentd_providers.wyoming.server.settings import SpeechServerSettings
 
 
 def installed_catalogue() -> Catalogue:
-    """What an agent.toml can name here. Imports the modules of third parties' entry points, and no engine."""
+    """Everything that an agent.toml can name here. Imports the modules of third parties' entry points, and no
+    engine."""
     return Catalogue(
         providers=Choices.of(PROVIDERS),
         stages=Choices.of(STAGES),

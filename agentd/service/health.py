@@ -36,7 +36,7 @@ class AgentHealth:
 
 
 class Report(Protocol):
-    """What GET /health tells: it answers 200 while `healthy`, else 503."""
+    """The page GET /health, which answers 200 while `healthy`, else 503."""
 
     @property
     def healthy(self) -> bool: ...
@@ -45,7 +45,7 @@ class Report(Protocol):
 
 
 class Exported(Protocol):
-    """What GET /metrics tells."""
+    """The page GET /metrics."""
 
     @property
     def registry(self) -> CollectorRegistry: ...
@@ -53,7 +53,7 @@ class Exported(Protocol):
 
 @attrs.frozen
 class HealthReport:
-    """What GET /health of the daemon tells. `listening`: of what waits for connections, whether it does."""
+    """The daemon's page GET /health. `listening`: of what waits for connections, whether it does."""
 
     ari_connected: bool
     listening: Mapping[str, bool]

@@ -21,7 +21,7 @@ from agentd.errors import AgentdError
 
 CREDENTIALS: Final = PurePosixPath("/etc/agentd/credentials")
 MANIFEST: Final = PurePosixPath("/etc/agentd/installed.sha256")
-# What stands in a line of an Asterisk configuration as it is: no blank, no `;` (comment), no `\` (escape).
+# Text that an Asterisk configuration takes literally: no blank, no `;` (comment), no `\` (escape).
 _PASSWORD: Final = re.compile(r"[!-:<-\[\]-~]+")
 
 

@@ -1,6 +1,6 @@
 """`agentd init`: lay agentd's files down on a PBX host, or bring them up to this version.
 
-What an administrator changed is never overwritten: the new version is put beside it as `NAME.new`. Which
+A file that an administrator changed is never overwritten: the new version is put beside it as `NAME.new`. Which
 files those are is told from `/etc/agentd/installed.sha256`, the digests of what was laid down last
 (`sha256sum -c` reads it). Asterisk's own files are not edited: the `#include` lines to add are printed.
 """

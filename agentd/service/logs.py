@@ -75,7 +75,7 @@ def _plain(value: object) -> str:
 
 
 def choose_format(wanted: LogFormat) -> LogFormat:
-    """What `auto` means here."""
+    """The form that `auto` stands for here."""
     if wanted is not LogFormat.AUTO:
         return wanted
     if check_journal_stream():
@@ -117,7 +117,7 @@ def set_up_logging(settings: Logging, journal_socket: Path | None = None) -> Non
 
 
 class _IntoStructlog(logging.Handler):
-    """What libraries log by the standard module goes the same way."""
+    """Libraries' log lines, made by the standard module, go the same way."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger(record.name)

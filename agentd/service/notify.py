@@ -1,4 +1,4 @@
-"""What systemd is told: ready, reloading, stopping, a status line, and that the daemon is alive.
+"""The messages to systemd: ready, reloading, stopping, a status line, and that the daemon is alive.
 
 The protocol is sd_notify(3): datagrams of newline-separated `KEY=value` lines to the Unix socket that
 NOTIFY_SOCKET names. Started without systemd, everything here does nothing.

@@ -1,5 +1,5 @@
-"""Who gets in: turns a channel that entered our application, or a connection without ARI, into a call, or hands it
-back; and the outermost frame of every call, the only place that catches everything."""
+"""The reception turns a channel that entered our application, or a connection without ARI, into a call, or hands it
+back. It is the outermost frame of every call, the only place that catches everything."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ class Reception:
     config: Config
     toolbox: Toolbox
     transports: Mapping[str, Transport] = attrs.field(factory=dict, init=False)
-    """Whoever opens them puts them here, before there is a call."""
+    """Their opener puts them here, before there is a call."""
     draining: bool = attrs.field(default=False, init=False)
     _calls: set[Call] = attrs.field(factory=set, init=False)
     _active: int = attrs.field(default=0, init=False)

@@ -1,4 +1,4 @@
-"""`agentd speech-server`: lends this host's speech engines to other hosts. What runs for as long as it does.
+"""`agentd speech-server`: lends this host's speech engines to other hosts. The parts that run for as long as it does.
 
 The server itself is agentd_providers.wyoming.server.server.
 """
@@ -28,7 +28,7 @@ LISTENER_LIMIT = 10.0
 
 @attrs.frozen
 class SpeechReport:
-    """What GET /health of the speech server tells; `server` is None while engines are being loaded."""
+    """The speech server's page GET /health; `server` is None while engines are being loaded."""
 
     server: SpeechServer | None
     uptime_seconds: float

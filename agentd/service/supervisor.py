@@ -170,7 +170,7 @@ def _open_agent(shared: SharedServices, name: str, config: AgentConfig):  # type
 
 
 def _take_up(config: Config) -> Toolbox:
-    """What a configuration that is about to serve makes of its tools, and what an operator should know of it."""
+    """Make the tools of a configuration that is about to serve; notes on it are logged."""
     for note in config.notes:
         log.warning("the configuration is out of date", note=note)
     toolbox = Toolbox.of(config)

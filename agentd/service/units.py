@@ -24,7 +24,7 @@ DEFAULT_PREFIX: Final = "/opt/agentd"
 EXEC_START: Final = re.compile(r"^ExecStart=(\S+)", re.MULTILINE)
 _SHIPPED: Final = f"{DEFAULT_PREFIX}/{LINK}/bin/{COMMAND}"
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
-# What a unit takes without quotes (systemd.syntax(7)): no blank, no quote, no `%`, `$`, `;` or `\`.
+# Text that a unit takes without quotes (systemd.syntax(7)): no blank, no quote, no `%`, `$`, `;` or `\`.
 _PLAIN: Final = re.compile(r"(/[A-Za-z0-9._+@-]+)+")
 _PIPX: Final = "PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx"
 _BINARIES: Final = "/usr/local/bin"
@@ -33,7 +33,7 @@ _PYTHONS: Final = tuple(f"/usr/bin/python3.{minor}" for minor in (14, 13, 12, 11
 
 @attrs.frozen
 class Obstacle:
-    """What keeps the service from starting agentd, and the commands that help, for root."""
+    """An obstacle that keeps the service from starting agentd, and the commands that help, for root."""
 
     what: str
     remedies: tuple[str, ...]
@@ -49,7 +49,7 @@ def retarget(unit: str, program: str) -> str:
 
 
 def program_of(installation: Installation, root: Path, prefix: str | None) -> str:
-    """What the units start on the host whose files are below `root`.
+    """The installation that the units start on the host whose files are below `root`.
 
     `prefix` is given where the link PREFIX/venv does not lead to the installation yet. Raises InstallError where there
     is nothing that a unit could start, and for a prefix that is not the installation's.
@@ -73,7 +73,7 @@ def program_of(installation: Installation, root: Path, prefix: str | None) -> st
 
 
 def obstacle_of(installation: Installation, root: Path) -> Obstacle | None:
-    """What would keep the service from starting the installation; None if nothing that can be seen does.
+    """The obstacle to the service's starting the installation; None if none can be seen.
 
     Of a host's image below `root`, files that are not in it are judged by their places alone. Raises OSError.
     """
@@ -161,7 +161,8 @@ def _afresh(installation: Installation, root: Path) -> tuple[str, ...]:
 
 
 def _with_extra(origin: str, extra: str) -> str:
-    """What pip and pipx install from, with an extra. A wheel that is gone is named all the same: it has to be here."""
+    """The source that pip and pipx install from, with an extra. A wheel that is gone is named all the same: it has to
+    be here."""
     if "://" in origin:
         return f"{DISTRIBUTION}[{extra}] @ {origin}"
     if origin == DISTRIBUTION or Path(origin).exists():

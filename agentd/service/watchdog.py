@@ -55,8 +55,8 @@ class ProgressWatch:
 async def feed_watchdog(notifier: Notifier, watch: ProgressWatch) -> None:
     """Feed systemd's watchdog for as long as nothing in `watch` is stale. Runs until cancelled.
 
-    Beats have to be stamped with `trio.current_time()`. What is stale is logged when it changes, also when no
-    watchdog is set; systemd restarts the daemon when it was not fed for WatchdogSec.
+    Beats have to be stamped with `trio.current_time()`. The stale parts are logged when they change, also when no
+    watchdog is set. systemd restarts a daemon that has not fed it for WatchdogSec.
     """
     interval = notifier.watchdog_interval or UNWATCHED_INTERVAL
     reported: list[str] = []

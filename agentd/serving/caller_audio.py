@@ -12,7 +12,7 @@ from agentd.audio.level import rms_dbfs
 
 KEPT_SECONDS = 15.0
 LEAD_SECONDS = 0.5
-"""What is given again from before an onset."""
+"""Seconds from before an onset that are given again."""
 QUIETEST_SPEECH_DBFS = -45.0
 ABOVE_NOISE_DB = 12.0
 NOISE_RISE_DB = 0.02
@@ -58,7 +58,7 @@ class CallerAudio:
         self._listen(pcm, at)
 
     def since(self, moment: float) -> list[Piece]:
-        """What arrived from second `moment` on, as far as it is kept."""
+        """The audio that arrived from second `moment` on, as far as it is kept."""
         return [piece for piece in self._pieces if piece.at >= moment]
 
     def _listen(self, pcm: bytes, at: float) -> None:

@@ -15,7 +15,7 @@ REPLAY_BREATH = 0.01
 
 @attrs.define(eq=False)
 class CallerFeed:
-    """One call's. What finds no session is kept (see CallerAudio), for the next one."""
+    """One call's. Audio that finds no session is kept for the next one (see CallerAudio)."""
 
     audio: CallerAudio
     _session: AgentSession | None = attrs.field(default=None, init=False)

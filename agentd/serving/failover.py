@@ -1,4 +1,4 @@
-"""What becomes of a call whose agent fails: who takes over, from where, and with what words. Pure."""
+"""The decisions for a call whose agent fails: who takes over, from where, and with what words. Pure."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -62,7 +62,7 @@ class Standing:
 
 @attrs.frozen
 class Takeover:
-    """What the next session begins with: caller audio from second `replay_from` on, and `resume` (see AgentSession).
+    """The next session's beginning: caller audio from second `replay_from` on, and `resume` (see AgentSession).
 
     `hold`: the caller waits, so the hold message is due. `repeat`: the words that were being said are said again.
     """
@@ -92,8 +92,8 @@ def plan(standing: Standing, lead: float) -> Takeover:
 def successors(
     candidates: Sequence[Candidate], failed: Candidate, loss: Loss, *, rejected: bool, reconnects: int
 ) -> list[Candidate]:
-    """Whom to ask, in this order. An agent whose connection broke is asked first itself: it knows the caller's voice,
-    and most breaks are brief. One that fell mute, cannot answer, refuses us or broke often is asked last."""
+    """The candidates to ask, in order. An agent whose connection broke is asked first itself: it knows the caller's
+    voice, and most breaks are brief. One that fell mute, cannot answer, refuses us or broke often is asked last."""
     others = [candidate for candidate in candidates if candidate is not failed]
     again = loss is Loss.ENDED and not rejected and reconnects < RECONNECTS
     return [failed, *others] if again else [*others, failed]

@@ -1,8 +1,8 @@
 """Keeps a call served: opens a session with the first agent that can, watches it, and puts another one in its place
 when it fails, with the conversation so far. Hang-up cancels it, and with it every session.
 
-Each session lives in a task of its own, so that one that does not even close delays nobody. What is to be done in a
-failure is decided in agentd.serving.failover, whether a session has fallen mute in agentd.serving.muteness.
+Each session lives in a task of its own, so that one that does not even close delays nobody. agentd.serving.failover
+decides what is to be done in a failure, agentd.serving.muteness whether a session has fallen mute.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -47,7 +47,7 @@ RENEW_EARLY = 0.9
 
 
 class CallView(Protocol):
-    """What the keeper asks of its call."""
+    """The call as its keeper sees it."""
 
     @property
     def answer_due(self) -> bool:
@@ -371,8 +371,8 @@ class SessionKeeper:
         raise AssertionError("unreachable")
 
     def _renewed(self, tenure: Tenure) -> Tenure:
-        """The fresh session goes on; the old one is put away. What the caller has begun to say meanwhile is heard
-        again."""
+        """The fresh session goes on; the old one is put away. The next session hears again what the caller has begun to
+        say meanwhile."""
         fresh, now = tenure.renewal, trio.current_time()
         assert fresh is not None
         takeover = plan(self._standing(tenure, now), LEAD_SECONDS)

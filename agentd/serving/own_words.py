@@ -33,9 +33,9 @@ class OwnWords:
     serving: Tenure | None = attrs.field(default=None, init=False)
     """Whose session serves the call now."""
     last: str = attrs.field(default="", init=False)
-    """What was to be said last."""
+    """The words that were to be said last."""
     asked: Tenure | None = attrs.field(default=None, init=False)
-    """Who has been asked to say words and has not said what becomes of it."""
+    """The session that was asked to say words and has not told the outcome."""
 
     async def say(self, text: str) -> None:
         """Have words said: by the session where it speaks given words exactly, else from what was spoken beforehand,

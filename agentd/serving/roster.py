@@ -98,9 +98,9 @@ class Roster:
     metrics: Metrics
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _entries: dict[str, Entry] = attrs.field(factory=dict, init=False)
-    """Who takes calls."""
+    """The entry that takes calls."""
     _wanted: dict[str, Entry] = attrs.field(factory=dict, init=False)
-    """Who should: another one only while a changed agent cannot be opened."""
+    """The entry that should: another one only while a changed agent cannot be opened."""
 
     async def run(
         self,
@@ -127,7 +127,7 @@ class Roster:
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """Who takes calls, by name."""
+        """The entries that take calls, by name."""
         return self._entries
 
     async def replace(self, agents: Mapping[str, AgentConfig]) -> None:
@@ -198,7 +198,7 @@ class Roster:
             delay = min(delay * 2, LONGEST_DELAY)
 
     def _fixed_words(self, entry: Entry) -> set[str]:
-        """What an agent may have to say in this exact wording, or while its voice is what is broken."""
+        """The words that an agent may have to say exactly, or while its own voice is broken."""
         hold_messages = [other.config.failover.hold_message for other in self._wanted.values()]
         return {*entry.config.announcements, *entry.config.phrases, *hold_messages} - {""}
 

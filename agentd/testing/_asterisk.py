@@ -39,7 +39,7 @@ class Request:
 
 @attrs.frozen
 class Answer:
-    """What is answered. `drop`: nothing at all, the connection is closed instead."""
+    """The answers that it gives. `drop`: nothing at all, the connection is closed instead."""
 
     status: int = 204
     body: bytes = b""

@@ -41,7 +41,7 @@ class StagedCall:
     settings: CallSettings
     streams: bool = attrs.field(default=True, kw_only=True)
     transport: Callable[[Lines], Transport] = attrs.field(default=Lines.transport, kw_only=True)
-    """What its media legs come over."""
+    """The transport of its media legs."""
     file: FakePlayback = attrs.field(factory=FakePlayback, kw_only=True)
     asterisk: FakeAsterisk = attrs.field(factory=FakeAsterisk, init=False)
     client: AriClient = attrs.field(init=False)
@@ -49,7 +49,7 @@ class StagedCall:
     stream: StreamPlayback | None = attrs.field(init=False)
     call: Call = attrs.field(init=False)
     line_moves: list[bool] = attrs.field(factory=list, init=False)
-    """What the watchdog's line clock was told."""
+    """The beats that the watchdog's line clock was told."""
     result: Result | None = attrs.field(default=None, init=False)
     """Once it is over."""
 

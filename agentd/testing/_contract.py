@@ -1,4 +1,4 @@
-"""What all contracts are made of: a class of tests that one fixture binds to a party."""
+"""The form of all contracts: a class of tests that one fixture binds to a party."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from enum import StrEnum
@@ -63,7 +63,7 @@ class Contract:
 
     @pytest.fixture(autouse=True)
     def logs(self, caplog: pytest.LogCaptureFixture, declared: Party) -> Iterator[list[Any]]:
-        """What is logged, with the second at which it was. Whatever a test does, nobody tells a key."""
+        """The log, each line with its second. No test may make anybody tell a key."""
         caplog.set_level("INFO")
         with capture_logs(processors=[_stamp]) as entries:
             yield entries

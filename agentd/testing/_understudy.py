@@ -20,7 +20,7 @@ LOUD_DBFS = -45.0
 QUIET = 2 * RATE * 3 // 10
 """Bytes of silence that end the caller's turn."""
 ANSWER, WORDS = "I stand in for the other.", "(words)"
-"""What it says, and what it understands."""
+"""The words that it says, and those that it understands."""
 
 
 def tone(rate: int = RATE) -> bytes:
@@ -31,7 +31,7 @@ def tone(rate: int = RATE) -> bytes:
 
 @attrs.define(eq=False)
 class UnderstudySession:
-    """One call's. What each method is for: agentd.agent.AgentSession."""
+    """One call's. The methods' purposes: agentd.agent.AgentSession."""
 
     history: History
     voice: VendorVoice = attrs.field(init=False)
@@ -101,7 +101,7 @@ class UnderstudySession:
         """It has no use for them."""
 
     def withhold(self) -> None:
-        """What it may say is on its way at once."""
+        """Its words are on their way at once."""
 
     def started(self, utterance: int) -> None:
         """It keeps no record."""

@@ -1,4 +1,4 @@
-"""What every agent does, whoever provides it: one specification, run for each of them in a real call.
+"""The contract of agents, whoever provides them: one specification, run for each of them in a real call.
 
 Of the call everything is real but the PBX, which is in memory; of the agent everything but its vendor. A party is
 passed over only for what it cannot do.
@@ -38,7 +38,7 @@ from agentd.testing.telephone import (
 )
 
 GREETING = "Hello, this is the shop."
-# What callers say is without a sound at which a voice would pause: each of these is heard in one piece.
+# The callers' words have no sound at which a voice would pause: each of these is heard in one piece.
 ASK = Turn("Where are you now?", "In the shop.")
 ASK_AGAIN = Turn("When are you in?", "All day long.")
 STORY = Turn("Will you read me one?", "Once upon a time there was a telephone that nobody answered.")

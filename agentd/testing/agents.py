@@ -1,4 +1,5 @@
-"""What an agent's author tells its contract: how the agent is opened, what its vendor's fake does, what it can do."""
+"""The facts that an agent's author tells its contract: how the agent is opened, what its vendor's fake does, what it
+can do."""
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
@@ -15,8 +16,8 @@ SECONDS_A_CHARACTER = 0.05
 
 
 class Able(StrEnum):
-    """What an agent can do: the rest of a sentence that begins with "it". The last four are those of its sessions'
-    capabilities, by the same names."""
+    """An agent's abilities: each is the rest of a sentence that begins with "it". The last four are those of its
+    sessions' capabilities, by the same names."""
 
     SCRIPTED = "says what the test wants"
     """Its model is a fake: it says what `AgentParty.expect` was told, and tells what it was told itself."""
@@ -37,7 +38,8 @@ class Able(StrEnum):
 
 @attrs.frozen
 class Turn:
-    """What the caller says; then the model asks for the tools `calls` (names and arguments), and `says` something."""
+    """One turn: the caller's words; then the model asks for the tools `calls` (names and arguments), and `says`
+    something."""
 
     heard: str
     says: str
@@ -58,7 +60,7 @@ class AgentParty(Party):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """What the report calls it."""
+        """Its name in the report."""
         return self.provider
 
     async def speech(self, turn: Turn) -> bytes:
@@ -81,7 +83,7 @@ class AgentParty(Party):
         raise NotImplementedError(f"{type(self).__name__} is Able.SCRIPTED, and has no told()")
 
     def results(self) -> list[str]:
-        """What the model was told that its tools gave."""
+        """The results of its tools, as the model was told them."""
         raise NotImplementedError(f"{type(self).__name__} is Able.SCRIPTED, and has no results()")
 
     # --- Able.SCRIPTED and Able.TRUNCATES

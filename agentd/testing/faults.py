@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """What is wrong with a vendor from now on, for clients that are connected already too.
+    """A vendor's fault from now on, for clients that are connected already too.
 
     The HTTP statuses are those of a request, or of a WebSocket's upgrade. A fake whose protocol has neither does what
     comes nearest to it.

@@ -1,4 +1,4 @@
-"""What the contracts are told of whatever they test: its keys, its vendor's fakes, what it is able to do."""
+"""The facts that contracts need of whatever they test: its keys, its vendor's fakes, its abilities."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -23,14 +23,15 @@ class Time(StrEnum):
 
 
 class Party:
-    """What is tested, with what stands in for its vendor. See AgentParty, TranscriberParty, ResponderParty, VoiceParty.
+    """The tested agent or stage, with the fakes that stand in for its vendor. See AgentParty, TranscriberParty,
+    ResponderParty, VoiceParty.
 
     A test that needs an ability which is not among `abilities` is passed over, and the report says so. Each test has a
     party of its own, made by your fixture.
     """
 
     name: str
-    """What the report calls it."""
+    """Its name in the report."""
     abilities: Collection[StrEnum] = ()
     keys: Mapping[str, str] = MappingProxyType({})
     """Environment variables that hold a key, and the keys, which the vendor's fake wants to see. They are set for each
@@ -49,5 +50,5 @@ class Party:
         raise NotImplementedError(f"the abilities of {self.name} want a strike()")
 
     def at_work(self) -> int:
-        """What the vendor still does or keeps for calls: open sessions, requests that are being answered."""
+        """The vendor's work for calls that is not over: open sessions, requests that are being answered."""
         return 0

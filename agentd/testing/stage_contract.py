@@ -1,4 +1,4 @@
-"""What every stage of a pipeline does, whoever provides it: one specification for each kind of them."""
+"""The contract of a pipeline's stages, whoever provides them: one specification for each kind."""
 
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ EXPECTED: Mapping[Fault, tuple[type[ProviderError], ...]] = {
     Fault.GARBAGE: (ProviderProtocolError,),
     Fault.OVERSIZED: (ProviderProtocolError,),
 }
-"""What each fault comes out as: an error tells whose the fault is, and whether to try again may help."""
+"""The error that each fault comes out as: it tells whose the fault is, and whether to try again may help."""
 TIMES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
 STEPS = (1, 2, 3, 5, 8, 12, 17, 23, 30, 40, 55, 75, 100)
 """When a call ends: after seconds, and at steps of whatever task."""
@@ -97,7 +97,7 @@ class AtStep(trio.abc.Instrument):
 
 
 class StageContract(Contract):
-    """What is so for all kinds of stages. Make a class of a kind below in your tests, named Test..., with one fixture,
+    """The tests for stages of all kinds. Make a class of a kind below in your tests, named Test..., with one fixture,
     `stage`, that gives the party."""
 
     @pytest.fixture
@@ -114,7 +114,7 @@ class StageContract(Contract):
             pass_over(request, f"{declared.name} has no error for a vendor's fault {fault.value!r}")
 
     def call(self, party: Any, engine: Any) -> AbstractAsyncContextManager[Any]:
-        """What one call has of the engine."""
+        """One call's part of the engine."""
         a_call: AbstractAsyncContextManager[Any] = engine.open()
         return a_call
 
@@ -268,7 +268,7 @@ class TranscriberContract(StageContract):
     """For a stage that listens: agentd_providers.pipeline.stages.SpeechToText."""
 
     def call(self, party: TranscriberParty, engine: SpeechToText) -> AbstractAsyncContextManager[Transcriber]:
-        """What one call has of the engine."""
+        """One call's part of the engine."""
         return engine.open(party.rate)
 
     def say(self, party: TranscriberParty, transcript: Transcript, words: str) -> None:
@@ -398,7 +398,7 @@ def prompt(said: str) -> list[Message]:
 
 
 def question(number: int = 0) -> str:
-    """What the caller asks: another question for each number."""
+    """The caller's question: another one for each number."""
     return f"What is the time in town {number}?"
 
 

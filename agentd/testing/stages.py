@@ -1,4 +1,5 @@
-"""What a stage's author tells its contract: how the engine is opened, what its vendor's fake does, what it can do."""
+"""The facts that a stage's author tells its contract: how the engine is opened, what its vendor's fake does, what it
+can do."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,7 +19,7 @@ from agentd_providers.stage_registry import STAGES
 
 
 class Can(StrEnum):
-    """What a stage can do: the rest of a sentence that begins with "it"."""
+    """A stage's abilities: each is the rest of a sentence that begins with "it"."""
 
     NEEDS_KEY = "needs a key"
     """Those of `Party.keys`. `StageParty.seen` tells where its vendor saw them."""
@@ -54,7 +55,7 @@ class StageParty(Party):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """What the report calls it."""
+        """Its name in the report."""
         return self.stage
 
     def open_engine(self, shared: SharedServices) -> AbstractAsyncContextManager[Any]:

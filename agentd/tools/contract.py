@@ -1,7 +1,7 @@
 """The contract of tools, whoever provides them. Pure: data and protocols only.
 
-A package exports a `ToolKind` through the entry point group `agentd.tools`. What a kind makes of its settings is a
-`Tool`, for as long as the configuration stands; each use of it by an agent's model is one `run`.
+A package exports a `ToolKind` through the entry point group `agentd.tools`. A kind makes a `Tool` of its settings,
+which stands for as long as the configuration does; each use of it by an agent's model is one `run`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from agentd.errors import AgentdError
 class ToolError(AgentdError):
     """A tool could not do what it was asked for. The message is for the model: no secrets, and words that help it on.
 
-    What only operators should read goes into the exception that it is raised `from`.
+    Details for operators only go into the exception that it is raised `from`.
     """
 
 
@@ -35,7 +35,7 @@ class Transfer:
 
 @attrs.frozen
 class ToolOutcome:
-    """What a use of a tool came to. `text` is for the model, `failed`: it is bad news.
+    """The outcome of one use of a tool. `text` is for the model, `failed`: it is bad news.
 
     `then` is what the call does once the caller has heard the agent's words to their end. If the agent has none on
     their way, the model is given `text`, to say them now; else it is not told, since it would speak again.
@@ -47,11 +47,12 @@ class ToolOutcome:
 
 
 class ToolContext(Protocol):
-    """What a tool may know of its call, and do with it."""
+    """The call as a tool may know it, and act on it."""
 
     @property
     def info(self) -> CallInfo:
-        """Who calls whom. Numbers and names come from the caller and are not to be trusted."""
+        """The caller, and the extension that was called. Numbers and names come from the caller and are not to be
+        trusted."""
         ...
 
     async def send_dtmf(self, digits: str) -> None:
@@ -68,7 +69,7 @@ class Tool(Protocol):
 
     @property
     def declaration(self) -> ToolDeclaration:
-        """What the model is told of it."""
+        """The tool's declaration, as the model is told it."""
         ...
 
     async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> ToolOutcome:

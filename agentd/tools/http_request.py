@@ -1,6 +1,6 @@
 """The tool `http_request`: asks one HTTP endpoint of the configuration, and no other.
 
-What the model gives fills placeholders of the path and the query, percent-encoded, or is the JSON body. It can choose
+The model's arguments fill placeholders of the path and the query, percent-encoded, or are the JSON body. It can choose
 neither scheme nor host nor port, leave its segment of the path, add a header, or have a redirect followed.
 """
 
@@ -178,7 +178,7 @@ class HttpRequest:
     """Meets agentd.tools.contract.Tool.
 
     Each use has a client of its own: httpx leaks the pool slots of requests that are cancelled (httpcore issue 1093),
-    and so there is no pool that outlives one. What is dear to make, the TLS context, is made once. So are the headers'
+    and so there is no pool that outlives one. The TLS context is made once: it is dear. So are the headers'
     secrets, which may be in files: a reload, which makes the tool anew, takes those that have changed.
     """
 

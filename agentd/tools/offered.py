@@ -19,5 +19,5 @@ class OfferedTool:
 
 
 def declarations(tools: Mapping[str, OfferedTool]) -> Sequence[ToolDeclaration]:
-    """What a session is opened with."""
+    """The declarations that a session is opened with."""
     return tuple(offered.tool.declaration for offered in tools.values())

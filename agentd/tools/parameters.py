@@ -23,7 +23,7 @@ MAX_COMPLAINT = 300
 
 
 def schema_problem(schema: object) -> str | None:
-    """What is wrong with the JSON Schema (2020-12) of an arguments object; None if nothing is."""
+    """The fault of the JSON Schema (2020-12) of an arguments object; None if it has none."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         return 'must be the JSON Schema of an object: {"type": "object", "properties": {...}}'
     try:
@@ -56,7 +56,7 @@ def _refers(schema: object) -> bool:
 
 @attrs.frozen
 class Arguments:
-    """What a tool's arguments must be, compiled once."""
+    """The schema of a tool's arguments, compiled once."""
 
     _validator: Any = attrs.field(repr=False)
 

@@ -56,7 +56,7 @@ class Toolbox:
         return cls({name: _offer(name, kind, config.tools[name]) for name, kind in kinds.items()}, kinds)
 
     def of_agent(self, agent: AgentConfig, *, ari: bool = True) -> Mapping[str, OfferedTool]:
-        """What this agent's model is offered in a call with ARI, or in one without.
+        """The tools that this agent's model is offered, in a call with ARI or in one without.
 
         An agent of an earlier configuration may name tools that there are no more.
         """

@@ -17,7 +17,7 @@ DESCRIPTION = (
     "Transfer the caller to somebody else. Tell the caller first: the transfer follows as soon as the caller has heard "
     "your words, and ends your part in the call."
 )
-# What names in Asterisk's dialplan are made of, and nothing that means something to a dialplan function. An extension
+# The characters of names in Asterisk's dialplan, without those that mean something to a dialplan function. An extension
 # that begins with _ would be a pattern.
 _DESTINATION = re.compile(r"([0-9A-Za-z*#+.-][0-9A-Za-z*#+._-]{0,78})@([0-9A-Za-z_][0-9A-Za-z_.-]{0,78})")
 

@@ -1,4 +1,4 @@
-"""What a provider needs to be let in, as data: for `agentd doctor`, which looks it up and tries it out. Pure."""
+"""The credentials of a provider, as data: `agentd doctor` looks them up and tries them out. Pure."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,7 +7,7 @@ import attrs
 
 
 class Scheme(StrEnum):
-    """What stands before a key in its header; PLAIN: nothing."""
+    """The word before a key in its header; PLAIN: none."""
 
     BEARER = "Bearer"
     TOKEN = "Token"

@@ -28,7 +28,7 @@ class EventQueue:
 
     @property
     def events(self) -> AsyncIterator[SessionEvent]:
-        """What was put, in order. See agentd.agent.AgentSession.events."""
+        """The events that were put, in order. See agentd.agent.AgentSession.events."""
         return self._receive
 
     def put(self, event: SessionEvent) -> None:
@@ -47,7 +47,7 @@ class EventQueue:
             self.close()
 
     def close(self) -> None:
-        """Whatever is told from now on is of no interest."""
+        """Events from now on are dropped: nobody reads them."""
         if not self.ended:
             self.ended = True
             self._send.close()

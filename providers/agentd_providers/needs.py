@@ -1,4 +1,4 @@
-"""What an agent, or a stage of one, needs on its host, as data: `agentd doctor` looks whether it is there. Pure.
+"""The needs of an agent, or of a stage, on its host, as data: `agentd doctor` looks whether each is there. Pure.
 
 (Keys, and whether they are good: agentd_providers.credentials.)
 """

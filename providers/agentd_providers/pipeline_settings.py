@@ -59,7 +59,8 @@ class PipelineAgentSettings:
     """The settings of stages, chosen or not, by the names of their tables; a stage that has none has its defaults."""
 
     def chosen(self, kind: str) -> Chosen[Any]:
-        """Who does a stage (listen, think or speak). Raises ConfigError where an installed package is broken."""
+        """The row and the settings of a stage (listen, think or speak). Raises ConfigError where an installed package
+        is broken."""
         table = self.table(kind)
         settings = settings_class(STAGES, table)
         if isinstance(settings, ConfigError):
@@ -71,7 +72,7 @@ class PipelineAgentSettings:
         return f"{kind}_{getattr(self, kind)}"
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
-        """What cannot work together, as (setting, why); asked by the configuration's check."""
+        """Settings that cannot work together, as (setting, why); asked by the configuration's check."""
         for kind in KINDS:
             try:
                 settings = self.chosen(kind).settings
@@ -92,7 +93,7 @@ class PipelineAgentSettings:
 
 
 def pipeline_credentials(settings: PipelineAgentSettings) -> Sequence[Credential]:
-    """What the chosen stages need to be let in."""
+    """The credentials of the chosen stages."""
     found: list[Credential] = []
     for kind in KINDS:
         table, chosen = settings.table(kind), settings.chosen(kind)
@@ -102,7 +103,7 @@ def pipeline_credentials(settings: PipelineAgentSettings) -> Sequence[Credential
 
 
 def pipeline_needs(settings: PipelineAgentSettings) -> Sequence[Need]:
-    """What the chosen stages need on this host, and what turns are taken by."""
+    """The needs of the chosen stages, and of the cues for turns, on this host."""
     found = [*cues_needs(settings.turn)]
     for kind in KINDS:
         chosen, table = settings.chosen(kind), f"pipeline.{settings.table(kind)}"

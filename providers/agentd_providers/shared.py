@@ -23,7 +23,7 @@ class _Service:
 class SharedServices:
     """Services by key. Each runs in a task of `nursery`, which must outlive every user.
 
-    What providers have to report goes to the callbacks: `on_restart(engine)` when an engine's process was started
+    Providers report through the callbacks: `on_restart(engine)` when an engine's process was started
     again, `observe_audio_delay(seconds)` from the arrival of caller audio to an engine's call, `on_unknown(vendor)`
     when a vendor sent a message that we do not know, or could not read.
     """

@@ -22,7 +22,7 @@ from agentd_providers.wyoming import stages as wyoming
 ENTRY_POINT_GROUP = "agentd.stages"
 LISTEN, THINK, SPEAK = "listen", "think", "speak"
 KINDS: Mapping[str, type[Stage[Any]]] = {LISTEN: ListenStage, THINK: ThinkStage, SPEAK: SpeakStage}
-"""What there is to do, by the setting that chooses who does it."""
+"""The kinds of stages, by the setting that chooses one."""
 
 BUILT_IN: Mapping[str, Stage[Any]] = {
     "listen_local": local.LISTEN,
@@ -60,8 +60,8 @@ STAGES = StageRegistry("stage", ENTRY_POINT_GROUP, Stage, BUILT_IN)
 
 
 def stage_names(kind: str) -> list[str]:
-    """What may be chosen for `kind` (listen, think or speak), what is built in first; those included whose package
-    turns out to be broken."""
+    """The names that may be chosen for `kind` (listen, think or speak), built-in ones first; those included whose
+    package turns out to be broken."""
     tables = dict.fromkeys((*BUILT_IN, *STAGES.names()))
     return [table.removeprefix(f"{kind}_") for table in tables if table.startswith(f"{kind}_")]
 

@@ -1,4 +1,4 @@
-"""What Deepgram says of live audio, and the words of a turn made of it. Pure.
+"""Deepgram's messages about live audio, and the words of a turn made of them. Pure.
 
 https://developers.deepgram.com/docs/live-streaming-audio, docs/understand-endpointing-interim-results, docs/finalize,
 docs/models-languages-overview. Times are in seconds of the audio that Deepgram got on the connection: by them a result
@@ -55,7 +55,7 @@ class Word:
 
 @attrs.frozen
 class Results:
-    """What was said from second `start` to second `end` of a connection's audio."""
+    """The words from second `start` to second `end` of a connection's audio."""
 
     start: float
     end: float
@@ -65,7 +65,7 @@ class Results:
     from_finalize: bool = False
 
     def between(self, begin: float, end: float) -> str:
-        """What of it was said between two seconds."""
+        """The part of it that was said between two seconds."""
         if begin <= self.start + TOLERANCE and self.end <= end + TOLERANCE:
             return self.transcript
         return " ".join(word.text for word in self.words if begin <= word.at < end)
@@ -142,7 +142,7 @@ class TurnWords:
 
     @property
     def text(self) -> str:
-        """What is known now: what is final, and what may still change."""
+        """The words as known now: the final ones, and those that may still change."""
         return " ".join(filter(None, (*self._settled, self._interim)))
 
     def take(self, results: Results) -> None:
@@ -159,7 +159,7 @@ class TurnWords:
         self._interim, self.settled_to = "", reached
 
     def move(self, begin: float) -> None:
-        """What is not final begins at second `begin` of another connection."""
+        """The words that are not final begin at second `begin` of another connection."""
         self._interim, self.begin, self.end = "", begin, math.inf
         self.settled_to = self.heard_to = begin
 

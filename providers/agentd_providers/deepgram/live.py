@@ -106,7 +106,7 @@ class DeepgramLine:
         self._sent_at = trio.current_time()
 
     def forget(self, turn: "_DeepgramTranscript") -> None:
-        """The turn is closed. What is left of its audio is finished, so that it does not run into the next turn's."""
+        """The turn is closed. The rest of its audio is finished, so that it does not run into the next turn's."""
         self._turns.remove(turn)
         if turn.words_so_far.settled_to < turn.second - TOLERANCE:
             self._finalize(turn.second)
@@ -257,7 +257,7 @@ class _DeepgramTranscript:
     _begin: int
     """Sample of the connection's audio that `pcm` begins at."""
     pcm: bytearray = attrs.field(factory=bytearray, init=False)
-    """What Deepgram has not finished yet."""
+    """The audio that Deepgram has not finished yet."""
     _fed: int = attrs.field(default=0, init=False)
     """Samples of the turn so far."""
     _closed: bool = attrs.field(default=False, init=False)
@@ -294,11 +294,11 @@ class _DeepgramTranscript:
             self.pcm.clear()
 
     def settle(self) -> None:
-        """What is final need not be sent again."""
+        """Final words need not be sent again."""
         self._drop(round(self.words_so_far.settled_to * self._line.rate) - self._begin)
 
     def move(self, begin: int) -> None:
-        """What is left begins at this sample of another connection."""
+        """The rest begins at this sample of another connection."""
         self._begin = begin
         self.words_so_far.move(begin / self._line.rate)
 

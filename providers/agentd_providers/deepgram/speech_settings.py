@@ -27,7 +27,7 @@ class DeepgramListenSettings:
     timeout: Annotated[float, text("Seconds that the last words before a pause are waited for.", positive)] = 1.5
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         return lack_of_key(self.api_key_name, self.base_url, API)
 
 
@@ -43,7 +43,7 @@ class DeepgramSpeakSettings:
     timeout: Annotated[float, text("Seconds that Deepgram may be silent, before and in a clause.", positive)] = 4.0
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         yield from lack_of_key(self.api_key_name, self.base_url, API)
         if not _speaks(self.voice, language):
             yield "voice", f"{self.voice!r} does not speak the agent's language, which is {language!r}"

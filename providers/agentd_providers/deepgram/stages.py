@@ -1,4 +1,4 @@
-"""What Deepgram can do in a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
+"""Deepgram's stages of a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager

@@ -40,7 +40,7 @@ async def open_embedded(
             lambda: (server.base_url, server.key),
             transcript_style=not chat,
             embedded=True,
-            # What is spoken is what the model knows: English.
+            # It speaks English, which is what the model knows.
             ask_sentence_end=sentence_end.ask if not chat and language.lower().startswith("en") else None,
         )
         try:

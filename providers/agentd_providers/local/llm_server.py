@@ -27,7 +27,7 @@ MAX_ANSWER = 4096
 
 @attrs.frozen
 class LlmServerSettings:
-    """What the server is started with: `context` tokens for each of `slots` calls."""
+    """The server's settings: `context` tokens for each of `slots` calls."""
 
     model: str
     threads: int

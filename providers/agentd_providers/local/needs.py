@@ -1,4 +1,4 @@
-"""What the engines of this host need, for the doctor: packages, model files, a server. Imports no engine."""
+"""The needs of this host's engines, for the doctor: packages, model files, a server. Imports no engine."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

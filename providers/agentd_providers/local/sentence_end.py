@@ -66,7 +66,7 @@ def broken_off(transcript: str) -> str:
 
 
 def end_probability(most_likely: Sequence[Any]) -> float:
-    """What those of the next tokens share that end a sentence: a full stop, a question mark, the line's or text's end.
+    """The share of the next tokens that end a sentence: a full stop, a question mark, the line's or text's end.
 
     Three dots do not: they break a sentence off. Raises ValueError, TypeError or LookupError if these are no tokens.
     """

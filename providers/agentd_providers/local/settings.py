@@ -44,7 +44,7 @@ class SttSettings:
     model: Annotated[str, text("Name (`agentd models list`) or path of the model; empty: the engine's usual one.")] = ""
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         if self.engine is Engine.MOONSHINE and not self.model and not language.lower().startswith("en"):
             yield "engine", f"moonshine's built-in model hears English only, the agent's language is {language!r}"
 
@@ -104,7 +104,7 @@ class LlmSettings:
 
     @property
     def embedded(self) -> EmbeddedSettings:
-        """What of it the embedded model is run with."""
+        """The part of it that the embedded model is run with."""
         return EmbeddedSettings(**{field.name: getattr(self, field.name) for field in attrs.fields(EmbeddedSettings)})
 
     @property
@@ -142,7 +142,7 @@ class LocalSettings:
         return not self.llm.transcript_style
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
-        """What cannot work together, as (setting, why); asked by the configuration's check."""
+        """Settings that cannot work together, as (setting, why); asked by the configuration's check."""
         for setting, why in self.stt.impossible(language):
             yield f"stt.{setting}", why
         if self.llm.api_key_name and not self.llm.base_url:
@@ -152,8 +152,8 @@ class LocalSettings:
 
 
 def local_credentials(settings: LocalSettings) -> Sequence[Credential]:
-    """What the local agent needs where its language model is on a server that wants a key. Whether it lets us in shows
-    when the doctor asks it for its models: see agentd_providers.local.needs."""
+    """The local agent's credential where its language model is on a server that wants a key. Whether it lets us in
+    shows when the doctor asks it for its models: see agentd_providers.local.needs."""
     llm = settings.llm
     if not llm.base_url or not llm.api_key_name:
         return ()

@@ -48,7 +48,7 @@ def judge(model: str, pcm: bytes, rate: int) -> float:
 
 
 def features(heard: npt.NDArray[np.int16]) -> Floats:
-    """What the network reads of 16-bit samples at 16 kHz, the last 8 s of them: shape (80, 800).
+    """The network's input, made of the last 8 s of 16-bit samples at 16 kHz: shape (80, 800).
 
     The frames that lie wholly in the silence before are all alike, and worked out once.
     """

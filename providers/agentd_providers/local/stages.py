@@ -1,4 +1,4 @@
-"""What this host can do in a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
+"""This host's stages of a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_cues(settings: TurnSettings, shared: SharedServices) -> AbstractAsyncContextManager[TurnCues]:
-    """What turns are taken by on this host, whoever listens. Raises ProviderError when it is not installed."""
+    """The cues by which this host takes turns, whoever listens. Raises ProviderError when it is not installed."""
     with installed("voice activity", "pipeline"):
         from agentd_providers.local.engines import open_turn_cues
     return open_turn_cues(settings, shared)

@@ -32,7 +32,7 @@ FADED_DB = 30.0
 """A window that is so much weaker than the caller's speech is silence: Silero goes on for 80 to 200 ms after the last
 sound (measured on recorded prompts), which the caller would have to wait longer for every answer."""
 REFERENCE_FALL_DB = 0.1
-"""What the level of the caller's speech is taken to sink by in a window of speech; a louder one raises it."""
+"""Decibels that the remembered level of the caller's speech sinks by in a window of speech; a louder one raises it."""
 RATES = (8000, 16000)
 CONTEXT_MS = 4
 STATE_SHAPE = (2, 1, 128)

@@ -262,7 +262,7 @@ async def open_chat(settings: ChatSettings, *, transcript_style: bool = False) -
 
 
 def _told(error: Exception) -> str:
-    """What an error says of itself, without the server's own words: they may repeat the key."""
+    """The error's kind, without the server's own words: they may repeat the key."""
     match error:
         case openai.APIStatusError():
             return f"HTTP {error.status_code}"

@@ -21,7 +21,7 @@ TRANSCRIPT_EXAMPLES = (
     "Caller: Thank you very much.\n"
     "Assistant: You are welcome!\n"
 )
-"""What a small model needs in order to answer as one side of a call, and to stop after it."""
+"""The instructions that make a small model answer as one side of a call, and stop after it."""
 MOST_CALLS = 32
 LONGEST_NAME = 128
 LONGEST_ARGUMENTS = 16_000
@@ -98,8 +98,8 @@ class ToolCalls:
 
     OpenAI, vLLM and llama.cpp send a call's id and name once and its arguments in pieces, by `index`. Ollama sends each
     call whole; its older versions without an index, or with index 0 for all of them: another id is another call.
-    Some servers send no id, or the arguments as an object. What finish_reason says is not asked: with several servers a
-    stream with calls ends in "stop".
+    Some servers send no id, or the arguments as an object. finish_reason is not asked: with several servers a stream
+    with calls ends in "stop".
     """
 
     _calls: list[_Partial] = attrs.field(factory=list, init=False)

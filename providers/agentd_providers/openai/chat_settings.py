@@ -30,5 +30,5 @@ class ChatSettings:
     timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", positive)] = 5.0
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         return lack_of_key(self.api_key_name, self.base_url, API)

@@ -82,7 +82,7 @@ class _OpenAiTranscript:
     _engine: OpenAiSpeechToText
     _rate: int
     _pcm: bytearray = attrs.field(factory=bytearray, init=False)
-    """What is not settled."""
+    """The part that is not settled."""
     _begin: int = attrs.field(default=0, init=False)
     """Position of `_pcm`."""
     _settled: str = attrs.field(default="", init=False)

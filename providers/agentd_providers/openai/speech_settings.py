@@ -35,7 +35,7 @@ class OpenAiListenSettings:
     timeout: Annotated[float, text("Seconds that the words of a turn are waited for.", positive)] = 5.0
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         return lack_of_key(self.api_key_name, self.base_url, API)
 
 
@@ -57,5 +57,5 @@ class OpenAiSpeakSettings:
     timeout: Annotated[float, text("Seconds that the server may be silent, before and in a clause.", positive)] = 5.0
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         return lack_of_key(self.api_key_name, self.base_url, API)

@@ -1,4 +1,4 @@
-"""What OpenAI, or a server that speaks its language, can do in a pipeline: see agentd_providers.pipeline.rows. Imports
+"""The stages of OpenAI, or of a server that speaks its language: see agentd_providers.pipeline.rows. Imports
 no engine."""
 
 from collections.abc import Sequence

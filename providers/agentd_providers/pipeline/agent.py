@@ -161,7 +161,7 @@ async def open_agent(
 def pipeline_settings(
     config: AgentConfig, turn: TurnSettings, end_phrases: Sequence[str], farewell: str, window_ms: float
 ) -> PipelineSettings:
-    """What an agent's configuration means for its sessions. `window_ms` is its TurnCues'."""
+    """The settings of an agent's sessions, made of its configuration. `window_ms` is its TurnCues'."""
     return PipelineSettings(
         prompt=config.prompt,
         turns=turn.turn_taking(config.language),

@@ -51,7 +51,7 @@ class Answer:
     transcript: Transcript | None = None
     """Where they come from; None where the turn came as text, and once all is known."""
     closing: str = ""
-    """What the model is told last where the caller's words are not what is to be answered; never in the history."""
+    """The model's last message where it is not the caller's words that are to be answered; never in the history."""
     committed: bool = False
     utterance: int = 0
     """The utterance that it is being heard with; 0 before, and while it waits for a tool."""
@@ -65,7 +65,7 @@ class Answer:
     _marks: dict[str, float] = attrs.field(factory=dict)
 
     def give_up(self) -> None:
-        """Answer it no more. What the caller said stays said, also where the words are still to come."""
+        """Answer it no more. The caller's words stay said, also where they are still to come."""
         self.given_up = True
         if self.text is not None:
             self.scope.cancel()

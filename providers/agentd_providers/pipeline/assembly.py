@@ -21,7 +21,7 @@ log = structlog.get_logger("agentd_providers.pipeline")
 
 @attrs.frozen
 class Assembly:
-    """What an agent is to be made of. `open_cues` opens what turns are taken by."""
+    """The settings that an agent's stages are opened with. `open_cues` opens what turns are taken by."""
 
     listen: Chosen[ListenStage]
     think: Chosen[ThinkStage]

@@ -1,7 +1,7 @@
 """The ear of a pipeline's session: the caller's audio, whether it is speech, and when a turn begins, pauses and ends.
 
-Audio goes: `hear` -> voice activity -> turn taking; that of a turn goes to the transcriber as well. What turn taking
-decides, the session is told at once, and acts on: the answers are the session's.
+Audio goes: `hear` -> voice activity -> turn taking; that of a turn goes to the transcriber as well. The session is told
+at once what turn taking decides, and acts on it: the answers are the session's.
 """
 
 from collections import deque
@@ -111,7 +111,7 @@ class Ear:
         self._follow(self._taker.know_sentence(pause, await self._cue(asked)), trio.current_time())
 
     async def _cue(self, asked: Awaitable[float]) -> float | None:
-        """What a cue for the end of turns says; None where it fails or comes too late to be of use."""
+        """The judgement of a cue for the end of turns; None where it fails or comes too late to be of use."""
         with trio.move_on_after(CUE_DEADLINE):
             try:
                 return await asked

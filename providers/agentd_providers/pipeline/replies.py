@@ -1,4 +1,4 @@
-"""What an agent says to a caller's words: the model is asked, and its reply spoken clause by clause while it is being
+"""An agent's reply to a caller's words: the model is asked, and its reply spoken clause by clause while it is being
 written. Nothing of it leaves, and no tool is used, before the answer's gate is open."""
 
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Replies:
     def messages(self, answer: Answer) -> list[Message]:
         """The prompt: system, then the history, then the words to answer where the history has them not yet.
 
-        What is being heard right now counts as said so far.
+        The words that are being heard right now count as said so far.
         """
         messages = [Message(Role.SYSTEM, fill_in(self.settings.prompt, self.call))]
         for number, turn in enumerate(self.history.turns):
@@ -150,7 +150,7 @@ class Replies:
             self.emit(tells.Thinking())
 
     async def farewell(self, answer: Answer) -> None:
-        """Say goodbye, in words that are fixed. Who cannot be told is let go all the same."""
+        """Say goodbye, in words that are fixed. A session that cannot be told is let go all the same."""
         if words := self.settings.farewell:
             try:
                 async with self.output.speak(words) as sound:

@@ -1,5 +1,5 @@
-"""Who can do a stage of a pipeline, as rows: a vendor's stand beside its engines (see agentd_providers.local.stages),
-those of an installed package behind its entry points. Imports no engine.
+"""The stages that a pipeline can be made of, as rows: a vendor's stand beside its engines (see
+agentd_providers.local.stages), those of an installed package behind its entry points. Imports no engine.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -38,7 +38,7 @@ FAILURES_IN_A_ROW = 2
 FALLING_SILENT = 0.25
 """Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
 CUT_SHORT = "(The line was interrupted. Please answer my last words again.)"
-"""What the model is told as the caller's words where another session broke off in its answer."""
+"""The caller's words, as the model is told them, where another session broke off in its answer."""
 
 
 @attrs.define(eq=False)
@@ -170,7 +170,7 @@ class PipelineSession:
             self._committed.gate.close()
 
     def interrupt(self) -> None:
-        """Stop what was let go; a draft for the turn that interrupts stays. What was transcribed stays said."""
+        """Stop what was let go; a draft for the turn that interrupts stays. Transcribed words stay said."""
         for scope in self._asides:
             scope.cancel()
         for answer in self._let_go:

@@ -8,7 +8,7 @@ import trio
 
 @asynccontextmanager
 async def in_one_piece(pcm: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
-    """What agentd_providers.pipeline.stages.Voice.speak gives, for slin that is whole: one piece."""
+    """The result of agentd_providers.pipeline.stages.Voice.speak for slin that is whole: one piece."""
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         await trio.lowlevel.checkpoint()

@@ -86,7 +86,7 @@ class TurnJudge(Protocol):
 
 
 class TurnCues(Protocol):
-    """What turns are taken by, whoever listens."""
+    """The cues by which turns are taken, whoever listens."""
 
     @property
     def window_ms(self) -> float:

@@ -32,7 +32,7 @@ class _Request:
 
 @attrs.define(eq=False)
 class ToolRequests:
-    """One session's. What a tool gives is in the history, whether or not anybody still waits for it."""
+    """One session's. A tool's result is in the history, whether or not anybody still waits for it."""
 
     history: History
     emit: Callable[[SessionEvent], None]
@@ -53,7 +53,7 @@ class ToolRequests:
         return [asked, *(Message(Role.TOOL, request.result, call=request.call.call) for request in requests)]
 
     def result(self, call: str, result: str) -> None:
-        """What the tool of `ToolRequested(call=...)` gave."""
+        """The result of the tool of `ToolRequested(call=...)`."""
         request = self._open.pop(call, None)
         if request is None:
             log.warning("a tool gave a result that nobody asked for", tool_call=call)

@@ -8,7 +8,7 @@ import attrs
 
 JUDGED_SECONDS = 8
 KEPT_MS = 100
-"""What is left of a pause on either side."""
+"""Seconds of a pause that are left on either side."""
 
 
 @attrs.define

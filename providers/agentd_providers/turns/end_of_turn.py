@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import attrs
 
 NEUTRAL = 0.5
-"""What the words say when they say nothing."""
+"""The words' judgement where they say nothing."""
 
 
 def _set_of(text: str, separator: str | None = None) -> frozenset[str]:
@@ -57,7 +57,7 @@ _WHOLE = _set_of(
     not really|of course|not yet|maybe|i'm not sure""",
     "|",
 )
-"""What is a whole turn, often."""
+"""Words that often are a whole turn."""
 _DIGIT = re.compile(r"^(?:\d[\d-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|double)$")
 _WHOLE_NUMBER = 7
 """Digits from which on a number may be complete: a telephone number without its area code."""
@@ -69,11 +69,11 @@ _BIAS = -0.4
 """Log-odds, of a logistic regression over recorded turns, complete and held up (tests/lab/bench_turns.py --fit). `_AT`
 is where a cue says nothing. The model's knowledge is in its small probabilities, so it counts by their logarithm."""
 _SMART_UNKNOWN = 0.81
-"""What is assumed without Smart Turn: `unsure_ms` if nothing else is known either."""
+"""The silence without Smart Turn: `unsure_ms` if nothing else is known either."""
 _SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 3.5, 0.9, 0.4, -6.0
 """Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`."""
 _HABIT_LOG_ODDS, _HABIT_MOST = 0.05, 3
-"""What each of the caller's long pauses takes off, and how many of them count."""
+"""The share that each of the caller's long pauses takes off, and how many of them count."""
 _HABIT_MARGIN = 1.1
 """A hesitating caller is waited for this many times his longest pause."""
 

@@ -19,7 +19,7 @@ class Preset(StrEnum):
 
 @attrs.frozen
 class _Values:
-    """What a preset stands for; times in ms."""
+    """The settings that a preset stands for; times in ms."""
 
     stop_ms: int
     unsure_ms: int
@@ -106,7 +106,7 @@ class TurnSettings:
         )
 
     def contradictions(self) -> list[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         taking, found = self.turn_taking("en"), []
         if taking.patience.stop_ms > taking.patience.max_silence_ms:
             found.append(("max_silence_ms", f"must not be less than stop_ms ({taking.patience.stop_ms:g})"))

@@ -1,7 +1,7 @@
 """When a caller begins, pauses, goes on and has finished, and what was no turn at all. Pure: no clock, no I/O.
 
-Time is the audio's own: every window of it that is heard is so many ms long. What takes longer to know (the words so
-far, whether they sound finished) is told as it becomes known, by the number of the pause it was found out for.
+Time is the audio's own: every window of it that is heard is so many ms long. Facts that take longer to know (the words
+so far, whether they sound finished) are told as they become known, by the number of the pause they were found out for.
 
     quiet ──▶ started ──▶ confirmed ──▶ taken ──▶ paused ⇄ resumed
                                                     │
@@ -39,7 +39,7 @@ HABIT = 8
 
 
 class Signal(Enum):
-    """What a window of audio, or news about the words, brought about."""
+    """The effects of a window of audio, or of news about the words."""
 
     STARTED = auto()
     CONFIRMED = auto()
@@ -114,7 +114,7 @@ class TurnTaker:
 
     @property
     def evidence(self) -> Mapping[str, float | None]:
-        """What the pause that lasts, or was last, is judged by: for the log. Probabilities, and ms."""
+        """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, and ms."""
         words = words_complete(self._words or "", self.settings.language)
         return {
             "silence_ms": self.silence_ms,
@@ -200,7 +200,7 @@ class TurnTaker:
         return [Signal.RESUMED, *self._rise()]
 
     def _rise(self) -> list[Signal]:
-        """What the speech so far is enough for."""
+        """The events that the speech so far is long enough for."""
         settings, signals = self.settings, []
         if not self._confirmed and self._speech_ms >= settings.interrupt_ms:
             self._confirmed = True

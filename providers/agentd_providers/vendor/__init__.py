@@ -1,1 +1,1 @@
-"""What agents and stages of any vendor share: its WebSocket, its HTTP, its voice, and what it says of our key."""
+"""The parts that every vendor's agents and stages share: WebSocket, HTTP, voice, and its judgement of our key."""

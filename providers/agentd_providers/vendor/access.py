@@ -1,4 +1,4 @@
-"""What lets us in with a vendor, and whether it does: as its last answer told, since nobody asks it between calls."""
+"""Our key with a vendor, and whether it lets us in: as its last answer told, since nobody asks it between calls."""
 
 from collections.abc import Callable
 

@@ -8,7 +8,7 @@ import attrs
 from agentd.audio.level import rms_dbfs
 
 SPEECH_DBFS = -45.0
-"""What is louder may be speech. (What it is, the vendor decides; this tells only when.)"""
+"""Louder sounds may be speech. (What it is, the vendor decides; this tells only when.)"""
 GAP = 0.4
 """Seconds of quiet within one stretch of speech."""
 RECENT = 2.0

@@ -1,4 +1,4 @@
-"""What the machine of a vendor's session wants done, in order; the session does it. Pure data.
+"""The commands of the machine of a vendor's session; the session carries them out, in order. Pure data.
 
 Not every vendor's machine has need of all of them.
 """
@@ -74,7 +74,7 @@ class Release:
 
 @attrs.frozen
 class Decide:
-    """What became of the words of `Say(number)`."""
+    """The outcome of the words of `Say(number)`."""
 
     number: int
     outcome: SayOutcome

@@ -41,7 +41,7 @@ KEPT_SECONDS = 90.0
 
 @attrs.define(eq=False)
 class Answer:
-    """What has come of an answer; `piece` and `whole` are for the one who asked."""
+    """The part of an answer that has come; `piece` and `whole` are for the one who asked."""
 
     vendor: str
     limit: int
@@ -156,7 +156,7 @@ class VendorHttp:
 
     def post(self, path: str, *, limit: int, **content: Any) -> Answer:
         """POST to `path` (below the base URL), with httpx's `params`, `json`, `data` and `files`; an answer of at most
-        `limit` bytes. Who asks must `leave` the answer in the end. It raises:
+        `limit` bytes. The asker must `leave` the answer in the end. It raises:
 
             ProviderUnavailable: no answer within the deadline, a broken connection, HTTP 408, 425, 429 or 5xx.
             ProviderRejected: any other status that is no success.
@@ -205,8 +205,8 @@ class VendorHttp:
             return await self._client.send(request, stream=True)
 
     async def _read(self, response: httpx.Response, answer: Answer) -> None:
-        """Read the body. What ends the reading early is a cancellation, which strikes httpx's generators where they
-        wait: so the loops below neither raise nor wait for anybody."""
+        """Read the body. A cancellation ends the reading early. It strikes httpx's generators where they wait: so the
+        loops below neither raise nor wait for anybody."""
         taken, refusal, fits = response.is_success, bytearray(), True
         if taken:
             self.access.granted()
@@ -253,8 +253,8 @@ async def _stay(response: httpx.Response) -> None:
 async def use_vendor_http(
     shared: SharedServices, vendor: str, base_url: str, api_key_name: str, scheme: Scheme, timeout: float
 ) -> AsyncIterator[VendorHttp]:
-    """What every engine with the same server, key and patience shares of it. Raises ConfigError where the key that is
-    named is missing."""
+    """The part of it that engines with the same server, key and patience share. Raises ConfigError where the key that
+    is named is missing."""
     key = find_key(api_key_name, vendor)
     headers = {"Authorization": f"{scheme.value} {key}"} if key else {}
     opener = partial(open_vendor_http, vendor, base_url, headers, key, timeout)

@@ -1,5 +1,5 @@
-"""What the machine of a vendor's session is told by agentd's own side: the call, the caller's line, the clock, the
-connection. What the vendor tells, its own module of events has. Pure data.
+"""The inputs of a vendor's session's machine from agentd's own side: the call, the caller's line, the clock, the
+connection. The vendor's own module of events has what the vendor tells. Pure data.
 
 Where one is named like a method of agentd.agent.AgentSession, it is the call's word of that meaning.
 """
@@ -51,7 +51,7 @@ class Withhold:
 
 @attrs.frozen
 class Interrupt:
-    """What has not been heard is not wanted any more."""
+    """Words that have not been heard are not wanted any more."""
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class Resume:
 
 @attrs.frozen
 class ToolResult:
-    """What the tool of `ToolRequested(call)` gave."""
+    """The result of the tool of `ToolRequested(call)`."""
 
     call: str
     result: str

@@ -1,6 +1,6 @@
 """A vendor's WebSocket: JSON messages and audio, one writer, every failure as a ProviderError.
 
-The connection itself is agentd.websocket's. What is sent goes through a bounded queue, so that nobody who feeds audio
+The connection itself is agentd.websocket's. Messages go out through a bounded queue, so that nobody who feeds audio
 ever waits for the vendor.
 """
 
@@ -112,8 +112,8 @@ async def open_vendor_socket(
 ) -> AsyncIterator[VendorSocket]:
     """A connection to `url` (which holds no secret: those go into `headers`), closed on leaving the block.
 
-    What a vendor says of why it fails may repeat what we sent: `conceal` takes secrets out of it, by default the values
-    of `headers` and the last word of each.
+    A vendor's reason for a failure may repeat what we sent: `conceal` takes secrets out of it, by default the values of
+    `headers` and the last word of each.
 
     Raises:
         ProviderUnavailable: nobody answered within `connect_deadline` seconds, or the server is in trouble.

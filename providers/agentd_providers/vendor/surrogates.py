@@ -51,12 +51,12 @@ class PieceMender:
     _half: str = attrs.field(default="", init=False)
 
     def feed(self, piece: str) -> str:
-        """What is whole of the text so far and was not given yet."""
+        """The text so far that is whole and was not given yet."""
         text = self._half + piece
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         return mended(text.removesuffix(self._half))
 
     def flush(self) -> str:
-        """What is left at the text's end."""
+        """The rest at the text's end."""
         half, self._half = self._half, ""
         return mended(half)

@@ -1,4 +1,4 @@
-"""What a vendor says, as utterances in the playout: for sessions whose vendor sends its voice in bursts.
+"""A vendor's voice as utterances in the playout: for sessions whose vendor sends it in bursts.
 
 A vendor sends minutes of audio at once, and its events come in the same stream: so the reader of that stream must never
 wait for room in the playout. Here it waits instead, bounded in seconds, in chunks and in characters.
@@ -50,9 +50,9 @@ class VendorVoice:
     _segments: int = attrs.field(default=0, init=False)
     _waiting: deque[Chunk] = attrs.field(factory=deque, init=False)
     _held: deque[Chunk] | None = attrs.field(default=None, init=False)
-    """What was begun since `hold`; None when nothing is held."""
+    """The utterances begun since `hold`; None when nothing is held."""
     _untold: list[SessionEvent] = attrs.field(factory=list, init=False)
-    """What is to be told of that."""
+    """The events that tell of them."""
     _seconds: float = attrs.field(default=0.0, init=False)
     _waiting_text: int = attrs.field(default=0, init=False)
     """Characters of the segments that wait."""
@@ -126,8 +126,8 @@ class VendorVoice:
         self.utterance = 0
 
     def cut(self) -> None:
-        """Nothing more of what was begun is wanted: forget what has not reached the playout, and end it. What was held
-        is forgotten too, and nothing is held any more."""
+        """Nothing more of what was begun is wanted: forget what has not reached the playout, and end it. Utterances
+        that were held are forgotten too, and nothing is held any more."""
         # The playout may hold the beginning of an utterance whose end is forgotten here, and would wait for it.
         begun = {(chunk.generation, chunk.utterance): None for chunk in self._waiting}
         if self.utterance and self._segments and not self.held:

@@ -150,6 +150,6 @@ async def open_connection(uri: str, deadline: float, max_data: int = MAX_DATA) -
 
 
 def _reason(error: BaseException) -> BaseException:
-    """What the system said, where Trio wraps it."""
+    """The system's own error, where Trio wraps it."""
     cause = error.__cause__ or error
     return first_of(cause) if isinstance(cause, BaseExceptionGroup) else cause

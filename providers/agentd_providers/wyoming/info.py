@@ -1,4 +1,4 @@
-"""What a Wyoming server says that it serves: the event `info`. Pure.
+"""The event `info`: what a Wyoming server says that it serves. Pure.
 
 Source: https://github.com/OHF-Voice/wyoming (wyoming/info.py of 1.10.2). A server is taken at its word with care:
 wyoming-piper says of all voices of its catalogue that they are installed.

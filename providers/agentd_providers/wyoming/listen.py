@@ -35,7 +35,7 @@ from agentd_providers.wyoming.watch import WyomingWatch, watch_server
 log = structlog.get_logger("agentd_providers.wyoming")
 
 RATE = 16000
-"""What every server takes."""
+"""The format that every server takes."""
 BLOCK = RATE // 10 * 2
 """Bytes that are sent at a time while the caller speaks: 100 ms."""
 LARGEST_CHUNK = RATE * 2
@@ -60,7 +60,7 @@ class WyomingListen:
         return self.watch.readiness_for(self.lacks())
 
     def lacks(self) -> str:
-        """What the server, as far as it told, does not have of what we need; empty if nothing."""
+        """The models that we need and the server, as far as it told, does not have; empty if it has all."""
         if (info := self.watch.info) is None or find(info.asr, self.settings.model, self.language) is not None:
             return ""
         model = f" by the model {self.settings.model!r}" if self.settings.model else ""
@@ -213,7 +213,7 @@ class _Utterance:
         return self._words
 
     async def run(self) -> None:
-        """Connect, send and receive. What fails is raised by `words`."""
+        """Connect, send and receive. `words` raises what fails."""
         settings = self.engine.settings
         with self.scope:
             try:
@@ -229,7 +229,7 @@ class _Utterance:
 
     async def _receive(self, connection: WyomingConnection) -> None:
         try:
-            # What bounds a turn bounds this; `words` has a deadline of its own.
+            # The bound of a turn bounds this; `words` has a deadline of its own.
             transcript = await connection.expect("transcript", deadline=MOST_SECONDS + self.engine.settings.timeout)
             if not self._complete:
                 self._error = _BrokenOff(f"{connection.peer}: answered before the turn was complete")

@@ -17,7 +17,7 @@ from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected
 from agentd.parsing import load_json
 
 LONGEST_HEADER: Final = 64 * 1024
-"""What peers on asyncio take, the end of the line included; what is big goes into the data block."""
+"""The longest header that peers on asyncio take, its line's end included; big data goes into the data block."""
 LONGEST_TYPE: Final = 100
 SHOWN: Final = 200
 """Characters of a peer's message that an error repeats."""
@@ -187,7 +187,7 @@ def audio_format(event: Event) -> AudioFormat:
 
 
 def describe() -> Event:
-    """What do you serve? Answered by `info`."""
+    """The question which engines the peer serves; `info` answers it."""
     return Event("describe")
 
 
@@ -241,7 +241,7 @@ def voice_of(event: Event) -> tuple[str, str]:
 
 
 def failure_of(event: Event) -> ProviderError:
-    """What an `error` event means. Raises ProviderProtocolError."""
+    """The meaning of an `error` event. Raises ProviderProtocolError."""
     text, code = text_of(event)[:SHOWN], text_of(event, "code")[:SHOWN]
     kind = ProviderRejected if code in _REJECTIONS else ProviderUnavailable
     return kind(f"the server says: {text or 'error'}" + (f" ({code})" if code else ""))

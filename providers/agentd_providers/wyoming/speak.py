@@ -48,7 +48,7 @@ class WyomingSpeak:
         return self.watch.readiness_for(self.lacks())
 
     def lacks(self) -> str:
-        """What the server, as far as it told, does not have of what we need; empty if nothing."""
+        """The models that we need and the server, as far as it told, does not have; empty if it has all."""
         if (info := self.watch.info) is None or find(info.tts, self.settings.voice, self.language) is not None:
             return ""
         voice = f"voice {self.settings.voice!r}" if self.settings.voice else "voice"
@@ -157,7 +157,7 @@ def _suspicious(watch: WyomingWatch) -> Iterator[None]:
 class _Pieces:
     """A clause's sound, iterated once. `complete`: all of it has come, so the connection can be used again.
 
-    What the server is waited for is bounded for each piece of sound, whatever else comes, and for all of them.
+    The wait for the server is bounded for each piece of sound, whatever else comes, and for all of them.
     """
 
     _connection: WyomingConnection

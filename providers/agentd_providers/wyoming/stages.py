@@ -1,4 +1,4 @@
-"""What a Wyoming server can do in a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
+"""A Wyoming server's stages of a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager

@@ -32,7 +32,7 @@ ANNOUNCEMENT_RATE = 16000
 
 @attrs.frozen
 class _Secrets:
-    """What the settings name, as far as it is there; `missing` says what is not."""
+    """The credentials that the settings name, as far as they are there; `missing` tells the others."""
 
     deepgram: Secret | None
     think: Secret | None

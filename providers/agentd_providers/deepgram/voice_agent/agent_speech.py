@@ -1,4 +1,4 @@
-"""What the Deepgram Voice Agent says, as utterances: which words and which audio belong together, and which are of the
+"""The Deepgram Voice Agent's words as utterances: which words and which audio belong together, and which are of the
 past. Pure.
 
 Binary messages name no answer, there is no message to stop the agent, and an answer that was interrupted may never get
@@ -123,7 +123,7 @@ class AgentSpeech:
             self.command(do.Hold())
 
     def release(self) -> None:
-        """What is held may be heard."""
+        """Held words may be heard."""
         self.gate = Gate.OPEN
         self.command(do.Release())
 
@@ -158,7 +158,7 @@ class AgentSpeech:
             self._late = request
 
     def forget_request(self) -> None:
-        """What was asked for is not wanted any more."""
+        """The answers that were asked for are not wanted any more."""
         if self._request is not None and self._request.waits:
             self.command(do.Decide(self._request.number, SayOutcome.REFUSED))
         self._request = None

@@ -62,8 +62,8 @@ CALLER: Mapping[tuple[Caller, Happening], Caller] = {
 
 @attrs.define(eq=False)
 class CallerTurns:
-    """One session's. Whatever is fed is for `sound` to hear; `command` takes what is to be done; `now` is the time of
-    the step that is being taken."""
+    """One session's. All audio that is fed is for `sound` to hear; `command` takes what is to be done; `now` is the
+    time of the step that is being taken."""
 
     settings: DeepgramAgentSettings
     history: History

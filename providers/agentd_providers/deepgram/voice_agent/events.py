@@ -1,4 +1,4 @@
-"""What Deepgram's Voice Agent tells, read with care. Pure.
+"""The messages of Deepgram's Voice Agent, read with care. Pure.
 
 Sources, read in 2026: the specification (AgentV1 in https://github.com/deepgram/deepgram-api-specs, asyncapi.yml) and
 

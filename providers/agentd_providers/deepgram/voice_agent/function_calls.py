@@ -60,7 +60,7 @@ class FunctionCalls:
         self._early.clear()
 
     def cancel(self, calls: tuple[str, ...]) -> None:
-        """Deepgram takes requests back. What a tool that is at work already gives is recorded all the same."""
+        """Deepgram takes requests back. The result of a tool that is at work already is recorded all the same."""
         self._early = [function for function in self._early if function.call not in calls]
         for call in calls:
             if function := self._awaited.pop(call, None):

@@ -2,10 +2,10 @@
 time it is go in; messages and effects come out as commands. No clock, no I/O; its shell is
 agentd_providers.deepgram.voice_agent.session.
 
-The order of messages: https://developers.deepgram.com/docs/voice-agent-message-flow. What the caller's turns are and
-which answers are due is decided in caller_turns, which of the agent's words and audio count in agent_speech, which
-function calls do in function_calls; each of them has its regions. Here an input goes to those that it concerns, and
-what keeps a session alive, or has it renewed, is told by the clock.
+The order of messages: https://developers.deepgram.com/docs/voice-agent-message-flow. The decisions on the caller's
+turns, and on which answers are due, are in caller_turns, which of the agent's words and audio count in agent_speech,
+which function calls do in function_calls; each of them has its regions. Here an input goes to those that it concerns,
+and what keeps a session alive, or has it renewed, is told by the clock.
 
 Once the session is over, nothing is done any more but to record what tools give that were at work, with which the next
 session goes on; and words to be spoken are refused.
@@ -153,7 +153,7 @@ class DeepgramMachine:
                 self.speech.done()
             case FunctionCallRequest(functions):
                 for function in functions:
-                    # What was said before it is to be told before it.
+                    # Words that were said before it are told before it.
                     confirmed = not self.turns.open and self.speech.gate is not Gate.HOLDING
                     self.functions.request(function, confirmed=confirmed)
             case FunctionCallCancelled(calls):

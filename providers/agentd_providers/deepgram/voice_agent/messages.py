@@ -1,4 +1,4 @@
-"""What we tell Deepgram's Voice Agent. Pure; what it tells us is in events.
+"""Our messages to Deepgram's Voice Agent. Pure; what it tells us is in events.
 
 Sources, read in 2026: the specification (AgentV1 in https://github.com/deepgram/deepgram-api-specs, asyncapi.yml) and
 
@@ -162,7 +162,7 @@ def _open_turn(history: History) -> Turn | None:
 
 
 def resumption(history: History) -> str:
-    """What a session is told as the caller's words that takes another's place; empty: it waits for the caller."""
+    """The caller's words, as a session is told them that takes another's place; empty: it waits for the caller."""
     if turn := _open_turn(history):
         return turn.text
     return GO_ON if history.owed or history.agent_spoke_last else ""
@@ -179,5 +179,5 @@ def inject_agent_message(text: str) -> dict[str, Any]:
 
 
 def function_call_response(call: str, name: str, content: str) -> dict[str, Any]:
-    """What a function gave; one message for each of them."""
+    """The result of a function; one message for each."""
     return {"type": "FunctionCallResponse", "id": call, "name": name, "content": content[:MOST_TEXT]}

@@ -66,6 +66,6 @@ class EventReader:
         self.on_unknown(METRIC)
 
     def failure(self, error: VendorError) -> ProviderError:
-        """What an error of Deepgram's, which ends the session, is to whoever asked for one."""
+        """The exception that an error of Deepgram's, which ends the session, is to the session's user."""
         kind = ProviderRejected if error.code in OUR_FAULT else ProviderUnavailable
         return kind(f"Deepgram reports an error: {shown(error, self.conceal)}")

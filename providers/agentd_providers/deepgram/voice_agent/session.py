@@ -106,7 +106,7 @@ class DeepgramSession:
             await trio.sleep_forever()  # what has come of the voice is still brought to the playout
 
     def close(self) -> None:
-        """Whatever is fed from now on is of no interest."""
+        """Audio from now on is dropped: nobody hears it."""
         self._events.close()
         self._step(inputs.Closed())
 

@@ -1,6 +1,6 @@
 """The settings of the Deepgram Voice Agent. Imports no network library, so that a configuration is checked without one.
 
-What the names mean to Deepgram: https://developers.deepgram.com/docs/configure-voice-agent
+The names are Deepgram's: https://developers.deepgram.com/docs/configure-voice-agent
 """
 
 from collections.abc import Iterator, Sequence
@@ -159,7 +159,7 @@ class DeepgramAgentSettings:
     speak: AgentSpeakSettings = attrs.field(factory=AgentSpeakSettings)
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
-        """What cannot work together, as (setting, why); asked by the configuration's check."""
+        """Settings that cannot work together, as (setting, why); asked by the configuration's check."""
         if not self.api_key_name:
             yield "api_key_name", "Deepgram lets nobody in without a key: name the variable that holds it"
         if self.renew_before >= self.session_limit:
@@ -193,7 +193,7 @@ KEY_CHECK = "https://api.deepgram.com/v1/auth/token"
 
 
 def credentials(settings: DeepgramAgentSettings) -> Sequence[Credential]:
-    """What the settings need to be let in."""
+    """The credentials that the settings need."""
     ours = (urlsplit(settings.url).hostname or "").endswith("deepgram.com")
     wanted = [
         Credential(settings.api_key_name, "Deepgram's API key", KEY_CHECK if ours else "", Scheme.TOKEN),

@@ -86,7 +86,7 @@ class Model:
 
 @attrs.frozen
 class StoredFile:
-    """What was written for one file: its length in bytes and its SHA-256."""
+    """The record of one file: its length in bytes and its SHA-256."""
 
     size: int
     sha256: str
@@ -236,7 +236,7 @@ def locate(
     catalogue: Mapping[str, Model] = CATALOGUE,
     directories: Sequence[Path] | None = None,
 ) -> Path:
-    """What an engine opens for a catalogue name, or the path itself when it is one; offline.
+    """The path that an engine opens for a catalogue name, or the path itself when it is one; offline.
 
     Cheap for fetched models: the receipt of the fetch and the files' lengths. Files inside an installed
     package have no receipt and are hashed, about 0.1 s. Blocking. Raises as `find` does.

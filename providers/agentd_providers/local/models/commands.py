@@ -1,7 +1,7 @@
 """`agentd models list|fetch`: brings the catalogue's model files onto this host, verified and resumable.
 
 Everything here is blocking and belongs to the command line; engines only ask `agentd_providers.local.models.catalogue`.
-Whatever fails is a ModelError; an interruption leaves the part already downloaded, and nothing half unpacked.
+Every failure is a ModelError; an interruption leaves the part already downloaded, and nothing half unpacked.
 """
 
 import fcntl

@@ -24,7 +24,7 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=15.0)
 
 @attrs.frozen
 class _Kept:
-    """What is known of a `.part` file: which archive it is the beginning of."""
+    """The archive that a `.part` file is the beginning of."""
 
     sha256: str | None
     etag: str | None
@@ -127,7 +127,7 @@ def _range(answer: httpx.Response) -> tuple[int, int | None]:
 
 
 def _kept(part: Path, archive: Archive) -> tuple[_Kept, int]:
-    """What an earlier try left of this very archive, and its length in bytes; 0 where it cannot be used."""
+    """The part of this very archive that an earlier try left, and its length in bytes; 0 where it cannot be used."""
     nothing = _Kept(archive.sha256, None, None)
     try:
         kept = cattrs.structure(load_json(_sidecar(part).read_text("utf-8")), _Kept)

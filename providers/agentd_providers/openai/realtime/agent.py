@@ -36,7 +36,7 @@ WIDEBAND = 16000
 LINE_RATE = 8000
 """Hz of what `synthesise` gives: every line can play it."""
 LARGEST_MESSAGE = 512 * 1024
-"""Bytes: eight seconds of pcm16 in base64. What is larger would take long to parse, and everybody's calls wait."""
+"""Bytes: eight seconds of pcm16 in base64. A larger one would take long to parse, and everybody's calls would wait."""
 BAD_KEY = "invalid_api_key"
 PASSING = frozenset({"rate_limit_exceeded", "insufficient_quota", "server_error"})
 """Errors at the beginning that are no fault of our configuration."""

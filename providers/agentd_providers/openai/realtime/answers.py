@@ -36,7 +36,7 @@ GO_ON = (
 )
 ALREADY_ACTIVE = "conversation_already_has_active_response"
 SAY, ANSWER = "say", "answer"
-"""What the tags of responses that were asked for begin with."""
+"""The beginning of the tags of responses that were asked for."""
 
 
 @attrs.define(eq=False)
@@ -120,7 +120,7 @@ class Answers:
         self.speech.let_go()
 
     def interrupt(self) -> None:
-        """Stop what is in progress. What the caller has not begun to hear, the server forgets."""
+        """Stop what is in progress. The server forgets the words that the caller has not begun to hear."""
         asked = self.asking.asked
         self.asking.happens(Happening.INTERRUPTED)
         lost = self.speech.stop() or asked
@@ -171,7 +171,7 @@ class Answers:
         self.asking.happens(how)
 
     def caller_dismissed(self, *, gave_way: bool) -> None:
-        """What was taken for a turn of the caller's was none: the answer that it has stopped is made after all. It has
+        """The turn was none of the caller's: the answer that it has stopped is made after all. It has
         stopped none where the call did not give way: what waits for its `answer` goes on waiting."""
         self.asking.happens(Happening.DISMISSED)
         if self.tools.dismissed():

@@ -1,4 +1,5 @@
-"""Who makes the next answer of a Realtime session, and what became of the one that was asked for: tables. Pure.
+"""The tables of a Realtime session's answers: who makes the next one, and what became of the one that was asked for.
+Pure.
 
 Theory first. Only one response at a time answers the conversation, and the server refuses to begin another one
 meanwhile (https://platform.openai.com/docs/guides/realtime-conversations). Three regions, each in one state at a time:
@@ -11,8 +12,8 @@ meanwhile (https://platform.openai.com/docs/guides/realtime-conversations). Thre
   said more since, which it may not know of); or refused, because the server is at work on another one, of which we may
   not have heard yet.
 
-What happens is looked up in the table of every region; a region without a row for it stays as it is. A few rows depend
-on who answers the caller by default: the server by itself (`vendor_answers`), or agentd asks for each answer.
+Each happening is looked up in the table of every region; a region without a row for it stays as it is. A few rows
+depend on who answers the caller by default: the server by itself (`vendor_answers`), or agentd asks for each answer.
 
 Impossible by construction: two requests at once (only `none` is asked from); an answer that is owed and wanted, for
 what is owed is to everything so far, a tool's result with it; one that is owed and expected, for the server's own is to
@@ -55,7 +56,7 @@ IN_FLIGHT = frozenset({Request.ASKED, Request.VOID, Request.STALE})
 
 
 class Happening(StrEnum):
-    """What the tables know of all that may happen in a session."""
+    """The happenings that the tables know."""
 
     CALLER_BEGINS = "the caller speaks"
     TURN_OVER = "the caller's turn is over, by voice"

@@ -1,4 +1,4 @@
-"""What the caller of a Realtime session is doing, and when. Pure.
+"""The caller of a Realtime session: silent or speaking, and since when. Pure.
 
 How turns go: https://platform.openai.com/docs/guides/realtime-vad. The server tells that the caller speaks and that the
 turn is over, but now and then not that it is over; and it counts the audio that it was sent, not the time that passes.
@@ -118,7 +118,7 @@ class Caller:
         return self.speaks and late
 
     def dismissed(self) -> bool:
-        """What was taken for a turn was none. Gives whether the call has given way to it."""
+        """The turn was none. Gives whether the call has given way to it."""
         before = self.state
         self._happens(Happening.DISMISSED)
         self.command(do.Tell(tells.CallerSpeechDismissed(f"{VENDOR} did not tell that the turn is over")))

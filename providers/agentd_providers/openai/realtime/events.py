@@ -1,4 +1,4 @@
-"""What OpenAI's Realtime API (GA) tells, read with care. Pure.
+"""The messages of OpenAI's Realtime API (GA), read with care. Pure.
 
 The messages: https://platform.openai.com/docs/api-reference/realtime-server-events. An `item` is a piece of the
 conversation as the server keeps it (a message, a function call, its result); a `response` is one answer of the model's,
@@ -67,7 +67,7 @@ class SpeechStopped:
 
 @attrs.frozen
 class Transcribed:
-    """What the caller said. It may come long after the answer to it."""
+    """The caller's words. It may come long after the answer to it."""
 
     item: str
     text: str
@@ -75,7 +75,7 @@ class Transcribed:
 
 @attrs.frozen
 class TranscriptionFailed:
-    """What the caller said is not known as text."""
+    """The caller's words are not known as text."""
 
     item: str
     message: str
@@ -148,7 +148,7 @@ class RateLimit:
 
 @attrs.frozen
 class RateLimits:
-    """What is left after a response."""
+    """The limits that are left after a response."""
 
     limits: tuple[RateLimit, ...]
 

@@ -1,4 +1,4 @@
-"""What we tell OpenAI's Realtime API (GA). Pure; what it tells us is in realtime_events.
+"""Our messages to OpenAI's Realtime API (GA). Pure; what it tells us is in realtime_events.
 
 The messages: https://platform.openai.com/docs/api-reference/realtime-client-events, how they go together:
 https://platform.openai.com/docs/guides/realtime-conversations.
@@ -117,7 +117,7 @@ def call_item(call: str, name: str, arguments: str) -> Message:
 
 
 def result_item(call: str, result: str) -> Message:
-    """What the tool of a call gave."""
+    """The result of a call's tool."""
     return _create({"type": "function_call_output", "call_id": call, "output": result})
 
 
@@ -126,8 +126,8 @@ def _create(item: Message) -> Message:
 
 
 def history_items(history: History) -> list[Message]:
-    """The conversation so far (of a very long one, the end), for a new session. What is being heard at the moment is
-    not in it."""
+    """The conversation so far (of a very long one, the end), for a new session. The words that are being heard at the
+    moment are not in it."""
     turns = history.turns[-MOST_TURNS:]
     return [message for number, turn in enumerate(turns, 1) for message in _turn_items(number, turn)]
 

@@ -35,7 +35,7 @@ class EventReader:
         return self._unreadable >= MOST_UNREADABLE
 
     def read(self, message: str | bytes) -> Event | None:
-        """What a message tells; None where that is nothing that we need."""
+        """The event that a message tells; None where we need none of it."""
         try:
             event = self._parse(message)
         except ProviderProtocolError as error:

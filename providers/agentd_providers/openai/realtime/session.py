@@ -2,8 +2,8 @@
 
 Everything is decided by the machine (agentd_providers.openai.realtime.machine). Here are its ears: one task reads, one
 keeps the time, one knows when the session has to be renewed, and what the call asks comes in between; each of them
-takes one step, and has its hands (agentd_providers.vendor.hands) do what that commands. What is sent waits in the
-socket's queue: nothing of the contract but `say` ever waits.
+takes one step, and has its hands (agentd_providers.vendor.hands) do what that commands. Messages wait in the socket's
+queue: nothing of the contract but `say` ever waits.
 """
 
 import time
@@ -120,7 +120,7 @@ class RealtimeSession:
         self._events.put(tells.RenewalDue(lead))
 
     def close(self) -> None:
-        """Whatever is asked from now on is of no interest."""
+        """Requests from now on are dropped: nobody answers them."""
         self._events.close()
         self._step(inputs.Closed())
 

@@ -120,7 +120,7 @@ class RealtimeTurnSettings:
 
 @attrs.frozen
 class RealtimeTranscriptionSettings:
-    """What the caller says, as text: for logs, for the history, and for an agent that takes over."""
+    """The transcription of the caller: for logs, for the history, and for an agent that takes over."""
 
     model: Annotated[
         str, text("OpenAI's model for it; empty: no transcript, and a fallback does not know what was said.")
@@ -192,7 +192,7 @@ class RealtimeSettings:
         return urlunsplit(("https" if parts.scheme == "wss" else "http", parts.netloc, path, "", ""))
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
-        """What cannot work together, as (setting, why); asked by the configuration's check."""
+        """Settings that cannot work together, as (setting, why); asked by the configuration's check."""
         if not self.model and "model=" not in self.url:
             yield "model", "is needed, or a url that names it"
         if not self.transcription.language and not re.fullmatch("[A-Za-z]{2}(-.*)?", language):
@@ -200,7 +200,7 @@ class RealtimeSettings:
 
 
 def credentials(settings: RealtimeSettings) -> tuple[Credential, ...]:
-    """What the agent needs to be let in: see agentd_providers.registry.Provider."""
+    """The agent's credentials: see agentd_providers.registry.Provider."""
     if not settings.api_key_name:
         return ()
     # A list of models, which only a good key is given: https://platform.openai.com/docs/api-reference/models/list

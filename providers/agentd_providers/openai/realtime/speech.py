@@ -1,7 +1,7 @@
-"""What the caller hears of a Realtime session's responses, and what the server is told of it. Pure.
+"""The responses of a Realtime session as the caller hears them, and what the server is told of it. Pure.
 
-The server makes audio faster than it is heard. What a caller who interrupts has not heard is therefore taken out of its
-conversation again (conversation.item.truncate and .delete):
+The server makes audio faster than it is heard. The words that a caller who interrupts has not heard are therefore taken
+out of its conversation again (conversation.item.truncate and .delete):
 https://platform.openai.com/docs/guides/realtime-conversations.
 
 Theory first. Three regions decide what becomes of a piece of a response:
@@ -88,7 +88,7 @@ class Response:
 
 @attrs.frozen
 class _Speaking:
-    """What the voice is at: an item of a response, as an utterance."""
+    """The item of a response that the voice is at, as an utterance."""
 
     response: Response
     item: str

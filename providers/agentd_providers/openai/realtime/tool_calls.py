@@ -92,7 +92,7 @@ class ToolCalls:
             self._passed_over = False
 
     def dismissed(self) -> bool:
-        """What has stopped the answer was no turn. Gives whether a result was passed over meanwhile."""
+        """The sound that stopped the answer was no turn. Gives whether a result was passed over meanwhile."""
         passed_over, self._passed_over = self._passed_over, False
         self.happens(Happening.DISMISSED)
         return passed_over

@@ -69,7 +69,7 @@ class Speaking(Protocol):
 
 @attrs.frozen
 class Engines:
-    """What is served; None where a kind is not. `info` is what clients are told."""
+    """The kinds that are served; None where one is not. `info` is what clients are told."""
 
     info: Info
     hearing: Hearing | None = None

@@ -1,6 +1,7 @@
-"""The speech server: a Wyoming server for this host's engines. Who may connect, how much is taken, how it ends.
+"""The speech server: a Wyoming server for this host's engines. It decides who may connect, how much is taken, and how
+it ends.
 
-What one connection says and hears is in wyoming.server.session. Clients are agentd on other hosts, Home Assistant,
+wyoming.server.session has what one connection says and hears. Clients are agentd on other hosts, Home Assistant,
 and whatever else speaks Wyoming; none is trusted: Wyoming has neither passwords nor encryption.
 """
 

@@ -67,8 +67,8 @@ class _RequestFailed(Exception):
 
 @contextmanager
 def _request(engine: str) -> Iterator[None]:
-    """What a request's checks and the engines raise ends the request; what sending and receiving raise does not
-    belong in here: it ends the connection."""
+    """An error of a request's checks or of an engine ends the request. An error of sending or receiving does not belong
+    in here: it ends the connection."""
     try:
         yield
     except NoCapacity as failure:
@@ -215,7 +215,8 @@ class SpeechSession:
             raise ProviderProtocolError(f"an utterance may have {self.settings.max_utterance:g} s of audio")
 
     def _begin(self, hearing: Hearing, audio: AudioFormat) -> _Utterance:
-        # Audio comes as it is spoken. Who sends on and on and never an end keeps a place that others wait for.
+        # Audio comes as it is spoken. A client that sends on and on and never an end keeps a place that others wait
+        # for.
         until = trio.current_time() + self.settings.max_utterance + self.settings.idle_timeout
         with ExitStack() as stack:
             if hearing.streams:

@@ -50,7 +50,7 @@ class SpeechServerSettings:
         return tuple(ip_network(network) for network in self.allow)
 
     def impossible(self) -> Iterator[tuple[str, str]]:
-        """What cannot work together, as (setting, why)."""
+        """Settings that cannot work together, as (setting, why)."""
         if not self.transcribes and not self.synthesises:
             yield "transcribes", "nothing is left to serve: transcribes and synthesises are both false"
         if self.transcribes and self.stt.engine is Engine.VOSK and not self.languages:
