@@ -13,6 +13,7 @@ import trio
 from agentd import history
 from agentd.testing.agents import Able, AgentParty, Turn
 from agentd.testing.faults import Fault
+from agentd.testing.party import Time
 from agentd.testing.sound import RATE
 from tests.lab.hearing import speak
 from tests.lab.vendors import deepgram_agent
@@ -42,6 +43,7 @@ class DeepgramParty(AgentParty):
     provider = "deepgram"
     abilities = (*SESSION, Able.ANSWERS_PROBES)
     keys = KEYS
+    time = Time.LOOPBACK
 
     def __init__(self) -> None:
         self.fake = DeepgramAgentFake(key=KEY, silence_ms=200)
@@ -88,6 +90,7 @@ class RealtimeParty(AgentParty):
     provider = "openai_realtime"
     abilities = (*SESSION, Able.TRUNCATES, Able.ANSWERS_PROBES)
     keys = KEYS
+    time = Time.LOOPBACK
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
