@@ -26,7 +26,8 @@ def needs(*abilities: StrEnum) -> Callable[[Test], Test]:
     return mark
 
 
-def _stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """For structlog: the second of Trio's clock at which something is logged."""
     at = trio.current_time() if trio.lowlevel.in_trio_run() else 0.0
     return {"at": at, **entry}
 
@@ -65,7 +66,7 @@ class Contract:
     def logs(self, caplog: pytest.LogCaptureFixture, declared: Party) -> Iterator[list[Any]]:
         """The log, each line with its second. No test may make anybody tell a key."""
         caplog.set_level("INFO")
-        with capture_logs(processors=[_stamp]) as entries:
+        with capture_logs(processors=[stamp]) as entries:
             yield entries
         hides_keys(declared, repr(entries), caplog.text)
 

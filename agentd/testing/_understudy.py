@@ -23,9 +23,9 @@ ANSWER, WORDS = "I stand in for the other.", "(words)"
 """The words that it says, and those that it understands."""
 
 
-def tone(rate: int = RATE) -> bytes:
-    """Half a second of A4: slin at `rate` Hz."""
-    moments = np.arange(rate // 2) / rate
+def tone(seconds: float) -> bytes:
+    """A4: slin at 8 kHz."""
+    moments = np.arange(round(seconds * RATE)) / RATE
     return bytes(np.rint(8000 * np.sin(2 * math.pi * 440 * moments)).astype("<i2").tobytes())
 
 
@@ -37,6 +37,8 @@ class UnderstudySession:
     voice: VendorVoice = attrs.field(init=False)
     events: trio.MemoryReceiveChannel[SessionEvent] = attrs.field(init=False)
     _playout: Playout
+    seconds: float
+    """How long it speaks, whatever it says."""
     _tell: trio.MemorySendChannel[SessionEvent] = attrs.field(init=False)
     _last_loud: float | None = attrs.field(default=None, init=False)
     """When the caller was last heard in this turn; None: the caller is silent."""
@@ -85,7 +87,7 @@ class UnderstudySession:
 
     def _utter(self, text: str, *, aside: bool = False) -> None:
         self.voice.begin(aside=aside, text=text)
-        self.voice.audio(tone())
+        self.voice.audio(tone(self.seconds))
         self.voice.end()
 
     def interrupt(self) -> None:
@@ -113,9 +115,12 @@ class UnderstudySession:
         """It uses no tools."""
 
 
+@attrs.frozen(eq=False)
 class Understudy:
-    """The agent: always ready."""
+    """The agent: always ready. `session` is the class of its sessions."""
 
+    session: type[UnderstudySession] = UnderstudySession
+    seconds: float = 0.5
     readiness, rates = Readiness(True), (RATE,)
 
     @asynccontextmanager
@@ -123,11 +128,11 @@ class Understudy:
         self, call: CallInfo, history: History, playout: Playout, tools: Sequence[ToolDeclaration] = ()
     ) -> AsyncIterator[UnderstudySession]:
         async with trio.open_nursery() as nursery:
-            session = UnderstudySession(history, playout)
+            session = self.session(history, playout, self.seconds)
             nursery.start_soon(session.voice.run)
             yield session
             nursery.cancel_scope.cancel()
 
     async def synthesise(self, text: str) -> Sequence[Audio]:
         await trio.lowlevel.checkpoint()
-        return [Audio(0, 0, tone(), RATE)]
+        return [Audio(0, 0, tone(self.seconds), RATE)]
