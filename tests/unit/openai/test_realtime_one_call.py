@@ -31,6 +31,8 @@ from agentd_providers.vendor import inputs
 from tests.unit.openai.realtime_playbook import AGENTD, SERVER, Playbook
 
 PIECE = bytes(2 * 2400)
+ITEM = "item of "
+"""Before the name of a response, the name of its item."""
 
 
 @attrs.define
@@ -70,13 +72,13 @@ class Server:
     def end(self, response: Response, status: str, *calls: str) -> None:
         del self.responses[response.id]
         if response.speaks:
-            self.told.append(ItemDone(response.id, f"item of {response.id}"))
+            self.told.append(ItemDone(response.id, ITEM + response.id))
         functions = tuple(FunctionCall(call, "tool", "{}") for call in calls)
         self.told.append(ResponseDone(response.id, status, "why", "", functions))
 
     def speak(self, response: Response) -> None:
         response.speaks = True
-        self.told.append(AudioDelta(response.id, f"item of {response.id}", PIECE))
+        self.told.append(AudioDelta(response.id, ITEM + response.id, PIECE))
 
     def take(self, message: Any) -> None:
         match message["type"]:
@@ -146,8 +148,9 @@ class OneCall(RuleBasedStateMachine):
                 case do.Send(message):
                     self.to_server.append(message)
                 case do.Begin(number, aside):
-                    item = event.response if isinstance(event, AudioDelta) else ""
-                    self.playout.append(Utterance(number, aside, item))
+                    # Not the response that the event is of: the utterance may have waited for that one's end.
+                    item = self.play.machine.speech._utterances[number].item
+                    self.playout.append(Utterance(number, aside, item.removeprefix(ITEM)))
                 case do.Finish() | do.Cut():
                     for utterance in [*self.playout, *filter(None, [self.playing])]:
                         utterance.complete = True
