@@ -5,6 +5,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 python := ".venv/bin/python"
 # All of flake8-async but the opt-in ones, 109 and 110 (ruff has them), 114 and 127 (httpx is the choice here)
 async_rules := "ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC116,ASYNC118,ASYNC119,ASYNC120,ASYNC121,ASYNC122,ASYNC123,ASYNC124,ASYNC125,ASYNC126,ASYNC128,ASYNC200,ASYNC210,ASYNC220,ASYNC221,ASYNC222,ASYNC230,ASYNC231,ASYNC232,ASYNC240,ASYNC250,ASYNC251"
+# Tests that need neither engines nor Asterisk: a process a core, each with the tests of whole modules
+side_by_side := "-n auto --dist loadscope"
 export PYTHONDONTWRITEBYTECODE := "1"
 
 # List the recipes
@@ -33,14 +35,38 @@ _install lock:
 demo *args: setup
     {{ python }} -m tests.lab.demo {{ args }}
 
-# Every test: unit, shell, end to end on a real private Asterisk; prints the coverage
+# Every test: what needs no engine and no Asterisk side by side, then the rest, one at a time; or `just test ARGUMENTS` of pytest
 test *args: setup-dev
+    #!/usr/bin/env bash
+    set -euo pipefail
     {{ python }} -m agentd models fetch embedded
-    {{ python }} -m pytest --cov --cov-report=term {{ args }}
+    if [ -n "{{ args }}" ]; then
+        exec {{ python }} -m pytest {{ args }}
+    fi
+    status=0
+    {{ python }} -m pytest {{ side_by_side }} -m "not engines and not e2e" || status=$?
+    {{ python }} -m pytest -m "engines or e2e" || status=$?
+    exit $status
 
 # Only the fast tests, without Asterisk and engines
 test-fast *args: setup-dev
-    {{ python }} -m pytest tests/unit tests/shell {{ args }}
+    {{ python }} -m pytest {{ side_by_side }} tests/unit tests/shell {{ args }}
+
+# The tests without Asterisk and engines ten times, in another order each time, while other processes keep every core busy
+test-busy *args: setup-dev
+    {{ python }} -m tests.lab.busy {{ args }}
+
+# The fast tests on another Python: a version (3.13), a path, or the newest that is here and newer than .venv's
+test-python version="newest" *args: setup-dev
+    {{ python }} -m tests.lab.other_python test {{ version }} {{ args }}
+
+# Unpack Debian's Python of a version below ~/.cache, for `just test-python`; needs no root and installs nothing
+debian-python version="3.14": setup-dev
+    {{ python }} -m tests.lab.other_python unpack {{ version }}
+
+# Which lines the fast tests reach
+coverage *args: setup-dev
+    {{ python }} -m pytest {{ side_by_side }} --cov --cov-report=term tests/unit tests/shell {{ args }}
 
 # ruff, mypy --strict, flake8-async, import-linter
 lint: setup-dev

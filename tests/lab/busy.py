@@ -30,7 +30,18 @@ def busy(processes: int) -> Iterator[None]:
 
 def run(seed: int, tests: Sequence[str]) -> int:
     """One run in the order that `seed` stands for; gives pytest's status."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not engines and not e2e", "-n", "2", "--dist", "loadscope"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "not engines and not e2e",
+        "-n",
+        "auto",
+        "--dist",
+        "loadscope",
+    ]
     return subprocess.run([*command, "--shuffle", str(seed), *tests], check=False).returncode
 
 

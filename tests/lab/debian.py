@@ -1,4 +1,4 @@
-"""Debian's Asterisk, unpacked below the user's cache: no root, no container, nothing installed.
+"""Debian's packages, unpacked below the user's cache: no root, no container, nothing installed. Asterisk first of all.
 
 A private apt (own sources, own empty status file) downloads the whole closure, libc included, and
 `dpkg-deb --extract` lays it out. apt verifies the archive's signatures as always.
@@ -11,30 +11,57 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
+import attrs
 import trio
 
 from .prefix import LabUnavailable, Prefix, examine, find
 
 Progress = Callable[[str], None]
 
-PACKAGES = ("asterisk", "asterisk-core-sounds-en-wav", "asterisk-core-sounds-en")
-# Debian's stable releases carry no Asterisk with AudioSocket.
+# Debian's stable releases carry no Asterisk with AudioSocket, and no Python newer than their own.
 SUITES = ("forky", "sid")
 KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.pgp",
     "/usr/share/keyrings/debian-archive-keyring.gpg",
 )
-ADVICE = "Install Asterisk 18 or later, or set AGENTD_PBX_PREFIX to a directory that holds one."
 
 UPDATE_SECONDS = 120
 DOWNLOAD_SECONDS = 600
 EXTRACT_SECONDS = 300
 LOCK_SECONDS = 900
+
+
+@attrs.frozen
+class Wanted:
+    """A program of Debian's."""
+
+    name: str
+    """As people call it."""
+    packages: tuple[str, ...]
+    """The first is the program's own."""
+    place: str
+    """The directory below the cache."""
+    size: str
+    """What is downloaded."""
+    advice: str
+    """What else to do, where it cannot be had."""
+    fit: Callable[[Path], object] = lambda _root: None
+    """Looks at what was unpacked; raises LabUnavailable where it will not do."""
+
+
+ASTERISK = Wanted(
+    "Asterisk",
+    ("asterisk", "asterisk-core-sounds-en-wav", "asterisk-core-sounds-en"),
+    "pbx/debian",
+    "90 MB",
+    "Install Asterisk 18 or later, or set AGENTD_PBX_PREFIX to a directory that holds one.",
+    examine,
+)
 
 _APT_CONF = """\
 Dir "{apt}"; Dir::Etc "{apt}/etc"; Dir::Etc::main "/dev/null"; Dir::Etc::parts "{apt}/etc/parts";
@@ -51,38 +78,50 @@ Acquire::Check-Valid-Until "false";
 async def find_or_unpack(progress: Progress) -> Prefix:
     """An Asterisk for the lab: AGENTD_PBX_PREFIX, the system's, the cached one, else Debian's, fetched now.
 
-    `progress` hears one line a step. Fetching takes some 90 MB of download and 300 MB of disk below
-    `${XDG_CACHE_HOME:-~/.cache}/agentd/pbx`, once; processes that race wait for the first.
-
-    Raises LabUnavailable saying why there is none. On cancellation a half-made copy is not taken for whole.
+    Raises LabUnavailable as `unpacked` does.
     """
-    if (found := find()) is not None:
-        return found
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentd" / "pbx"
+    return find() or examine(await unpacked(ASTERISK, progress))
+
+
+async def unpacked(wanted: Wanted, progress: Progress) -> Path:
+    """The directory that holds Debian's packages of something, with all that they depend on, libc included; they are
+    fetched if they are not there. They do not run by themselves: their dynamic loader runs them.
+
+    `progress` hears one line a step. All is below `${XDG_CACHE_HOME:-~/.cache}/agentd`, and fetched once; processes
+    that race wait for the first.
+
+    Raises LabUnavailable saying why it cannot be had. On cancellation a half-made copy is not taken for whole.
+    """
+    place = cache(os.environ) / wanted.place
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LabUnavailable(f"{cache}: cannot be made: {error}. {ADVICE}") from error
-    if (cached := _complete(cache / "debian")) is not None:
-        return cached
-    async with _locked(cache / "lock", progress):
-        # Another process may have finished it while this one waited for the lock.
-        return _complete(cache / "debian") or await _unpack(cache, progress)
+        raise LabUnavailable(f"{place.parent}: cannot be made: {error}. {wanted.advice}") from error
+    if not _complete(place, wanted):
+        async with _locked(place.parent / "lock", wanted, progress):
+            # Another process may have finished it while this one waited for the lock.
+            if not _complete(place, wanted):
+                await _unpack(wanted, place, progress)
+    return place
 
 
-def _complete(place: Path) -> Prefix | None:
+def cache(environ: Mapping[str, str]) -> Path:
+    """The directory that everything is unpacked below."""
+    home = environ.get("HOME") or Path.home()
+    return Path(environ.get("XDG_CACHE_HOME") or Path(home) / ".cache") / "agentd"
+
+
+def _complete(place: Path, wanted: Wanted) -> bool:
     marker = place / "agentd-lab.json"
-    if not marker.is_file() or json.loads(marker.read_text("utf-8"))["packages"] != list(PACKAGES):
-        return None
-    return examine(place)
+    return marker.is_file() and json.loads(marker.read_text("utf-8"))["packages"] == list(wanted.packages)
 
 
 @asynccontextmanager
-async def _locked(path: Path, progress: Progress) -> AsyncIterator[None]:
+async def _locked(path: Path, wanted: Wanted, progress: Progress) -> AsyncIterator[None]:
     with path.open("w") as lock:
         with trio.move_on_after(LOCK_SECONDS) as patience:
             if not _try_lock(lock):
-                progress(f"another process is fetching Asterisk; waiting for it ({path})")
+                progress(f"another process is fetching {wanted.name}; waiting for it ({path})")
                 while not _try_lock(lock):
                     await trio.sleep(0.2)
         if patience.cancelled_caught:
@@ -98,24 +137,28 @@ def _try_lock(lock: IO[str]) -> bool:
     return True
 
 
-async def _unpack(cache: Path, progress: Progress) -> Prefix:
+async def _unpack(wanted: Wanted, place: Path, progress: Progress) -> None:
     for tool in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise LabUnavailable(f"no Asterisk was found, and this system has no {tool} to fetch one with. {ADVICE}")
-    keyring, mirror = _archive_keyring(), debian_mirror()
+            raise LabUnavailable(f"this system has no {tool} to fetch {wanted.name} with. {wanted.advice}")
+    try:
+        keyring, mirror = _archive_keyring(), debian_mirror()
+    except LabUnavailable as error:
+        raise LabUnavailable(f"{wanted.name} cannot be fetched: {error}. {wanted.advice}") from error
     # What a killed process left; this one holds the lock.
-    await trio.to_thread.run_sync(_remove_leftovers, cache)
+    await trio.to_thread.run_sync(_remove_leftovers, place.parent)
     refusals = []
     for suite in SUITES:
-        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
+        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=place.parent))
         try:
-            return await _unpack_suite(suite, mirror, keyring, partial, cache / "debian", progress)
+            await _unpack_suite(suite, mirror, keyring, wanted, partial, place, progress)
+            return
         except LabUnavailable as error:
             refusals.append(f"{suite}: {error}")
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     raise LabUnavailable(
-        f"no Asterisk was found, and none could be fetched from {mirror}:\n  " + "\n  ".join(refusals) + f"\n{ADVICE}"
+        f"{wanted.name} could not be fetched from {mirror}:\n  " + "\n  ".join(refusals) + f"\n{wanted.advice}"
     )
 
 
@@ -149,15 +192,12 @@ def debian_mirror(sources: Path = Path("/etc/apt")) -> str:
     for line in (line for file in files if file.is_file() for line in file.read_text("utf-8").splitlines()):
         if match := re.search(r"^[^#]*?(https?://\S+?/debian)/?(?:\s|$)", line):
             return match[1]
-    raise LabUnavailable(
-        f"no Asterisk was found, and {sources} names no Debian mirror to fetch one from; "
-        f"set AGENTD_PBX_MIRROR to the address of one. {ADVICE}"
-    )
+    raise LabUnavailable(f"{sources} names no Debian mirror; set AGENTD_PBX_MIRROR to the address of one")
 
 
 async def _unpack_suite(
-    suite: str, mirror: str, keyring: Path, partial: Path, place: Path, progress: Progress
-) -> Prefix:
+    suite: str, mirror: str, keyring: Path, wanted: Wanted, partial: Path, place: Path, progress: Progress
+) -> None:
     apt = partial / "apt"
     for name in ("etc/parts", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"):
         (apt / name).mkdir(parents=True)
@@ -170,17 +210,17 @@ async def _unpack_suite(
     (apt / "etc/sources.list").write_text(source, "utf-8")
     environment = {**os.environ, "APT_CONFIG": str(apt / "apt.conf"), "LC_ALL": "C.UTF-8"}
 
-    progress(f"looking for Asterisk in Debian {suite} ({mirror})")
+    progress(f"looking for {wanted.name} in Debian {suite} ({mirror})")
     await _output(["apt-get", "-qq", "update"], UPDATE_SECONDS, environment)
-    policy = await _output(["apt-cache", "policy", "asterisk"], 30, environment)
+    policy = await _output(["apt-cache", "policy", wanted.packages[0]], 30, environment)
     candidate = re.search(r"Candidate: (\S+)", policy)
     if candidate is None or candidate[1] == "(none)":
-        raise LabUnavailable("the suite has no asterisk package")
-    progress(f"downloading Asterisk {candidate[1]} and its libraries, about 90 MB")
-    install = ["apt-get", "-qq", "--yes", "--download-only", "install", *PACKAGES]
+        raise LabUnavailable(f"the suite has no package {wanted.packages[0]}")
+    progress(f"downloading {wanted.name} {candidate[1]} and its libraries, about {wanted.size}")
+    install = ["apt-get", "-qq", "--yes", "--download-only", "install", *wanted.packages]
     await _output(install, DOWNLOAD_SECONDS, environment)
     archives = sorted((apt / "cache/archives").glob("*.deb"))
-    progress(f"unpacking {len(archives)} packages, about 300 MB")
+    progress(f"unpacking {len(archives)} packages")
     root = partial / "root"
     root.mkdir()
     with trio.move_on_after(EXTRACT_SECONDS) as patience:
@@ -188,17 +228,16 @@ async def _unpack_suite(
             await _output(["dpkg-deb", "--extract", str(archive), str(root)], 60)
     if patience.cancelled_caught:
         raise LabUnavailable(f"unpacking was not done after {EXTRACT_SECONDS} s")
-    examine(root)
+    wanted.fit(root)
     marker = {
-        "packages": PACKAGES,
+        "packages": wanted.packages,
         "suite": suite,
         "version": candidate[1],
         "archives": [a.name for a in archives],
     }
     (root / "agentd-lab.json").write_text(json.dumps(marker, indent=1), "utf-8")
     await trio.to_thread.run_sync(_put_in_place, root, place)
-    progress(f"Asterisk {candidate[1]} is ready in {place}")
-    return examine(place)
+    progress(f"{wanted.name} {candidate[1]} is ready in {place}")
 
 
 async def _output(command: list[str], seconds: float, environment: dict[str, str] | None = None) -> str:
