@@ -31,6 +31,8 @@ _TOML_TEXT = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 """TOML's strings and comments (TOML 1.0, "Comment" and "String")."""
+_LONG_KEY = re.compile(rf"(?: [^][{{}}=,.\s]++ [ \t]*+ \. [ \t]*+ ){{{DEEPEST}}}", re.VERBOSE)
+"""A dotted key, each part of which is a table inside of the one before."""
 
 
 class NestedTooDeeply(ValueError):
@@ -80,9 +82,12 @@ def load_json(
 
 def load_toml(text: str) -> dict[str, Any]:
     """The tables of a TOML text. Raises tomllib.TOMLDecodeError where it is no TOML, and NestedTooDeeply."""
-    _depth_after(_TOML_TEXT.sub("", text))
+    bare = _TOML_TEXT.sub("x", text)
+    _depth_after(bare)
+    if _LONG_KEY.search(bare):
+        raise NestedTooDeeply
     tables = tomllib.loads(text)
-    if _depth(tables) > DEEPEST:  # a dotted key nests without a bracket
+    if _depth(tables) > DEEPEST:  # dotted keys and brackets together
         raise NestedTooDeeply
     return tables
 

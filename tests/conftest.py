@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from agentd.testing.clock import run_on_loopback
 
 pytest_plugins = ["agentd.testing.plugin", "tests.left_behind"]
+# The same examples each time, and no clock that judges them: what failed once fails again, and no host is too busy.
+settings.register_profile("agentd", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# `--hypothesis-profile any`: other examples each time, to find what nobody has thought of.
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+settings.load_profile("agentd")
 collect_ignore = ["parrot"]
 """A package of its own, whose tests are run where it is installed: tests/shell/third_party."""
 
@@ -26,7 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         order.shuffle(items)
         items.sort(key=lambda item: modules[item.path])
     for item in items:
-        virtual = item.get_closest_marker("loopback") and not item.get_closest_marker("real_time")
+        real = item.get_closest_marker("real_time") or item.get_closest_marker("engines")
+        virtual = item.get_closest_marker("loopback") and not real
         if virtual and isinstance(item, pytest.Function) and iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.trio(run=run_on_loopback), append=False)  # before pytest-trio's own
 

@@ -6,6 +6,8 @@ from agentd.testing.agent_contract import AgentContract
 from agentd.testing.agents import AgentParty
 from tests.contract.parties import PARTIES
 
+pytestmark = pytest.mark.loopback
+
 
 class TestAgents(AgentContract):
     @pytest.fixture(

@@ -170,11 +170,23 @@ def test_toml_is_taken_to_the_bound_and_no_further(begin: str, end: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["a" + ".a" * 1000 + " = 1", "[a" + ".a" * 1000 + "]", "x = " + "[" * 100_000, "x = " + "{a=" * 100_000]
+    "text",
+    [
+        "a" + ".a" * 9000 + " = 1",
+        "[a" + ".a" * 9000 + "]",
+        "'[' . \"a\".b" + " . 'x'" * 9000 + " = 1",
+        "x = " + "[" * 100_000,
+        "x = " + "{a=" * 100_000,
+    ],
 )
 def test_no_depth_of_toml_ends_in_the_interpreter_s_limit(text: str) -> None:
     with pytest.raises(NestedTooDeeply):
         load_toml(text)
+
+
+def test_a_file_of_many_short_keys_and_numbers_is_not_deep() -> None:
+    text = "\n".join(f"[a.b.c{number}]\nx.y = [1.5, 2.5, 07:32:00.999, '.......']  # 1.2.3" for number in range(200))
+    assert load_toml(text) == tomllib.loads(text)
 
 
 @pytest.mark.parametrize("text", ["a", "a = [", 'a = "\n[', "a = '", 'a = """', "a = '''["])

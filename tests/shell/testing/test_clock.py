@@ -54,6 +54,18 @@ def test_on_loopback_megabytes_take_no_time() -> None:
     assert run_on_loopback(converse) == 8 << 20
 
 
+def test_on_loopback_no_time_passes_while_a_thread_works() -> None:
+    async def work() -> None:
+        with trio.fail_after(0.001):
+            async with trio.open_nursery() as nursery:
+                for seconds in (0.1, 0.2, 0.1):
+                    nursery.start_soon(trio.to_thread.run_sync, time.sleep, seconds)
+        with pytest.raises(trio.TooSlowError), trio.fail_after(1000):
+            await trio.sleep_forever()
+
+    run_on_loopback(work)
+
+
 def test_what_is_waited_for_is_seen_in_the_step_that_brings_it_about() -> None:
     async def wait() -> None:
         seen = []
