@@ -6,6 +6,7 @@ passed over only for what it cannot do.
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from random import Random
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from agentd.playout import PlayoutBuffer
 from agentd.session_events import SessionEvent
 from agentd.testing._asterisk import Answer
 from agentd.testing._contract import Contract, hides_keys, needs
+from agentd.testing._unruly import UnrulyCall, in_order
 from agentd.testing.agents import Able, AgentParty, Turn
 from agentd.testing.clock import until
 from agentd.testing.faults import Fault
@@ -57,6 +59,10 @@ ENDS = [
 ]
 """Steps at which a call ends: closest together where it is being opened. Of some parties, or on a busy host, where
 steps are fewer and longer, the story is over before."""
+
+
+ORDERS, STEPS = 6, 25
+"""How many sessions are asked how many things each in an order by chance."""
 
 
 def moment(logs: list[Any], event: str, **fields: object) -> float:
@@ -284,6 +290,21 @@ class AgentContract(Contract):
             if Able.SCRIPTED in party.abilities:
                 told = " ".join(party.told())
                 assert all(words in told for words in ("My name is Alice.", "Hello Alice.", ASK.heard))
+
+    async def test_whatever_is_asked_of_it_in_whatever_order_it_raises_nothing_and_its_events_keep_their_order(
+        self, party: AgentParty
+    ) -> None:
+        sound = await party.speech(ASK)
+        for _turn in range(ORDERS * STEPS):
+            party.expect(ASK)
+        async with opened(configuration(party)) as agent:
+            for order in range(ORDERS):
+                playout = PlayoutBuffer()
+                async with agent.open(CallInfo("1.1", rate=RATE), History(), playout) as session:
+                    call = UnrulyCall(session, playout, sound)
+                    await call.run(Random(order), STEPS)
+                assert call.events
+                in_order(call.events)
 
     @needs(Able.ANSWERS_PROBES)
     async def test_a_probe_brings_a_sign_of_life(self, party: AgentParty) -> None:

@@ -1,5 +1,6 @@
 """The contracts have teeth: an agent or a voice that breaks one in a single point fails the test that is about it."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -9,12 +10,15 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from agentd import session_events as tells
 from agentd.agent import CallInfo, Capabilities, Playout, Readiness, ToolDeclaration
 from agentd.config.settings import AgentConfig
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.history import History
+from agentd.session_events import SessionEvent
 from agentd.testing._contract import stamp
 from agentd.testing._understudy import Understudy, UnderstudySession
+from agentd.testing._unruly import in_order
 from agentd.testing.agent_contract import AgentContract
 from agentd.testing.agents import Able, AgentParty
 from agentd.testing.clock import run_virtually
@@ -311,6 +315,7 @@ KEPT_BY_AGENTS: Mapping[str, Callable[..., Any]] = {
     "lives": AGENT.test_a_probe_brings_a_sign_of_life,
     "capable": AGENT.test_its_capabilities_are_those_that_are_tested,
     "ends": AGENT.test_a_call_that_ends_at_any_step_leaves_nothing,
+    "any order": AGENT.test_whatever_is_asked_of_it_in_whatever_order_it_raises_nothing_and_its_events_keep_their_order,
 }
 WATCHES = ("answers", "falls silent")
 
@@ -350,3 +355,55 @@ def test_an_agent_that_keeps_its_contract_passes(name: str, monkeypatch: pytest.
 def test_an_agent_that_breaks_its_contract_fails(agent: Understudy, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_logs(processors=[stamp]) as logs:
         breaks(KEPT_BY_AGENTS[name], standing(monkeypatch, agent), *([logs] if name in WATCHES else []))
+
+
+STARTED, ENDED = tells.CallerSpeechStarted(1.0), tells.CallerSpeechEnded(2.0, 1.8)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [STARTED, ENDED, tells.UtteranceStarted(1), tells.UtteranceEnded(1), STARTED, tells.CallerSpeechDismissed("")],
+        [ENDED, tells.UtteranceStarted(2), STARTED, tells.UtteranceStarted(3), tells.UtteranceEnded(2), ENDED],
+        [tells.Ended()],
+    ],
+)
+def test_events_that_make_sense_pass(events: list[SessionEvent]) -> None:
+    in_order(events)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [STARTED, STARTED],
+        [tells.CallerSpeechDismissed("noise")],
+        [tells.UtteranceStarted(1), tells.UtteranceStarted(1)],
+        [tells.UtteranceStarted(2), tells.UtteranceStarted(1)],
+        [tells.UtteranceEnded(1)],
+        [tells.UtteranceStarted(1), tells.UtteranceEnded(1), tells.UtteranceEnded(1)],
+        [tells.Ended("the vendor has gone")],
+    ],
+)
+def test_events_that_make_no_sense_fail(events: list[SessionEvent]) -> None:
+    with pytest.raises(AssertionError):
+        in_order(events)
+
+
+class Short(UnderstudySession):
+    def answer(self) -> None:
+        raise RuntimeError("there is no answer")
+
+
+class Slow(UnderstudySession):
+    def withhold(self) -> None:
+        time.sleep(1.1)
+
+
+@pytest.mark.parametrize(("session", "error"), [(Short, RuntimeError), (Slow, AssertionError)])
+def test_a_session_that_raises_or_blocks_is_found(
+    session: type[UnderstudySession], error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party = standing(monkeypatch, Understudy(session))
+    test = AGENT.test_whatever_is_asked_of_it_in_whatever_order_it_raises_nothing_and_its_events_keep_their_order
+    with pytest.RaisesGroup(error, allow_unwrapped=True, flatten_subgroups=True):
+        run(test, party)
