@@ -61,14 +61,23 @@ class Segment:
     popped: int = 0
     complete: bool = False
     cut: bool = False
+    _settled: int | None = attrs.field(default=None, init=False)
 
     @property
     def waiting(self) -> int:
         """Samples that were received and not popped."""
         return self.received - self.popped
 
+    def settle(self, rate: int) -> int:
+        """Nothing more of it is popped here: how many of its words were. That stays so when more is known of its
+        length: another playback goes on behind the words that were told."""
+        self._settled = self.words_heard(rate)
+        return self._settled
+
     def words_heard(self, rate: int) -> int:
         """How many of its words were popped. Where not all of its audio has come, its length is estimated."""
+        if self._settled is not None:
+            return self._settled
         whole = self.complete and not self.cut
         total = self.received if whole else max(self.received, round(expected_seconds(self.text) * rate))
         return words_heard(self.text, self.popped, total)

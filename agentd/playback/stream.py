@@ -395,7 +395,7 @@ def _heard(jitter: JitterBuffer, completed: bool) -> Heard:
     spoken = [segment for segment in jitter.segments if segment.received]
     words: list[str] = []
     for segment in spoken:
-        words += segment.text.split()[: segment.words_heard(jitter.rate)]
+        words += segment.text.split()[: segment.settle(jitter.rate)]
     return Heard(
         milliseconds=round(1000 * sum(segment.popped for segment in spoken) / jitter.rate),
         completed=completed,

@@ -27,6 +27,9 @@ from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
 from agentd.testing._lines import Lines
+from agentd.testing.clock import until
+
+pytestmark = pytest.mark.loopback
 
 CALLER = "1700000000.1"
 PATIENCE = 5.0
@@ -91,9 +94,7 @@ class Studio:
         await self.playback.stop()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        with trio.fail_after(PATIENCE):
-            while not condition():
-                await trio.sleep(0.001)
+        await until(condition)
 
     async def until_asked(self, count: int) -> None:
         await self.until(lambda: len(self.asked) >= count and len(self.asterisk.playbacks) >= 1)
@@ -463,7 +464,8 @@ async def test_what_streaming_left_is_played_by_files(studio: Studio) -> None:
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream)
-            await studio.until(lambda: streaming.next_frame() or studio.begun)
+            while streaming.next_frame() is None:
+                await trio.sleep(0.02)
             for _ in range(24):
                 streaming.next_frame()
             rest = streaming.hand_over()

@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd.media.leg import LONGEST_LEAD
-from agentd.playback.jitter import CLEAN_UTTERANCES, DEEPEST_MS, FIRST_DEPTH_MS, Frame, JitterBuffer, StartDepth
+from agentd.playback.jitter import (
+    CLEAN_UTTERANCES,
+    DEEPEST_MS,
+    FIRST_DEPTH_MS,
+    Frame,
+    JitterBuffer,
+    Segment,
+    StartDepth,
+)
 
 RATE = 8000
 FRAME = 160
@@ -463,3 +471,11 @@ def test_it_tells_whether_the_next_frame_has_sound() -> None:
         assert jitter.sounds is sounds
         frame = jitter.pop()
         assert (frame is not None and frame.samples > 0) is sounds
+
+
+def test_a_word_was_lost_where_another_playback_went_on_because_the_end_of_its_audio_became_known_meanwhile() -> None:
+    """By the estimate "three" was still to come, by the true length it had been heard: nobody said it."""
+    segment = Segment("one two three four five", received=RATE, popped=RATE // 2)
+    assert segment.settle(RATE) == 2
+    segment.complete = True
+    assert segment.words_heard(RATE) == 2
