@@ -1,4 +1,4 @@
-"""Our messages to OpenAI's Realtime API (GA). Pure; what it tells us is in realtime_events.
+"""Our messages to OpenAI's Realtime API (GA). Pure; what it tells us is in events.
 
 The messages: https://platform.openai.com/docs/api-reference/realtime-client-events, how they go together:
 https://platform.openai.com/docs/guides/realtime-conversations.
