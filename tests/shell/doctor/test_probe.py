@@ -10,6 +10,8 @@ import trio
 from agentd.errors import WebSocketError
 from agentd.websocket import WebSocket
 
+pytestmark = pytest.mark.loopback
+
 
 @pytest.fixture
 def no_garbage_collection() -> Iterator[None]:

@@ -13,6 +13,7 @@ from agentd.agent import CallInfo
 from agentd.history import History, ToolUse
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import SessionEvent, ToolRequested, UtteranceEnded
+from agentd.testing.clock import until
 from agentd_providers.openai.chat import open_chat
 from agentd_providers.openai.chat_forms import chat
 from agentd_providers.openai.chat_settings import ChatSettings
@@ -21,6 +22,8 @@ from agentd_providers.pipeline.session import PipelineSession, open_pipeline
 from agentd_providers.pipeline.speech_output import SpeechOutput
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, check_messages, open_chat_server
 from tests.shell.pipeline_fakes import CLOCK, SETTINGS, FakeDetector, FakeResponder, FakeTranscriber, FakeVoice
+
+pytestmark = pytest.mark.loopback
 
 
 def session_with(responder: object, history: History) -> PipelineSession:
@@ -71,8 +74,10 @@ class Caller:
         before = self.ended
         self.session.feed_text(words)
         self.session.answer()
-        while self.ended < before + utterances:
-            await trio.sleep(0.005)
+        await until(lambda: self.ended >= before + utterances)
+
+    def asked(self) -> list[ToolRequested]:
+        return [event for event in self.events if isinstance(event, ToolRequested)]
 
     @property
     def ended(self) -> int:
@@ -114,9 +119,9 @@ async def test_a_caller_who_goes_on_while_a_tool_runs(monkeypatch: pytest.Monkey
     async with typing(monkeypatch) as caller:
         caller.server.replies = {"what is the time": ["Let me see. ", Asked("clock", {"zone": "CET"})]}
         await caller.say("what is the time")
-        while not (asked := [event for event in caller.events if isinstance(event, ToolRequested)]):
-            await trio.sleep(0.005)
+        await until(caller.asked)
+        (asked,) = caller.asked()
         await caller.say("never mind")
-        caller.session.tool_result(asked[0].call, "five")
+        caller.session.tool_result(asked.call, "five")
         await caller.say("what did you say")
         assert [turn.tool.result for turn in caller.session.history.turns if turn.tool] == ["five"]
