@@ -22,7 +22,8 @@ And a test module, for an agent that has no vendor:
         def agent(self) -> AgentParty:
             return Parrot()
 
-For a stage of a pipeline it is a class of `stage_contract`, and the fixture is called `stage`.
+For a stage of a pipeline it is `TranscriberContract`, `ResponderContract` or `VoiceContract`, and the fixture is
+called `stage`.
 
 Each test of an agent is a call to it: of the call everything is real but the PBX, which is in memory. Where your agent
 has a vendor, `AgentParty.open` runs a fake of it; what else the party tells follows from its abilities, and what it
@@ -32,7 +33,9 @@ cannot do is passed over.
 |---|---|
 | `agent_contract` | `AgentContract`: what every agent does |
 | `agents` | `AgentParty`, `Able`, `Turn`: what you tell of yours |
-| `stage_contract` | `TranscriberContract`, `ResponderContract`, `VoiceContract`: what every stage of its kind does |
+| `transcriber_contract` | `TranscriberContract`: what every stage that listens does |
+| `responder_contract` | `ResponderContract`: what every stage that thinks does |
+| `voice_contract` | `VoiceContract`: what every stage that speaks does |
 | `stages` | `TranscriberParty`, `ResponderParty`, `VoiceParty`, `Can`, `Seen`: what you tell of yours |
 | `party` | `Party`: what all of these have in common; `Time`: by which clock their tests run |
 | `faults` | `Fault`: how your vendor's fake fails on demand |
@@ -50,7 +53,10 @@ import pytest
 pytest.register_assert_rewrite(
     "agentd.testing._call",
     "agentd.testing._contract",
+    "agentd.testing._stage_contract",
     "agentd.testing.agent_contract",
-    "agentd.testing.stage_contract",
+    "agentd.testing.responder_contract",
     "agentd.testing.telephone",
+    "agentd.testing.transcriber_contract",
+    "agentd.testing.voice_contract",
 )

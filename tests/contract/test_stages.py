@@ -1,9 +1,11 @@
-"""Every stage of ours keeps the contract: agentd.testing.stage_contract, run for each of them."""
+"""Every stage of ours keeps the contract: those of agentd.testing, run for each of them."""
 
 import pytest
 
-from agentd.testing.stage_contract import ResponderContract, TranscriberContract, VoiceContract
+from agentd.testing.responder_contract import ResponderContract
 from agentd.testing.stages import ResponderParty, TranscriberParty, VoiceParty
+from agentd.testing.transcriber_contract import TranscriberContract
+from agentd.testing.voice_contract import VoiceContract
 from tests.contract.stages import EARS, MODELS, MOUTHS
 
 

@@ -10,8 +10,8 @@ from agentd.testing.agent_contract import AgentContract
 from agentd.testing.agents import Able, AgentParty, Turn
 from agentd.testing.party import Time
 from agentd.testing.sound import SHORTEST, voice_saying
-from agentd.testing.stage_contract import VoiceContract
 from agentd.testing.stages import VoiceParty
+from agentd.testing.voice_contract import VoiceContract
 
 
 class Parrot(AgentParty):

@@ -23,8 +23,8 @@ from agentd.testing.agent_contract import AgentContract
 from agentd.testing.agents import Able, AgentParty
 from agentd.testing.clock import run_virtually
 from agentd.testing.faults import Fault
-from agentd.testing.stage_contract import VoiceContract
 from agentd.testing.stages import Can, Seen, VoiceParty
+from agentd.testing.voice_contract import VoiceContract
 from agentd_providers import registry
 from agentd_providers.registry import Provider
 from agentd_providers.shared import SharedServices

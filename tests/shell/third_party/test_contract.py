@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentd.testing.agent_contract import AgentContract
-from agentd.testing.stage_contract import VoiceContract
+from agentd.testing.voice_contract import VoiceContract
 from tests.lab.packages import PARROT, install
 
 ROOT = Path(__file__).parents[3]
