@@ -17,11 +17,11 @@ TESTS = ("tests/unit", "tests/shell", "tests/contract")
 
 
 @contextmanager
-def busy(processes: int) -> Iterator[None]:
+def busy(processes: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Other processes compute for as long as the block runs."""
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
-        yield
+        yield burners
     finally:
         for burner in burners:
             burner.kill()
