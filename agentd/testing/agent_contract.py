@@ -25,7 +25,7 @@ from agentd.testing._asterisk import Answer
 from agentd.testing._contract import Contract, hides_keys, needs
 from agentd.testing._unruly import UnrulyCall, in_order
 from agentd.testing.agents import Able, AgentParty, Turn
-from agentd.testing.clock import until
+from agentd.testing.clock import PATIENCE, until
 from agentd.testing.faults import Fault
 from agentd.testing.sound import RATE
 from agentd.testing.telephone import (
@@ -91,7 +91,7 @@ async def refused(party: AgentParty, fault: Fault, expected: type[ProviderError]
 
 async def follow(session: AgentSession, events: list[SessionEvent], last: type) -> None:
     """Take note of what a session tells, up to an event of a kind."""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async for event in session.events:
             events.append(event)
             if isinstance(event, last):
