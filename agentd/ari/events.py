@@ -22,6 +22,9 @@ class Channel:
     caller_number: str = ""
     caller_name: str = ""
     extension: str = ""
+    application: str | None = None
+    """The ARI application whose Stasis() the channel runs, in a bridge too; empty in any other place of the dialplan,
+    None where that is not told."""
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> "Channel":
@@ -37,6 +40,7 @@ class Channel:
             _text(caller.get("number")),
             _text(caller.get("name")),
             _text(dialplan.get("exten")),
+            _application(dialplan),
         )
 
 
@@ -141,6 +145,13 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             if isinstance(channel_raw, dict) and channel_raw.get("id"):
                 return Other(kind, Channel.parse(channel_raw))
             return Other(kind)
+
+
+def _application(dialplan: Mapping[str, Any]) -> str | None:
+    """Source: Asterisk 22 main/pbx_app.c, `pbx_exec`: a channel has its application's name and data while it runs."""
+    if "app_name" not in dialplan:
+        return None
+    return _text(dialplan.get("app_data")).partition(",")[0].strip() if dialplan["app_name"] == "Stasis" else ""
 
 
 def _text(value: object) -> str:

@@ -12,14 +12,18 @@ from urllib.parse import quote
 
 import attrs
 import httpx
+import structlog
 import trio
 
 from agentd.ari.events import Channel
+from agentd.ari.hand_back import RESULT_VARIABLE, judge
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.metrics import Metrics
 from agentd.parsing import load_json
+
+log = structlog.get_logger("agentd.ari")
 
 MAX_ANSWER = 4 << 20
 """Bytes of one answer; GET /channels of 500 calls is about 1 MiB."""
@@ -97,6 +101,19 @@ class AriRest:
         if destination is not None:
             goal = {"context": destination.context, "extension": destination.extension, "priority": "1"}
         await self.request("POST", f"/channels/{_id(channel)}/continue", goal)
+
+    async def hand_back(self, channel: str, result: str, destination: Destination | None = None) -> None:
+        """Have a channel leave the application with AGENTD_RESULT set, or without where that fails: who waits in
+        silence is helped by any dialplan.
+
+        Asterisk answers before the channel has left. Cancelled between its two requests it has done half of it.
+        """
+        try:
+            await self.set_variable(channel, RESULT_VARIABLE, result)
+        except AriError as error:
+            if not judge(error).settles:
+                log.warning("the dialplan is not told why the call ended", channel=channel, error=str(error))
+        await self.continue_in_dialplan(channel, destination)
 
     async def send_dtmf(self, channel: str, digits: str) -> None:
         """Send DTMF digits to the channel; "w" is a pause of half a second. Answered before they are through."""

@@ -124,8 +124,13 @@ class FakeAsterisk:
 
     def enter(self, channel: str, name: str = "PJSIP/alice-1") -> None:
         """A channel that is in our application."""
-        self.channels[channel] = {"id": channel, "name": name, "state": "Up"}
+        dialplan = {"context": "from-internal", "exten": "7000", "app_name": "Stasis", "app_data": self.app}
+        self.channels[channel] = {"id": channel, "name": name, "state": "Up", "dialplan": dialplan}
         self.in_app.add(channel)
+
+    def gone_on(self, channel: str) -> None:
+        """A channel leaves our application for some other place of the dialplan."""
+        self._leave_app(channel)
 
     def gone(self, channel: str) -> None:
         """A channel ends."""
@@ -135,6 +140,8 @@ class FakeAsterisk:
 
     def _leave_app(self, channel: str) -> None:
         self.in_app.discard(channel)
+        if channel in self.channels:
+            self.channels[channel]["dialplan"].update(app_name="AppDial", app_data="")
         for members in self.bridges.values():
             members.discard(channel)
 
@@ -186,7 +193,7 @@ class FakeAsterisk:
             case ("POST", "channels"):
                 for half in ("channelId", "otherChannelId"):
                     self.enter(request.params[half], f"Local/{half}")
-                self.in_app.discard(request.params["otherChannelId"])
+                self.gone_on(request.params["otherChannelId"])
                 self.on_media(request.params["endpoint"].partition("/")[2].partition("@")[0], request)
                 return Answer.json({})
             case ("POST", "channels", "externalMedia"):

@@ -41,7 +41,7 @@ CALLER = {
     "creationtime": "2026-11-23T16:05:12.345+0000",
     "language": "en",
 }
-READ = Channel("1763913912.7", "PJSIP/caller-00000003", "Ring", "100", "Ada Lovelace", "700")
+READ = Channel("1763913912.7", "PJSIP/caller-00000003", "Ring", "100", "Ada Lovelace", "700", "agentd")
 PLAYBACK = {
     "id": "agentd-play-1",
     "media_uri": "sound:/var/spool/agentd/media/u1",
@@ -72,6 +72,23 @@ def test_a_caller_enters_the_application_with_the_dialplan_s_arguments() -> None
 def test_a_caller_enters_without_arguments() -> None:
     assert parse_event(event("StasisStart", args=[], channel=CALLER)) == StasisStart(READ, ())
     assert parse_event(event("StasisStart", channel=CALLER)) == StasisStart(READ, ())
+
+
+@pytest.mark.parametrize(
+    ("runs", "application"),
+    [
+        ({"app_name": "Stasis", "app_data": "agentd"}, "agentd"),
+        ({"app_name": "Stasis", "app_data": "agentd,agent=sales,media=external"}, "agentd"),
+        ({"app_name": "Stasis", "app_data": "agentd-2,agent=sales"}, "agentd-2"),
+        ({"app_name": "Stasis", "app_data": None}, ""),
+        ({"app_name": "Playback", "app_data": "agentd"}, ""),
+        ({"app_name": "", "app_data": ""}, ""),
+        ({"app_name": None, "app_data": None}, ""),
+        ({}, None),
+    ],
+)
+def test_a_channel_tells_in_which_application_it_is(runs: dict[str, Any], application: str | None) -> None:
+    assert Channel.parse({"id": "1", "dialplan": {"context": "c", "exten": "1", **runs}}).application == application
 
 
 def test_a_caller_leaves_the_application() -> None:

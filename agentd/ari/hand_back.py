@@ -1,0 +1,64 @@
+"""Pure: what Asterisk's refusal of a hand-back means, what helps against it, and when it is tried again.
+
+Sources: Asterisk 22 res/ari/resource_channels.c (`find_control`: 404 and 409; `channel_state_invalid`: 412),
+res/res_ari.c (`ast_ari_invoke`: 401, 403, 503), main/http.c (`sessionlimit`: the connection is closed unanswered).
+"""
+
+from enum import Enum
+
+from agentd.errors import AriError, AriRejected
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+"""Seconds between two tries of a hand-back."""
+RESULT_VARIABLE = "AGENTD_RESULT"
+
+
+class Refusal(Enum):
+    """Why a request on a caller's channel was not obeyed."""
+
+    GONE = "the channel is gone"
+    NOT_OURS = "the channel is in no application any more"
+    READ_ONLY = "the ARI user may not write"
+    UNKNOWN_USER = "Asterisk does not know the ARI user, or the password is another one"
+    REFUSED = "Asterisk refuses what was asked"
+    TRY_AGAIN = "Asterisk could not be asked, or cannot do it now"
+
+    @property
+    def settles(self) -> bool:
+        """Whether nothing is left to hand back."""
+        return self in (Refusal.GONE, Refusal.NOT_OURS)
+
+    @property
+    def remedy(self) -> str:
+        """The mending that this takes of the operator; empty where there is nothing to mend."""
+        return _REMEDIES.get(self, "")
+
+
+_BY_STATUS = {
+    401: Refusal.UNKNOWN_USER,
+    403: Refusal.READ_ONLY,
+    404: Refusal.GONE,
+    409: Refusal.NOT_OURS,
+    408: Refusal.TRY_AGAIN,
+    412: Refusal.TRY_AGAIN,  # a channel that agentd did not call: somebody's, and not answered yet
+    429: Refusal.TRY_AGAIN,
+}
+_REMEDIES = {
+    Refusal.READ_ONLY: (
+        "set `read_only = no` for the user in ari.conf (and let its `acl` admit agentd), then "
+        "`asterisk -rx 'module reload res_ari.so'`"
+    ),
+    Refusal.UNKNOWN_USER: "is the user in ari.conf, and the password the same?",
+}
+
+
+def judge(error: AriError) -> Refusal:
+    """The meaning of a request's failure for the channel that it was about."""
+    if not isinstance(error, AriRejected) or error.status >= 500:
+        return Refusal.TRY_AGAIN
+    return _BY_STATUS.get(error.status, Refusal.REFUSED)
+
+
+def pause_after(tries: int) -> float:
+    """Seconds to wait after a hand-back was tried `tries` times in vain: twice as long each time, up to a bound."""
+    return min(FIRST_PAUSE * 2.0 ** min(max(tries - 1, 0), 16), LONGEST_PAUSE)

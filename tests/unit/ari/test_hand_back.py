@@ -1,0 +1,51 @@
+"""What a refused hand-back means, by status; and when it is tried again."""
+
+from itertools import pairwise
+
+import pytest
+
+from agentd.ari.hand_back import FIRST_PAUSE, LONGEST_PAUSE, Refusal, judge, pause_after
+from agentd.errors import AriError, AriRejected, AriUnavailable
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (400, Refusal.REFUSED),
+        (401, Refusal.UNKNOWN_USER),
+        (403, Refusal.READ_ONLY),
+        (404, Refusal.GONE),
+        (409, Refusal.NOT_OURS),
+        (412, Refusal.TRY_AGAIN),
+        (422, Refusal.REFUSED),
+        (500, Refusal.TRY_AGAIN),
+        (502, Refusal.TRY_AGAIN),
+        (503, Refusal.TRY_AGAIN),
+        (504, Refusal.TRY_AGAIN),
+    ],
+)
+def test_each_status_is_told_for_what_it_is(status: int, refusal: Refusal) -> None:
+    assert judge(AriRejected("POST continue", status)) is refusal
+
+
+@pytest.mark.parametrize("error", [AriUnavailable("no answer"), AriError("an answer that is not JSON")])
+def test_no_answer_and_an_unreadable_one_are_no_refusal(error: AriError) -> None:
+    assert judge(error) is Refusal.TRY_AGAIN
+
+
+def test_only_a_channel_that_is_gone_or_no_longer_ours_leaves_nothing_to_hand_back() -> None:
+    assert {refusal for refusal in Refusal if refusal.settles} == {Refusal.GONE, Refusal.NOT_OURS}
+
+
+def test_what_the_operator_has_to_mend_is_named() -> None:
+    assert "read_only = no" in Refusal.READ_ONLY.remedy
+    assert "password" in Refusal.UNKNOWN_USER.remedy
+    assert not Refusal.TRY_AGAIN.remedy
+
+
+def test_tries_come_at_longer_and_longer_pauses_up_to_a_bound() -> None:
+    pauses = [pause_after(tries) for tries in range(1, 40)]
+    assert pauses[0] == FIRST_PAUSE
+    assert all(later == min(earlier * 2, LONGEST_PAUSE) for earlier, later in pairwise(pauses))
+    assert pauses[-1] == LONGEST_PAUSE
+    assert pause_after(10**6) == LONGEST_PAUSE
