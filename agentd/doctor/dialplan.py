@@ -25,7 +25,7 @@ SAMPLE: Final = ("7000", "agentd")
 CLI_DEADLINE: Final = 5.0
 INCLUDE: Final = (
     "copy extensions_agentd.conf to /etc/asterisk (`agentd init` does) and add, as the last line of "
-    "extensions.conf (FreePBX: extensions_custom.conf): #include extensions_agentd.conf",
+    "extensions.conf (FreePBX: extensions_custom.conf): #tryinclude extensions_agentd.conf",
     "asterisk -rx 'dialplan reload'",
 )
 

@@ -164,7 +164,7 @@ def _listed(modules: Mapping[str, str]) -> str:
 def _loading(modules: Mapping[str, str]) -> tuple[str, ...]:
     return (
         *(f"asterisk -rx 'module load {name}.so'" for name in modules),
-        "and for good: no `noload` line in modules.conf; with autoload=no: #include modules_agentd.conf",
+        "and for good: no `noload` line in modules.conf; with autoload=no: #tryinclude modules_agentd.conf",
     )
 
 

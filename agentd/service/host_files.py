@@ -5,13 +5,14 @@ asterisk, so nothing found there may be followed, opened for writing, or given a
 """
 
 import contextlib
+import errno
 import grp
 import hashlib
 import os
 import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final, TextIO
 
@@ -80,6 +81,10 @@ class HostTree:
         """The text of a regular file, "" if there is none; bytes that are not UTF-8 are replaced."""
         here = self.at(path)
         return here.read_text(encoding="utf-8", errors="replace") if here.is_file() else ""
+
+    def listing(self, directory: PurePosixPath, pattern: str) -> list[PurePosixPath]:
+        """The files in a directory whose names match, in order; none where there is no such directory."""
+        return sorted(directory / each.name for each in self.at(directory).glob(pattern) if each.is_file())
 
     def directory(self, path: PurePosixPath, mode: int) -> None:
         if self.exists(path):
@@ -153,21 +158,43 @@ class HostTree:
             self.did("kept", file.path, f" (yours); this version's is {new}")
         return file.digest
 
+    def amend(self, path: PurePosixPath, change: Callable[[str], str]) -> bool:
+        """Change what somebody else's regular file says; its owner, mode and other bytes stay as they are.
+
+        A link is not followed: returns whether the file could be changed.
+        """
+        try:
+            descriptor = os.open(self.at(path), os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return False
+            raise
+        # Latin-1 has a character for each byte: whatever the encoding is, it comes out as it went in.
+        with os.fdopen(descriptor, encoding="latin-1", newline="") as stream:
+            status, text = os.fstat(descriptor), stream.read()
+        if not self.dry_run:
+            content = change(text).encode("latin-1")
+            self._put(path, content, status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+        self.did("updated", path)
+        return True
+
     def replace(self, file: HostFile) -> None:
         """Put the file in place whole, with its mode and, for root, its group; nothing is followed."""
-        if self.dry_run:
-            return
-        here = self.at(file.path)
+        if not self.dry_run:
+            self._put(file.path, file.text.encode(), 0, self._gid(file.group), file.mode)
+
+    def _put(self, path: PurePosixPath, content: bytes, user: int, group: int, mode: int) -> None:
+        here = self.at(path)
         here.parent.mkdir(parents=True, exist_ok=True)
         fresh = here.with_name(f".{here.name}.{secrets.token_hex(8)}")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(file.text)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
                 stream.flush()
                 if os.geteuid() == 0:
-                    os.fchown(descriptor, 0, self._gid(file.group))
-                os.fchmod(descriptor, file.mode)
+                    os.fchown(descriptor, user, group)
+                os.fchmod(descriptor, mode)
                 os.fsync(descriptor)
             fresh.replace(here)
         except BaseException:

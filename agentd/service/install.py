@@ -2,7 +2,8 @@
 
 A file that an administrator changed is never overwritten: the new version is put beside it as `NAME.new`. Which
 files those are is told from `/etc/agentd/installed.sha256`, the digests of what was laid down last
-(`sha256sum -c` reads it). Asterisk's own files are not edited: the `#include` lines to add are printed.
+(`sha256sum -c` reads it). Of Asterisk's own files nothing is edited but old `#include` lines that name a file of
+agentd's, which become `#tryinclude`; the lines to add are printed.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import Final, Literal, TextIO
 
 from agentd.installation import Installation, running_installation
 from agentd.service.host_files import CREDENTIALS, HostFile, HostTree, InstallError
+from agentd.service.includes import includes, insisting, with_tryinclude
 from agentd.service.units import EXEC_START, obstacle_of, program_of, retarget
 
 Flavour = Literal["plain", "freepbx"]
@@ -96,6 +98,7 @@ def init(
         offered = host.manifest()
         laid = {file.path: host.lay(file, offered) for file in _files(host, program, flavour, sample)}
         host.remember({**offered, **laid})
+        _mend_includes(host)
         _tell_asterisk(host, flavour)
         _tell_units(host, program)
     except OSError as error:
@@ -137,20 +140,28 @@ def _tell_units(host: HostTree, program: str) -> None:
             host.say(f"WARNING: {path}, which is yours, starts {started[1]} and not {program}.")
 
 
+def _mend_includes(host: HostTree) -> None:
+    """Without the file that an `#include` names Asterisk rejects all of the file that it stands in."""
+    names = _SNIPPETS["plain"]
+    for path in host.listing(ASTERISK, "*.conf"):
+        lines = insisting(host.text(path), names)
+        if lines and not host.amend(path, lambda text: with_tryinclude(text, names)):
+            host.say(
+                f"WARNING: {path} is a link, and left alone. Change {', '.join(lines)} there to #tryinclude: as it is, "
+                "Asterisk rejects the whole file when agentd's is gone."
+            )
+
+
 def _tell_asterisk(host: HostTree, flavour: Flavour) -> None:
-    includes = dict(_INCLUDES[flavour])
+    wanted = dict(_INCLUDES[flavour])
     if flavour == "plain" and re.search(r"(?m)^\s*autoload\s*=>?\s*no\b", host.text(ASTERISK / "modules.conf")):
-        includes["modules.conf"] = "modules_agentd.conf"
-    missing = {
-        conf: snippet
-        for conf, snippet in includes.items()
-        if not re.search(rf'(?m)^\s*#(try)?include\s+["<]?(\S*/)?{re.escape(snippet)}', host.text(ASTERISK / conf))
-    }
+        wanted["modules.conf"] = "modules_agentd.conf"
+    missing = {conf: name for conf, name in wanted.items() if not includes(host.text(ASTERISK / conf), name)}
     host.say("")
     if not missing:
         host.say("Asterisk includes agentd's files already.")
     for conf, snippet in missing.items():
-        host.say(f"Add as the last line of {ASTERISK / conf}:   #include {snippet}")
+        host.say(f"Add as the last line of {ASTERISK / conf}:   #tryinclude {snippet}")
     if flavour == "freepbx":
         host.say(
             "In FreePBX, Settings > Advanced Settings: Enable the mini-HTTP Server = Yes, "

@@ -39,7 +39,7 @@ def installed(environment: Path) -> Installation:
 def tree(root: Path) -> dict[str, tuple[int, str, int]]:
     """Path to mode and content; the inode too, so that a rewritten file counts as changed."""
     return {
-        str(path.relative_to(root)): (path.stat().st_mode & 0o7777, path.read_text(), path.stat().st_ino)
+        str(path.relative_to(root)): (path.stat().st_mode & 0o7777, path.read_text("latin-1"), path.stat().st_ino)
         if path.is_file()
         else (path.stat().st_mode & 0o7777, "", 0)
         for path in sorted(root.rglob("*"))
@@ -335,21 +335,75 @@ def test_plain_asterisk_is_told_which_includes_are_missing_and_its_files_are_not
     asterisk = tmp_path / "etc/asterisk"
     asterisk.mkdir(parents=True)
     (asterisk / "extensions.conf").write_bytes(b"; caf\xe9\n[default]\n; #include extensions_agentd.conf\n")
-    (asterisk / "ari.conf").write_text("[general]\n#include ari_agentd.conf\n")
+    (asterisk / "ari.conf").write_text("[general]\n#tryinclude ari_agentd.conf\n")
     (asterisk / "http.conf").write_text('[general]\n#tryinclude "/etc/asterisk/http_agentd.conf"\n')
     before = (asterisk / "extensions.conf").read_bytes()
     said = run(tmp_path)
-    assert re.findall(r"last line of (\S+): +(#include \S+)", said) == [
-        ("/etc/asterisk/extensions.conf", "#include extensions_agentd.conf")
+    assert re.findall(r"last line of (\S+): +(#\w+ \S+)", said) == [
+        ("/etc/asterisk/extensions.conf", "#tryinclude extensions_agentd.conf")
     ]
     assert (asterisk / "extensions.conf").read_bytes() == before
 
 
+def test_lines_that_insist_on_a_file_of_agentds_are_changed_so_that_asterisk_starts_without_it(tmp_path: Path) -> None:
+    asterisk = tmp_path / "etc/asterisk"
+    asterisk.mkdir(parents=True)
+    dialplan = asterisk / "extensions.conf"
+    dialplan.write_bytes(b"; caf\xe9\r\n#include extensions_agentd.conf\r\n#include others.conf\r\n")
+    dialplan.chmod(0o600)
+    (asterisk / "pjsip.conf").write_text('[transport]\n#include "/etc/asterisk/pjsip_agentd_sample.conf" ; a phone\n')
+    (asterisk / "queues.conf").write_text("#include queues_more.conf\n")
+    untouched = (asterisk / "queues.conf").stat().st_ino
+    said = run(tmp_path)
+    assert dialplan.read_bytes() == (b"; caf\xe9\r\n#tryinclude extensions_agentd.conf\r\n#include others.conf\r\n")
+    assert mode(dialplan) == 0o600
+    assert (asterisk / "pjsip.conf").read_text() == (
+        '[transport]\n#tryinclude "/etc/asterisk/pjsip_agentd_sample.conf" ; a phone\n'
+    )
+    assert (asterisk / "queues.conf").stat().st_ino == untouched
+    changed = {path for path, verb in outcomes(said).items() if verb == "updated"}
+    assert changed == {"/etc/asterisk/extensions.conf", "/etc/asterisk/pjsip.conf"}
+    assert "last line of /etc/asterisk/extensions.conf" not in said
+    before = tree(tmp_path)
+    run(tmp_path)
+    assert tree(tmp_path) == before
+
+
+@root_only
+def test_a_file_whose_lines_are_changed_keeps_its_owner(tmp_path: Path) -> None:
+    dialplan = tmp_path / "etc/asterisk/extensions_custom.conf"
+    dialplan.parent.mkdir(parents=True)
+    dialplan.write_text("#include extensions_agentd.conf\n")
+    os.chown(dialplan, 4710, 4711)
+    run(tmp_path, asterisk="freepbx")
+    assert dialplan.read_text() == "#tryinclude extensions_agentd.conf\n"
+    assert (dialplan.stat().st_uid, dialplan.stat().st_gid) == (4710, 4711)
+
+
+def test_a_linked_file_with_such_a_line_is_left_alone_and_told_of(tmp_path: Path) -> None:
+    target = tmp_path / "module.conf"
+    target.write_text("#include extensions_agentd.conf\n")
+    link = tmp_path / "etc/asterisk/extensions.conf"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    said = run(tmp_path)
+    assert (link.is_symlink(), target.read_text()) == (True, "#include extensions_agentd.conf\n")
+    assert "WARNING: /etc/asterisk/extensions.conf is a link, and left alone. Change #include extensions_agentd" in said
+
+
+def test_a_dry_run_tells_of_such_lines_and_changes_none(tmp_path: Path) -> None:
+    dialplan = tmp_path / "etc/asterisk/extensions.conf"
+    dialplan.parent.mkdir(parents=True)
+    dialplan.write_text("#include extensions_agentd.conf\n")
+    assert outcomes(run(tmp_path, dry_run=True))["/etc/asterisk/extensions.conf"] == "would be updated"
+    assert dialplan.read_text() == "#include extensions_agentd.conf\n"
+
+
 @pytest.mark.parametrize("line", ["autoload=no", "autoload = no", "autoload => no"])
 def test_the_module_list_is_asked_for_only_where_asterisk_does_not_load_all(tmp_path: Path, line: str) -> None:
-    assert "#include modules_agentd.conf" not in run(tmp_path)
+    assert "#tryinclude modules_agentd.conf" not in run(tmp_path)
     (tmp_path / "etc/asterisk/modules.conf").write_text(f"[modules]\n{line}\n")
-    assert "modules.conf:   #include modules_agentd.conf" in run(tmp_path)
+    assert "modules.conf:   #tryinclude modules_agentd.conf" in run(tmp_path)
 
 
 def test_freepbx_is_recognised_and_pointed_to_its_custom_files(tmp_path: Path) -> None:
