@@ -76,7 +76,7 @@ async def examine_ways_in(
             fail(
                 PORT_CHECK,
                 f"an agentd is connected to Asterisk, but none listens on {here}",
-                "was agent.toml changed since it was started? systemctl restart agentd",
+                "was agent.toml changed since it was started? agentd check && systemctl restart agentd",
                 "does an agentd on another host use the same application? Then rename one: [asterisk] app",
                 "Asterisk also keeps the application of an agentd that died in a call, until that call ends",
             ),

@@ -100,7 +100,7 @@ async def examine_health(config: Config, daemon: RunningDaemon) -> Finding:
         return warn(
             "health",
             f"the running agentd is version {health.get('version')}, this is {__version__}",
-            "systemctl restart agentd",
+            "agentd check && systemctl restart agentd",
         )
     return ok("health", f"{daemon.url}/health: all is well, {health.get('active_calls')} calls now")
 

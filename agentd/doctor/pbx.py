@@ -205,7 +205,7 @@ def judge_application(app: str, registered: bool, daemon: RunningDaemon) -> Find
         return fail(
             check,
             f"the agentd that runs here is connected, but not as {app} to this Asterisk",
-            "was agent.toml changed since? systemctl restart agentd",
+            "was agent.toml changed since? agentd check && systemctl restart agentd",
         )
     if daemon.running:
         return fail(

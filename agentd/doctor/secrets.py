@@ -71,7 +71,7 @@ def handing_over(name: str, credentials: Path) -> str:
     credential = credential_name(name)
     return (
         f"systemctl edit agentd, below [Service]: LoadCredential={credential}:{credentials / credential}\n"
-        "then: systemctl restart agentd"
+        "then: agentd check && systemctl restart agentd"
     )
 
 

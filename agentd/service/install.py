@@ -14,7 +14,7 @@ from typing import Final, Literal, TextIO
 from agentd.installation import Installation, running_installation
 from agentd.service.host_files import CREDENTIALS, HostFile, HostTree, InstallError
 from agentd.service.includes import includes, insisting, with_tryinclude
-from agentd.service.units import EXEC_START, obstacle_of, program_of, retarget
+from agentd.service.units import EXEC_START, PROGRAMS, obstacle_of, program_of, retarget
 
 Flavour = Literal["plain", "freepbx"]
 
@@ -109,7 +109,8 @@ def init(
     host.say("")
     host.say("Then, as root:")
     host.say("  systemd-sysusers agentd.conf && systemd-tmpfiles --create agentd.conf")
-    host.say("  systemctl daemon-reload && systemctl enable agentd && systemctl restart agentd")
+    host.say("  systemctl daemon-reload && systemctl enable agentd")
+    host.say(f"  {program} check --config {CONFIG} && systemctl restart agentd")
     host.say(f"  {program} doctor --config {CONFIG}")
     return 0
 
@@ -117,7 +118,7 @@ def init(
 def _files(host: HostTree, program: str, flavour: Flavour, sample: str) -> Iterator[HostFile]:
     for name, path in _UNITS.items():
         text = data_file(f"systemd/{name}").read_text(encoding="utf-8")
-        yield HostFile(PurePosixPath(path), retarget(text, program), places=EXEC_START)
+        yield HostFile(PurePosixPath(path), retarget(text, program), places=PROGRAMS)
     yield HostFile(CONFIG, sample, theirs=True)
     for name in _SNIPPETS[flavour]:
         text = data_file(f"asterisk_conf/{name}").read_text(encoding="utf-8")

@@ -22,6 +22,8 @@ from agentd.service.host_files import InstallError
 DEFAULT_PREFIX: Final = "/opt/agentd"
 """Where systemd/install-host installs, and what the units say as they are shipped."""
 EXEC_START: Final = re.compile(r"^ExecStart=(\S+)", re.MULTILINE)
+PROGRAMS: Final = re.compile(rf"^Exec(?:Start|Reload)=(\S+/{COMMAND}) ", re.MULTILINE)
+"""Each place where a unit names agentd's program."""
 _SHIPPED: Final = f"{DEFAULT_PREFIX}/{LINK}/bin/{COMMAND}"
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 # Text that a unit takes without quotes (systemd.syntax(7)): no blank, no quote, no `%`, `$`, `;` or `\`.
@@ -44,8 +46,8 @@ class Obstacle:
 
 
 def retarget(unit: str, program: str) -> str:
-    """A unit as it is shipped, starting `program`. Pure."""
-    return unit.replace(f"ExecStart={_SHIPPED} ", f"ExecStart={program} ")
+    """A unit as it is shipped, with `program` wherever it names agentd's. Pure."""
+    return PROGRAMS.sub(lambda found: found[0].replace(_SHIPPED, program), unit)
 
 
 def program_of(installation: Installation, root: Path, prefix: str | None) -> str:

@@ -343,7 +343,7 @@ async def test_another_program_at_the_health_port_is_not_taken_for_agentd(answer
 @pytest.mark.parametrize(
     ("daemon", "state", "words"),
     [
-        (RunningDaemon(URL, {**HEALTHY, "version": "0.0.1"}), State.WARN, "systemctl restart agentd"),
+        (RunningDaemon(URL, {**HEALTHY, "version": "0.0.1"}), State.WARN, "agentd check && systemctl restart agentd"),
         (
             RunningDaemon(URL, {**HEALTHY, "status": "unavailable", "ari_connected": False}),
             State.FAIL,

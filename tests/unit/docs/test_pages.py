@@ -85,3 +85,14 @@ def test_every_recipe_that_the_pages_name_exists() -> None:
     for page in PAGES:
         named = set(re.findall(r"(?:`|^|&& )just ([a-z][a-z-]*)", page.read_text("utf-8"), re.MULTILINE))
         assert named - {"bench-"} <= recipes, page
+
+
+def test_a_restart_is_told_with_the_check_before_it() -> None:
+    # A restart ends calls first and reads the file afterwards: one that is refused leaves nobody to answer.
+    told = [page for page in PAGES if page.name != "CHANGELOG.md"]
+    bare = re.compile(r"^.*(?<!&& )systemctl restart agentd(?!-).*$", re.MULTILINE)
+    for path in [*told, *sorted((ROOT / "agentd").rglob("*.py"))]:
+        text = path.read_text("utf-8")
+        assert bare.findall(text) == [], path
+        for before in re.findall(r"(\S+(?: --config \S+)?) && systemctl restart agentd(?!-)", text):
+            assert before.split()[0] == "check", path

@@ -420,7 +420,7 @@ def test_freepbx_is_recognised_and_pointed_to_its_custom_files(tmp_path: Path) -
 
 
 def started(root: Path) -> set[str]:
-    """The programs of the two units."""
+    """The programs of the units."""
     units = (root / "etc/systemd/system").glob("*.service")
     return {program for unit in units for program in re.findall(r"^ExecStart=(\S+) ", unit.read_text(), re.MULTILINE)}
 
@@ -428,7 +428,10 @@ def started(root: Path) -> set[str]:
 def test_the_units_start_the_installation_that_init_is_run_from(tmp_path: Path) -> None:
     said = run(tmp_path, place="/opt/pipx/venvs/asterisk-agentd")
     assert started(tmp_path) == {"/opt/pipx/venvs/asterisk-agentd/bin/agentd"}
-    for name, command in (("agentd", "--config"), ("agentd-speech", "speech-server --config")):
+    for name, command in (
+        ("agentd", "--config"),
+        ("agentd-speech", "speech-server --config"),
+    ):
         unit = (tmp_path / f"etc/systemd/system/{name}.service").read_text()
         assert f"ExecStart=/opt/pipx/venvs/asterisk-agentd/bin/agentd {command} /etc/agentd/agent.toml" in unit
         assert "/opt/agentd" not in unit

@@ -9,7 +9,7 @@ import pytest
 from agentd.installation import Installation, Installer
 from agentd.service.host_files import InstallError
 from agentd.service.install import data_file
-from agentd.service.units import EXEC_START, Obstacle, obstacle_of, program_of, retarget
+from agentd.service.units import PROGRAMS, Obstacle, obstacle_of, program_of, retarget
 
 HOST = Path("/")
 
@@ -38,11 +38,12 @@ def make(tmp_path: Path) -> Callable[[str], Installation]:
 
 
 @pytest.mark.parametrize("unit", ["agentd", "agentd-speech"])
-def test_both_units_are_told_the_program_and_nothing_else_of_them_changes(unit: str) -> None:
+def test_every_unit_is_told_the_program_and_nothing_else_of_it_changes(unit: str) -> None:
     shipped = data_file(f"systemd/{unit}.service").read_text()
     told = retarget(shipped, "/srv/it/bin/agentd")
-    assert EXEC_START.findall(told) == ["/srv/it/bin/agentd"]
-    assert EXEC_START.sub("", told) == EXEC_START.sub("", shipped)
+    assert {*PROGRAMS.findall(told)} == {"/srv/it/bin/agentd"}
+    assert "/opt/agentd" not in told
+    assert told.replace("/srv/it/", "/opt/agentd/venv/") == shipped
 
 
 def test_it_is_the_entry_script_as_the_host_sees_it(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from agentd_providers.wyoming.server.settings import SpeechServerSettings
 
 UNIT = data_file("systemd/agentd.service")
 SPEECH_UNIT = data_file("systemd/agentd-speech.service")
-both_units = pytest.mark.parametrize("unit", [UNIT, SPEECH_UNIT], ids=lambda unit: unit.stem)
+UNITS = [UNIT, SPEECH_UNIT]
+every_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 
 
 def need(condition: object, reason: str) -> None:
@@ -46,9 +47,9 @@ def root(tmp_path: Path) -> Path:
     """A host with the units as they are shipped, and stand-ins for the programs that it starts."""
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
-    shutil.copy(UNIT, units)
-    shutil.copy(SPEECH_UNIT, units)
-    for program in (setting("ExecStart").split()[0], setting("ExecReload").split()[0]):
+    for unit in UNITS:
+        shutil.copy(unit, units)
+    for program in {program for unit in UNITS for program in re.findall(r"^Exec\w+=(\S+)", unit.read_text(), re.M)}:
         stand_in = tmp_path / program.lstrip("/")
         stand_in.parent.mkdir(parents=True)
         stand_in.write_text("#!/bin/sh\n")
@@ -60,7 +61,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@both_units
+@every_unit
 def test_systemd_finds_nothing_to_complain_about_in_the_unit(root: Path, unit: Path) -> None:
     done = systemd("systemd-analyze", "verify", f"--root={root}", unit.name)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
@@ -74,7 +75,7 @@ def test_that_check_would_have_seen_a_misspelt_setting_and_a_missing_program(roo
     assert systemd("systemd-analyze", "verify", f"--root={root}", "agentd.service").returncode != 0
 
 
-@both_units
+@every_unit
 def test_the_exposure_is_at_most_2_0(unit: Path) -> None:
     done = systemd("systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit))
     score = re.search(rf"Overall exposure level for {unit.name}: ([\d.]+)", done.stdout)
@@ -82,7 +83,7 @@ def test_the_exposure_is_at_most_2_0(unit: Path) -> None:
     assert float(score[1]) <= 2.0
 
 
-@both_units
+@every_unit
 def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11(unit: Path) -> None:
     # The version that brought each setting which is younger than systemd 235; a new one has to be looked up.
     since = {
@@ -114,6 +115,15 @@ def test_execstart_is_what_the_installation_lays_down() -> None:
     assert f" --prefix {DEFAULT_PREFIX}\n" in script, "the link is not there yet when init names it"
 
 
+def test_a_reload_looks_at_the_file_before_the_daemon_does() -> None:
+    # A command that fails ends the reload, the daemon goes on (systemd.service(5), ExecReload=). NotifyAccess=main:
+    # what is run for the reload cannot speak for the daemon.
+    check, hang_up = re.findall(r"^ExecReload=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert check == setting("ExecStart").replace("/agentd --config", "/agentd check --config")
+    assert hang_up == "/bin/kill -HUP $MAINPID"
+    assert setting("NotifyAccess") == "main"
+
+
 def test_stopping_may_take_longer_than_draining_the_calls() -> None:
     # Beside the drain there is the announced end of the calls that are still up, and cleaning up.
     assert int(setting("TimeoutStopSec")) >= Calls().drain_timeout + 15
@@ -126,7 +136,7 @@ def test_the_unit_lets_the_daemon_write_where_the_configuration_says_by_default(
     assert f"\nd     {media} " in data_file("systemd/agentd.tmpfiles.conf").read_text()
 
 
-@both_units
+@every_unit
 def test_engine_processes_outlive_the_first_sigterm_so_that_what_runs_can_drain(unit: Path) -> None:
     assert setting("KillMode", unit) == "mixed"
     assert setting("OOMPolicy", unit) == "continue"
@@ -139,11 +149,14 @@ def test_no_secret_can_come_through_the_command_line_or_the_unit() -> None:
             assert not re.search("password|secret|token|key", line, re.IGNORECASE)
 
 
-def test_the_speech_server_is_confined_as_the_daemon_is_and_sees_no_secret_and_nothing_of_the_telephone() -> None:
+def test_every_unit_is_confined_as_the_daemon_is() -> None:
     # test_systemd_sandbox has the engines run under the daemon's rules: so these must be the same.
-    rules = "SystemCall|Restrict|Protect|Private|MemoryDeny|NoNew|Capab|Ambient|Lock|User|Group"
-    daemon, speech = (re.findall(rf"^(?:{rules}).*$", unit.read_text(), re.MULTILINE) for unit in (UNIT, SPEECH_UNIT))
-    assert speech == daemon
+    rules = "SystemCall|Restrict(?!Sec)|Protect|Private|MemoryDeny|NoNew|Capab|Ambient|Lock|User|Group"
+    daemon, *others = (sorted(re.findall(rf"^(?:{rules}).*$", unit.read_text(), re.MULTILINE)) for unit in UNITS)
+    assert others == [daemon]
+
+
+def test_the_speech_server_sees_no_secret_and_nothing_of_the_telephone() -> None:
     assert "LoadCredential" not in SPEECH_UNIT.read_text()
     assert "SupplementaryGroups" not in SPEECH_UNIT.read_text()
     assert "ReadWritePaths" not in SPEECH_UNIT.read_text()
