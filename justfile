@@ -68,7 +68,7 @@ debian-python version="3.14": setup-dev
 coverage *args: setup-dev
     {{ python }} -m pytest {{ side_by_side }} --cov --cov-report=term tests/unit tests/shell {{ args }}
 
-# ruff, mypy --strict, flake8-async, import-linter
+# ruff, mypy --strict, flake8-async, import-linter, and that every deadline is in the table
 lint: setup-dev
     {{ python }} -m ruff check .
     {{ python }} -m ruff format --check .
@@ -76,6 +76,7 @@ lint: setup-dev
     {{ python }} -m flake8_async --enable={{ async_rules }} \
         $(git ls-files 'agentd/*.py' 'providers/*.py' 'tests/lab/*.py')
     .venv/bin/lint-imports
+    {{ python }} -m tests.lab.deadline_lint
 
 # Start the private Asterisk and the daemon, and leave them up (Ctrl-C ends them)
 pbx-up: (demo "--talk")

@@ -18,11 +18,10 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
+from agentd import deadlines
 from agentd.errors import WebSocketError, first_of
 
-CLOSE_DEADLINE = 0.25
-"""Seconds that our close frame may take to leave. The peer's answer is not waited for: what ends the connection
-ends its reader too."""
+CLOSE_DEADLINE = deadlines.SOCKET_CLOSE.seconds
 
 
 @cache
@@ -42,9 +41,9 @@ class WebSocket:
 
     url: str
     headers: Sequence[tuple[str, str]] = attrs.field(default=(), repr=False)
-    connect_deadline: float = 5.0
+    connect_deadline: float = deadlines.SOCKET_CONNECT.seconds
     heartbeat_interval: float = 15.0
-    heartbeat_deadline: float = 10.0
+    heartbeat_deadline: float = deadlines.SOCKET_HEARTBEAT.seconds
     max_message: int = 1 << 20
     queue: int = 1024
     dropped: int = attrs.field(default=0, init=False)
@@ -113,7 +112,7 @@ class WebSocket:
         while True:
             yield await self.receive()
 
-    async def send(self, message: str | bytes, deadline: float = 5.0) -> None:
+    async def send(self, message: str | bytes, deadline: float = deadlines.SOCKET_SEND.seconds) -> None:
         """Send one message; only one task may send.
 
         Raises WebSocketError when the connection is gone or takes longer than `deadline` seconds. Cancelling

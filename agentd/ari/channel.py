@@ -20,6 +20,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.ari.client import AriClient, Resync, Route
 from agentd.ari.events import ChannelDestroyed, DtmfReceived, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
 from agentd.ari.rest import AriRest
@@ -31,8 +32,7 @@ from agentd.media.transport import DialplanMedia, ExpectedLeg, ExternalMedia, Tr
 
 log = structlog.get_logger("agentd.channel")
 
-TEARDOWN_DEADLINE = 8.0
-"""Seconds that the removal of a leg may take in all; what is left then is removed at the next reconciliation."""
+TEARDOWN_DEADLINE = deadlines.TEARDOWN.seconds
 NOT_YET = (400, 409, 422)
 """Statuses of addChannel while the channel is still on its way into the application."""
 

@@ -9,6 +9,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.ari.events import Channel, Event, Other, StasisEnd, StasisStart, parse_event
 from agentd.ari.rest import AriRest
 from agentd.conversation.commands import Destination
@@ -21,11 +22,10 @@ log = structlog.get_logger("agentd.ari")
 ROUTE_QUEUE = 128
 """Events that may wait for one call."""
 MAX_EVENT_BYTES = 1 << 18
-REGISTRATION_PATIENCE = 2.0
+REGISTRATION_PATIENCE = deadlines.ARI_REGISTRATION.seconds
 ORPHAN_PATIENCE = 2.0
 """Seconds that an unowned caller channel may stay in our application before it is handed back."""
-LEAVE_DEADLINE = 20.0
-"""Seconds that a hand-over may take in all; its requests have shorter ones of their own."""
+LEAVE_DEADLINE = deadlines.LEAVE.seconds
 
 
 @attrs.frozen
@@ -182,7 +182,7 @@ class AriClient:
         dropped = 0
         while True:
             message: str | bytes | None = None
-            with trio.move_on_after(5.0):
+            with trio.move_on_after(deadlines.ARI_PUMP_TURN.seconds):
                 message = await socket.receive()
             self.beat()
             if message is None:

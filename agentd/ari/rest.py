@@ -15,6 +15,7 @@ import httpx
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.ari.events import Channel
 from agentd.ari.hand_back import RESULT_VARIABLE, judge
 from agentd.conversation.commands import Destination
@@ -27,8 +28,7 @@ log = structlog.get_logger("agentd.ari")
 
 MAX_ANSWER = 4 << 20
 """Bytes of one answer; GET /channels of 500 calls is about 1 MiB."""
-LAST_RESORT = 3.0
-"""Seconds beyond httpx's own timeouts after which a request is cancelled all the same."""
+LAST_RESORT = deadlines.ARI_LAST_RESORT.seconds
 
 
 @attrs.define(eq=False)
@@ -249,7 +249,7 @@ async def open_rest(
     async with httpx.AsyncClient(
         base_url=url,
         auth=httpx.BasicAuth(username, password),
-        timeout=httpx.Timeout(deadline, connect=min(2.0, deadline)),
+        timeout=httpx.Timeout(deadline, connect=min(deadlines.ARI_CONNECT.seconds, deadline)),
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
         trust_env=False,
     ) as client:

@@ -7,6 +7,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.audiosocket.frames import (
     HANGUP_FRAME,
     AudioFrame,
@@ -26,8 +27,7 @@ from agentd.metrics import Metrics
 log = structlog.get_logger("agentd.audiosocket")
 
 READ_BYTES = 4096
-SEND_DEADLINE = 2.0
-"""Seconds that Asterisk may take to accept one frame; a line that takes longer is dead."""
+SEND_DEADLINE = deadlines.LINE_SEND.seconds
 LATE_FRAMES = 2
 """A writer that wakes up later than this many frames goes on from now: catching up further would be a burst."""
 

@@ -4,6 +4,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.calls.voice import AgentVoice
 from agentd.conversation import commands as do
 from agentd.errors import PlaybackError
@@ -13,9 +14,8 @@ from agentd.playout import PlayoutBuffer
 
 log = structlog.get_logger("agentd.call")
 
-FINISH_DEADLINE = 60.0
-"""Seconds that a last utterance may go on for before the call leaves all the same."""
-ANNOUNCEMENT_DEADLINE = 30.0
+FINISH_DEADLINE = deadlines.LAST_WORDS.seconds
+ANNOUNCEMENT_DEADLINE = deadlines.ANNOUNCEMENT.seconds
 
 
 @attrs.frozen

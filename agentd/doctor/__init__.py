@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from agentd import deadlines
 from agentd.ari.rest import AriRest, open_rest
 from agentd.config.secrets import Secret
 from agentd.config.settings import Config
@@ -30,7 +31,7 @@ from agentd.service.host_files import CREDENTIALS
 
 __all__ = ["Finding", "State", "examine", "render"]
 
-CLEAN_UP_DEADLINE = 10.0
+CLEAN_UP_DEADLINE = deadlines.DOCTOR_CLEAN_UP.seconds
 PBX_CHECKS = ("asterisk", "modules", "application", "dialplan", "event stream")
 
 

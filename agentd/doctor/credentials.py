@@ -15,6 +15,7 @@ import attrs
 import httpx
 import trio
 
+from agentd import deadlines
 from agentd.config.secrets import credential_name
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
@@ -27,9 +28,8 @@ from agentd.websocket import tls_context
 from agentd_providers.credentials import Credential
 from agentd_providers.registry import find_provider
 
-DEADLINE: Final = 8.0
-"""Seconds; all are asked at the same time."""
-BODY_DEADLINE: Final = 1.0
+DEADLINE: Final = deadlines.DOCTOR_KEY.seconds
+BODY_DEADLINE: Final = deadlines.DOCTOR_KEY_BODY.seconds
 MOST_BODY: Final = 4096
 SHOWN: Final = 200
 """Characters of a server's reason that are shown."""

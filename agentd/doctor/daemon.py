@@ -8,12 +8,12 @@ import httpx
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from agentd import __version__
+from agentd import __version__, deadlines
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.parsing import load_json
 
-DEADLINE: Final = 4.0
+DEADLINE: Final = deadlines.DOCTOR_HEALTH.seconds
 EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}
 
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import attrs
 import trio
 
+from agentd import deadlines
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.transport import FORK
 from agentd.config.settings import Config
@@ -22,7 +23,7 @@ from agentd.errors import AriError, AriRejected
 
 CALL_CONTEXT: Final = "agentd-call"
 SAMPLE: Final = ("7000", "agentd")
-CLI_DEADLINE: Final = 5.0
+CLI_DEADLINE: Final = deadlines.DOCTOR_CLI.seconds
 INCLUDE: Final = (
     "copy extensions_agentd.conf to /etc/asterisk (`agentd init` does) and add, as the last line of "
     "extensions.conf (FreePBX: extensions_custom.conf): #tryinclude extensions_agentd.conf",

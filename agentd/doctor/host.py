@@ -6,6 +6,7 @@ from typing import Final
 
 import trio
 
+from agentd import deadlines
 from agentd.config.catalogue import Catalogue
 from agentd.config.file import load_config
 from agentd.config.settings import Config
@@ -15,7 +16,7 @@ from agentd.errors import ConfigError
 UNIT: Final = "agentd.service"
 SYSTEMD: Final = Path("/run/systemd/system")
 """There where systemd runs the host (sd_booted(3))."""
-SYSTEMCTL_DEADLINE: Final = 10.0
+SYSTEMCTL_DEADLINE: Final = deadlines.DOCTOR_SYSTEMCTL.seconds
 
 
 def judge_packages(catalogue: Catalogue) -> list[Finding]:

@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from agentd import deadlines
 from agentd.config.settings import Config
 from agentd.doctor.access import (
     ENTER,
@@ -25,8 +26,8 @@ from agentd.playback.directory import MediaDirectory
 
 SILENCE: Final = bytes(1600)
 """A tenth of a second of 8 kHz slin: enough to be played, and over at once."""
-PLAYBACK_DEADLINE: Final = 5.0
-CLEAN_UP_DEADLINE: Final = 3.0
+PLAYBACK_DEADLINE: Final = deadlines.DOCTOR_PLAYBACK.seconds
+CLEAN_UP_DEADLINE: Final = deadlines.DOCTOR_FILE_REMOVAL.seconds
 
 
 def examine_directory(config: Config) -> Finding:

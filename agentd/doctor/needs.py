@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 import trio
 
+from agentd import deadlines
 from agentd.config.secrets import Secret
 from agentd.doctor.access import ENTER, READ, daemon_account
 from agentd.doctor.findings import Finding, fail, ok, warn
@@ -19,9 +20,8 @@ from agentd.errors import ConfigError, ProviderError
 from agentd.parsing import load_json
 from agentd_providers.needs import Fetch, ModelFile, ModelServer, Modules, Need
 
-IMPORT_DEADLINE: Final = 60.0
-"""Seconds; onnxruntime from a cold disk takes its time."""
-SERVER_DEADLINE: Final = 8.0
+IMPORT_DEADLINE: Final = deadlines.DOCTOR_IMPORT.seconds
+SERVER_DEADLINE: Final = deadlines.DOCTOR_SERVER.seconds
 
 _IMPORT: Final = """
 import importlib, json, sys, types

@@ -12,6 +12,7 @@ from uuid import uuid4
 import attrs
 import trio
 
+from agentd import deadlines
 from agentd.ari.events import PlaybackFinished, parse_event
 from agentd.ari.rest import AriRest
 from agentd.config.secrets import Secret
@@ -19,10 +20,9 @@ from agentd.config.settings import Config
 from agentd.errors import AriError, AriRejected, WebSocketError
 from agentd.websocket import WebSocket
 
-REGISTRATION_DEADLINE: Final = 3.0
-GONE_DEADLINE: Final = 3.0
-LONGEST_EXAMINATION: Final = 120.0
-"""Seconds; far more than all that is tried out with a probe may take together."""
+REGISTRATION_DEADLINE: Final = deadlines.DOCTOR_REGISTRATION.seconds
+GONE_DEADLINE: Final = deadlines.DOCTOR_GONE.seconds
+LONGEST_EXAMINATION: Final = deadlines.DOCTOR_EXAMINATION.seconds
 POLL: Final = 0.05
 
 

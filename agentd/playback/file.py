@@ -14,6 +14,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.ari.channel import CallerChannel
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.audio.resample import convert
@@ -29,11 +30,10 @@ log = structlog.get_logger("agentd.playback")
 
 QUEUED_SEGMENTS = 2
 """Segments that Asterisk holds at a time: the one being heard and the next, so that none waits for us."""
-EVENT_PATIENCE = 0.4
-"""Seconds beyond a file's own length before its end is asked for instead of waited for."""
+EVENT_PATIENCE = deadlines.PLAYBACK_EVENT.seconds
 HANG_UP_NEWS = 0.5
 """Seconds within which a hang-up that made a playback fail has made itself known."""
-CLEAN_UP_DEADLINE = 3.0
+CLEAN_UP_DEADLINE = deadlines.MEDIA_FILE_REMOVAL.seconds
 _file_limiter = trio.CapacityLimiter(4)
 
 

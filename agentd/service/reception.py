@@ -9,6 +9,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient, Route, try_leave
@@ -38,7 +39,7 @@ from agentd.tools.registry import Toolbox
 
 log = structlog.get_logger("agentd.reception")
 
-HAND_BACK_DEADLINE = 15.0
+HAND_BACK_DEADLINE = deadlines.HAND_BACK.seconds
 LINE_CLOCK = "line_clock"
 
 

@@ -10,7 +10,7 @@ import attrs
 import structlog
 import trio
 
-from agentd import __version__
+from agentd import __version__, deadlines
 from agentd.service.health import HealthServer
 from agentd.service.notify import Notifier
 from agentd.service.watchdog import ProgressWatch, feed_watchdog
@@ -22,7 +22,7 @@ from agentd_providers.wyoming.server.settings import SpeechServerSettings
 log = structlog.get_logger("agentd.speech_server")
 
 LISTENER = "listener"
-LISTENER_LIMIT = 10.0
+LISTENER_LIMIT = deadlines.LISTENER_PROGRESS.seconds
 """Seconds without progress after which the watchdog is fed no more."""
 
 

@@ -10,7 +10,7 @@ import attrs
 import structlog
 import trio
 
-from agentd import __version__
+from agentd import __version__, deadlines
 from agentd.ari.client import AriClient
 from agentd.ari.rest import open_rest
 from agentd.config.secrets import Secret
@@ -31,9 +31,13 @@ from agentd_providers.shared import SharedServices
 log = structlog.get_logger("agentd.supervisor")
 
 ARI_PUMP, LISTENER = "ari_pump", "listener"
-PROGRESS_LIMITS: Mapping[str, float] = {ARI_PUMP: 45.0, LISTENER: 10.0, LINE_CLOCK: 10.0}
-"""Seconds without progress after which the watchdog is fed no more. The pump's covers its longest back-off."""
-ANNOUNCEMENT_TIME = 15.0
+PROGRESS_LIMITS: Mapping[str, float] = {
+    ARI_PUMP: deadlines.PUMP_PROGRESS.seconds,
+    LISTENER: deadlines.LISTENER_PROGRESS.seconds,
+    LINE_CLOCK: deadlines.LINE_PROGRESS.seconds,
+}
+"""Seconds without progress after which the watchdog is fed no more."""
+ANNOUNCEMENT_TIME = deadlines.SHUTDOWN_WORDS.seconds
 
 
 @attrs.define(eq=False)

@@ -9,13 +9,14 @@ from enum import StrEnum
 
 import attrs
 
+from agentd import deadlines
+
 FAILURES = 3
 """Failures in a row that open the circuit."""
 FIRST_COOL_DOWN, LONGEST_COOL_DOWN = 5.0, 120.0
 REJECTED_COOL_DOWN = 60.0
 """Seconds after a refusal of what we are or ask: the next attempt will fare no better until somebody mends it."""
-TRIAL_DEADLINE = 30.0
-"""Seconds after which a trial that never told its outcome (the caller hung up meanwhile) is forgotten."""
+TRIAL_DEADLINE = deadlines.BREAKER_TRIAL.seconds
 
 
 class Circuit(StrEnum):

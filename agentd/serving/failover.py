@@ -5,12 +5,12 @@ from enum import StrEnum
 
 import attrs
 
+from agentd import deadlines
 from agentd.serving.candidates import Candidate
 
 RECONNECTS = 2
 """Fresh sessions with the same agent in one call, after which only others are asked (if there are any)."""
-RECONNECT_WITHIN = 0.8
-"""Seconds that an agent whose session was lost has to open another one, where somebody else could take over."""
+RECONNECT_WITHIN = deadlines.SESSION_AGAIN.seconds
 
 
 class Loss(StrEnum):

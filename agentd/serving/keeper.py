@@ -14,6 +14,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo, UtteranceEnd
 from agentd.conversation import events as happens
@@ -32,16 +33,13 @@ from agentd.tools.offered import declarations
 
 log = structlog.get_logger("agentd.call")
 
-LAST_RESORT_WITHIN = 20.0
-"""Seconds that the only agent, or the last one, may take to open a session."""
+LAST_RESORT_WITHIN = deadlines.SESSION_LAST_RESORT.seconds
 MOST_FRUITLESS = 2
 """Sessions of one agent in a row that may fail without an answer that was complete."""
-HOLD_MESSAGE_WITHIN = 1.0
-"""Seconds that the hold message may take into the playout: more only where that is full of what came before."""
+HOLD_MESSAGE_WITHIN = deadlines.HOLD_MESSAGE.seconds
 UNREAD_GRACE = 0.05
 """Seconds for the events of a session that is closed already."""
-RESUME_WITHIN = 60.0
-"""Seconds that what was said before a failure may be heard for until its successor goes on."""
+RESUME_WITHIN = deadlines.RESUME.seconds
 RENEW_EARLY = 0.9
 """The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
 

@@ -12,8 +12,9 @@ import math
 
 import attrs
 
-STUCK_SECONDS = 10.0
-"""How long a session whose turn it is may make no progress. The filler has been heard by then."""
+from agentd import deadlines
+
+STUCK_SECONDS = deadlines.SESSION_STUCK.seconds
 
 
 @attrs.define

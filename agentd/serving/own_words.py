@@ -9,6 +9,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import Audio, SayOutcome, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.playout import PlayoutBuffer
@@ -19,7 +20,7 @@ from agentd.session_events import SessionEvent
 
 log = structlog.get_logger("agentd.call")
 
-SAY_DEADLINE = 10.0
+SAY_DEADLINE = deadlines.OWN_WORDS.seconds
 
 
 @attrs.define(eq=False)

@@ -8,6 +8,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.agent import Agent, Audio, Readiness
 from agentd.config.settings import AgentConfig
 from agentd.errors import AgentdError, ProviderError
@@ -19,8 +20,7 @@ from agentd.tools.registry import Toolbox
 log = structlog.get_logger("agentd.roster")
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-WORDS_DEADLINE = 20.0
-"""Seconds that an agent may take to speak its fixed words beforehand."""
+WORDS_DEADLINE = deadlines.FIXED_WORDS.seconds
 WORDS_AGAIN, WORDS_AGAIN_LONGEST = 30.0, 600.0
 """Seconds until it is asked again for words that it could not speak; each time twice as long, up to the longest."""
 WORDS_AT_ONCE = 2

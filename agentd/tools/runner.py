@@ -13,6 +13,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import CallInfo
 from agentd.conversation import events as happens
@@ -29,8 +30,7 @@ AT_ONCE = 4
 MAX_RESULT = 8 * 1024
 """Bytes of a result that a model is given."""
 MAX_LOGGED = 500
-WORDS_PATIENCE = 5.0
-"""Seconds within which the agent's last words must have begun."""
+WORDS_PATIENCE = deadlines.TOOL_WORDS.seconds
 
 
 class Ended(StrEnum):

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
+from agentd import deadlines
+
 T = TypeVar("T")
 
 
@@ -51,7 +53,7 @@ class SharedServices:
                 self._services.pop(key, None)
                 if service.scope is not None and service.closed is not None:
                     service.scope.cancel()
-                    with trio.move_on_after(10, shield=True):
+                    with trio.move_on_after(deadlines.SERVICE_CLOSE.seconds, shield=True):
                         await service.closed.wait()
 
     async def _hold(

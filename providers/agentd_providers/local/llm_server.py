@@ -12,14 +12,14 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
 
 log = structlog.get_logger("agentd_providers.local")
 
-START_DEADLINE = 120.0
-"""Seconds until the model must be loaded; a large one on a slow disk takes a minute."""
+START_DEADLINE = deadlines.MODEL_LOAD.seconds
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 HEALTHY_AFTER = 60.0
 MAX_ANSWER = 4096
@@ -122,7 +122,7 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
         await process.wait()
     finally:
         process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(deadlines.PROCESS_END.seconds, shield=True):
             await process.wait()
         for stream in (process.stdin, process.stdout):
             if stream is not None:

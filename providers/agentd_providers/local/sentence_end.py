@@ -13,10 +13,10 @@ from typing import Any
 import openai
 import trio
 
+from agentd import deadlines
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 
-DEADLINE = 0.5
-"""Seconds; later the cue is of no use."""
+DEADLINE = deadlines.SENTENCE_END.seconds
 MOST_LIKELY = 40
 """Tokens asked for; the rest share too little to matter."""
 _ENDS = re.compile(r"\s*[.?!]+\s*|\s*\n\s*|<\|.*\|>|")

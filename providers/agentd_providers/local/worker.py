@@ -18,6 +18,7 @@ import structlog
 import trio
 import trio_parallel
 
+from agentd import deadlines
 from agentd.errors import ProviderUnavailable
 
 log = structlog.get_logger("agentd_providers.local")
@@ -85,7 +86,7 @@ class EngineWorker:
         job: Job | None = None
         try:
             async with trio_parallel.open_worker_context(
-                idle_timeout=math.inf, init=_prepare_process, grace_period=5.0
+                idle_timeout=math.inf, init=_prepare_process, grace_period=deadlines.ENGINE_GRACE.seconds
             ) as context:
                 limiter = trio.CapacityLimiter(1)
                 async for job in receive:

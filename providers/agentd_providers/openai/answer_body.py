@@ -11,6 +11,7 @@ import attrs
 import httpx2
 import trio
 
+from agentd import deadlines
 from agentd.parsing import Nesting
 
 PLAIN = {"Accept-Encoding": "identity"}
@@ -19,8 +20,7 @@ LARGEST_ANSWER = 8 << 20
 """Bytes."""
 LONGEST_REFUSAL = 1 << 16
 """Bytes of a refusal's body that are read to have its connection again: beyond it a new one costs less."""
-REFUSAL_PATIENCE = 1.0
-"""Seconds that they may take to come."""
+REFUSAL_PATIENCE = deadlines.VENDOR_REFUSAL.seconds
 
 
 @attrs.define(eq=False)

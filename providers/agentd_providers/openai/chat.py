@@ -15,6 +15,7 @@ import openai
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd_providers.openai.answer_body import PLAIN, bound
@@ -32,7 +33,7 @@ A new one costs nothing on loopback."""
 MAX_REPLY = 8000
 SHOWN = 200
 """Characters of a server's text that an error repeats."""
-WARM_UP_PATIENCE = 90.0
+WARM_UP_PATIENCE = deadlines.CHAT_WARM_UP.seconds
 KEEP_WARM_INTERVAL = 4.0
 """Seconds; the client closes a connection that is idle for 5."""
 OPENAI = "https://api.openai.com/"
@@ -277,5 +278,5 @@ def _told(error: Exception) -> str:
 
 async def _close(client: openai.AsyncOpenAI | None) -> None:
     if client is not None:
-        with trio.move_on_after(2, shield=True):
+        with trio.move_on_after(deadlines.CHAT_CLOSE.seconds, shield=True):
             await client.close()

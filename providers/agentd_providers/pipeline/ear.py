@@ -11,6 +11,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.errors import ProviderError
 from agentd.session_events import Degraded, SessionEvent
 from agentd_providers.pipeline.stages import (
@@ -25,8 +26,7 @@ from agentd_providers.turns.taker import RESUME_MS, Signal, TurnTaker
 
 log = structlog.get_logger("agentd_providers.pipeline")
 
-CUE_DEADLINE = 0.5
-"""Seconds within which a cue for the end of turns must come to be of use."""
+CUE_DEADLINE = deadlines.CUE.seconds
 
 
 @attrs.define(eq=False)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import CallInfo, Capabilities, SayOutcome, ToolDeclaration
 from agentd.errors import ProviderError, first_of
@@ -35,8 +36,7 @@ from agentd_providers.turns.taker import Signal
 
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
-FALLING_SILENT = 0.25
-"""Seconds within which an agent that was interrupted is known to be silent, and the history what was heard."""
+FALLING_SILENT = deadlines.FALLING_SILENT.seconds
 CUT_SHORT = "(The line was interrupted. Please answer my last words again.)"
 """The caller's words, as the model is told them, where another session broke off in its answer."""
 

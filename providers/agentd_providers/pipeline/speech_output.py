@@ -7,6 +7,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.session_events import SessionEvent
@@ -14,8 +15,7 @@ from agentd_providers.pipeline.stages import Voice
 
 log = structlog.get_logger("agentd_providers.speech_output")
 
-END_DEADLINE = 1.0
-"""Seconds that the playout may take for an utterance's end."""
+END_DEADLINE = deadlines.UTTERANCE_END.seconds
 
 
 @attrs.frozen

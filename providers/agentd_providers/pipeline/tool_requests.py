@@ -7,14 +7,14 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.history import History, ToolUse
 from agentd.session_events import SessionEvent, ToolRequested
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 
 log = structlog.get_logger("agentd_providers.pipeline")
 
-DEADLINE = 30.0
-"""Seconds; the call gives each tool a deadline of its own, which is shorter."""
+DEADLINE = deadlines.TOOL_RESULTS.seconds
 MOST_OPEN = 32
 """Requests whose results are still to come; the oldest is forgotten for one more."""
 _numbers = count(1)

@@ -17,6 +17,7 @@ import httpx
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.websocket import tls_context
 from agentd_providers.credentials import Scheme
@@ -25,12 +26,10 @@ from agentd_providers.vendor.access import VendorAccess, find_key
 
 log = structlog.get_logger("agentd_providers.vendor_http")
 
-LONGEST_EXCHANGE = 120.0
-"""Seconds after which an answer is given up, however steadily it trickles."""
+LONGEST_EXCHANGE = deadlines.VENDOR_EXCHANGE.seconds
 LONGEST_REFUSAL = 4096
 """Bytes of an error's body that are read."""
-REFUSAL_PATIENCE = 1.0
-"""Seconds that an error's body may take to come: the status alone tells enough."""
+REFUSAL_PATIENCE = deadlines.VENDOR_REFUSAL.seconds
 SHOWN = 200
 """Characters of a vendor's text that an error repeats."""
 CONNECTIONS = 64

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import trio
 
+from agentd import deadlines
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable, WebSocketError, ungrouped
 from agentd.websocket import WebSocket
 from agentd_providers.vendor.json_object import SHOWN
@@ -21,8 +22,7 @@ OUTBOX = 512
 """Messages that may wait to be sent: ten seconds of audio in frames of 20 ms."""
 RESERVED = 64
 """Places of the outbox that audio leaves free for control messages."""
-SEND_DEADLINE = 5.0
-"""Seconds that a message may take to leave; then the connection is given up, for a frame may have been cut."""
+SEND_DEADLINE = deadlines.SOCKET_SEND.seconds
 
 
 @attrs.define(eq=False)

@@ -14,6 +14,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.agent import Readiness
 from agentd.errors import ProviderError
 from agentd_providers.shared import SharedServices
@@ -23,8 +24,7 @@ from agentd_providers.wyoming.protocol import describe
 
 log = structlog.get_logger("agentd_providers.wyoming")
 
-ANSWER_DEADLINE = 10.0
-"""Seconds until `info` must have come: wyoming-piper answers nobody while it synthesises."""
+ANSWER_DEADLINE = deadlines.WYOMING_ANSWER.seconds
 INTERVAL = 30.0
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 

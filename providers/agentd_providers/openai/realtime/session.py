@@ -13,6 +13,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import Capabilities, SayOutcome
 from agentd.errors import ProviderUnavailable
@@ -36,8 +37,7 @@ RENEWAL_LEAD = 120.0
 """Seconds before the server's limit at which the session wants to be renewed; of a short session, a quarter."""
 ANSWERING = 1.0
 """Seconds that the server may take, beyond the silence that ends a turn, until something of its answer comes."""
-SAY_DEADLINE = 5.0
-"""Seconds until words that were asked for must be on their way."""
+SAY_DEADLINE = deadlines.VENDOR_SAY.seconds
 TICK = 0.25
 """Seconds between looks at what has become due."""
 

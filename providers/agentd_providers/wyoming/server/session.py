@@ -15,6 +15,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import deadlines
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd_providers.pipeline.stages import Transcript
 from agentd_providers.wyoming.connection import WyomingConnection
@@ -48,8 +49,7 @@ CHUNK = 8192
 """Bytes of audio in an event of ours."""
 HIGHEST_RATE = 48000
 """Hz of what is taken: it bounds the memory that an utterance takes."""
-LINGER = 1.0
-"""Seconds that a client has to read an error before the connection is gone."""
+LINGER = deadlines.SPEECH_LINGER.seconds
 
 
 class _NotServed(ProviderRejected):

@@ -1,0 +1,307 @@
+"""Every deadline of agentd in one table, and what has to fit into what. Pure.
+
+A peer that is late, mute or hung is waited for until a deadline, and deadlines lie in one another: a request in the
+removal of a media leg, that in the end of the daemon, which systemd bounds. An inner one that outlasts the outer one
+never acts. So each is a row here with its reason, and `holds` has the ways in which it may be used up: each names what
+may pass within it one after the other, at the worst. `misfits` finds the rows for which that is too much.
+
+Code takes its seconds from here, by a constant of its own or at the very place. Where they come as an argument or an
+attribute, PASSED says of which rows. `just lint` finds each scope of Trio's and each `timeout=` that does neither.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+
+@attrs.frozen(eq=False)
+class Deadline:
+    """Seconds, and why so many. Work that takes longer the more there is of it, such as audio to be transcribed, has
+    `per_second` more for each second of it, up to `longest_work`: see `of`."""
+
+    seconds: float
+    why: str
+    holds: "Ways" = ()
+    per_second: float = 0.0
+    longest_work: float = 0.0
+
+    def of(self, work: float) -> float:
+        """The deadline of a job with `work` seconds of work."""
+        return self.seconds + self.per_second * work
+
+    @property
+    def most(self) -> float:
+        """The longest that it can last."""
+        return self.of(self.longest_work)
+
+
+@attrs.frozen(eq=False)
+class Setting:
+    """A deadline that the configuration sets. `path` is as in agent.toml; `most` is all that `agentd check` takes."""
+
+    path: str
+    why: str
+    most: float = math.inf
+    holds: "Ways" = ()
+
+
+@attrs.frozen(eq=False)
+class UnitSetting:
+    """A deadline of systemd's: what `key` says in the file of a unit."""
+
+    unit: str
+    key: str
+    seconds: float
+    why: str
+    holds: "Ways" = ()
+
+    @property
+    def most(self) -> float:
+        """The longest that it can last."""
+        return self.seconds
+
+
+@attrs.frozen(eq=False)
+class Clock:
+    """No deadline: a scope that wakes a loop for what is due next, with nobody to be late."""
+
+    why: str
+
+
+Bound = Deadline | Setting | UnitSetting
+Row = Bound | Clock
+Ways = tuple[tuple[Bound, ...], ...]
+
+# --- Asterisk: requests and events of ARI
+
+ARI_TIMEOUT = Setting(
+    "asterisk.request_timeout",
+    "Asterisk answers within milliseconds; while it loads its dialplan or is frozen, within seconds.",
+)
+ARI_LAST_RESORT = Deadline(
+    3.0,
+    "Beyond the timeouts of httpx, which come first: a request that is cancelled half-way may leave a slot of the pool "
+    "taken for good.",
+)
+REQUEST: tuple[Bound, ...] = (ARI_TIMEOUT, ARI_LAST_RESORT)
+"""One request of ARI."""
+ARI_CONNECT = Deadline(2.0, "Asterisk is near; whether it listens shows at once.")
+ARI_REGISTRATION = Deadline(
+    2.0, "Asterisk registers our application just after it has opened the WebSocket. A request that is begun is ended."
+)
+ARI_PUMP_TURN = Deadline(5.0, "Without an event the pump tells now and then that it lives.")
+LEAVE = Deadline(
+    20.0, "A hand-over in all: the variable, the destination, the place where the caller came from; shielded."
+)
+HAND_BACK = Deadline(15.0, "The same after a defect of ours, out of the outermost frame of the call.")
+TEARDOWN = Deadline(8.0, "The removal of a media leg in all; what is left then is removed at the next reconciliation.")
+
+# --- media legs and the caller's line
+
+BIND = Setting("audiosocket.bind_timeout", "A caller on a silent line waits for the leg.")
+UUID_FRAME = Setting("audiosocket.uuid_timeout", "It is the first frame: who sends none is no Asterisk.")
+BIND_GRACE = Setting(
+    "audiosocket.bind_grace", "Asterisk may connect before agentd has read the event that names the UUID."
+)
+LINE_BEAT = Clock("A frame every 20 ms until a call serves the connection.")
+LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")
+MEDIA_FILE_REMOVAL = Deadline(3.0, "A file is unlinked, or a playback stopped, while its call ends; shielded.")
+PLAYBACK_EVENT = Deadline(0.4, "Beyond a file's own length; then its end is asked for instead of waited for.")
+
+# --- a call
+
+LAST_WORDS = Deadline(60.0, "A last utterance may go on for so long before the call leaves all the same.")
+ANNOUNCEMENT = Deadline(30.0, "A text that a call hears before it ends; a sound of Asterisk's may be as long.")
+LIVENESS_CLOCK = Clock("A check-in, the filler, the end of a call's time: agentd.conversation.liveness.")
+TOOL = Setting("tools.NAME.deadline", "The caller waits for the answer that a tool is used for.")
+TOOL_WORDS = Deadline(5.0, "The agent's last words must have begun, before a tool ends the call without them.")
+
+# --- an agent's session
+
+SESSION_OPEN = Setting("agents.NAME.failover.open_within", "Another agent could take the call meanwhile.")
+SESSION_AGAIN = Deadline(
+    0.8, "An agent whose session was lost opens another one within it, where somebody else could take over."
+)
+SESSION_LAST_RESORT = Deadline(20.0, "The only agent, or the last one, opens a session within it.")
+SESSION_MUTE = Setting(
+    "agents.NAME.failover.mute_after", "A provider that does not even answer a probe, where it can be probed."
+)
+SESSION_STUCK = Deadline(
+    10.0, "A session whose turn it is makes no progress for so long: it is given up. The filler has been heard by then."
+)
+SESSION_RENEWAL = Clock("A quiet moment for a session's renewal, in the time that its vendor leaves.")
+HOLD_MESSAGE = Deadline(
+    1.0, "The hold message takes it into the playout: more only where that is full of what came before."
+)
+RESUME = Deadline(60.0, "What was said before a failure may be heard for so long until its successor goes on.")
+OWN_WORDS = Deadline(10.0, "A session that is asked to say words, or to come to the end of others, takes so long.")
+FIXED_WORDS = Deadline(20.0, "An agent speaks its fixed words beforehand; what is missing then is asked for later.")
+AGENT_RETRY = Clock("The back-off until an agent is opened again, unless a reload comes.")
+BREAKER_TRIAL = Deadline(
+    30.0, "A trial that never told its outcome (the caller hung up meanwhile) is forgotten, and another call may try."
+)
+
+# --- WebSockets: ARI's events, vendors
+
+SOCKET_CONNECT = Deadline(5.0, "Name, TCP, TLS and the handshake of a WebSocket, where nobody sets another deadline.")
+SOCKET_HEARTBEAT = Deadline(10.0, "The answer to a ping; without one the connection is dead.")
+SOCKET_SEND = Deadline(5.0, "A message leaves; then the connection is given up, for a frame may have been cut.")
+SOCKET_CLOSE = Deadline(
+    0.25,
+    "Our close frame leaves. The peer's answer is not waited for: what ends the connection ends its reader too.",
+)
+
+# --- the stages of a pipeline, and vendors' agents
+
+STAGE_TIMEOUT = Setting(
+    "listen_*.timeout, think_*.timeout, speak_*.timeout, local.llm.timeout", "A server's silence in one stage."
+)
+STAGE_CONNECT = Setting("listen_*.connect_timeout, speak_*.connect_timeout", "A server that is near, or the vendor's.")
+VENDOR_CONNECT = Setting(
+    "openai_realtime.connect_deadline, deepgram.connect_deadline", "A vendor's agent is ready for a call."
+)
+VENDOR_SAY = Deadline(5.0, "Words that a vendor's agent was asked to say have begun, or been refused.")
+VENDOR_PROBE = Deadline(2.0, "The answer to a ping, which a vendor's server gives though its model hangs.")
+VENDOR_REFUSAL = Deadline(1.0, "The body of an error: its status alone tells enough.")
+VENDOR_EXCHANGE = Deadline(120.0, "An answer of HTTP is given up then, however steadily it trickles.")
+CHAT_WARM_UP = Deadline(90.0, "A model reads its prompt for the first time: no caller waits.")
+CHAT_CLOSE = Deadline(2.0, "Connections to a language model are closed; shielded.")
+CUE = Deadline(0.5, "A cue for the end of turns that comes later is of no use.")
+UTTERANCE_END = Deadline(
+    1.0, "The playout takes the end of an utterance; shielded. There is always room, but nobody may wait for ever."
+)
+FALLING_SILENT = Deadline(0.25, "What was being heard is silent, and the history told, before the next answer.")
+DIGITS_TOGETHER = Clock("The next digit of one entry.")
+TOOL_RESULTS = Deadline(30.0, "What tools give; the call has a deadline for each, which is shorter.")
+DEEPGRAM_RETRY = Clock("The back-off until a connection to Deepgram is tried again, unless a turn hurries it.")
+DEEPGRAM_KEEP_ALIVE = Clock("Deepgram hangs up after 10 s without audio or message, and wants one every 3 to 5 s.")
+WYOMING_ANSWER = Deadline(10.0, "`info` comes: wyoming-piper answers nobody while it synthesises.")
+WYOMING_LOOK = Clock("A server is looked after now and then, and at once where it is suspected.")
+SERVICE_CLOSE = Deadline(10.0, "What agents share is closed with its last user; shielded.")
+
+# --- engines on this host
+
+ENGINE_JOB = Deadline(
+    4.0,
+    "A job of an engine, with what its audio takes on a slow host; then it is hung. The caller's session is given up "
+    "after `SESSION_STUCK`.",
+    per_second=0.15,
+    longest_work=40.0,
+)
+ENGINE_LOAD = Deadline(60.0, "A speech model from a cold disk, or onnxruntime's first session on a busy host.")
+ENGINE_GRACE = Deadline(5.0, "A worker process that has no job ends by itself; then it is killed.")
+MODEL_LOAD = Deadline(120.0, "A language model is loaded; a large one on a slow disk takes a minute.")
+PROCESS_END = Deadline(5.0, "A process that was killed is waited for; shielded.")
+SENTENCE_END = Deadline(0.5, "What the embedded model expects next; later the cue is of no use.")
+
+# --- the daemon, and systemd
+
+DRAIN = Setting("calls.drain_timeout", "Running calls may go on for so long at shutdown.")
+SHUTDOWN_WORDS = Deadline(15.0, "Calls that are left then hear the announcement of the end.")
+PUMP_PROGRESS = Deadline(45.0, "The pump of events shows no progress; it covers its longest back-off.")
+LISTENER_PROGRESS = Deadline(10.0, "A listener shows no progress.")
+LINE_PROGRESS = Deadline(10.0, "No line of any call moves.")
+
+# --- the speech server
+
+SPEECH_DRAIN = Setting("speech_server.drain_timeout", "Running requests may take so long at shutdown.")
+SPEECH_IDLE = Setting("speech_server.idle_timeout", "A client sends nothing, or takes nothing.")
+SPEECH_LINGER = Deadline(1.0, "A client reads an error before the connection is gone.")
+
+# --- commands: the doctor, the models' downloads
+
+DOCTOR_SYSTEMCTL = Deadline(10.0, "systemctl on a busy host.")
+DOCTOR_CLI = Deadline(5.0, "asterisk -rx.")
+DOCTOR_HEALTH = Deadline(4.0, "A running daemon's page.")
+DOCTOR_IMPORT = Deadline(60.0, "onnxruntime from a cold disk takes its time.")
+DOCTOR_SERVER = Deadline(8.0, "A language model's server.")
+DOCTOR_KEY = Deadline(8.0, "A vendor on a key; all are asked at the same time.")
+DOCTOR_KEY_BODY = Deadline(1.0, "A vendor's reason: the status alone tells enough.")
+DOCTOR_PLAYBACK = Deadline(5.0, "A tenth of a second of audio that is played.")
+DOCTOR_FILE_REMOVAL = Deadline(3.0, "The file is unlinked; shielded.")
+DOCTOR_REGISTRATION = Deadline(3.0, "Asterisk knows the probe's application.")
+DOCTOR_GONE = Deadline(3.0, "What the probe made is gone.")
+DOCTOR_CLEAN_UP = Deadline(10.0, "All that the examination made on the PBX is removed; shielded.")
+DOCTOR_EXAMINATION = Deadline(120.0, "Far more than all that is tried out with a probe may take together.")
+DOWNLOAD_CONNECT = Deadline(15.0, "A mirror far away.")
+DOWNLOAD_READ = Deadline(30.0, "A mirror's silence in a download.")
+PIP = Deadline(600.0, "An index without PEP 658 metadata makes pip download the wheel itself.")
+
+TABLE: Mapping[str, Row] = {name: value for name, value in dict(globals()).items() if isinstance(value, Row)}
+"""Every row by its name."""
+
+PASSED: Mapping[str, tuple[Row, ...]] = {
+    "agentd.ari.channel: transport.bind_timeout": (BIND,),
+    "agentd.ari.rest: deadline": (ARI_TIMEOUT,),
+    "agentd.ari.rest: self.deadline": (ARI_TIMEOUT,),
+    "agentd.audiosocket.connection: FRAME_SECONDS": (LINE_BEAT,),
+    "agentd.audiosocket.listener: deadline": (BIND,),
+    "agentd.audiosocket.listener: patience": (BIND_GRACE,),
+    "agentd.audiosocket.listener: self.uuid_timeout": (UUID_FRAME,),
+    "agentd.calls.call: self._liveness.next_at": (LIVENESS_CLOCK,),
+    "agentd.doctor.arrivals: deadline": (BIND,),
+    "agentd.doctor.arrivals: patience": (BIND_GRACE, UUID_FRAME),
+    "agentd.doctor.arrivals: self.config.audiosocket.uuid_timeout": (UUID_FRAME,),
+    "agentd.doctor.probe: deadline": (DOCTOR_PLAYBACK,),
+    "agentd.playback.file: segment.heard_seconds": (PLAYBACK_EVENT,),
+    "agentd.playback.file: segment.seconds": (PLAYBACK_EVENT,),
+    "agentd.service.reception: announcement_time": (SHUTDOWN_WORDS,),
+    "agentd.service.reception: patience": (DRAIN,),
+    "agentd.serving.keeper: tenure.lasts": (SESSION_RENEWAL,),
+    "agentd.serving.keeper: RENEW_EARLY": (SESSION_RENEWAL,),
+    "agentd.serving.roster: delay": (AGENT_RETRY,),
+    "agentd.serving.tenure: within": (SESSION_OPEN, SESSION_AGAIN, SESSION_LAST_RESORT),
+    "agentd.tools.runner: offered.deadline": (TOOL,),
+    "agentd.websocket: deadline": (SOCKET_SEND,),
+    "agentd.websocket: self.connect_deadline": (SOCKET_CONNECT, VENDOR_CONNECT, STAGE_CONNECT),
+    "agentd.websocket: self.heartbeat_deadline": (SOCKET_HEARTBEAT,),
+    "agentd_providers.deepgram.live: KEEP_ALIVE_SECONDS": (DEEPGRAM_KEEP_ALIVE,),
+    "agentd_providers.deepgram.live: pause": (DEEPGRAM_RETRY,),
+    "agentd_providers.deepgram.live: self._sent_at": (DEEPGRAM_KEEP_ALIVE,),
+    "agentd_providers.deepgram.live: timeout": (STAGE_TIMEOUT,),
+    "agentd_providers.deepgram.voice_agent.agent: deadline": (VENDOR_CONNECT,),
+    "agentd_providers.local.worker: JOB_DEADLINE": (ENGINE_JOB, ENGINE_LOAD),
+    "agentd_providers.local.sentence_end: deadline": (SENTENCE_END,),
+    "agentd_providers.openai.chat: self.patience": (STAGE_TIMEOUT, CHAT_WARM_UP),
+    "agentd_providers.openai.realtime.agent: settings.connect_deadline": (VENDOR_CONNECT,),
+    "agentd_providers.pipeline.digit_entry: DIGITS_TOGETHER": (DIGITS_TOGETHER,),
+    "agentd_providers.vendor.http: timeout": (STAGE_TIMEOUT,),
+    "agentd_providers.vendor.http: until": (STAGE_TIMEOUT,),
+    "agentd_providers.vendor.socket: deadline": (VENDOR_PROBE,),
+    "agentd_providers.wyoming.connection: deadline": (STAGE_TIMEOUT, STAGE_CONNECT, WYOMING_ANSWER, SPEECH_IDLE),
+    "agentd_providers.wyoming.connection: until": (STAGE_TIMEOUT, SPEECH_IDLE),
+    "agentd_providers.wyoming.listen: timeout": (STAGE_TIMEOUT,),
+    "agentd_providers.wyoming.server.server: deadline": (SPEECH_DRAIN,),
+    "agentd_providers.wyoming.watch: INTERVAL": (WYOMING_LOOK,),
+}
+"""What a scope is given beside constants of this table, as "module: expression", and the rows that it comes from."""
+
+
+def misfits(configured: Mapping[Setting, float], table: Mapping[str, Row] = TABLE) -> Iterator[tuple[str, str]]:
+    """The rows that may last less than what they hold, by name, each with both sums.
+
+    A row with a number of its own has to hold whatever may be configured. A setting has to hold what is: where
+    `configured` has it, and all that it holds.
+    """
+    for name, row in table.items():
+        if isinstance(row, Clock):
+            continue
+        known = configured if isinstance(row, Setting) else {}
+        offered = _lasts(row, known)
+        for way in row.holds:
+            concerned = {each for each in (row, *way) if isinstance(each, Setting)}
+            if isinstance(row, Setting) and not concerned <= known.keys():
+                continue
+            needed = math.fsum(_lasts(each, known) for each in way)
+            if needed > offered:
+                inner = " + ".join(f"{_shown(each, table)} {_lasts(each, known):g}" for each in way)
+                yield name, f"{offered:g} s is less than {needed:g} s: {inner}"
+
+
+def _lasts(row: Bound, configured: Mapping[Setting, float]) -> float:
+    return configured.get(row, row.most) if isinstance(row, Setting) else row.most
+
+
+def _shown(row: Bound, table: Mapping[str, Row]) -> str:
+    return row.path if isinstance(row, Setting) else next(name for name, each in table.items() if each is row)
