@@ -183,15 +183,37 @@ SERVICE_CLOSE = Deadline(10.0, "What agents share is closed with its last user; 
 # --- engines on this host
 
 ENGINE_JOB = Deadline(
-    4.0,
-    "A job of an engine, with what its audio takes on a slow host; then it is hung. The caller's session is given up "
-    "after `SESSION_STUCK`.",
+    3.0,
+    "A job of an engine, with what its audio takes on a slow host; then it is hung.",
     per_second=0.15,
-    longest_work=40.0,
+    longest_work=20.0,
 )
+ENGINE_LENT_JOB = Deadline(
+    3.0,
+    "The same for clients of the speech server, who may send longer utterances than callers speak.",
+    per_second=0.5,
+    longest_work=54.0,
+)
+ENGINE_ANSWER = Deadline(6.0, "An engine without a job says that it is there, however busy its host.")
+ENGINE_ASKED = Clock("An engine without a job is asked whether it is there.")
+ENGINE_START = Deadline(20.0, "A process comes up, on a host that is short of everything.")
 ENGINE_LOAD = Deadline(60.0, "A speech model from a cold disk, or onnxruntime's first session on a busy host.")
-ENGINE_GRACE = Deadline(5.0, "A worker process that has no job ends by itself; then it is killed.")
+ENGINE_WAIT = Deadline(
+    9.0,
+    "A caller waits for an engine, with the jobs before its own. Behind a hung one there is time left for a fresh "
+    "process to load its model (a second or two), and for the job itself.",
+    holds=((ENGINE_JOB,), (ENGINE_ANSWER,)),
+)
+ENGINE_LENT_WAIT = Deadline(
+    60.0,
+    "A request to the speech server waits for its process. Most clients leave before.",
+    holds=((ENGINE_LENT_JOB,),),
+)
+ENGINE_GRACE = Deadline(2.0, "A worker process that has no job ends by itself; then it is killed.")
 MODEL_LOAD = Deadline(120.0, "A language model is loaded; a large one on a slow disk takes a minute.")
+MODEL_ANSWER = Deadline(
+    90.0, "The embedded model's server says that it is there. It does not while it reads a prompt for the first time."
+)
 PROCESS_END = Deadline(5.0, "A process that was killed is waited for; shielded.")
 SENTENCE_END = Deadline(0.5, "What the embedded model expects next; later the cue is of no use.")
 
@@ -261,7 +283,11 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd_providers.deepgram.live: self._sent_at": (DEEPGRAM_KEEP_ALIVE,),
     "agentd_providers.deepgram.live: timeout": (STAGE_TIMEOUT,),
     "agentd_providers.deepgram.voice_agent.agent: deadline": (VENDOR_CONNECT,),
-    "agentd_providers.local.worker: JOB_DEADLINE": (ENGINE_JOB, ENGINE_LOAD),
+    "agentd_providers.local.process_watch: limit": (
+        *(ENGINE_JOB, ENGINE_LENT_JOB, ENGINE_LOAD, ENGINE_ANSWER, MODEL_ANSWER),
+    ),
+    "agentd_providers.local.worker: patience": (ENGINE_WAIT, ENGINE_LENT_WAIT),
+    "agentd_providers.local.worker: seconds": (ENGINE_ASKED,),
     "agentd_providers.local.sentence_end: deadline": (SENTENCE_END,),
     "agentd_providers.openai.chat: self.patience": (STAGE_TIMEOUT, CHAT_WARM_UP),
     "agentd_providers.openai.realtime.agent: settings.connect_deadline": (VENDOR_CONNECT,),

@@ -92,6 +92,12 @@ class Metrics:
             "media_files_swept", "Audio files of an earlier run that were removed at start."
         )
         self.provider_restarts = counter("provider_restarts", "Engine processes started again.", "engine")
+        self.engine_jobs_waiting = gauge(
+            "engine_jobs_waiting", "Jobs that wait for an engine of this host behind another one.", "engine"
+        )
+        self.engine_oldest_job_seconds = gauge(
+            "engine_oldest_job_seconds", "Age of the oldest job that an engine of this host has not done yet.", "engine"
+        )
         self.failovers = counter(
             "failovers", "Sessions that failed, or were not to be had at a call's start, by cause.", "agent", "cause"
         )

@@ -35,7 +35,10 @@ class SpeechReport:
 
     @property
     def healthy(self) -> bool:
-        return self.server is not None and self.server.listening and not self.server.draining
+        server = self.server
+        if server is None or server.draining or not server.listening:
+            return False
+        return all(pool.readiness.ready for pool in server.engines.pools)
 
     def as_json(self) -> dict[str, Any]:
         server = self.server
@@ -43,7 +46,12 @@ class SpeechReport:
         return {
             "status": "ok" if self.healthy else "unavailable",
             "engines": {
-                name: {"processes": len(pool.workers), "busy": pool.busy, "waiting": pool.waiting}
+                name: {
+                    "processes": len(pool.workers),
+                    "busy": pool.busy,
+                    "waiting": pool.waiting,
+                    "detail": pool.readiness.detail,
+                }
                 for name, pool in pools.items()
             },
             "connections": server.connections if server is not None else 0,

@@ -38,6 +38,8 @@ PROGRESS_LIMITS: Mapping[str, float] = {
 }
 """Seconds without progress after which the watchdog is fed no more."""
 ANNOUNCEMENT_TIME = deadlines.SHUTDOWN_WORDS.seconds
+QUEUED_ENGINES = ("stt", "tts", "turn")
+"""This host's engines that do one job at a time (agentd_providers.local.engines)."""
 
 
 @attrs.define(eq=False)
@@ -69,6 +71,7 @@ class Supervisor:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with rest_block as rest, trio.open_nursery() as nursery:
                 shared = SharedServices(nursery, self._engine_restarted, self._audio_delay, self._unknown_message)
+                self._show_queues(shared)
                 roster = Roster(partial(_open_agent, shared), self.metrics)
                 client = AriClient(
                     ari.url,
@@ -161,6 +164,12 @@ class Supervisor:
 
     def _engine_restarted(self, engine: str) -> None:
         self.metrics.provider_restarts.labels(engine=engine).inc()
+
+    def _show_queues(self, shared: SharedServices) -> None:
+        metrics = self.metrics
+        for engine in QUEUED_ENGINES:
+            metrics.engine_jobs_waiting.labels(engine=engine).set_function(partial(shared.jobs_waiting, engine))
+            metrics.engine_oldest_job_seconds.labels(engine=engine).set_function(partial(shared.oldest_job, engine))
 
     def _unknown_message(self, vendor: str) -> None:
         self.metrics.provider_unknown_messages.labels(vendor=vendor).inc()

@@ -1,8 +1,8 @@
 """Engines that several agents share: opened once, closed with their last user."""
 
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import trio
@@ -10,6 +10,20 @@ import trio
 from agentd import deadlines
 
 T = TypeVar("T")
+
+
+class JobQueue(Protocol):
+    """Jobs in front of an engine, as the metrics show them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+    def oldest(self, now: float) -> float:
+        """Seconds since the oldest was asked for that is not done yet, at the monotonic second `now`; 0 if all are."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -36,6 +50,7 @@ class SharedServices:
     on_unknown: Callable[[str], None] = lambda _vendor: None
     _services: dict[Hashable, _Service] = attrs.field(factory=dict, init=False, repr=False)
     """Keys may hold secrets: never shown."""
+    _queues: list[JobQueue] = attrs.field(factory=list, init=False, repr=False)
 
     @asynccontextmanager
     async def use(self, key: Hashable, factory: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
@@ -55,6 +70,24 @@ class SharedServices:
                     service.scope.cancel()
                     with trio.move_on_after(deadlines.SERVICE_CLOSE.seconds, shield=True):
                         await service.closed.wait()
+
+    @contextmanager
+    def showing(self, queue: JobQueue) -> Iterator[None]:
+        """Let the metrics show an engine's queue for as long as the block is entered."""
+        self._queues.append(queue)
+        try:
+            yield
+        finally:
+            self._queues.remove(queue)
+
+    def jobs_waiting(self, engine: str) -> int:
+        """Jobs that wait, in all queues of engines of this name."""
+        return sum(queue.waiting for queue in self._queues if queue.name == engine)
+
+    def oldest_job(self, engine: str) -> float:
+        """Seconds since the oldest of their jobs was asked for."""
+        now = trio.current_time()
+        return max((queue.oldest(now) for queue in self._queues if queue.name == engine), default=0.0)
 
     async def _hold(
         self,

@@ -31,3 +31,22 @@ def refuse() -> None:
     from agentd.errors import ProviderRejected
 
     raise ProviderRejected("no such voice")
+
+
+def leave() -> None:
+    raise SystemExit("as a library does that finds its model broken")
+
+
+_loaded: list[str] = []
+
+
+def load(path: str) -> None:
+    """Load a model: a file, whose only line is not to be "broken"."""
+    _loaded.append(Path(path).read_text())
+    if _loaded[-1] == "broken":
+        raise ValueError("not a model")
+
+
+def loaded() -> list[str]:
+    """What was loaded in this process."""
+    return _loaded

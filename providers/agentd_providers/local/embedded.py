@@ -40,6 +40,7 @@ async def open_embedded(
             lambda: (server.base_url, server.key),
             transcript_style=not chat,
             embedded=True,
+            until_up=server.until_ready,
             # It speaks English, which is what the model knows.
             ask_sentence_end=sentence_end.ask if not chat and language.lower().startswith("en") else None,
         )

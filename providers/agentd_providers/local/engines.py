@@ -1,6 +1,6 @@
 """The speech engines of this host as stages of a pipeline: opened once and shared, in worker processes of their own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -9,6 +9,7 @@ import trio
 
 from agentd.agent import Readiness
 from agentd_providers.local import moonshine, piper, smart_turn, vosk
+from agentd_providers.local.hung import speaking_limit
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.settings import SMART_TURN, Engine, SttSettings, TtsSettings
 from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
@@ -33,7 +34,7 @@ class LocalSpeechToText:
 
     @property
     def readiness(self) -> Readiness:
-        return Readiness(True)
+        return self.worker.readiness
 
     @asynccontextmanager
     async def open(self, rate: int) -> AsyncIterator[Transcriber]:
@@ -42,8 +43,8 @@ class LocalSpeechToText:
         yield kind(self.worker, self.model, rate)
 
     async def load(self) -> None:
-        """Load the model, so that the first caller does not wait for it. Raises ProviderError."""
-        await self.worker.run(moonshine.load if self.engine is Engine.MOONSHINE else vosk.load, self.model)
+        """Wait for the model to be loaded, so that the first caller does not. Raises ProviderError."""
+        await self.worker.loaded()
 
 
 @attrs.frozen
@@ -57,7 +58,7 @@ class PiperVoice:
 
     @property
     def readiness(self) -> Readiness:
-        return Readiness(True)
+        return self.worker.readiness
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Voice]:
@@ -67,7 +68,9 @@ class PiperVoice:
     @asynccontextmanager
     async def speak(self, text: str, rate: int) -> AsyncIterator[AsyncIterator[bytes]]:
         """See agentd_providers.pipeline.stages.Voice.speak."""
-        pcm = await self.worker.run(piper.synthesise, self.voice, self.threads, self.length_scale, text, rate)
+        pcm = await self.worker.run(
+            piper.synthesise, self.voice, self.threads, self.length_scale, text, rate, limit=speaking_limit(text)
+        )
         async with in_one_piece(pcm) as pieces:
             yield pieces
 
@@ -84,8 +87,8 @@ class SmartTurnJudge:
         return await self.worker.run(smart_turn.judge, self.model, pcm, rate)
 
     async def load(self) -> None:
-        """Load the model, so that the first caller does not wait for it. Raises ProviderError."""
-        await self.worker.run(smart_turn.load, self.model)
+        """Wait for the model to be loaded, so that the first caller does not. Raises ProviderError."""
+        await self.worker.loaded()
 
 
 @attrs.frozen
@@ -104,7 +107,7 @@ class TurnCues:
         return self.voice_activity.detector(rate)
 
     async def load(self) -> None:
-        """Load the judge's model, so that the first caller does not wait for it. Raises ProviderError."""
+        """Wait for the judge's model to be loaded, so that the first caller does not. Raises ProviderError."""
         if self.judge is not None:
             await self.judge.load()
 
@@ -115,7 +118,8 @@ async def open_local_listen(
 ) -> AsyncIterator[LocalSpeechToText]:
     """Speech to text on this host. Raises ProviderError when its model is not there."""
     model = await locate(settings.model or USUAL_MODEL[settings.engine])
-    async with _worker("stt", (settings.engine, model), shared) as worker:
+    load = partial(moonshine.load if settings.engine is Engine.MOONSHINE else vosk.load, model)
+    async with _worker("stt", (settings.engine, model), load, shared) as worker:
         yield LocalSpeechToText(worker, settings.engine, model)
 
 
@@ -123,7 +127,8 @@ async def open_local_listen(
 async def open_local_speak(settings: TtsSettings, _language: str, shared: SharedServices) -> AsyncIterator[PiperVoice]:
     """Text to speech on this host. Raises ProviderError when its voice is not there."""
     voice = await locate(settings.voice)
-    async with _worker("tts", (voice, settings.threads), shared) as worker:
+    load = partial(piper.load, voice, settings.threads)
+    async with _worker("tts", (voice, settings.threads), load, shared) as worker:
         yield PiperVoice(worker, voice, settings.threads, settings.length_scale)
 
 
@@ -135,12 +140,22 @@ async def open_turn_cues(settings: TurnSettings, shared: SharedServices) -> Asyn
         judge = None
         if settings.smart_turn:
             model = await locate(SMART_TURN)
-            judge = SmartTurnJudge(await stack.enter_async_context(_worker("turn", (model,), shared)), model)
+            worker = await stack.enter_async_context(_worker("turn", (model,), partial(smart_turn.load, model), shared))
+            judge = SmartTurnJudge(worker, model)
         yield TurnCues(voice_activity, judge)
 
 
-def _worker(name: str, key: tuple[object, ...], shared: SharedServices) -> AbstractAsyncContextManager[EngineWorker]:
-    return shared.use((name, *key), partial(open_worker, name, shared.on_restart))
+def _worker(
+    name: str, key: tuple[object, ...], load: Callable[[], object], shared: SharedServices
+) -> AbstractAsyncContextManager[EngineWorker]:
+    return shared.use((name, *key), partial(_open_worker, name, load, shared))
+
+
+@asynccontextmanager
+async def _open_worker(name: str, load: Callable[[], object], shared: SharedServices) -> AsyncIterator[EngineWorker]:
+    async with open_worker(name, shared.on_restart, load) as worker:
+        with shared.showing(worker):
+            yield worker
 
 
 @asynccontextmanager

@@ -1,4 +1,9 @@
-"""Starts the embedded language model's server and keeps it running."""
+"""Starts the embedded language model's server and keeps it running: one that has ended or hangs is replaced.
+
+It is asked for its slots (llama.cpp, tools/server/README.md: GET /slots), which its HTTP threads cannot tell by
+themselves: the question goes through the queue of the loop that computes, so one that is stuck is found out. While that
+loop reads a long prompt it does not answer either; so a server that works has more time than one that does nothing.
+"""
 
 import json
 import secrets
@@ -7,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 import attrs
 import structlog
@@ -16,10 +22,13 @@ from agentd import deadlines
 from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
+from agentd_providers.local.process_watch import EngineLost, ProcessWatch
 
 log = structlog.get_logger("agentd_providers.local")
 
 START_DEADLINE = deadlines.MODEL_LOAD.seconds
+ASK_EVERY = 2.0
+ANSWER_WITHIN = deadlines.MODEL_ANSWER.seconds
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 HEALTHY_AFTER = 60.0
 MAX_ANSWER = 4096
@@ -43,10 +52,38 @@ class LlmServer:
     base_url: str = ""
     key: str = attrs.field(default="", repr=False)
     restarts: int = 0
+    failing: bool = attrs.field(default=False, init=False)
+    """It could not be started the last time: when it will be up is unknown."""
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
 
     @property
     def ready(self) -> bool:
         return bool(self.base_url)
+
+    async def until_ready(self) -> None:
+        """Wait until it is up, where it is being replaced. Raises ProviderUnavailable while it cannot be started."""
+        while not self.ready:
+            if self.failing:
+                raise ProviderUnavailable("the language model's server cannot be started; it is tried again")
+            await self._changed.wait()
+
+    def is_up(self, base_url: str, key: str) -> None:
+        """It listens there."""
+        self.base_url, self.key, self.failing = base_url, key, False
+        self._tell()
+
+    def is_down(self) -> None:
+        """Nobody is to be sent there any more."""
+        self.base_url = ""
+
+    def has_failed(self) -> None:
+        """It did not come up."""
+        self.failing = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
 
 @asynccontextmanager
@@ -75,14 +112,12 @@ async def _keep_running(  # noqa: ASYNC128 - passes task_status on
     while True:
         began = trio.current_time()
         try:
-            await _run_once(settings, server, status)
-            why = "ended"
+            why = await _run_once(settings, server, status)
         except ProviderUnavailable as error:
             if not server.restarts and status is not None:
                 raise
+            server.has_failed()
             why = str(error)
-        finally:
-            server.base_url = ""
         status = None
         if trio.current_time() - began > HEALTHY_AFTER:
             delay = FIRST_DELAY
@@ -93,15 +128,19 @@ async def _keep_running(  # noqa: ASYNC128 - passes task_status on
         delay = min(delay * 2, LONGEST_DELAY)
 
 
-async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio.TaskStatus[None] | None) -> None:
-    """One life of the process; returns when it ends, and ends it when cancelled."""
+async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio.TaskStatus[None] | None) -> str:
+    """One life of the process; returns why it is over, and ends it when cancelled. Raises ProviderUnavailable when it
+    does not come up."""
     key = secrets.token_urlsafe(24)
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "agentd_providers.local.llm_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    try:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "agentd_providers.local.llm_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: a thread cannot be had
+        raise ProviderUnavailable(f"the language model's process cannot be started: {error}") from error
     try:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -110,7 +149,7 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
             with trio.fail_after(START_DEADLINE):
                 await process.stdin.send_all(request.encode())
                 answer = await _first_line(process.stdout)
-            server.base_url, server.key = f"{load_json(answer)['url']}/v1", key
+            server.is_up(f"{load_json(answer)['url']}/v1", key)
         except (trio.TooSlowError, trio.BrokenResourceError, ValueError, TypeError, KeyError) as error:
             raise ProviderUnavailable(
                 f"the language model {settings.model} could not be served ({type(error).__name__}): is it a GGUF "
@@ -119,14 +158,56 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
         log.info("the language model's server is up", model=settings.model, pid=process.pid)
         if status is not None:
             status.started()
-        await process.wait()
+        return await _until_lost(process, server)
     finally:
+        server.is_down()  # before whoever waits for it finds the connection broken
         process.kill()
         with trio.move_on_after(deadlines.PROCESS_END.seconds, shield=True):
             await process.wait()
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 await trio.aclose_forcefully(stream)
+
+
+async def _until_lost(process: trio.Process, server: LlmServer) -> str:
+    """Wait until the process has ended, or hangs; gives which."""
+    why = "ended"
+    watch = ProcessWatch(process.pid)
+
+    async def keep_asking(scope: trio.CancelScope) -> None:
+        nonlocal why
+        while True:
+            await trio.sleep(ASK_EVERY)
+            try:
+                with watch.asked(ANSWER_WITHIN):
+                    await ask(server)
+            except (EngineLost, OSError) as error:
+                why = str(error)
+                scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        nursery.start_soon(keep_asking, nursery.cancel_scope)
+        await process.wait()
+        nursery.cancel_scope.cancel()
+    return why
+
+
+async def ask(server: LlmServer) -> None:
+    """Have the server answer, whatever it says. Raises OSError when it has no ear for it. Cancelling closes the
+    connection."""
+    address = urlsplit(server.base_url)
+    try:
+        async with await trio.open_tcp_stream(address.hostname or "", address.port or 0) as stream:
+            await stream.send_all(
+                f"GET /slots HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {server.key}\r\n"
+                "Connection: close\r\n\r\n".encode()
+            )
+            answer = await stream.receive_some(MAX_ANSWER)
+    except trio.BrokenResourceError as error:
+        raise ConnectionError("it closed the connection instead of answering") from error
+    if not answer.startswith(b"HTTP/"):
+        raise ConnectionError("its answer is no HTTP")
 
 
 async def _first_line(stream: trio.abc.ReceiveStream) -> bytes:

@@ -11,13 +11,18 @@ from agentd.parsing import load_json
 _voices: dict[tuple[str, int], Any] = {}
 
 
+def load(voice: str, threads: int) -> None:
+    """Load the voice in this process, and have it speak once so that the first caller does not wait for it."""
+    synthesise(voice, threads, 1.0, "Hello.", 8000)
+
+
 def synthesise(voice: str, threads: int, length_scale: float, text: str, rate: int) -> bytes:
     """Speak `text`: slin at `rate` Hz. Raises ProviderUnavailable when the voice cannot be loaded."""
-    from piper import SynthesisConfig
-
     loaded = _voices.get((voice, threads))
     if loaded is None:
         loaded = _voices[(voice, threads)] = _load(voice, threads)
+    from piper import SynthesisConfig
+
     chunks = list(loaded.synthesize(text, syn_config=SynthesisConfig(length_scale=length_scale)))
     if not chunks:
         return b""

@@ -7,6 +7,7 @@ import attrs
 
 from agentd.errors import ProviderUnavailable
 from agentd_providers.local import moonshine, vosk
+from agentd_providers.local.hung import hearing_limit
 from agentd_providers.local.worker import EngineWorker
 from agentd_providers.pipeline.stages import Transcript
 
@@ -49,7 +50,8 @@ class _MoonshineTranscript:
             del self._pcm[:decoded]
             self._settled, self._last = f"{self._settled} {said}".strip(), (0, "")
         length = len(self._pcm)
-        said = await engine.worker.run(moonshine.transcribe, engine.model, bytes(self._pcm), engine.rate)
+        limit = hearing_limit(length / 2 / engine.rate)
+        said = await engine.worker.run(moonshine.transcribe, engine.model, bytes(self._pcm), engine.rate, limit=limit)
         self._last = (length, said)
         return f"{self._settled} {said}".strip()
 
@@ -110,7 +112,8 @@ class _VoskTranscript:
         block, engine = bytes(self._pcm[self._fed :]), self._engine
         try:
             if block:
-                engine.worker.post(vosk.feed, engine.model, self._key, block, engine.rate, self._fed)
+                limit = hearing_limit(len(block) / 2 / engine.rate)
+                engine.worker.post(vosk.feed, engine.model, self._key, block, engine.rate, self._fed, limit=limit)
         except ProviderUnavailable:
             self._in_step = False
         else:

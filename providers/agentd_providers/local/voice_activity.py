@@ -20,6 +20,7 @@ import trio
 from agentd.audio.level import FLOOR_DBFS, rms_dbfs
 from agentd.errors import ProviderUnavailable
 from agentd.installation import how_to_add
+from agentd_providers.local.hung import LOAD_WITHIN
 
 WINDOW_MS = 32
 GATE_FRAME_MS = 20
@@ -125,8 +126,11 @@ class VoiceActivityEngine:
 
 
 async def load_voice_activity() -> VoiceActivityEngine:
-    """Load the engine. Raises ProviderUnavailable when it is not installed."""
-    return await trio.to_thread.run_sync(_load, limiter=_loading)
+    """Load the engine. Raises ProviderUnavailable when it is not installed, or its files cannot be read in time: then a
+    thread is left to itself, whose network nobody gets."""
+    with trio.move_on_after(LOAD_WITHIN):
+        return await trio.to_thread.run_sync(_load, limiter=_loading, abandon_on_cancel=True)
+    raise ProviderUnavailable(f"voice activity could not be loaded within {LOAD_WITHIN:g} s: is its disk in trouble?")
 
 
 def _load() -> VoiceActivityEngine:

@@ -30,6 +30,8 @@ log = structlog.get_logger("agentd_providers.openai")
 ONCE = {"Connection": "close"}
 """The embedded server closes the connection of a stream without saying so: the next request on it would find it broken.
 A new one costs nothing on loopback."""
+LOSS_NOTICED = 0.1
+"""Seconds within which it is known that the embedded server has ended."""
 MAX_REPLY = 8000
 SHOWN = 200
 """Characters of a server's text that an error repeats."""
@@ -53,6 +55,8 @@ class ChatResponder:
     """The model is asked to go on with a written dialogue, as suits small ones; it is told of no tools."""
     embedded: bool = False
     ask_sentence_end: AskSentenceEnd | None = None
+    until_up: Callable[[], Awaitable[None]] | None = None
+    """Waits for an endpoint, where there may be none for a moment. Raises ProviderUnavailable if it may take long."""
     access: VendorAccess = attrs.field(factory=VendorAccess)
     patience: float = attrs.field(init=False)
     """Seconds that the server may be silent; longer while it warms up."""
@@ -67,10 +71,9 @@ class ChatResponder:
         self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
     ) -> AsyncIterator[AsyncIterator[str | ToolCall]]:
         """See agentd_providers.pipeline.stages.Responder.respond."""
-        client = await self._connected()
         try:
             with trio.fail_after(self.patience):
-                stream = await self._stream(client, messages, tools)
+                stream = await self._stream(messages, tools)
             self.access.granted()
             async with stream, aclosing(self._pieces(stream)) as pieces:
                 yield pieces
@@ -148,22 +151,23 @@ class ChatResponder:
             return client
         return self._client
 
-    async def _stream(
-        self, client: openai.AsyncOpenAI, messages: Sequence[Message], tools: Sequence[ToolDeclaration]
-    ) -> Any:
+    async def _stream(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
         try:
             try:
-                return await self._request(client, messages, tools)
+                return await self._request(messages, tools)
             except openai.APIConnectionError:
-                # A connection that was kept open is found closed by the server only when it is used again.
-                return await self._request(client, messages, tools)
+                # A connection that was kept open is found closed by the server only when it is used again. The embedded
+                # server may have been lost with the answer: then another one is asked, as soon as there is one.
+                if self.embedded:
+                    await trio.sleep(LOSS_NOTICED)
+                return await self._request(messages, tools)
         except (ValueError, AssertionError) as error:  # openai writes and reads outside of its own error handling
             raise ProviderProtocolError(f"the language model's server: {_told(error)}") from error
 
-    async def _request(
-        self, client: openai.AsyncOpenAI, messages: Sequence[Message], tools: Sequence[ToolDeclaration]
-    ) -> Any:
-        settings = self.settings
+    async def _request(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
+        if self.until_up is not None:
+            await self.until_up()
+        client, settings = await self._connected(), self.settings
         asked: dict[str, Any] = {"model": settings.model, "stream": True}
         if settings.temperature >= 0:
             asked["temperature"] = settings.temperature

@@ -17,6 +17,7 @@ import trio
 
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd_providers.local import moonshine, vosk
+from agentd_providers.local.hung import SMALL_JOB
 from agentd_providers.local.worker import Job
 
 RATE = 16000
@@ -55,14 +56,14 @@ class FakeWorker:
     done: list[Job] = attrs.field(factory=list)
     _jobs: deque[Job] = attrs.field(factory=deque)
 
-    def post(self, function: Callable[..., Any], *args: Any) -> Job:
+    def post(self, function: Callable[..., Any], *args: Any, limit: float = SMALL_JOB) -> Job:
         if self.full:
             raise ProviderUnavailable("stt: 64 jobs wait already")
-        self._jobs.append(Job(function, args))
+        self._jobs.append(Job(function, args, limit))
         return self._jobs[-1]
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        job = self.post(function, *args)
+    async def run(self, function: Callable[..., Any], *args: Any, limit: float = SMALL_JOB) -> Any:
+        job = self.post(function, *args, limit=limit)
         try:
             await trio.sleep(self.seconds)
         except trio.Cancelled:

@@ -1,8 +1,10 @@
 """The embedded language model's server: started, watched, and started again with ever longer pauses."""
 
+import errno
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -18,8 +20,11 @@ import trio.testing
 from trio.testing import MockClock, memory_stream_pair
 
 from agentd.errors import ProviderUnavailable
-from agentd_providers.local import llm_server
+from agentd.testing.clock import until
+from agentd_providers.local import llm_server, process_watch
 from agentd_providers.local.llm_server import (
+    ANSWER_WITHIN,
+    ASK_EVERY,
     FIRST_DELAY,
     HEALTHY_AFTER,
     LONGEST_DELAY,
@@ -28,6 +33,7 @@ from agentd_providers.local.llm_server import (
     LlmServerSettings,
     open_llm_server,
 )
+from agentd_providers.local.settings import EmbeddedSettings
 
 SETTINGS = LlmServerSettings("/models/tiny.gguf", threads=3, threads_batch=4, context=512, slots=2)
 ANSWER = b'{"url": "http://127.0.0.1:4711"}\n'
@@ -88,14 +94,35 @@ class Host:
     lives_for: float = math.inf
     processes: list[Process] = attrs.field(factory=list)
     restarts: list[str] = attrs.field(factory=list)
+    refusal: OSError | None = None
+    """Why no process can be started."""
+    asked: int = 0
+    answers: Callable[[], bool] = lambda: True
+    """Whether a server that is asked answers."""
+    works: bool = False
+    """Whether one that does not answer is at work meanwhile."""
 
     async def start(self, command: list[str], **pipes: Any) -> Process:
         assert pipes == {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         await trio.lowlevel.checkpoint()
+        if self.refusal is not None:
+            raise self.refusal
         process = Process(command, self.answer, self.loads_for, self.lives_for, 1000 + len(self.processes))
         self.processes.append(process)
         self.nursery.start_soon(process.live)
         return process
+
+    async def ask(self, server: LlmServer) -> None:
+        assert server.ready
+        self.asked += 1
+        if not self.answers():
+            await trio.sleep_forever()
+        await trio.lowlevel.checkpoint()
+
+    def done_by(self, pid: int) -> float:
+        """See agentd_providers.local.process_watch.done_by."""
+        assert pid == self.processes[-1].pid
+        return trio.current_time() if self.works else 0.0
 
     @property
     def pauses(self) -> list[float]:
@@ -111,6 +138,8 @@ class Host:
 async def host(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, autojump_clock: MockClock) -> Host:
     host = Host(nursery)
     monkeypatch.setattr(trio.lowlevel, "open_process", host.start)
+    monkeypatch.setattr(llm_server, "ask", host.ask)
+    monkeypatch.setattr(process_watch, "done_by", host.done_by)
     return host
 
 
@@ -259,6 +288,84 @@ async def test_leaving_the_block_while_the_server_is_being_started_again_leaves_
             await trio.sleep(1 + moment)
 
 
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+async def test_a_process_that_cannot_be_started_again_is_tried_again(
+    host: Host, autojump_clock: MockClock, error: int
+) -> None:
+    """The error went through the block of everybody who used the server."""
+    host.lives_for = 1.0
+    async with serving(host) as server:
+        host.refusal = OSError(error, os.strerror(error))
+        await trio.sleep(20)
+        assert not server.ready
+        host.refusal, host.lives_for = None, math.inf
+        await host.until_processes(2)
+        await trio.sleep(1)
+        assert server.ready
+        assert server.restarts > 3
+
+
+async def test_one_that_cannot_be_started_the_first_time_is_unavailable(host: Host, autojump_clock: MockClock) -> None:
+    host.refusal = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    with pytest.raises(ProviderUnavailable, match=r"cannot be started: .*temporarily unavailable"):
+        async with serving(host):
+            raise AssertionError("there is no server")
+
+
+async def test_whoever_needs_the_server_waits_for_it_while_it_is_replaced_and_not_while_it_cannot_be(
+    host: Host, autojump_clock: MockClock
+) -> None:
+    host.lives_for = 1.0
+    async with serving(host) as server:
+        await server.until_ready()
+        host.lives_for = math.inf
+        await trio.sleep(1.05)
+        assert not server.ready
+        await server.until_ready()
+        assert server.ready
+        host.answer = b""
+        host.processes[-1].kill()
+        await trio.sleep(5)
+        with pytest.raises(ProviderUnavailable, match="cannot be started"):
+            await server.until_ready()
+
+
+# --- asking it
+
+
+async def test_a_server_that_answers_is_asked_again_and_again_and_stays(host: Host, autojump_clock: MockClock) -> None:
+    async with serving(host) as server:
+        await trio.sleep(60)
+        assert host.asked >= 60 / ASK_EVERY - 2
+        assert (server.ready, host.restarts) == (True, [])
+
+
+async def test_a_server_that_neither_answers_nor_works_is_replaced_before_its_callers_lose_their_patience(
+    host: Host, autojump_clock: MockClock
+) -> None:
+    async with serving(host) as server:
+        host.answers = lambda: len(host.processes) > 1
+        began = trio.current_time()
+        await host.until_processes(2)
+        await server.until_ready()
+        assert trio.current_time() - began < EmbeddedSettings().timeout
+        assert host.processes[0].killed
+        await trio.sleep(60)
+        assert host.restarts == ["llm"]
+
+
+async def test_a_server_that_works_for_long_is_not_taken_for_hung_until_the_deadline(
+    host: Host, autojump_clock: MockClock
+) -> None:
+    """While it reads a long prompt it answers nobody."""
+    async with serving(host):
+        host.answers, host.works = lambda: False, True
+        await trio.sleep(ANSWER_WITHIN)
+        assert host.restarts == []
+        await trio.sleep(ASK_EVERY + 1)
+        assert host.processes[0].killed
+
+
 # --- with a real process
 
 
@@ -268,6 +375,10 @@ request = json.loads(sys.stdin.readline())
 print(json.dumps({"url": "http://127.0.0.1:1?" + request["model"]}), flush=True)
 sys.stdin.read()
 """
+
+
+async def answered(_server: LlmServer) -> None:
+    await trio.lowlevel.checkpoint()
 
 
 def run_instead(monkeypatch: pytest.MonkeyPatch, program: str) -> list[trio.Process]:
@@ -281,6 +392,7 @@ def run_instead(monkeypatch: pytest.MonkeyPatch, program: str) -> list[trio.Proc
         return process
 
     monkeypatch.setattr(llm_server.trio.lowlevel, "open_process", start)
+    monkeypatch.setattr(llm_server, "ask", answered)
     return processes
 
 
@@ -322,3 +434,48 @@ async def test_the_server_s_process_ends_with_the_daemon(monkeypatch: pytest.Mon
             assert processes[0].stdin is not None
             await processes[0].stdin.aclose()
             assert await processes[0].wait() == 0
+
+
+ANSWERS = """
+import http.server, json, sys
+class Slots(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = self.path == "/slots" and self.headers["Authorization"] == "Bearer " + request["key"]
+        self.send_response(200 if known else 404)
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+request = json.loads(sys.stdin.readline())
+server = http.server.HTTPServer(("127.0.0.1", 0), Slots)
+print(json.dumps({"url": "http://127.0.0.1:%d" % server.server_port}), flush=True)
+server.serve_forever()
+"""
+
+
+async def test_a_real_process_that_is_stopped_is_killed_and_another_one_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = llm_server.ask
+    processes, restarts = run_instead(monkeypatch, ANSWERS), list[str]()
+    monkeypatch.setattr(llm_server, "ask", ask)
+    monkeypatch.setattr(llm_server, "ASK_EVERY", 0.05)
+    with trio.fail_after(60):
+        async with open_llm_server(SETTINGS, restarts.append) as server:
+            await ask(server)
+            os.kill(processes[0].pid, signal.SIGSTOP)
+            await until(lambda: restarts)
+            await server.until_ready()
+            await ask(server)
+    assert processes[0].returncode == -signal.SIGKILL
+    assert restarts == ["llm"]
+
+
+async def test_a_real_process_that_refuses_connections_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = llm_server.ask
+    run_instead(monkeypatch, SERVE)
+    monkeypatch.setattr(llm_server, "ask", ask)
+    monkeypatch.setattr(llm_server, "ASK_EVERY", 0.05)
+    restarts = list[str]()
+    with trio.fail_after(60):
+        async with open_llm_server(SETTINGS, restarts.append):
+            await until(lambda: restarts)

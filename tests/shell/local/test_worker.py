@@ -1,10 +1,14 @@
 """An engine in a process of its own: real processes, small work."""
 
+import errno
+import multiprocessing.process
+import multiprocessing.util
 import operator
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,12 @@ import trio
 import trio.testing
 
 from agentd.errors import ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd_providers.local import worker as module
-from agentd_providers.local.worker import JOB_QUEUE, NICENESS, EngineWorker, open_worker
-from tests.shell.engine_work import append, die, process_facts, refuse, wait_for
+from agentd_providers.local.engine_process import EngineProcess
+from agentd_providers.local.engine_side import NICENESS, nothing
+from agentd_providers.local.worker import JOB_QUEUE, EngineWorker, open_worker
+from tests.shell.engine_work import append, die, leave, load, loaded, process_facts, refuse, wait_for
 
 
 @attrs.define(eq=False)
@@ -35,12 +42,12 @@ class RunningWorker:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[RunningWorker]:
+async def running(directory: Path, load: Callable[[], object] = nothing) -> AsyncIterator[RunningWorker]:
     """A worker; it leaves no process and no task."""
     tasks = trio.lowlevel.current_statistics().tasks_living
     restarts: list[str] = []
-    with trio.fail_after(30):
-        async with open_worker("tts", restarts.append) as worker:
+    with trio.fail_after(60):
+        async with open_worker("tts", restarts.append, load) as worker:
             yield RunningWorker(worker, restarts, directory)
     assert trio.lowlevel.current_statistics().tasks_living == tasks
 
@@ -149,37 +156,203 @@ async def alive_and_well(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-async def test_an_engine_that_hangs_is_killed_and_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_engine_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         hung, *_ = await process.worker.run(process_facts)
-        monkeypatch.setattr(module, "JOB_DEADLINE", 0.1)
         with pytest.raises(ProviderUnavailable, match="hung"):
-            await process.worker.run(wait_for, process.gate, "")
-        monkeypatch.setattr(module, "JOB_DEADLINE", 30.0)
+            await process.worker.run(wait_for, process.gate, "", limit=0.1)
         assert await process.worker.run(operator.add, 1, 2) == 3
         assert process.restarts == ["tts"]
         assert not await alive(hung)
 
 
-async def test_a_job_of_a_hung_engine_leaves_the_others_in_the_queue_alone(
+async def test_the_jobs_behind_the_one_of_a_hung_engine_are_done_by_the_fresh_process(tmp_path: Path) -> None:
+    """Each of them hung in its turn, for as long again: one hung job was the end of every call."""
+    async with running(tmp_path) as process:
+        hung, *_ = await process.worker.run(process_facts)
+        hangs = process.worker.post(wait_for, process.gate, "", limit=0.1)
+        waiting = [process.worker.post(process_facts) for _ in range(3)]
+        await waiting[-1].done.wait()
+        assert isinstance(hangs.error, ProviderUnavailable)
+        assert [job.error for job in waiting] == [None] * 3
+        (fresh,) = {job.result[0] for job in waiting}
+        assert fresh != hung
+        assert process.worker.readiness.ready  # a caller who comes meanwhile is no trouble
+
+
+# --- stopped
+
+
+async def test_an_engine_that_is_stopped_in_a_job_is_found_long_before_the_job_s_limit(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        stopped, *_ = await process.worker.run(process_facts)
+        job = process.worker.post(wait_for, process.gate, "", limit=3600)
+        waits = process.worker.post(process_facts)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        os.kill(stopped, signal.SIGSTOP)
+        await job.done.wait()
+        assert "hung: it did nothing" in str(job.error)
+        await waits.done.wait()
+        assert waits.result[0] != stopped
+        assert not await alive(stopped)
+        assert process.restarts == ["tts"]
+
+
+async def test_an_engine_that_is_stopped_between_two_jobs_is_found_by_asking_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "ASK_EVERY", 0.05)
     async with running(tmp_path) as process:
-        await process.worker.run(operator.add, 0, 0)
-        monkeypatch.setattr(module, "JOB_DEADLINE", 0.1)
-        hangs = process.worker.post(wait_for, process.gate, "")
-        waits = process.worker.post(operator.add, 1, 2)
-        await hangs.done.wait()
-        monkeypatch.setattr(module, "JOB_DEADLINE", 30.0)
-        await waits.done.wait()
-        assert isinstance(hangs.error, ProviderUnavailable)
-        assert waits.result == 3 or isinstance(waits.error, ProviderUnavailable)
+        stopped, *_ = await process.worker.run(process_facts)
+        os.kill(stopped, signal.SIGSTOP)
+        await until(lambda: process.restarts == ["tts"])
+        assert (await process.worker.run(process_facts))[0] != stopped
+        assert not await alive(stopped)
+
+
+async def test_an_engine_with_nothing_to_do_is_asked_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    ask = EngineProcess.ask
+
+    async def counted(process: EngineProcess) -> None:
+        nonlocal asked
+        await ask(process)
+        asked += 1
+
+    monkeypatch.setattr(module, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(EngineProcess, "ask", counted)
+    async with running(tmp_path) as process:
+        before, *_ = await process.worker.run(process_facts)
+        await until(lambda: asked > 3)
+        assert (await process.worker.run(process_facts))[0] == before
+        assert process.restarts == []
+
+
+async def test_an_engine_that_is_stopped_is_gone_when_the_worker_is_closed(tmp_path: Path) -> None:
+    """trio-parallel raised because it had to kill a process, and the daemon ended."""
+    async with running(tmp_path) as process:
+        stopped, *_ = await process.worker.run(process_facts)
+        os.kill(stopped, signal.SIGSTOP)
+    assert not await alive(stopped)
+
+
+# --- starting again
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+async def test_a_start_that_fails_is_tried_again_and_meanwhile_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """The error was raised in the call that had asked, as no provider's."""
+
+    def refuse_to_start(*_args: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    async with running(tmp_path) as process:
+        await process.worker.run(operator.add, 1, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(multiprocessing.util, "spawnv_passfds", refuse_to_start)
+            with pytest.raises(ProviderUnavailable, match="died"):
+                await process.worker.run(die)
+            with pytest.raises(ProviderUnavailable, match=os.strerror(error)):
+                await process.worker.run(operator.add, 1, 1)
+            assert not process.worker.readiness.ready
+            assert os.strerror(error) in process.worker.readiness.detail
+            with pytest.raises(ProviderUnavailable, match=os.strerror(error)):  # at once
+                process.worker.post(operator.add, 1, 1)
+        await until(lambda: process.worker.readiness.ready)
+        assert await process.worker.run(operator.add, 1, 1) == 2
+
+
+async def test_a_thread_that_cannot_be_had_is_no_more_than_a_failed_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_named: object) -> None:
+        raise RuntimeError("can't start new thread")  # CPython's threading, when pthread_create gives EAGAIN
+
+    with monkeypatch.context() as patch:
+        patch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+        async with running(tmp_path) as process:
+            with pytest.raises(ProviderUnavailable, match="can't start new thread"):
+                await process.worker.loaded()
+            patch.undo()
+            await until(lambda: process.worker.readiness.ready)
+            assert await process.worker.run(operator.add, 1, 1) == 2
+
+
+async def test_every_process_loads_the_engine_before_its_first_job(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_text("first")
+    async with running(tmp_path, partial(load, str(model))) as process:
+        await process.worker.loaded()
+        model.write_text("second")
+        assert await process.worker.run(loaded) == ["first"]
+        with pytest.raises(ProviderUnavailable, match="died"):
+            await process.worker.run(die)
+        assert await process.worker.run(loaded) == ["second"]
+
+
+async def test_an_engine_that_cannot_be_loaded_says_why_and_is_tried_again(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_text("broken")
+    async with running(tmp_path, partial(load, str(model))) as process:
+        with pytest.raises(ProviderUnavailable, match="tts: the engine cannot be started: ValueError: not a model"):
+            await process.worker.loaded()
+        with pytest.raises(ProviderUnavailable, match="not a model"):
+            await process.worker.run(loaded)
+        model.write_text("whole")
+        await until(lambda: process.worker.readiness.ready)
+        assert (await process.worker.run(loaded))[-1] == "whole"
+
+
+async def test_a_job_that_is_there_before_the_engine_is_loaded_waits_for_it(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_text("model")
+    async with running(tmp_path, partial(load, str(model))) as process:
+        assert await process.worker.run(loaded, patience=10) == ["model"]
+
+
+async def test_an_engine_that_would_end_its_process_does_not_end_the_daemon(tmp_path: Path) -> None:
+    """SystemExit came over the pipe, and was raised in the worker's task."""
+    async with running(tmp_path) as process:
+        before, *_ = await process.worker.run(process_facts)
+        with pytest.raises(ProviderUnavailable, match="wanted to end its process: SystemExit"):
+            await process.worker.run(leave)
+        assert (await process.worker.run(process_facts))[0] == before
+
+
+# --- the queue
+
+
+async def test_whoever_has_waited_for_as_long_as_a_caller_does_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        await process.worker.run(operator.add, 1, 1)
+        busy = process.worker.post(wait_for, process.gate, "", limit=3600)
+        with pytest.raises(ProviderUnavailable, match=r"not done within 0\.1 s"):
+            await process.worker.run(operator.add, 1, 1, patience=0.1)
+        process.open_gate()
+        await busy.done.wait()
+        assert process.restarts == []
+
+
+async def test_the_queue_shows_how_many_wait_and_for_how_long(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        worker = process.worker
+        await worker.run(operator.add, 1, 1)
+        assert (worker.waiting, worker.oldest(trio.current_time())) == (0, 0.0)
+        first = worker.post(wait_for, process.gate, "")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        last = worker.post(operator.add, 1, 1)
+        assert worker.waiting == 1
+        assert worker.oldest(first.posted_at + 2) == pytest.approx(2)
+        process.open_gate()
+        await last.done.wait()
+        assert (worker.waiting, worker.oldest(trio.current_time() + 2)) == (0, 0.0)
 
 
 async def test_more_jobs_than_can_be_of_use_are_refused_at_once(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
+        await process.worker.loaded()
         process.worker.post(wait_for, process.gate, "")
         await trio.testing.wait_all_tasks_blocked(0.01)
         for _ in range(JOB_QUEUE):

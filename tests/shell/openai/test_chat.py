@@ -238,6 +238,31 @@ async def test_a_server_that_was_started_again_is_asked_at_its_new_address() -> 
         await responder.aclose()
 
 
+async def test_an_answer_that_is_lost_with_the_embedded_server_comes_from_the_one_that_takes_its_place() -> None:
+    """Whoever was being answered when the server was replaced lost the answer, and the second such caller the agent."""
+    async with a_responder(noon) as new, a_responder(Exchange.die) as old:
+        where = [old.url]
+
+        async def until_up() -> None:
+            if old.server.requests:
+                await trio.sleep(2)  # it is being loaded
+                where[0] = new.url
+
+        responder = ChatResponder(ChatSettings(), lambda: (where[0], KEY), embedded=True, until_up=until_up)
+        async with responder.respond(MESSAGES) as deltas:
+            assert [delta async for delta in deltas] == ["It is ", "noon."]
+        await responder.aclose()
+
+
+async def test_an_embedded_server_that_does_not_come_back_is_waited_for_as_long_as_for_an_answer() -> None:
+    responder = ChatResponder(ChatSettings(timeout=3), lambda: ("", ""), embedded=True, until_up=trio.sleep_forever)
+    began = trio.current_time()
+    with pytest.raises(ProviderUnavailable, match="deadline"):
+        async with responder.respond(MESSAGES):
+            raise AssertionError("there is no server")
+    assert trio.current_time() - began == pytest.approx(3)
+
+
 # --- what goes wrong
 
 

@@ -13,9 +13,11 @@ import trio
 import trio.testing
 
 from agentd import __version__
+from agentd.agent import Readiness
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd.service.speech_server import SpeechReport
 from agentd.testing.clock import until
+from agentd_providers.local.engine_side import nothing
 from agentd_providers.pipeline.stages import Transcript
 from agentd_providers.wyoming.info import Info, Offer, Program
 from agentd_providers.wyoming.server import session
@@ -95,6 +97,16 @@ class Speaker:
 
 
 @attrs.define(eq=False)
+class Worker:
+    """An engine's process that is none."""
+
+    readiness: Readiness = attrs.field(factory=lambda: Readiness(True))
+
+    def oldest(self, _now: float) -> float:
+        return 0.0
+
+
+@attrs.define(eq=False)
 class Client:
     """A client that writes its own frames."""
 
@@ -149,6 +161,8 @@ class RunningServer:
     hearer: Hearer
     speaker: Speaker
     port: int
+    workers: list[Worker]
+    """Of those who hear, and of those who speak."""
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -170,7 +184,11 @@ async def a_server(gate_is_open: bool = True, **settings: Any) -> AsyncIterator[
     """The server with one process of each kind; it leaves nothing."""
     metrics = SpeechMetrics()
     made = SpeechServerSettings(**{"port": 0, "max_waiting": 1, **settings})
-    stt, tts = (EnginePool(name, made.max_waiting, metrics, (object(),)) for name in ("stt", "tts"))  # type: ignore[arg-type]
+    workers = [Worker() for _ in range(2)]
+    stt, tts = (
+        EnginePool(name, made.max_waiting, metrics, (worker,))  # type: ignore[arg-type]
+        for name, worker in zip(("stt", "tts"), workers, strict=True)
+    )
     gate = trio.Event()
     if gate_is_open:
         gate.set()
@@ -179,7 +197,7 @@ async def a_server(gate_is_open: bool = True, **settings: Any) -> AsyncIterator[
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             port = await nursery.start(server.run)
-            at = RunningServer(server, hearer, speaker, port)
+            at = RunningServer(server, hearer, speaker, port, workers)
             yield at
             gate.set()
             await at.until_nobody_is_connected()
@@ -536,7 +554,7 @@ async def test_draining_has_an_end() -> None:
 async def test_each_request_goes_to_the_process_that_has_the_least_to_do(tmp_path: Path) -> None:
     gate, metrics = str(tmp_path / "gate"), SpeechMetrics()
     with trio.fail_after(30):
-        async with open_pool("tts", 2, 1, metrics) as pool, trio.open_nursery() as nursery:
+        async with open_pool("tts", 2, 1, metrics, nothing) as pool, trio.open_nursery() as nursery:
             nursery.start_soon(pool.run, wait_for, gate, "")
             await trio.testing.wait_all_tasks_blocked(0.05)
             pids = {(await pool.run(process_facts))[0] for _ in range(3)}
@@ -544,9 +562,10 @@ async def test_each_request_goes_to_the_process_that_has_the_least_to_do(tmp_pat
             Path(gate).touch()
 
 
+@pytest.mark.real_time
 async def test_the_pool_lets_in_what_it_can_answer_in_time() -> None:
     metrics = SpeechMetrics()
-    async with open_pool("tts", 2, 1, metrics) as pool:
+    async with open_pool("tts", 2, 1, metrics, nothing) as pool:
         with pool.admit(), pool.admit(), pool.admit():
             assert (pool.busy, pool.waiting) == (2, 1)
             with pytest.raises(NoCapacity, match="3 requests"), pool.admit():
@@ -559,7 +578,7 @@ async def test_the_pool_lets_in_what_it_can_answer_in_time() -> None:
 async def test_whatever_an_engine_raises_is_a_provider_error_and_a_dead_process_is_started_again() -> None:
     metrics = SpeechMetrics()
     with trio.fail_after(30):
-        async with open_pool("stt", 1, 1, metrics) as pool:
+        async with open_pool("stt", 1, 1, metrics, nothing) as pool:
             with pytest.raises(ProviderUnavailable, match="ZeroDivisionError"):
                 await pool.run(operator.truediv, 1, 0)
             with pytest.raises(ProviderError, match="no such voice"):
@@ -568,6 +587,41 @@ async def test_whatever_an_engine_raises_is_a_provider_error_and_a_dead_process_
                 await pool.run(die)
             assert await pool.run(operator.add, 1, 1) == 2
     assert metrics.registry.get_sample_value("agentd_provider_restarts_total", {"engine": "stt"}) == 1
+
+
+@pytest.mark.real_time
+async def test_a_request_does_not_go_to_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = SpeechMetrics()
+    with trio.fail_after(30):
+        async with open_pool("stt", 2, 1, metrics, nothing) as pool:
+            await pool.loaded()
+            first, second = pool.workers
+            monkeypatch.setattr(first, "_unready", "stt: the engine cannot be started")
+            with pool.least_busy() as one, pool.least_busy() as other:
+                assert (one, other) == (second, second)
+            assert pool.readiness.ready
+            monkeypatch.setattr(second, "_unready", "stt: the engine cannot be started")
+            assert pool.readiness == first.readiness
+            with pytest.raises(ProviderUnavailable, match="cannot be started"):
+                await pool.run(operator.add, 1, 1)
+
+
+async def test_a_kind_that_has_no_process_just_now_is_not_on_offer() -> None:
+    """So that clients go elsewhere, and come back."""
+    async with a_server() as at:
+        hears, _speaks = at.workers
+        hears.readiness = Readiness(False, "stt: the engine cannot be started")
+        async with at.client() as client:
+            await client.send("describe")
+            kind, told = await client.answer()
+            assert kind == "info"
+            assert told["asr"] == []
+            assert [program["name"] for program in told["tts"]] == ["piper"]
+        report = SpeechReport(at.server, 1.0)
+        assert not report.healthy
+        assert report.as_json()["engines"]["stt"]["detail"] == "stt: the engine cannot be started"
+        hears.readiness = Readiness(True)
+        assert SpeechReport(at.server, 1.0).healthy
 
 
 # --- what GET /health tells
@@ -583,7 +637,7 @@ async def test_it_is_healthy_from_when_it_listens_until_it_drains() -> None:
         assert report.healthy
         assert report.as_json() == {
             "status": "ok",
-            "engines": {name: {"processes": 1, "busy": 0, "waiting": 0} for name in ("stt", "tts")},
+            "engines": {name: {"processes": 1, "busy": 0, "waiting": 0, "detail": ""} for name in ("stt", "tts")},
             "connections": 1,
             "draining": False,
             "uptime_seconds": 2.0,

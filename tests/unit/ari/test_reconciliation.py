@@ -20,7 +20,9 @@ from agentd.ari.reconciliation import Fate, fate, is_leg, leg_id
         (Channel("agentd-doctor-12345678-media", application="agentd-doctor-12345678"), Fate.LEAVE_ALONE),
     ],
 )
-def test_callers_in_the_application_go_on_its_legs_go_and_all_else_is_left_alone(channel: Channel, becomes: Fate) -> None:
+def test_callers_in_the_application_go_on_its_legs_go_and_all_else_is_left_alone(
+    channel: Channel, becomes: Fate
+) -> None:
     assert fate(channel, "agentd") is becomes
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,12 +11,13 @@ import attrs
 import structlog
 import trio
 
-from agentd import __version__
+from agentd import __version__, deadlines
 from agentd.audio.resample import RATES
-from agentd.errors import ProviderError, ProviderUnavailable, ungrouped
+from agentd.errors import ProviderUnavailable
 from agentd.parsing import load_json
 from agentd_providers.local import moonshine, piper, vosk
 from agentd_providers.local.engines import USUAL_MODEL, locate
+from agentd_providers.local.hung import hearing_limit, speaking_limit
 from agentd_providers.local.settings import Engine, TtsSettings
 from agentd_providers.local.transcribers import VoskTranscriber
 from agentd_providers.pipeline.clauses import LONGEST, ClauseCutter
@@ -69,7 +71,7 @@ class Speaking(Protocol):
 
 @attrs.frozen
 class Engines:
-    """The kinds that are served; None where one is not. `info` is what clients are told."""
+    """The kinds that are served; None where one is not. `info` is what there is of them."""
 
     info: Info
     hearing: Hearing | None = None
@@ -78,6 +80,13 @@ class Engines:
     @property
     def pools(self) -> Sequence[EnginePool]:
         return [kind.pool for kind in (self.hearing, self.speaking) if kind is not None]
+
+    @property
+    def offered(self) -> Info:
+        """What clients are told: a kind that has no process just now is not on offer, so that they go elsewhere."""
+        hears = self.hearing is None or self.hearing.pool.readiness.ready
+        speaks = self.speaking is None or self.speaking.pool.readiness.ready
+        return Info(asr=self.info.asr if hears else (), tts=self.info.tts if speaks else ())
 
 
 @attrs.frozen
@@ -109,7 +118,8 @@ class _Whole:
         self._pcm += pcm
 
     async def words(self) -> str:
-        return await self._pool.run(moonshine.transcribe, self._model, bytes(self._pcm), self._rate)
+        limit = hearing_limit(len(self._pcm) / 2 / self._rate, deadlines.ENGINE_LENT_JOB)
+        return await self._pool.run(moonshine.transcribe, self._model, bytes(self._pcm), self._rate, limit=limit)
 
     def close(self) -> None:
         self._pcm.clear()
@@ -151,9 +161,9 @@ class PiperSpeaking:
     rate: int
 
     async def speak(self, sentence: str) -> bytes:
-        settings = self.settings
+        settings, limit = self.settings, speaking_limit(sentence, deadlines.ENGINE_LENT_JOB)
         return await self.pool.run(
-            piper.synthesise, self.path, settings.threads, settings.length_scale, sentence, self.rate
+            piper.synthesise, self.path, settings.threads, settings.length_scale, sentence, self.rate, limit=limit
         )
 
 
@@ -175,32 +185,26 @@ async def open_engines(settings: SpeechServerSettings, metrics: SpeechMetrics) -
         if settings.transcribes:
             name = settings.stt.model or USUAL_MODEL[settings.stt.engine]
             model = await locate(name)
-            pool = await stack.enter_async_context(open_pool("stt", settings.processes, settings.max_waiting, metrics))
+            load = partial(moonshine.load if settings.stt.engine is Engine.MOONSHINE else vosk.load, model)
+            pool = await stack.enter_async_context(
+                open_pool("stt", settings.processes, settings.max_waiting, metrics, load)
+            )
             hearing = LocalHearing(pool, settings.stt.engine, model)
             info = attrs.evolve(info, asr=(_asr_program(settings, name),))
         if settings.synthesises:
             path = await locate(settings.tts.voice)
-            pool = await stack.enter_async_context(open_pool("tts", settings.processes, settings.max_waiting, metrics))
+            load = partial(piper.load, path, settings.tts.threads)
             rate, language = await trio.to_thread.run_sync(_voice_facts, path)
+            pool = await stack.enter_async_context(
+                open_pool("tts", settings.processes, settings.max_waiting, metrics, load)
+            )
             speaking = PiperSpeaking(pool, settings.tts, path, rate)
             info = attrs.evolve(info, tts=(_tts_program(path, language),))
-        await _load(hearing, speaking)
+        engines = Engines(info, hearing, speaking)
+        for pool in engines.pools:
+            await pool.loaded()
         log.info("engines are loaded", processes=settings.processes, after_s=round(trio.current_time() - began, 2))
-        yield Engines(info, hearing, speaking)
-
-
-async def _load(hearing: LocalHearing | None, speaking: PiperSpeaking | None) -> None:
-    """Load every process, so that the first client waits for none."""
-    with ungrouped(ProviderError):
-        async with trio.open_nursery() as nursery:
-            if hearing is not None:
-                load = moonshine.load if hearing.engine is Engine.MOONSHINE else vosk.load
-                for worker in hearing.pool.workers:
-                    nursery.start_soon(worker.run, load, hearing.model)
-            if speaking is not None:
-                piper_arguments = (speaking.settings.threads, speaking.settings.length_scale, "Hello.", speaking.rate)
-                for worker in speaking.pool.workers:
-                    nursery.start_soon(worker.run, piper.synthesise, speaking.path, *piper_arguments)
+        yield engines
 
 
 def _asr_program(settings: SpeechServerSettings, model: str) -> Program:

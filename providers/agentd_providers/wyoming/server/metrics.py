@@ -23,6 +23,12 @@ class SpeechMetrics:
         )
         self.busy = Gauge("agentd_speech_busy_processes", "Engine processes at work.", ["engine"], registry=registry)
         self.waiting = Gauge("agentd_speech_waiting", "Requests that wait.", ["engine"], registry=registry)
+        self.oldest = Gauge(
+            "agentd_speech_oldest_job_seconds",
+            "Age of the oldest job that an engine has not done yet.",
+            ["engine"],
+            registry=registry,
+        )
         self.seconds = Histogram(
             "agentd_speech_request_seconds",
             "From the end of a request to the end of its answer.",

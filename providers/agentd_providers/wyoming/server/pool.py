@@ -6,14 +6,19 @@ from typing import Any, TypeVar
 
 import attrs
 import structlog
+import trio
 
+from agentd import deadlines
+from agentd.agent import Readiness
 from agentd.errors import ProviderError, ProviderUnavailable
+from agentd_providers.local.hung import SMALL_JOB
 from agentd_providers.local.worker import EngineWorker, open_worker
 from agentd_providers.wyoming.server.metrics import SpeechMetrics
 
 log = structlog.get_logger("agentd_providers.wyoming")
 
 T = TypeVar("T")
+PATIENCE = deadlines.ENGINE_LENT_WAIT.seconds
 
 
 class NoCapacity(ProviderUnavailable):
@@ -35,6 +40,7 @@ class EnginePool:
     def __attrs_post_init__(self) -> None:
         self._load = dict.fromkeys(self.workers, 0)
         self._show()
+        self.metrics.oldest.labels(engine=self.engine).set_function(self.oldest)
 
     @property
     def busy(self) -> int:
@@ -61,18 +67,33 @@ class EnginePool:
 
     @contextmanager
     def least_busy(self) -> Iterator[EngineWorker]:
-        """The process that has the least to do; while the block runs it has one thing more."""
-        worker = min(self.workers, key=self._load.__getitem__)
+        """The process that has the least to do, of those that can work; while the block runs it has one thing more."""
+        worker = min(self.workers, key=lambda worker: (not worker.readiness.ready, self._load[worker]))
         self._load[worker] += 1
         try:
             yield worker
         finally:
             self._load[worker] -= 1
 
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """Run a function of a module in the least busy process. Raises ProviderError, whatever the engine raised."""
+    async def run(self, function: Callable[..., T], *args: Any, limit: float = SMALL_JOB) -> T:
+        """Run a function of a module in the least busy process, for at most `limit` seconds. Raises ProviderError,
+        whatever the engine raised."""
         with self.least_busy() as worker, as_provider_errors(self.engine):
-            return await worker.run(function, *args)
+            return await worker.run(function, *args, limit=limit, patience=PATIENCE)
+
+    @property
+    def readiness(self) -> Readiness:
+        """Ready as long as one process is, and its own detail else."""
+        return next((worker.readiness for worker in self.workers if worker.readiness.ready), self.workers[0].readiness)
+
+    def oldest(self) -> float:
+        """Seconds since the oldest job was asked for that is not done yet."""
+        return max(worker.oldest(trio.current_time()) for worker in self.workers)
+
+    async def loaded(self) -> None:
+        """Wait until every process has loaded its model. Raises ProviderError."""
+        for worker in self.workers:
+            await worker.loaded()
 
     def _show(self) -> None:
         self.metrics.busy.labels(engine=self.engine).set(self.busy)
@@ -92,12 +113,14 @@ def as_provider_errors(engine: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_pool(engine: str, processes: int, max_waiting: int, metrics: SpeechMetrics) -> AsyncIterator[EnginePool]:
-    """A pool whose processes start with their first job and end with the block."""
+async def open_pool(
+    engine: str, processes: int, max_waiting: int, metrics: SpeechMetrics, load: Callable[[], object]
+) -> AsyncIterator[EnginePool]:
+    """A pool whose processes start with the block, each with `load`, and end with it."""
     async with AsyncExitStack() as stack:
         workers = [
             await stack.enter_async_context(
-                open_worker(engine, lambda name: metrics.restarts.labels(engine=name).inc())
+                open_worker(engine, lambda name: metrics.restarts.labels(engine=name).inc(), load)
             )
             for _ in range(processes)
         ]

@@ -164,7 +164,7 @@ class SpeechSession:
     async def _answer(self, event: Event) -> None:
         match event.type:
             case "describe":
-                await self._send(self.engines.info.as_event())
+                await self._send(self.engines.offered.as_event())
             case "ping":
                 with _request("stt"):
                     answer = pong(text_of(event))
