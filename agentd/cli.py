@@ -1,4 +1,7 @@
-"""The command line: argument parsing, one function a command."""
+"""The command line: argument parsing, one function a command.
+
+Each command imports what it needs, and no more: `agentd hand-back` has to work where a part of this version does not.
+"""
 
 import argparse
 import faulthandler
@@ -7,20 +10,17 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import structlog
 import trio
 
 from agentd import __version__
-from agentd.config.catalogue import Catalogue
-from agentd.config.file import load_config, load_speech_server
-from agentd.config.sample import config_schema, sample_toml
 from agentd.config.secrets import ARI_PASSWORD, find_secret, need_secret
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
-from agentd.service.catalogue import installed_catalogue
-from agentd.service.logs import set_up_logging
-from agentd.service.notify import Notifier
+
+if TYPE_CHECKING:
+    from agentd.config.catalogue import Catalogue
 
 log = structlog.get_logger("agentd.cli")
 
@@ -38,6 +38,7 @@ agentd answers calls of an Asterisk or FreePBX system with AI agents.
   agentd sample > agent.toml          a commented configuration with every default
   agentd schema > agent.schema.json   a JSON Schema, for editors that complete agent.toml
   agentd init                         install or upgrade the system's files on a PBX host
+  agentd hand-back                    send the callers whom a dead agentd left to the dialplan
   agentd speech-server --config FILE  lend this host's speech engines to other hosts (Wyoming)
 
 Secrets are never arguments: the ARI password is the environment variable AGENTD_ARI_PASSWORD or the systemd
@@ -108,6 +109,18 @@ def _parser() -> argparse.ArgumentParser:
     init_parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     init_parser.set_defaults(run=init)
 
+    hand_back_parser = commands.add_parser(
+        "hand-back",
+        help="send the callers whom a dead agentd left to the dialplan",
+        description="Have every caller who is still in agentd's application of Asterisk go on in the dialplan, where "
+        "AGENTD_FALLBACK takes the call. For when agentd has failed and will not come again: systemd runs this by "
+        "itself (agentd-hand-back.service). It needs ARI and the password; of a configuration that agentd refuses it "
+        "uses what it can. Where an agentd is alive, by its health page, it leaves everything alone. Exit status 0 if "
+        "no caller is left behind, else 1.",
+    )
+    _add_config(hand_back_parser)
+    hand_back_parser.set_defaults(run=hand_back)
+
     speech_parser = commands.add_parser(
         "speech-server", help="lend this host's speech engines to other hosts, as [speech_server] says"
     )
@@ -127,7 +140,13 @@ def _add_config(parser: argparse.ArgumentParser, default: object = argparse.SUPP
     )
 
 
-def _note(catalogue: Catalogue, file: TextIO) -> None:
+def _installed() -> "Catalogue":
+    from agentd.service.catalogue import installed_catalogue
+
+    return installed_catalogue()
+
+
+def _note(catalogue: "Catalogue", file: TextIO) -> None:
     """Tell what is installed and cannot be used: whoever named none of it has heard of it nowhere else."""
     for problem in catalogue.problems():
         print(f"note: {problem}", file=file)
@@ -135,11 +154,14 @@ def _note(catalogue: Catalogue, file: TextIO) -> None:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run the daemon."""
+    from agentd.config.file import load_config
+    from agentd.service.logs import set_up_logging
+    from agentd.service.notify import Notifier
     from agentd.service.supervisor import Supervisor
 
     faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback
     notifier = Notifier.from_environment(os.environ)
-    catalogue = installed_catalogue()
+    catalogue = _installed()
     config = load_config(arguments.config, os.environ, catalogue)
     password = need_secret(ARI_PASSWORD, "the ARI password")
     set_up_logging(config.logging)
@@ -157,10 +179,11 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Validate the configuration."""
+    from agentd.config.file import load_config
     from agentd.tools.registry import Toolbox, missing_secrets
     from agentd_providers.registry import find_provider
 
-    catalogue = installed_catalogue()
+    catalogue = _installed()
     config = load_config(arguments.config, os.environ, catalogue)
     Toolbox.of(config)
     names = ", ".join(sorted(config.agents))
@@ -203,7 +226,9 @@ def models_fetch(arguments: argparse.Namespace) -> int:
 
 def sample(_arguments: argparse.Namespace) -> int:
     """Print the commented sample configuration."""
-    catalogue = installed_catalogue()
+    from agentd.config.sample import sample_toml
+
+    catalogue = _installed()
     _note(catalogue, sys.stderr)
     print(sample_toml(catalogue), end="")
     return EXIT_OK
@@ -211,7 +236,9 @@ def sample(_arguments: argparse.Namespace) -> int:
 
 def schema(_arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the configuration."""
-    catalogue = installed_catalogue()
+    from agentd.config.sample import config_schema
+
+    catalogue = _installed()
     _note(catalogue, sys.stderr)
     print(json.dumps(config_schema(catalogue), indent=2, ensure_ascii=False))
     return EXIT_OK
@@ -219,6 +246,7 @@ def schema(_arguments: argparse.Namespace) -> int:
 
 def init(arguments: argparse.Namespace) -> int:
     """Install or upgrade agentd's files on this host."""
+    from agentd.config.sample import sample_toml
     from agentd.service.install import init as install
 
     return install(
@@ -227,17 +255,27 @@ def init(arguments: argparse.Namespace) -> int:
         prefix=arguments.prefix,
         asterisk=arguments.asterisk,
         dry_run=arguments.dry_run,
-        sample=sample_toml(installed_catalogue()),
+        sample=sample_toml(_installed()),
     )
+
+
+def hand_back(arguments: argparse.Namespace) -> int:
+    """Hand back the callers whom a dead agentd left. The password is the daemon's."""
+    from agentd.service.hand_back import hand_back as run
+
+    return EXIT_OK if run(arguments.config, os.environ, sys.stdout) else EXIT_FAILED
 
 
 def speech_server(arguments: argparse.Namespace) -> int:
     """Run the speech server. It needs no secret and no Asterisk."""
+    from agentd.config.file import load_speech_server
+    from agentd.service.logs import set_up_logging
+    from agentd.service.notify import Notifier
     from agentd.service.speech_server import SpeechService
 
     faulthandler.enable()
     notifier = Notifier.from_environment(os.environ)
-    settings, logging = load_speech_server(arguments.config, installed_catalogue())
+    settings, logging = load_speech_server(arguments.config, _installed())
     set_up_logging(logging)
     try:
         trio.run(SpeechService(settings, notifier).run, strict_exception_groups=True)

@@ -152,6 +152,12 @@ class Health:
     host: Annotated[str, text("Address to listen on.", address)] = "0.0.0.0"
     port: Annotated[int, text("Port to listen on.", port_number)] = 15000
 
+    @property
+    def url(self) -> str:
+        """Where the pages are for who is on this host; empty where the port is any that is free."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}" if self.port else ""
+
 
 @attrs.frozen
 class Logging:

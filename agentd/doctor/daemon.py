@@ -14,7 +14,6 @@ from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.parsing import load_json
 
 DEADLINE: Final = deadlines.DOCTOR_HEALTH.seconds
-EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}
 
 
 @attrs.frozen
@@ -42,9 +41,8 @@ class RunningDaemon:
 
 async def find_daemon(config: Config) -> RunningDaemon:
     """Ask the configured health page; nobody there is an answer too."""
-    host = EVERYWHERE.get(config.health.host, config.health.host)
-    url = f"http://[{host}]:{config.health.port}" if ":" in host else f"http://{host}:{config.health.port}"
-    if not config.health.port:
+    url = config.health.url
+    if not url:
         return RunningDaemon("")
     try:
         page = load_json((await _get(f"{url}/health")).content)

@@ -24,6 +24,7 @@ ASTERISK: Final = PurePosixPath("/etc/asterisk")
 _PLACEHOLDER: Final = re.compile(r"^password = CHANGE-ME$", re.MULTILINE)
 _UNITS: Final = {
     "agentd.service": "/etc/systemd/system/agentd.service",
+    "agentd-hand-back.service": "/etc/systemd/system/agentd-hand-back.service",
     "agentd-speech.service": "/etc/systemd/system/agentd-speech.service",
     "agentd.sysusers.conf": "/etc/sysusers.d/agentd.conf",
     "agentd.tmpfiles.conf": "/etc/tmpfiles.d/agentd.conf",

@@ -70,7 +70,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
 
 
 def test_the_units_start_the_installation_of_pipx(host: Host) -> None:
-    for unit, command in (("agentd", ""), ("agentd-speech", "speech-server ")):
+    for unit, command in (("agentd", ""), ("agentd-hand-back", "hand-back "), ("agentd-speech", "speech-server ")):
         lines = (host.root / f"etc/systemd/system/{unit}.service").read_text().splitlines()
         program = "/opt/pipx/venvs/asterisk-agentd/bin/agentd"
         assert f"ExecStart={program} {command}--config /etc/agentd/agent.toml" in lines

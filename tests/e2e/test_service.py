@@ -181,6 +181,35 @@ async def test_what_a_daemon_leaves_that_is_killed_in_mid_call_is_cleared_up_by_
             assert len((await pbx.cli("bridge show all")).strip().splitlines()) == 1
 
 
+async def test_where_no_daemon_comes_again_hand_back_sends_the_callers_to_the_dialplan(
+    pbx_prefix: Prefix, tmp_path: Path
+) -> None:
+    """What agentd-hand-back.service runs, with a file that the daemon refuses. One that is alive keeps its callers."""
+    async with PrivateAsterisk(pbx_prefix) as pbx:
+        environ = {**os.environ, "AGENTD_ARI_PASSWORD": pbx.ari_password}
+        config = write_config(tmp_path / "agent.toml", pbx)
+        command = [sys.executable, "-m", "agentd", "hand-back", "--config", str(config)]
+        async with run_daemon(config, environ) as daemon, SipCaller().call(pbx.sip_uri("7000")) as call:
+            await daemon.wait_for("utterance heard")
+            environ |= {"HEALTH_PORT": str(daemon.health_port)}
+            with trio.fail_after(60):
+                done = await trio.run_process(command, capture_stdout=True, env=environ)
+            assert b"an agentd is alive" in done.stdout
+            assert not call.ended.is_set()
+            daemon.process.kill()
+            await daemon.process.wait()
+            config.write_text(config.read_text() + "\n[agents.default\n")
+            with trio.fail_after(60):
+                done = await trio.run_process(command, capture_stdout=True, env=environ)
+            assert b"callers handed back to the dialplan: 1; still in the application" in done.stdout
+            with trio.fail_after(20):
+                await call.ended.wait()
+            assert call.ended_by == "remote", "the dialplan went on to its end"
+            with trio.fail_after(10):
+                while "0 active channels" not in await pbx.cli("core show channels"):
+                    await trio.sleep(0.1)
+
+
 async def test_without_a_daemon_the_dialplans_fallback_takes_the_call(pbx_prefix: Prefix) -> None:
     async with PrivateAsterisk(pbx_prefix) as pbx:
         async with SipCaller().call(pbx.sip_uri("7000")) as call:

@@ -64,7 +64,7 @@ def test_the_units_start_the_link_which_moves_to_each_new_version(host: Host) ->
     link = host.root / "opt/agentd/venv"
     (first,) = host.environments()
     assert link.readlink().name == first
-    for unit in ("agentd", "agentd-speech"):
+    for unit in ("agentd", "agentd-hand-back", "agentd-speech"):
         assert exec_start(host.root, unit)[0] == f"{host.root}/opt/agentd/venv/bin/agentd"
     assert "/opt/agentd/venv/bin/agentd doctor" in said
     assert first not in (host.root / "etc/systemd/system/agentd.service").read_text()

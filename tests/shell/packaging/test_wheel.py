@@ -42,14 +42,19 @@ def test_the_sample_that_it_prints_is_a_configuration_that_it_takes(agentd: Path
     assert "good; agents: default" in run(agentd, "check", "--config", config, cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize("unit", ["agentd", "agentd-speech"])
-def test_init_lays_down_units_that_start_this_installation(agentd: Path, tmp_path: Path, unit: str) -> None:
+@pytest.mark.parametrize(
+    ("unit", "command"),
+    [("agentd", []), ("agentd-hand-back", ["hand-back"]), ("agentd-speech", ["speech-server"])],
+)
+def test_init_lays_down_units_that_start_this_installation(
+    agentd: Path, tmp_path: Path, unit: str, command: list[str]
+) -> None:
     root = tmp_path / "root"
     run(agentd, "init", "--root", root, cwd=tmp_path)
     program, *rest = exec_start(root, unit)
     assert program == str(agentd)
     assert "good" in run(program, "check", *rest[-2:], cwd=tmp_path).stdout
-    assert rest[:-2] == ([] if unit == "agentd" else ["speech-server"])
+    assert rest[:-2] == command
 
 
 def test_everything_that_init_lays_down_from_the_source_tree_comes_from_the_wheel_too(

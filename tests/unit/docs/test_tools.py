@@ -130,7 +130,7 @@ def test_a_tool_that_no_model_could_use_is_told(
     assert main(["check", "--config", str(tmp_path / "agent.toml")]) == 2
     assert complaint in capsys.readouterr().err
     monkeypatch.setenv(ARI_PASSWORD, "hunter2")
-    monkeypatch.setattr("agentd.cli.set_up_logging", lambda _settings: None)
+    monkeypatch.setattr("agentd.service.logs.set_up_logging", lambda _settings: None)
     monkeypatch.setattr("faulthandler.enable", lambda: None)
     assert main(["--config", str(tmp_path / "agent.toml")]) == 2, "with which systemd does not start it again"
     assert complaint in capsys.readouterr().err

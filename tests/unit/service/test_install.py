@@ -70,6 +70,7 @@ def test_a_fresh_install_lays_down_everything_and_says_so(tmp_path: Path) -> Non
             "/etc/agentd/credentials",
             "/etc/asterisk",
             "/etc/systemd/system/agentd.service",
+            "/etc/systemd/system/agentd-hand-back.service",
             "/etc/systemd/system/agentd-speech.service",
             "/etc/sysusers.d/agentd.conf",
             "/etc/tmpfiles.d/agentd.conf",
@@ -430,6 +431,7 @@ def test_the_units_start_the_installation_that_init_is_run_from(tmp_path: Path) 
     assert started(tmp_path) == {"/opt/pipx/venvs/asterisk-agentd/bin/agentd"}
     for name, command in (
         ("agentd", "--config"),
+        ("agentd-hand-back", "hand-back --config"),
         ("agentd-speech", "speech-server --config"),
     ):
         unit = (tmp_path / f"etc/systemd/system/{name}.service").read_text()
@@ -492,7 +494,13 @@ def test_something_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_every_file_that_is_laid_down_is_shipped() -> None:
-    for name in ("agentd.service", "agentd-speech.service", "agentd.sysusers.conf", "agentd.tmpfiles.conf"):
+    for name in (
+        "agentd.service",
+        "agentd-hand-back.service",
+        "agentd-speech.service",
+        "agentd.sysusers.conf",
+        "agentd.tmpfiles.conf",
+    ):
         assert data_file(f"systemd/{name}").is_file()
     with pytest.raises(InstallError, match=r"systemd/agentd\.timer is missing from the agentd installation"):
         data_file("systemd/agentd.timer")

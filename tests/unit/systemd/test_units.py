@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from agentd.ari.rest import LAST_RESORT
 from agentd.config.settings import Calls, Config
+from agentd.service.hand_back import DEADLINE, PAGE_DEADLINE, REQUEST_DEADLINE
 from agentd.service.install import CONFIG, data_file
 from agentd.service.units import DEFAULT_PREFIX
 from agentd_providers.wyoming.server.settings import SpeechServerSettings
 
 UNIT = data_file("systemd/agentd.service")
 SPEECH_UNIT = data_file("systemd/agentd-speech.service")
-UNITS = [UNIT, SPEECH_UNIT]
+HAND_BACK_UNIT = data_file("systemd/agentd-hand-back.service")
+UNITS = [UNIT, HAND_BACK_UNIT, SPEECH_UNIT]
+daemons = pytest.mark.parametrize("unit", [UNIT, SPEECH_UNIT], ids=lambda unit: unit.stem)
 every_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 
 
@@ -92,7 +96,7 @@ def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11(unit: Path) -
         "LoadCredential": 247, "ProtectProc": 247,
     }  # fmt: skip
     old = """
-        Description Wants After StartLimitIntervalSec StartLimitBurst Type NotifyAccess ExecStart ExecReload
+        Description Wants After OnFailure StartLimitIntervalSec StartLimitBurst Type NotifyAccess ExecStart ExecReload
         WatchdogSec TimeoutStartSec TimeoutStopSec Restart RestartSec RestartPreventExitStatus KillMode User
         Group SupplementaryGroups EnvironmentFile Environment StateDirectory StateDirectoryMode
         RuntimeDirectory RuntimeDirectoryMode WorkingDirectory UMask ProtectSystem ReadWritePaths
@@ -104,11 +108,12 @@ def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11(unit: Path) -
     used = set(re.findall(r"^(\w+)=", unit.read_text(), re.MULTILINE))
     assert used - set(old.split()) - set(since) == set()
     assert max(since.values()) <= 247
-    assert setting("Type", unit) == "notify", "notify-reload needs systemd 253"
+    assert setting("Type", unit) in ("notify", "oneshot"), "notify-reload needs systemd 253"
 
 
 def test_execstart_is_what_the_installation_lays_down() -> None:
     assert setting("ExecStart") == f"{DEFAULT_PREFIX}/venv/bin/agentd --config {CONFIG}"
+    assert setting("ExecStart", HAND_BACK_UNIT) == f"{DEFAULT_PREFIX}/venv/bin/agentd hand-back --config {CONFIG}"
     assert setting("ExecStart", SPEECH_UNIT) == f"{DEFAULT_PREFIX}/venv/bin/agentd speech-server --config {CONFIG}"
     script = data_file("systemd/install-host").read_text()
     assert "$prefix/venv" in script
@@ -136,10 +141,24 @@ def test_the_unit_lets_the_daemon_write_where_the_configuration_says_by_default(
     assert f"\nd     {media} " in data_file("systemd/agentd.tmpfiles.conf").read_text()
 
 
-@every_unit
+@daemons
 def test_engine_processes_outlive_the_first_sigterm_so_that_what_runs_can_drain(unit: Path) -> None:
     assert setting("KillMode", unit) == "mixed"
     assert setting("OOMPolicy", unit) == "continue"
+
+
+def test_a_failed_daemons_callers_are_handed_back_before_a_new_one_takes_calls() -> None:
+    assert setting("OnFailure") == HAND_BACK_UNIT.name
+    assert HAND_BACK_UNIT.name in re.findall(r"^After=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert setting("Type", HAND_BACK_UNIT) == "oneshot", "who is ordered after it waits until it is through"
+    assert setting("StartLimitIntervalSec", HAND_BACK_UNIT) == "0"
+    text = HAND_BACK_UNIT.read_text()
+    assert "[Install]" not in text, "it is for when the daemon fails, not for when the host starts"
+    assert "Directory=agentd" not in text, "its end would remove the daemon's /run/agentd"
+    for line in ("LoadCredential", "EnvironmentFile"):
+        assert setting(line, HAND_BACK_UNIT) == setting(line)
+    longest = PAGE_DEADLINE + DEADLINE + 2 * (REQUEST_DEADLINE + LAST_RESORT)
+    assert int(setting("TimeoutStartSec", HAND_BACK_UNIT)) >= longest
 
 
 def test_no_secret_can_come_through_the_command_line_or_the_unit() -> None:
@@ -153,7 +172,7 @@ def test_every_unit_is_confined_as_the_daemon_is() -> None:
     # test_systemd_sandbox has the engines run under the daemon's rules: so these must be the same.
     rules = "SystemCall|Restrict(?!Sec)|Protect|Private|MemoryDeny|NoNew|Capab|Ambient|Lock|User|Group"
     daemon, *others = (sorted(re.findall(rf"^(?:{rules}).*$", unit.read_text(), re.MULTILINE)) for unit in UNITS)
-    assert others == [daemon]
+    assert others == [daemon, daemon]
 
 
 def test_the_speech_server_sees_no_secret_and_nothing_of_the_telephone() -> None:
