@@ -28,7 +28,7 @@ class Deadline:
 
     def of(self, work: float) -> float:
         """The deadline of a job with `work` seconds of work."""
-        return self.seconds + self.per_second * work
+        return self.seconds + self.per_second * min(work, self.longest_work)
 
     @property
     def most(self) -> float:
@@ -38,12 +38,18 @@ class Deadline:
 
 @attrs.frozen(eq=False)
 class Setting:
-    """A deadline that the configuration sets. `path` is as in agent.toml; `most` is all that `agentd check` takes."""
+    """A deadline that the configuration sets. `path` is as in agent.toml; `most` is all that `agentd check` takes, and
+    `beyond` says what acts first otherwise."""
 
     path: str
     why: str
     most: float = math.inf
+    beyond: str = ""
     holds: "Ways" = ()
+
+    def check(self, value: float) -> str | None:
+        """A check of the configuration (agentd.config.schema): no more than `most`."""
+        return None if value <= self.most else f"must be at most {self.most:g} ({self.beyond})"
 
 
 @attrs.frozen(eq=False)
@@ -78,6 +84,8 @@ Ways = tuple[tuple[Bound, ...], ...]
 ARI_TIMEOUT = Setting(
     "asterisk.request_timeout",
     "Asterisk answers within milliseconds; while it loads its dialplan or is frozen, within seconds.",
+    most=10.0,
+    beyond="the removal of a media leg waits no longer for a request",
 )
 ARI_LAST_RESORT = Deadline(
     3.0,
@@ -95,18 +103,28 @@ LEAVE = Deadline(
     20.0, "A hand-over in all: the variable, the destination, the place where the caller came from; shielded."
 )
 HAND_BACK = Deadline(15.0, "The same after a defect of ours, out of the outermost frame of the call.")
-TEARDOWN = Deadline(8.0, "The removal of a media leg in all; what is left then is removed at the next reconciliation.")
+TEARDOWN = Deadline(
+    14.0,
+    "The removal of a media leg in all, whose parts are asked for at once; shielded. What is left is found at the next "
+    "reconciliation.",
+    holds=(REQUEST,),
+)
 
 # --- media legs and the caller's line
 
-BIND = Setting("audiosocket.bind_timeout", "A caller on a silent line waits for the leg.")
 UUID_FRAME = Setting("audiosocket.uuid_timeout", "It is the first frame: who sends none is no Asterisk.")
 BIND_GRACE = Setting(
     "audiosocket.bind_grace", "Asterisk may connect before agentd has read the event that names the UUID."
 )
+BIND = Setting(
+    "audiosocket.bind_timeout",
+    "A caller on a silent line waits for the leg: for its requests, and for its connection.",
+    holds=((ARI_TIMEOUT,), (UUID_FRAME, BIND_GRACE)),
+)
 LINE_BEAT = Clock("A frame every 20 ms until a call serves the connection.")
 LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")
-MEDIA_FILE_REMOVAL = Deadline(3.0, "A file is unlinked, or a playback stopped, while its call ends; shielded.")
+MEDIA_FILE_REMOVAL = Deadline(3.0, "A file is unlinked; shielded. The thread of one on a hung disk is left to itself.")
+PLAYBACK_STOP = Deadline(14.0, "A playback is stopped while its call ends; shielded.", holds=(REQUEST,))
 PLAYBACK_EVENT = Deadline(0.4, "Beyond a file's own length; then its end is asked for instead of waited for.")
 
 # --- a call
@@ -114,71 +132,13 @@ PLAYBACK_EVENT = Deadline(0.4, "Beyond a file's own length; then its end is aske
 LAST_WORDS = Deadline(60.0, "A last utterance may go on for so long before the call leaves all the same.")
 ANNOUNCEMENT = Deadline(30.0, "A text that a call hears before it ends; a sound of Asterisk's may be as long.")
 LIVENESS_CLOCK = Clock("A check-in, the filler, the end of a call's time: agentd.conversation.liveness.")
-TOOL = Setting("tools.NAME.deadline", "The caller waits for the answer that a tool is used for.")
+TOOL = Setting(
+    "tools.NAME.deadline",
+    "The caller waits for the answer that a tool is used for.",
+    most=30.0,
+    beyond="no model waits longer for a result",
+)
 TOOL_WORDS = Deadline(5.0, "The agent's last words must have begun, before a tool ends the call without them.")
-
-# --- an agent's session
-
-SESSION_OPEN = Setting("agents.NAME.failover.open_within", "Another agent could take the call meanwhile.")
-SESSION_AGAIN = Deadline(
-    0.8, "An agent whose session was lost opens another one within it, where somebody else could take over."
-)
-SESSION_LAST_RESORT = Deadline(20.0, "The only agent, or the last one, opens a session within it.")
-SESSION_MUTE = Setting(
-    "agents.NAME.failover.mute_after", "A provider that does not even answer a probe, where it can be probed."
-)
-SESSION_STUCK = Deadline(
-    10.0, "A session whose turn it is makes no progress for so long: it is given up. The filler has been heard by then."
-)
-SESSION_RENEWAL = Clock("A quiet moment for a session's renewal, in the time that its vendor leaves.")
-HOLD_MESSAGE = Deadline(
-    1.0, "The hold message takes it into the playout: more only where that is full of what came before."
-)
-RESUME = Deadline(60.0, "What was said before a failure may be heard for so long until its successor goes on.")
-OWN_WORDS = Deadline(10.0, "A session that is asked to say words, or to come to the end of others, takes so long.")
-FIXED_WORDS = Deadline(20.0, "An agent speaks its fixed words beforehand; what is missing then is asked for later.")
-AGENT_RETRY = Clock("The back-off until an agent is opened again, unless a reload comes.")
-BREAKER_TRIAL = Deadline(
-    30.0, "A trial that never told its outcome (the caller hung up meanwhile) is forgotten, and another call may try."
-)
-
-# --- WebSockets: ARI's events, vendors
-
-SOCKET_CONNECT = Deadline(5.0, "Name, TCP, TLS and the handshake of a WebSocket, where nobody sets another deadline.")
-SOCKET_HEARTBEAT = Deadline(10.0, "The answer to a ping; without one the connection is dead.")
-SOCKET_SEND = Deadline(5.0, "A message leaves; then the connection is given up, for a frame may have been cut.")
-SOCKET_CLOSE = Deadline(
-    0.25,
-    "Our close frame leaves. The peer's answer is not waited for: what ends the connection ends its reader too.",
-)
-
-# --- the stages of a pipeline, and vendors' agents
-
-STAGE_TIMEOUT = Setting(
-    "listen_*.timeout, think_*.timeout, speak_*.timeout, local.llm.timeout", "A server's silence in one stage."
-)
-STAGE_CONNECT = Setting("listen_*.connect_timeout, speak_*.connect_timeout", "A server that is near, or the vendor's.")
-VENDOR_CONNECT = Setting(
-    "openai_realtime.connect_deadline, deepgram.connect_deadline", "A vendor's agent is ready for a call."
-)
-VENDOR_SAY = Deadline(5.0, "Words that a vendor's agent was asked to say have begun, or been refused.")
-VENDOR_PROBE = Deadline(2.0, "The answer to a ping, which a vendor's server gives though its model hangs.")
-VENDOR_REFUSAL = Deadline(1.0, "The body of an error: its status alone tells enough.")
-VENDOR_EXCHANGE = Deadline(120.0, "An answer of HTTP is given up then, however steadily it trickles.")
-CHAT_WARM_UP = Deadline(90.0, "A model reads its prompt for the first time: no caller waits.")
-CHAT_CLOSE = Deadline(2.0, "Connections to a language model are closed; shielded.")
-CUE = Deadline(0.5, "A cue for the end of turns that comes later is of no use.")
-UTTERANCE_END = Deadline(
-    1.0, "The playout takes the end of an utterance; shielded. There is always room, but nobody may wait for ever."
-)
-FALLING_SILENT = Deadline(0.25, "What was being heard is silent, and the history told, before the next answer.")
-DIGITS_TOGETHER = Clock("The next digit of one entry.")
-TOOL_RESULTS = Deadline(30.0, "What tools give; the call has a deadline for each, which is shorter.")
-DEEPGRAM_RETRY = Clock("The back-off until a connection to Deepgram is tried again, unless a turn hurries it.")
-DEEPGRAM_KEEP_ALIVE = Clock("Deepgram hangs up after 10 s without audio or message, and wants one every 3 to 5 s.")
-WYOMING_ANSWER = Deadline(10.0, "`info` comes: wyoming-piper answers nobody while it synthesises.")
-WYOMING_LOOK = Clock("A server is looked after now and then, and at once where it is suspected.")
-SERVICE_CLOSE = Deadline(10.0, "What agents share is closed with its last user; shielded.")
 
 # --- engines on this host
 
@@ -217,6 +177,111 @@ MODEL_ANSWER = Deadline(
 PROCESS_END = Deadline(5.0, "A process that was killed is waited for; shielded.")
 SENTENCE_END = Deadline(0.5, "What the embedded model expects next; later the cue is of no use.")
 
+# --- the stages of a pipeline, and vendors' agents
+
+_STUCK = "a session that makes no progress for 10 s is given up"
+STAGE_TIMEOUT = Setting(
+    "agents.NAME.pipeline.*.timeout, agents.NAME.local.llm.timeout",
+    "A server's silence in one stage of a pipeline.",
+    most=9.0,
+    beyond=_STUCK,
+)
+STAGE_CONNECT = Setting(
+    "agents.NAME.pipeline.*.connect_timeout", "A server that is near, or a vendor's.", most=9.0, beyond=_STUCK
+)
+VENDOR_CONNECT = Setting(
+    "agents.NAME.PROVIDER.connect_deadline",
+    "A vendor's agent is ready for a call; where another one could take it, `failover.open_within` is less.",
+    most=20.0,
+    beyond="no session is waited for longer",
+)
+VENDOR_ANSWER = Setting(
+    "agents.NAME.deepgram.answer_within", "An answer begins; then another agent answers.", most=9.0, beyond=_STUCK
+)
+VENDOR_WORDS = Setting(
+    "agents.NAME.deepgram.speech_timeout, agents.NAME.openai_realtime.announcements.timeout",
+    "Fixed words are spoken beforehand, or a part of them.",
+    most=20.0,
+    beyond="words that are spoken beforehand are waited for no longer",
+)
+VENDOR_SAY = Deadline(5.0, "Words that a vendor's agent was asked to say have begun, or been refused.")
+VENDOR_PROBE = Deadline(2.0, "The answer to a ping, which a vendor's server gives though its model hangs.")
+VENDOR_REFUSAL = Deadline(1.0, "The body of an error: its status alone tells enough.")
+VENDOR_EXCHANGE = Deadline(120.0, "An answer of HTTP is given up then, however steadily it trickles.")
+CHAT_WARM_UP = Deadline(90.0, "A model reads its prompt for the first time: no caller waits.")
+CHAT_CLOSE = Deadline(2.0, "Connections to a language model are closed; shielded.")
+CUE = Deadline(0.5, "A cue for the end of turns that comes later is of no use.")
+UTTERANCE_END = Deadline(
+    1.0, "The playout takes the end of an utterance; shielded. There is always room, but nobody may wait for ever."
+)
+FALLING_SILENT = Deadline(0.25, "What was being heard is silent, and the history told, before the next answer.")
+DIGITS_TOGETHER = Clock("The next digit of one entry.")
+TOOL_RESULTS = Deadline(32.0, "What tools give; the call has a deadline for each.", holds=((TOOL,),))
+DEEPGRAM_RETRY = Clock("The back-off until a connection to Deepgram is tried again, unless a turn hurries it.")
+DEEPGRAM_KEEP_ALIVE = Clock("Deepgram hangs up after 10 s without audio or message, and wants one every 3 to 5 s.")
+WYOMING_ANSWER = Deadline(10.0, "`info` comes: wyoming-piper answers nobody while it synthesises.")
+WYOMING_LOOK = Clock("A server is looked after now and then, and at once where it is suspected.")
+SERVICE_CLOSE = Deadline(
+    10.0,
+    "What agents share is closed with its last user; shielded.",
+    holds=((ENGINE_GRACE,), (PROCESS_END,), (CHAT_CLOSE,)),
+)
+
+# --- an agent's session
+
+SESSION_OPEN = Setting(
+    "agents.NAME.failover.open_within",
+    "Another agent could take the call meanwhile.",
+    most=20.0,
+    beyond="an agent that nobody else could stand in for has no longer",
+)
+SESSION_LAST_RESORT = Deadline(
+    20.0, "The only agent, or the last one, opens a session within it.", holds=((VENDOR_CONNECT,), (SESSION_OPEN,))
+)
+SESSION_MUTE = Setting(
+    "agents.NAME.failover.mute_after",
+    "A provider that does not even answer a probe, where it can be probed.",
+    most=10.0,
+    beyond=_STUCK,
+)
+SESSION_STUCK = Deadline(
+    10.0,
+    "A session whose turn it is makes no progress for so long: it is given up. The filler has been heard by then.",
+    holds=((SESSION_MUTE,), (STAGE_TIMEOUT,), (VENDOR_ANSWER,), (ENGINE_WAIT,)),
+)
+SESSION_AGAIN = Deadline(
+    0.8, "An agent whose session was lost opens another one within it, where somebody else could take over."
+)
+SESSION_RENEWAL = Clock("A quiet moment for a session's renewal, in the time that its vendor leaves.")
+HOLD_MESSAGE = Deadline(
+    1.0, "The hold message takes it into the playout: more only where that is full of what came before."
+)
+RESUME = Deadline(60.0, "What was said before a failure may be heard for so long until its successor goes on.")
+OWN_WORDS = Deadline(
+    10.0,
+    "A session that is asked to say words, or to come to the end of others, takes so long.",
+    holds=((VENDOR_SAY,),),
+)
+FIXED_WORDS = Deadline(
+    20.0,
+    "An agent speaks its fixed words beforehand; what is missing then is asked for later.",
+    holds=((VENDOR_WORDS,),),
+)
+AGENT_RETRY = Clock("The back-off until an agent is opened again, unless a reload comes.")
+BREAKER_TRIAL = Deadline(
+    30.0, "A trial that never told its outcome (the caller hung up meanwhile) is forgotten, and another call may try."
+)
+
+# --- WebSockets: ARI's events, vendors
+
+SOCKET_CONNECT = Deadline(5.0, "Name, TCP, TLS and the handshake of a WebSocket, where nobody sets another deadline.")
+SOCKET_HEARTBEAT = Deadline(10.0, "The answer to a ping; without one the connection is dead.")
+SOCKET_SEND = Deadline(5.0, "A message leaves; then the connection is given up, for a frame may have been cut.")
+SOCKET_CLOSE = Deadline(
+    0.25,
+    "Our close frame leaves. The peer's answer is not waited for: what ends the connection ends its reader too.",
+)
+
 # --- the daemon, and systemd
 
 DRAIN = Setting("calls.drain_timeout", "Running calls may go on for so long at shutdown.")
@@ -225,9 +290,50 @@ PUMP_PROGRESS = Deadline(45.0, "The pump of events shows no progress; it covers 
 LISTENER_PROGRESS = Deadline(10.0, "A listener shows no progress.")
 LINE_PROGRESS = Deadline(10.0, "No line of any call moves.")
 
+STOP = UnitSetting(
+    "agentd.service",
+    "TimeoutStopSec",
+    60.0,
+    "What a stop takes beyond the drain, for which the daemon asks systemd for time (EXTEND_TIMEOUT_USEC). Then all is "
+    "killed.",
+    holds=((SHUTDOWN_WORDS, LEAVE, TEARDOWN, SERVICE_CLOSE),),
+)
+START = UnitSetting(
+    "agentd.service",
+    "TimeoutStartSec",
+    120.0,
+    "Models are loaded, side by side; while one takes longer the daemon asks systemd for time.",
+    holds=((MODEL_LOAD,), (ENGINE_LOAD, FIXED_WORDS)),
+)
+WATCHDOG = UnitSetting(
+    "agentd.service", "WatchdogSec", 30.0, "Nothing fed the watchdog, which is done at half of it; then all is killed."
+)
+
 # --- the speech server
 
-SPEECH_DRAIN = Setting("speech_server.drain_timeout", "Running requests may take so long at shutdown.")
+SPEECH_DRAIN = Setting(
+    "speech_server.drain_timeout",
+    "Running requests may take so long at shutdown.",
+    most=20.0,
+    beyond="systemd kills the server 30 s after it was told to stop",
+)
+SPEECH_STOP = UnitSetting(
+    "agentd-speech.service",
+    "TimeoutStopSec",
+    30.0,
+    "The server is killed.",
+    holds=((SPEECH_DRAIN, SERVICE_CLOSE),),
+)
+SPEECH_START = UnitSetting(
+    "agentd-speech.service", "TimeoutStartSec", 120.0, "The models are loaded, side by side.", holds=((ENGINE_LOAD,),)
+)
+SPEECH_WATCHDOG = UnitSetting(
+    "agentd-speech.service",
+    "WatchdogSec",
+    30.0,
+    "The listener has not moved; it is fed at half of it.",
+    holds=((LISTENER_PROGRESS,),),
+)
 SPEECH_IDLE = Setting("speech_server.idle_timeout", "A client sends nothing, or takes nothing.")
 SPEECH_LINGER = Deadline(1.0, "A client reads an error before the connection is gone.")
 
@@ -265,6 +371,8 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.audiosocket.listener: patience": (BIND_GRACE,),
     "agentd.audiosocket.listener: self.uuid_timeout": (UUID_FRAME,),
     "agentd.calls.call: self._liveness.next_at": (LIVENESS_CLOCK,),
+    "agentd.calls.last_words: self._saying.deadline": (LAST_WORDS, ANNOUNCEMENT),
+    "agentd.calls.last_words: soon": (SHUTDOWN_WORDS,),
     "agentd.doctor.arrivals: deadline": (BIND,),
     "agentd.doctor.arrivals: patience": (BIND_GRACE, UUID_FRAME),
     "agentd.doctor.arrivals: self.config.audiosocket.uuid_timeout": (UUID_FRAME,),
@@ -293,6 +401,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd_providers.local.worker: seconds": (ENGINE_ASKED,),
     "agentd_providers.local.sentence_end: deadline": (SENTENCE_END,),
     "agentd_providers.openai.chat: self.patience": (STAGE_TIMEOUT, CHAT_WARM_UP),
+    "agentd_providers.openai.chat: until": (STAGE_TIMEOUT, CHAT_WARM_UP),
     "agentd_providers.openai.realtime.agent: settings.connect_deadline": (VENDOR_CONNECT,),
     "agentd_providers.pipeline.digit_entry: DIGITS_TOGETHER": (DIGITS_TOGETHER,),
     "agentd_providers.vendor.http: timeout": (STAGE_TIMEOUT,),
@@ -325,7 +434,7 @@ def misfits(configured: Mapping[Setting, float], table: Mapping[str, Row] = TABL
             needed = math.fsum(_lasts(each, known) for each in way)
             if needed > offered:
                 inner = " + ".join(f"{_shown(each, table)} {_lasts(each, known):g}" for each in way)
-                yield name, f"{offered:g} s is less than {needed:g} s: {inner}"
+                yield name, f"must be at least {needed:g} ({inner}), not {offered:g}"
 
 
 def _lasts(row: Bound, configured: Mapping[Setting, float]) -> float:

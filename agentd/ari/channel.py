@@ -12,7 +12,7 @@ A media leg carries the caller's voice to agentd, and when streaming the agent's
 The transport decides what the media channel is, and how its connection comes to agentd: see agentd.media.transport.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -209,12 +209,20 @@ class CallerChannel:
             pause = min(pause * 2, 0.2)
 
     async def _remove(self, bridge: str, snoop: str, media: str) -> None:
-        for remove, part in (
-            (self.rest.hang_up, media),
-            (self.rest.hang_up, snoop),
-            (self.rest.destroy_bridge, bridge),
-        ):
-            try:
-                await remove(part)
-            except AriError as error:
-                log.warning("a part of the media leg could not be removed yet", part=part, error=str(error))
+        """Have all parts removed, in this order and at once: an answer that does not come holds up none of them."""
+        async with trio.open_nursery() as nursery:
+            for remove, part in (
+                (self.rest.hang_up, media),
+                (self.rest.hang_up, snoop),
+                (self.rest.destroy_bridge, bridge),
+            ):
+                await nursery.start(self._remove_part, remove, part)
+
+    async def _remove_part(
+        self, remove: Callable[[str], Awaitable[None]], part: str, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        task_status.started()
+        try:
+            await remove(part)
+        except AriError as error:
+            log.warning("a part of the media leg could not be removed yet", part=part, error=str(error))

@@ -216,7 +216,8 @@ class Call:
         return not self.caller_speaks and self.conversation.agent is AgentState.IDLE and self.playout.empty
 
     def shut_down(self) -> None:
-        """The daemon's patience is over: announce the end and leave."""
+        """The daemon's patience is over: announce the end and leave; a call that is ending already has to be quick."""
+        self._last_words.hurry()
         self._inbox.post(happens.ShutdownDue())
 
     # --- the conversation: events in, commands out

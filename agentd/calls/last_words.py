@@ -25,18 +25,29 @@ class LastWords:
     playout: PlayoutBuffer
     playback: Downstream
     voice: AgentVoice
+    _saying: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
+
+    def hurry(self) -> None:
+        """The daemon is being stopped: what is being said, or will be, has to be over soon."""
+        soon = trio.current_time() + deadlines.SHUTDOWN_WORDS.seconds
+        self._saying.deadline = min(self._saying.deadline, soon)
 
     async def say(self, command: do.Leave, announcement: Announcement | None) -> None:
-        """Finish or stop what is heard, and announce. Raises nothing: what cannot be heard keeps no caller."""
-        if command.finish:
-            with trio.move_on_after(FINISH_DEADLINE):
-                await self.playback.restore()  # nobody listens any more to whether a sound that paused it was nothing
-                await self.voice.finish()
-        else:
-            self.playout.close()
-            await self.playback.stop()
-        if command.announce and announcement is not None:
-            await self._announce(announcement)
+        """Finish or stop what is heard, and announce. Raises nothing: what cannot be heard keeps no caller. Once."""
+        with self._saying:
+            if command.finish:
+                with trio.move_on_after(FINISH_DEADLINE):
+                    await (
+                        self.playback.restore()
+                    )  # nobody listens any more to whether a sound that paused it was nothing
+                    await self.voice.finish()
+            else:
+                self.playout.close()
+                await self.playback.stop()
+            if command.announce and announcement is not None:
+                await self._announce(announcement)
+        if self._saying.cancelled_caught:
+            log.warning("the last words are cut short: agentd is being stopped")
 
     async def _announce(self, announcement: Announcement) -> None:
         with trio.move_on_after(ANNOUNCEMENT_DEADLINE) as deadline:

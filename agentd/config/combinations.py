@@ -1,5 +1,9 @@
 """Settings that cannot work together in a configuration, though each is good for itself. Pure."""
 
+from collections.abc import Iterator
+from operator import attrgetter
+
+from agentd import deadlines
 from agentd.config.schema import Problem
 from agentd.config.settings import AgentConfig, Config, Headless
 
@@ -40,9 +44,20 @@ def contradictions(config: Config) -> list[Problem]:
     hosts = {host.replace("localhost", "127.0.0.1") for host in (config.health.host, config.audiosocket.host)}
     if same_port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):
         problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
-    if config.audiosocket.bind_grace >= config.audiosocket.bind_timeout:
-        problems.append(Problem("audiosocket.bind_grace", "must be shorter than audiosocket.bind_timeout"))
-    return problems
+    return [*problems, *_too_short(config)]
+
+
+def _too_short(config: Config) -> Iterator[Problem]:
+    """Deadlines that end before what they hold may have ended: the inner one would never act."""
+    configured = {
+        row: float(attrgetter(row.path)(config))
+        for row in deadlines.TABLE.values()
+        if isinstance(row, deadlines.Setting) and row.path.startswith(("asterisk.", "audiosocket.", "calls."))
+    }
+    for name, why in deadlines.misfits(configured):
+        row = deadlines.TABLE[name]
+        if isinstance(row, deadlines.Setting):
+            yield Problem(row.path, why)
 
 
 def _fallbacks(config: Config, name: str, agent: AgentConfig) -> list[Problem]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import (
     NO_SETTING,
     Text,
@@ -76,7 +77,9 @@ class Asterisk:
     url: Annotated[str, text("Asterisk's HTTP server (http.conf).", _url)] = "http://127.0.0.1:8088"
     username: Annotated[str, text("The user in ari.conf.")] = "agentd"
     app: Annotated[str, text("The Stasis application: Stasis(agentd,...) in the dialplan.")] = "agentd"
-    request_timeout: Annotated[float, text("Seconds that an ARI request may take.", positive)] = 5.0
+    request_timeout: Annotated[
+        float, text("Seconds that an ARI request may take.", positive, deadlines.ARI_TIMEOUT.check)
+    ] = 5.0
     require_at_start: Annotated[
         bool, text("Report readiness to systemd only once ARI is up; false: also while it is being retried.")
     ] = False
@@ -197,13 +200,19 @@ class Failover:
     """When this agent is given up, and what the caller hears while another one, or itself again, takes over."""
 
     open_within: Annotated[
-        float, text("Seconds that a session may take to open where another agent could take the call.", positive)
+        float,
+        text(
+            "Seconds that a session may take to open where another agent could take the call.",
+            positive,
+            deadlines.SESSION_OPEN.check,
+        ),
     ] = 1.5
     mute_after: Annotated[
         float,
         text(
             "Seconds without any sign of life after the caller has spoken, or in mid-speech: then it is given up.",
             positive,
+            deadlines.SESSION_MUTE.check,
         ),
     ] = 1.2
     hold_message: Annotated[
@@ -226,7 +235,7 @@ class ToolConfig:
         str, text("hang_up, transfer, send_dtmf, http_request, or what an installed package adds; empty: as NAME.")
     ] = ""
     description: Annotated[str, text("What the model is told that the tool is for; empty: the kind's own words.")] = ""
-    deadline: Annotated[float, text("Seconds that it may take.", positive)] = 8.0
+    deadline: Annotated[float, text("Seconds that it may take.", positive, deadlines.TOOL.check)] = 8.0
     settings: Annotated[object, Text("The settings of its kind, of the kind's own type.", ())] = None
 
 

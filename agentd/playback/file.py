@@ -190,7 +190,7 @@ class FilePlayback:
                 await self._attend(segment, task_status)
             finally:
                 with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
-                    await trio.to_thread.run_sync(_remove, path, limiter=_file_limiter)
+                    await trio.to_thread.run_sync(_remove, path, limiter=_file_limiter, abandon_on_cancel=True)
 
     async def _attend(
         self, segment: _Segment, task_status: trio.TaskStatus[_Segment] = trio.TASK_STATUS_IGNORED
@@ -205,7 +205,7 @@ class FilePlayback:
             await self._wait(segment)
         finally:
             if segment.outcome != "refused" and not (stoppable and segment.done.is_set()):
-                with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
+                with trio.move_on_after(deadlines.PLAYBACK_STOP.seconds, shield=True):
                     try:
                         await self.channel.rest.stop_playback(segment.playback)
                     except AriError as error:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import http_url, positive, secret_name, text
 from agentd_providers.credentials import lack_of_key
 
@@ -23,8 +24,13 @@ class DeepgramListenSettings:
     keyterms: Annotated[list[str], text("Words to listen for: names, products (nova-3 only).")] = attrs.field(
         factory=list
     )
-    connect_timeout: Annotated[float, text("Seconds that opening the connection may take.", positive)] = 3.0
-    timeout: Annotated[float, text("Seconds that the last words before a pause are waited for.", positive)] = 1.5
+    connect_timeout: Annotated[
+        float, text("Seconds that opening the connection may take.", positive, deadlines.STAGE_CONNECT.check)
+    ] = 3.0
+    timeout: Annotated[
+        float,
+        text("Seconds that the last words before a pause are waited for.", positive, deadlines.STAGE_TIMEOUT.check),
+    ] = 1.5
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why)."""
@@ -40,7 +46,10 @@ class DeepgramSpeakSettings:
     ] = "DEEPGRAM_API_KEY"
     base_url: Annotated[str, text("Deepgram's API, or a Deepgram server of your own.", http_url)] = API
     voice: Annotated[str, text("Deepgram's name for the voice, which speaks one language.")] = "aura-2-thalia-en"
-    timeout: Annotated[float, text("Seconds that Deepgram may be silent, before and in a clause.", positive)] = 4.0
+    timeout: Annotated[
+        float,
+        text("Seconds that Deepgram may be silent, before and in a clause.", positive, deadlines.STAGE_TIMEOUT.check),
+    ] = 4.0
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why)."""

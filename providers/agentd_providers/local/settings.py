@@ -6,6 +6,7 @@ from typing import Annotated
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential
 from agentd_providers.turns.settings import TurnSettings
@@ -51,7 +52,10 @@ class SttSettings:
 
 _Temperature = Annotated[float, text("Randomness of the words.", not_negative)]
 _MaxTokens = Annotated[int, text("Longest reply in tokens.", positive)]
-_Timeout = Annotated[float, text("Seconds that the server may be silent, before and in a reply.", positive)]
+_Timeout = Annotated[
+    float,
+    text("Seconds that the server may be silent, before and in a reply.", positive, deadlines.STAGE_TIMEOUT.check),
+]
 _Threads = Annotated[
     int, text("Threads that write in the embedded model; on a host with idle cores and a large model, more.", positive)
 ]

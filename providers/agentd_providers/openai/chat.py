@@ -71,11 +71,12 @@ class ChatResponder:
         self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
     ) -> AsyncIterator[AsyncIterator[str | ToolCall]]:
         """See agentd_providers.pipeline.stages.Responder.respond."""
+        until = trio.current_time() + self.patience
         try:
-            with trio.fail_after(self.patience):
+            with trio.fail_at(until):
                 stream = await self._stream(messages, tools)
             self.access.granted()
-            async with stream, aclosing(self._pieces(stream)) as pieces:
+            async with stream, aclosing(self._pieces(stream, until)) as pieces:
                 yield pieces
         except trio.TooSlowError as error:
             raise ProviderUnavailable("the language model did not answer within its deadline") from error
@@ -185,7 +186,8 @@ class ChatResponder:
             asked["tools"] = declared(tools)
         return await client.chat.completions.create(**asked)
 
-    async def _pieces(self, stream: Any) -> AsyncGenerator[str | ToolCall, None]:
+    async def _pieces(self, stream: Any, until: float) -> AsyncGenerator[str | ToolCall, None]:
+        """What comes of a reply, the first of it by second `until`: its head may have come with nothing behind it."""
         length = 0
         calls = ToolCalls()
         mender = PieceMender()
@@ -193,7 +195,7 @@ class ChatResponder:
         while True:
             try:
                 # Only the server is on the clock: how fast the reply is spoken is not its doing.
-                with trio.fail_after(self.patience):
+                with trio.fail_at(until):
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     break
@@ -208,6 +210,7 @@ class ChatResponder:
                 if length > MAX_REPLY:
                     raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
                 yield words
+            until = trio.current_time() + self.patience
         if half := mender.flush():
             yield half
         for call in calls.whole():

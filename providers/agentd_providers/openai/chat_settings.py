@@ -5,6 +5,7 @@ from typing import Annotated
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import http_url, positive, secret_name, text
 from agentd_providers.credentials import lack_of_key
 
@@ -27,7 +28,10 @@ class ChatSettings:
     reasoning_effort: Annotated[
         str, text("For reasoning models: how much they think (minimal, low ...); empty: nothing said about it.")
     ] = ""
-    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a reply.", positive)] = 5.0
+    timeout: Annotated[
+        float,
+        text("Seconds that the server may be silent, before and in a reply.", positive, deadlines.STAGE_TIMEOUT.check),
+    ] = 5.0
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why)."""

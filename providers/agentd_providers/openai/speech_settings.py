@@ -7,6 +7,7 @@ from typing import Annotated
 
 import attrs
 
+from agentd import deadlines
 from agentd.audio.resample import RATES
 from agentd.config.schema import http_url, positive, secret_name, text
 from agentd_providers.credentials import lack_of_key
@@ -32,7 +33,9 @@ class OpenAiListenSettings:
     base_url: Annotated[str, text("The server: OpenAI, or your own (http://host:port/v1).", http_url)] = f"{API}/v1"
     model: Annotated[str, text("The server's name for the model.")] = "gpt-4o-mini-transcribe"
     prompt: Annotated[str, text("Words to listen for, in a sentence; empty: none.")] = ""
-    timeout: Annotated[float, text("Seconds that the words of a turn are waited for.", positive)] = 5.0
+    timeout: Annotated[
+        float, text("Seconds that the words of a turn are waited for.", positive, deadlines.STAGE_TIMEOUT.check)
+    ] = 5.0
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why)."""
@@ -54,7 +57,10 @@ class OpenAiSpeakSettings:
         SpeechFormat.WAV
     )
     pcm_rate: Annotated[int, text("Hz of the server's pcm; OpenAI's is 24000.", _rate)] = 24000
-    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a clause.", positive)] = 5.0
+    timeout: Annotated[
+        float,
+        text("Seconds that the server may be silent, before and in a clause.", positive, deadlines.STAGE_TIMEOUT.check),
+    ] = 5.0
 
     def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why)."""

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import positive, text
 
 
@@ -33,8 +34,13 @@ class WyomingListenSettings:
         "tcp://127.0.0.1:10300"
     )
     model: Annotated[str, text("Name of the model, as the server lists it; empty: the server's own choice.")] = ""
-    timeout: Annotated[float, text("Seconds that the words may take after the caller's pause.", positive)] = 5.0
-    connect_timeout: Annotated[float, text("Seconds that connecting may take.", positive)] = 1.0
+    timeout: Annotated[
+        float,
+        text("Seconds that the words may take after the caller's pause.", positive, deadlines.STAGE_TIMEOUT.check),
+    ] = 5.0
+    connect_timeout: Annotated[
+        float, text("Seconds that connecting may take.", positive, deadlines.STAGE_CONNECT.check)
+    ] = 1.0
 
 
 @attrs.frozen
@@ -46,5 +52,10 @@ class WyomingSpeakSettings:
     )
     voice: Annotated[str, text("Name of the voice, as the server lists it; empty: the server's own choice.")] = ""
     speaker: Annotated[str, text("The speaker, in a voice that has several; empty: its first.")] = ""
-    timeout: Annotated[float, text("Seconds that the server may be silent, before and in a clause.", positive)] = 5.0
-    connect_timeout: Annotated[float, text("Seconds that connecting may take.", positive)] = 1.0
+    timeout: Annotated[
+        float,
+        text("Seconds that the server may be silent, before and in a clause.", positive, deadlines.STAGE_TIMEOUT.check),
+    ] = 5.0
+    connect_timeout: Annotated[
+        float, text("Seconds that connecting may take.", positive, deadlines.STAGE_CONNECT.check)
+    ] = 1.0

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.ari.client import Resync
 from agentd.ari.events import Channel, DtmfReceived, PlaybackFinished, StasisEnd
@@ -311,6 +312,31 @@ async def test_an_announcement_without_end_is_bounded(scene: Scene, autojump_clo
         scene.agent.break_down("gone")
     assert scene.left_with == "failed:agent"
     assert trio.current_time() == pytest.approx(ANNOUNCEMENT_DEADLINE, abs=2.0)
+
+
+async def test_the_announcement_of_the_daemon_s_end_is_over_while_there_is_time_to_leave(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(scene):
+        await scene.greeted()
+        scene.file.seconds, began = 10_000.0, trio.current_time()
+        scene.call.shut_down()
+    assert scene.left_with == "shutdown"
+    assert trio.current_time() - began == pytest.approx(deadlines.SHUTDOWN_WORDS.seconds, abs=2.0)
+
+
+async def test_words_that_end_a_call_are_cut_short_when_the_daemon_is_being_stopped(autojump_clock: MockClock) -> None:
+    scene = make_scene(Mode.FILE)
+    async with running(scene):
+        await scene.greeted()
+        scene.file.seconds = 50.0
+        await scene.speaking("A long farewell", seconds=50.0)
+        scene.session.emit(tells.Ended())
+        await trio.sleep(1.0)
+        began = trio.current_time()
+        scene.call.shut_down()
+    assert scene.left_with == "completed"
+    assert trio.current_time() - began == pytest.approx(deadlines.SHUTDOWN_WORDS.seconds, abs=2.0)
 
 
 async def test_a_channel_that_was_taken_away_by_somebody_ends_the_call(scene: Scene, autojump_clock: MockClock) -> None:

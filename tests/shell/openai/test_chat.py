@@ -551,6 +551,19 @@ async def test_whoever_asks_while_the_old_connection_is_being_closed_uses_the_sa
         await new.server.until_left_alone()
 
 
+async def test_a_head_with_nothing_behind_it_is_given_no_further_time() -> None:
+    async def bare(exchange: Exchange) -> None:
+        await trio.sleep(3.0)
+        await exchange.begin()
+        await exchange.gone()
+
+    async with a_responder(bare, timeout=4.0) as talk:
+        began = trio.current_time()
+        with pytest.raises(ProviderUnavailable, match="deadline"):
+            await talk.reply()
+        assert trio.current_time() - began == pytest.approx(4.0, abs=0.1)
+
+
 # --- warming up
 
 

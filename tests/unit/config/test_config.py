@@ -253,8 +253,22 @@ def test_two_listeners_may_share_a_port_on_different_addresses_or_let_the_system
 
 def test_a_stranger_s_connection_is_not_kept_longer_than_a_call_waits_for_its_own() -> None:
     assert problems(f"[audiosocket]\nbind_grace = 5.0\n{ONE_AGENT}") == [
-        "audiosocket.bind_grace: must be shorter than audiosocket.bind_timeout"
+        "audiosocket.bind_timeout: must be at least 7 (audiosocket.uuid_timeout 2 + audiosocket.bind_grace 5), not 5"
     ]
+
+
+def test_a_request_does_not_outlast_the_leg_that_it_is_made_for() -> None:
+    assert problems(f"[asterisk]\nrequest_timeout = 8.0\n{ONE_AGENT}") == [
+        "audiosocket.bind_timeout: must be at least 8 (asterisk.request_timeout 8), not 5"
+    ]
+    parsed(f"[asterisk]\nrequest_timeout = 8.0\n[audiosocket]\nbind_timeout = 8.0\n{ONE_AGENT}")
+
+
+def test_a_deadline_that_another_one_would_cut_is_refused() -> None:
+    (problem,) = problems(f"[asterisk]\nrequest_timeout = 12.0\n[audiosocket]\nbind_timeout = 15.0\n{ONE_AGENT}")
+    path, _, complaint = problem.partition(": ")
+    assert path == "asterisk.request_timeout"
+    assert complaint == "must be at most 10 (the removal of a media leg waits no longer for a request), not 12.0"
 
 
 def test_the_agent_of_headless_calls_must_be_one_that_there_is() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential, Scheme
 
@@ -135,9 +136,17 @@ class DeepgramAgentSettings:
         "DEEPGRAM_API_KEY"
     )
     connect_deadline: Annotated[
-        float, text("Seconds that Deepgram may take to be ready for a call, connecting included.", positive)
+        float,
+        text(
+            "Seconds that Deepgram may take to be ready for a call, connecting included.",
+            positive,
+            deadlines.VENDOR_CONNECT.check,
+        ),
     ] = 5.0
-    speech_timeout: Annotated[float, text("Seconds that Deepgram may be silent in an announcement.", positive)] = 5.0
+    speech_timeout: Annotated[
+        float,
+        text("Seconds that Deepgram may be silent in an announcement.", positive, deadlines.VENDOR_WORDS.check),
+    ] = 5.0
     keep_alive: Annotated[
         float, text("Seconds without audio after which Deepgram is told that the call goes on; it waits 10.", positive)
     ] = 5.0
@@ -148,8 +157,13 @@ class DeepgramAgentSettings:
         float, text("Seconds before that limit from which on a new session takes over, in a quiet moment.", positive)
     ] = 300.0
     answer_within: Annotated[
-        float, text("Seconds that an answer may take to begin; then another agent answers, if there is one.", positive)
-    ] = 20.0
+        float,
+        text(
+            "Seconds that an answer may take to begin; then another agent answers, if there is one.",
+            positive,
+            deadlines.VENDOR_ANSWER.check,
+        ),
+    ] = 8.0
     mip_opt_out: Annotated[bool, text("Keep the calls out of Deepgram's model improvement programme (at a price).")] = (
         False
     )

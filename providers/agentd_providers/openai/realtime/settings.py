@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import http_url, positive, secret_name, text
 from agentd_providers.credentials import Credential
 
@@ -135,7 +136,7 @@ class RealtimeAnnouncementSettings:
     base_url: Annotated[str, text("An OpenAI-compatible server (https://host/v1); empty: the agent's.", _url)] = ""
     model: Annotated[str, text("Text-to-speech model; empty: no announcements in OpenAI's voice.")] = "gpt-4o-mini-tts"
     voice: Annotated[str, text("Its voice; empty: the agent's.")] = ""
-    timeout: Annotated[float, text("Seconds that one may take.", positive)] = 15.0
+    timeout: Annotated[float, text("Seconds that one may take.", positive, deadlines.VENDOR_WORDS.check)] = 15.0
 
 
 @attrs.frozen
@@ -150,7 +151,12 @@ class RealtimeSettings:
         str, text("Environment variable or credential that holds the key; empty: no key.", secret_name)
     ] = "OPENAI_API_KEY"
     connect_deadline: Annotated[
-        float, text("Seconds until a session must be ready, from the first packet to its settings accepted.", positive)
+        float,
+        text(
+            "Seconds until a session must be ready, from the first packet to its settings accepted.",
+            positive,
+            deadlines.VENDOR_CONNECT.check,
+        ),
     ] = 5.0
     voice: Annotated[str, text("marin, cedar, alloy, ash, ballad, coral, echo, sage, shimmer or verse.")] = "marin"
     speed: Annotated[float, text("Pace of the voice, 0.25 to 1.5.", _speed)] = 1.0

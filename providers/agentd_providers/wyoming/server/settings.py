@@ -6,6 +6,7 @@ from typing import Annotated
 
 import attrs
 
+from agentd import deadlines
 from agentd.config.schema import address, networks, not_negative, port_number, positive, text
 from agentd_providers.local.settings import Engine, SttSettings, TtsSettings
 
@@ -37,7 +38,10 @@ class SpeechServerSettings:
     idle_timeout: Annotated[
         float, text("Seconds that a client may send nothing, or take nothing; then it is disconnected.", positive)
     ] = 60.0
-    drain_timeout: Annotated[float, text("Seconds that running requests may take at shutdown.", not_negative)] = 10.0
+    drain_timeout: Annotated[
+        float,
+        text("Seconds that running requests may take at shutdown.", not_negative, deadlines.SPEECH_DRAIN.check),
+    ] = 10.0
     languages: Annotated[
         list[str],
         text("What the model of speech to text hears (BCP 47), told to clients; empty: English for moonshine."),
