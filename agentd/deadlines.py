@@ -289,6 +289,12 @@ SHUTDOWN_WORDS = Deadline(15.0, "Calls that are left then hear the announcement 
 PUMP_PROGRESS = Deadline(45.0, "The pump of events shows no progress; it covers its longest back-off.")
 LISTENER_PROGRESS = Deadline(10.0, "A listener shows no progress.")
 LINE_PROGRESS = Deadline(10.0, "No line of any call moves.")
+PAGE_REQUEST = Deadline(15.0, "The health page: from when a request may come until its answer has been taken.")
+PAGE_FAREWELL = Deadline(
+    1.0,
+    "A client closes its side after the health page has. Closing at once would reset the connection, and the client's "
+    "kernel would throw away an answer that it has not read.",
+)
 
 STOP = UnitSetting(
     "agentd.service",

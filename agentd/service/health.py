@@ -1,21 +1,19 @@
-"""GET /health and GET /metrics: an ASGI application on hypercorn. No caller data in either."""
+"""GET /health and GET /metrics. No caller data in either."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
-import hypercorn.config
-import hypercorn.trio
 import trio
-from prometheus_client import CollectorRegistry, exposition
+from prometheus_client import CollectorRegistry, Metric, exposition
+from prometheus_client.registry import Collector
 
 from agentd import __version__
 from agentd.agent import Readiness
+from agentd.service.http1 import Page
+from agentd.service.page_server import PageServer
 from agentd.serving.breaker import Circuit
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 @attrs.frozen
@@ -90,61 +88,54 @@ class HealthServer:
     report: Callable[[], Report]
     metrics: Exported
 
-    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(  # noqa: ASYNC128 - passes task_status on
+        self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Serve until cancelled; `started` gives the port. Raises OSError when the address cannot be bound."""
-        config = hypercorn.config.Config()
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        config.bind = [f"{host}:{self.port}"]
-        config.accesslog = None
-        config.errorlog = None
-        config.read_timeout = 10
-        config.keep_alive_timeout = 15
-        config.graceful_timeout = 1
-        config.h11_max_incomplete_size = 16384
-        config.include_server_header = False
-        async with trio.open_nursery() as nursery:
-            binds = await nursery.start(_serve, self._application, config)
-            task_status.started(int(binds[0].rpartition(":")[2]))
+        pages = {"/health": self._health, "/metrics": MetricsPage(self.metrics.registry).make}
+        await PageServer(self.host, self.port, pages).run(task_status=task_status)
 
-    async def _application(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-            return
-        if scope["type"] != "http":
-            return
-        if scope["method"] not in ("GET", "HEAD"):
-            await _answer(send, 405, b"method not allowed\n", "text/plain")
-        elif scope["path"] == "/health":
-            report = self.report()
-            body = json.dumps(report.as_json()).encode() + b"\n"
-            await _answer(send, 200 if report.healthy else 503, body, "application/json")
-        elif scope["path"] == "/metrics":
-            body = exposition.generate_latest(self.metrics.registry)
-            await _answer(send, 200, body, exposition.CONTENT_TYPE_PLAIN_0_0_4)
-        else:
-            await _answer(send, 404, b"there are /health and /metrics\n", "text/plain")
+    async def _health(self) -> Page:
+        await trio.lowlevel.checkpoint()
+        report = self.report()
+        body = json.dumps(report.as_json()).encode() + b"\n"
+        return Page(body, "application/json", 200 if report.healthy else 503)
 
 
-async def _serve(  # noqa: ASYNC128 - passes task_status on
-    application: Any, config: hypercorn.config.Config, *, task_status: trio.TaskStatus[list[str]]
-) -> None:
-    await hypercorn.trio.serve(application, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)
+@attrs.define(eq=False)
+class MetricsPage:
+    """All of a registry as Prometheus reads it.
+
+    It is written a metric at a time, and one page at a time, so that the loop is not held up, however large the
+    registry is and however many ask. Whoever has asked before a page was begun shares it.
+    """
+
+    registry: CollectorRegistry
+    _begun: int = attrs.field(default=0, init=False)
+    """Pages that were begun; the number of each."""
+    _latest: tuple[int, Page] = attrs.field(default=(0, Page(b"")), init=False)
+    _writing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    async def make(self) -> Page:
+        """A page that is as new as the request."""
+        asked_after = self._begun
+        async with self._writing:
+            if self._latest[0] <= asked_after:
+                self._begun += 1
+                self._latest = self._begun, await self._write()
+            return self._latest[1]
+
+    async def _write(self) -> Page:
+        text = []
+        for metric in self.registry.collect():
+            text.append(exposition.generate_latest(_One(metric)))
+            await trio.lowlevel.checkpoint()
+        return Page(b"".join(text), exposition.CONTENT_TYPE_PLAIN_0_0_4)
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    """ASGI's lifespan protocol; we have nothing to prepare."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+@attrs.frozen
+class _One(Collector):
+    metric: Metric
 
-
-async def _answer(send: Send, status: int, body: bytes, content_type: str) -> None:
-    headers = [
-        (b"content-type", content_type.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    def collect(self) -> Iterable[Metric]:
+        return [self.metric]

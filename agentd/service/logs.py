@@ -20,7 +20,7 @@ from agentd.config.settings import LogFormat, Logging
 CALL_FIELDS = ("call_id", "channel", "agent", "state")
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 SYSLOG_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-LIBRARY_LOGGERS = ("hypercorn.error", "hypercorn.access", "trio_websocket", "wsproto", "httpx", "openai")
+LIBRARY_LOGGERS = ("trio_websocket", "wsproto", "httpx", "openai")
 
 Event = MutableMapping[str, Any]
 

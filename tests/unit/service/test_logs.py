@@ -239,9 +239,9 @@ def test_a_journal_that_is_being_restarted_fails_nobody_and_finds_its_lines_agai
 def test_what_libraries_log_goes_the_same_way_from_warnings_on(journal: Journal) -> None:
     journal.set_up()
     logging.getLogger("httpx").info("HTTP Request: GET http://127.0.0.1:8088/ari/channels")
-    logging.getLogger("hypercorn.error").warning("%d connections", 5)
+    logging.getLogger("trio_websocket").warning("%d connections", 5)
     line = journal.line()
-    assert (line["MESSAGE"], line["LOGGER"], line["PRIORITY"]) == ("5 connections", "hypercorn.error", "4")
+    assert (line["MESSAGE"], line["LOGGER"], line["PRIORITY"]) == ("5 connections", "trio_websocket", "4")
     assert journal.empty
 
 
