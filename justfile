@@ -56,6 +56,10 @@ test-fast *args: setup-dev
 test-busy *args: setup-dev
     {{ python }} -m tests.lab.busy {{ args }}
 
+# The fault walk: whatever one thing goes wrong in a call, no caller is left in silence; `just walk --help`
+walk *args: setup-dev
+    {{ python }} -m tests.walk {{ args }}
+
 # The fast tests on another Python: a version (3.13), a path, or the newest that is here and newer than .venv's
 test-python version="newest" *args: setup-dev
     {{ python }} -m tests.lab.other_python test {{ version }} {{ args }}

@@ -1,0 +1,146 @@
+"""The fault walk, by hand: see --help."""
+
+import argparse
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import attrs
+from tqdm import tqdm
+
+from tests.walk.faults import Course, Fault, Where
+from tests.walk.kinds import KINDS
+from tests.walk.life import Outcome
+from tests.walk.walk import Walked, clean, live_all, named, steps
+
+HELP = """\
+The fault walk: a whole agentd around a call, on virtual time, against an Asterisk and agents that are none and strict.
+In each life one thing goes wrong at one place, while another caller talks and must notice nothing. Ten minutes later
+the caller must be served, in the dialplan, or gone, and nothing of the call may be left anywhere.
+
+A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as fork-stream-full-none/request-7/dropped:
+
+  request-N/HOW     the N-th request to Asterisk's HTTP interface is dropped (the connection closed, nothing done),
+                    refused (403, 404, 409, 500, 503), late (done after the deadline) or unanswered (done, no answer)
+  event-N/HOW       the N-th event is lost, doubled, or swapped with the next
+  http-N/hangs      Asterisk's HTTP interface hangs from the N-th request on, for a minute
+  events-N/hangs    the event stream does, from the N-th event on
+  audiosocket-N/hangs, listen-N, think-N, speak-N, agent-N/hangs
+                    the peer hangs from its N-th step on, for good
+  step-N/hang-up    the caller hangs up just before the N-th step of the call's tasks
+  step-N/stop       the daemon is told to stop there, with no patience for calls
+"""
+EXAMPLES = """\
+examples:
+  just walk                                                  all but every step: some minutes
+  just walk --kind external-stream-pipeline-tool             one kind
+  just walk --fault 'request-*/403' --fault 'event-*'        some faults
+  just walk --steps all                                      every step of every call: hours
+  just walk --life fork-stream-full-none/request-7/dropped   one life, with the daemon's log
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Status 1 where something was wrong."""
+    parser = argparse.ArgumentParser(
+        prog="just walk", description=HELP, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kind", action="append", metavar="KIND", help="only this kind (a pattern); repeatable")
+    parser.add_argument("--fault", action="append", metavar="FAULT", help="only such faults (a pattern); repeatable")
+    parser.add_argument("--life", metavar="NAME", help="one life, with its log and what it was made of")
+    parser.add_argument("--steps", default="200", metavar="N", help="steps a kind, by chance (200); or: all, none")
+    parser.add_argument("--seed", type=int, default=1, help="of the steps, and of the order of tasks (1)")
+    parser.add_argument("--processes", type=int, help="at a time (one a core)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write what went wrong: one life a line")
+    options = parser.parse_args(arguments)
+    if options.life:
+        return _one(Walked(options.life, options.seed))
+    began = time.monotonic()
+    lives = _chosen(options)
+    print(f"{len(lives)} lives, seed {options.seed}")
+    outcomes = list[Outcome]()
+    bar = tqdm(live_all(lives, options.processes), total=len(lives), unit="life", disable=not sys.stderr.isatty())
+    with options.save.open("w", encoding="utf-8") if options.save else nullcontext() as file:
+        for outcome in bar:
+            outcomes.append(outcome)
+            if outcome.wrong:
+                tqdm.write(f"{outcome.name}: {outcome}")
+                if file is not None:
+                    print(f"{outcome.name}: {outcome}", file=file, flush=True)
+    print(_table(outcomes))
+    failed = sum(bool(outcome.wrong) for outcome in outcomes)
+    print(f"{len(lives)} lives in {time.monotonic() - began:.0f} s: {failed} went wrong")
+    return bool(failed)
+
+
+def _one(walked: Walked) -> int:
+    life = walked.life()
+    life.log = print
+    outcome = life.run()
+    assert outcome.course is not None
+    for number, request in enumerate(outcome.course.requests, 1):
+        print(f"request-{number}  {request}")
+    for number, event in enumerate(outcome.course.events, 1):
+        print(f"event-{number}  {event}")
+    for stage, times in outcome.course.asked.items():
+        print(f"{stage}: asked {times} times")
+    print(
+        f"{outcome.course.steps} steps\n{outcome.name}: {outcome.main}" + "".join(f"\n  {it}" for it in outcome.wrong)
+    )
+    return bool(outcome.wrong)
+
+
+def _chosen(options: argparse.Namespace) -> list[Walked]:
+    chosen: list[Walked] = []
+    for kind in KINDS:
+        if options.kind and not any(fnmatchcase(str(kind), pattern) for pattern in options.kind):
+            continue
+        course = clean(kind, options.seed)
+        faults = [
+            fault
+            for fault in _faults(course, options, str(kind))
+            if not options.fault or any(fnmatchcase(str(fault), pattern) for pattern in options.fault)
+        ]
+        chosen += named(kind, faults, options.seed)
+    return chosen
+
+
+def _faults(course: Course, options: argparse.Namespace, name: str) -> list[Fault]:
+    found = [*course.of_requests(), *course.of_events(), *course.of_peers()]
+    if options.steps != "none":
+        few = None if options.steps == "all" else int(options.steps)
+        found += steps(course, few, options.seed, name)
+    return found
+
+
+@attrs.define
+class _Row:
+    lives: int = 0
+    wrong: Counter[str] = attrs.field(factory=Counter)
+
+
+def _table(outcomes: Sequence[Outcome]) -> str:
+    """How many went wrong, by what was done to them."""
+    rows: dict[str, _Row] = defaultdict(_Row)
+    for outcome in outcomes:
+        fault = Fault.parse(outcome.name.partition("/")[2])
+        group = f"{fault.where}/{fault.how}" if fault.where is not Where.REQUEST else f"request/{fault.how}"
+        for row in (rows[group], rows["in all"]):
+            row.lives += 1
+            for sort in {it.split()[0] for it in outcome.wrong}:
+                row.wrong[sort] += 1
+            row.wrong["wrong"] += bool(outcome.wrong)
+    total = rows.pop("in all", _Row())
+    columns = ("STRANDED", "LEFT", "OTHER", "DAEMON", "wrong")
+    lines = [f"{'':24}{'lives':>8}" + "".join(f"{column:>10}" for column in columns)]
+    for group, row in [*sorted(rows.items()), ("in all", total)]:
+        lines.append(f"{group:24}{row.lives:8}" + "".join(f"{row.wrong[column]:10}" for column in columns))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The kinds of call that are walked: twelve, which cover all pairs of what can be chosen. Pure."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import combinations, product
+
+import attrs
+
+
+class Way(StrEnum):
+    """How the call's audio comes."""
+
+    EXTERNAL = "external"
+    FORK = "fork"
+    HEADLESS = "headless"
+
+
+class Voice(StrEnum):
+    """How the agent's voice goes back."""
+
+    STREAM = "stream"
+    FILE = "file"
+
+
+class Agent(StrEnum):
+    """Who serves the caller."""
+
+    PIPELINE = "pipeline"
+    FULL = "full"
+
+
+class Happening(StrEnum):
+    """The course of the call."""
+
+    TOOL = "tool"
+    TRANSFER = "transfer"
+    FAILOVER = "failover"
+    NONE = "none"
+
+
+DIMENSIONS: tuple[tuple[StrEnum, ...], ...] = (tuple(Way), tuple(Voice), tuple(Agent), tuple(Happening))
+IMPOSSIBLE = {
+    frozenset({Way.HEADLESS, Voice.FILE}): "files are played by ARI",
+    frozenset({Way.HEADLESS, Happening.TRANSFER}): "a transfer is made by ARI",
+}
+"""Pairs that there are not, with why."""
+
+
+@attrs.frozen
+class Kind:
+    """A kind of call."""
+
+    way: Way
+    voice: Voice
+    agent: Agent
+    happening: Happening
+
+    def __str__(self) -> str:
+        return "-".join(attrs.astuple(self))
+
+    @property
+    def pairs(self) -> set[frozenset[StrEnum]]:
+        """The pairs that it covers."""
+        return {frozenset(pair) for pair in combinations(attrs.astuple(self), 2)}
+
+
+KINDS = (
+    Kind(Way.EXTERNAL, Voice.STREAM, Agent.PIPELINE, Happening.TOOL),
+    Kind(Way.EXTERNAL, Voice.FILE, Agent.FULL, Happening.TRANSFER),
+    Kind(Way.EXTERNAL, Voice.STREAM, Agent.FULL, Happening.FAILOVER),
+    Kind(Way.EXTERNAL, Voice.FILE, Agent.PIPELINE, Happening.NONE),
+    Kind(Way.FORK, Voice.FILE, Agent.FULL, Happening.TOOL),
+    Kind(Way.FORK, Voice.STREAM, Agent.PIPELINE, Happening.TRANSFER),
+    Kind(Way.FORK, Voice.FILE, Agent.PIPELINE, Happening.FAILOVER),
+    Kind(Way.FORK, Voice.STREAM, Agent.FULL, Happening.NONE),
+    Kind(Way.HEADLESS, Voice.STREAM, Agent.PIPELINE, Happening.TOOL),
+    Kind(Way.HEADLESS, Voice.STREAM, Agent.FULL, Happening.FAILOVER),
+    Kind(Way.HEADLESS, Voice.STREAM, Agent.FULL, Happening.NONE),
+    Kind(Way.FORK, Voice.STREAM, Agent.PIPELINE, Happening.TOOL),
+)
+BY_NAME = {str(kind): kind for kind in KINDS}
+
+
+def all_pairs() -> Iterator[frozenset[StrEnum]]:
+    """Every pair of choices that there can be."""
+    for first, second in combinations(DIMENSIONS, 2):
+        for pair in product(first, second):
+            if frozenset(pair) not in IMPOSSIBLE:
+                yield frozenset(pair)
