@@ -14,6 +14,7 @@ from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import ConfigError
 
 UNIT: Final = "agentd.service"
+HAND_BACK_UNIT: Final = "agentd-hand-back.service"
 SYSTEMD: Final = Path("/run/systemd/system")
 """There where systemd runs the host (sd_booted(3))."""
 SYSTEMCTL_DEADLINE: Final = deadlines.DOCTOR_SYSTEMCTL.seconds
@@ -64,7 +65,7 @@ async def examine_service() -> Finding:
     """The unit, where systemd runs the host."""
     if not SYSTEMD.is_dir():
         return skipped("service", "systemd does not run this host")
-    properties = "LoadState,ActiveState,SubState,UnitFileState,NRestarts"
+    properties = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,OnFailure"
     try:
         with trio.fail_after(SYSTEMCTL_DEADLINE):
             done = await trio.run_process(
@@ -96,6 +97,12 @@ def judge_service(shown: Mapping[str, str]) -> Finding:
         return warn("service", f"{found}; systemd had to restart it {shown['NRestarts']} times", journal)
     if enabled not in ("enabled", "enabled-runtime"):
         return warn("service", f"{found}: it does not start with the host", f"systemctl enable {UNIT}")
+    if HAND_BACK_UNIT not in shown.get("OnFailure", HAND_BACK_UNIT).split():
+        return warn(
+            "service",
+            f"{found}; but nobody would hand back its callers if it failed: no OnFailure={HAND_BACK_UNIT}",
+            "agentd init keeps a unit that you edited, and puts its own beside it as .new: take these lines over",
+        )
     return ok("service", found)
 
 

@@ -232,6 +232,21 @@ def test_the_dialplan_is_judged_by_what_this_configuration_uses(
         ({"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}, State.OK, "active"),
         ({"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "disabled"}, State.WARN, "enable"),
         (
+            {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "OnFailure": ""},
+            State.WARN,
+            "no OnFailure=agentd-hand-back.service",
+        ),
+        (
+            {
+                "LoadState": "loaded",
+                "ActiveState": "active",
+                "UnitFileState": "enabled",
+                "OnFailure": "mail@agentd.service agentd-hand-back.service",
+            },
+            State.OK,
+            "active",
+        ),
+        (
             {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NRestarts": "3"},
             State.WARN,
             "3 times",

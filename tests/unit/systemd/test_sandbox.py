@@ -139,6 +139,35 @@ def test_what_the_daemon_does_all_day_is_allowed(confined: Callable[[str], str],
     assert confined(refused(statement)) == "allowed"
 
 
+def test_the_check_before_a_reload_runs_under_the_same_rules(confined: Callable[[str], str]) -> None:
+    program = (
+        "from pathlib import Path\nfrom agentd.cli import main\n"
+        "Path('agent.toml').write_text('[agents.a]\\n')\n"
+        "assert main(['check', '--config', 'agent.toml']) == 0\n"
+        "Path('agent.toml').write_text('[agents.a]\\ngreting = 1\\n')\n"
+        "print(main(['check', '--config', 'agent.toml']))\n"
+    )
+    assert confined(program).splitlines()[-1] == "2"
+
+
+def test_the_hand_back_asks_the_health_page_under_the_same_rules(confined: Callable[[str], str]) -> None:
+    program = (
+        "import trio\nfrom agentd.service.hand_back import is_alive\n"
+        "async def ask():\n"
+        "    [listener] = await trio.open_tcp_listeners(0, host='127.0.0.1')\n"
+        "    async def answer(stream):\n"
+        "        await stream.receive_some()\n"
+        "        body = b'{\"active_calls\": 0}'\n"
+        "        await stream.send_all(b'HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\n\\r\\n' % len(body) + body)\n"
+        "    async with trio.open_nursery() as nursery:\n"
+        "        nursery.start_soon(trio.serve_listeners, answer, [listener])\n"
+        "        print(await is_alive(f'http://127.0.0.1:{listener.socket.getsockname()[1]}'))\n"
+        "        nursery.cancel_scope.cancel()\n"
+        "trio.run(ask)\n"
+    )
+    assert confined(program) == "True"
+
+
 @pytest.mark.engines
 @pytest.mark.parametrize(
     ("module", "program"),
