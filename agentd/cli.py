@@ -17,6 +17,7 @@ import trio
 
 from agentd import __version__
 from agentd.config.secrets import ARI_PASSWORD, find_secret, need_secret
+from agentd.environment import INHERITED, withheld_from_children
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
 
 if TYPE_CHECKING:
@@ -162,14 +163,15 @@ def serve(arguments: argparse.Namespace) -> int:
     faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback
     notifier = Notifier.from_environment(os.environ)
     catalogue = _installed()
-    config = load_config(arguments.config, os.environ, catalogue)
+    config = load_config(arguments.config, INHERITED, catalogue)
     password = need_secret(ARI_PASSWORD, "the ARI password")
     set_up_logging(config.logging)
     for problem in catalogue.problems():
         log.warning("an installed package cannot be used", problem=problem)
-    supervisor = Supervisor(config, password, partial(load_config, arguments.config, os.environ, catalogue), notifier)
+    supervisor = Supervisor(config, password, partial(load_config, arguments.config, INHERITED, catalogue), notifier)
     try:
-        trio.run(supervisor.run, strict_exception_groups=True)
+        with withheld_from_children():
+            trio.run(supervisor.run, strict_exception_groups=True)
     except* OSError as group:
         raise AgentdError(f"cannot start: {first_of(group)}") from group
     finally:
@@ -184,7 +186,7 @@ def check(arguments: argparse.Namespace) -> int:
     from agentd_providers.registry import find_provider
 
     catalogue = _installed()
-    config = load_config(arguments.config, os.environ, catalogue)
+    config = load_config(arguments.config, INHERITED, catalogue)
     Toolbox.of(config)
     names = ", ".join(sorted(config.agents))
     print(f"{arguments.config}: good; agents: {names}; default agent: {config.default_agent or 'none'}")
@@ -278,7 +280,8 @@ def speech_server(arguments: argparse.Namespace) -> int:
     settings, logging = load_speech_server(arguments.config, _installed())
     set_up_logging(logging)
     try:
-        trio.run(SpeechService(settings, notifier).run, strict_exception_groups=True)
+        with withheld_from_children():
+            trio.run(SpeechService(settings, notifier).run, strict_exception_groups=True)
     except* (OSError, ProviderError) as group:
         raise AgentdError(f"cannot start: {first_of(group)}") from group
     finally:

@@ -4,12 +4,12 @@ A secret is named like an environment variable, AGENTD_ARI_PASSWORD. The systemd
 the name in lower case with hyphens, without the prefix: `LoadCredential=ari-password:/path` (systemd.exec(5)).
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
+from agentd.environment import INHERITED
 from agentd.errors import ConfigError
 
 ARI_PASSWORD = "AGENTD_ARI_PASSWORD"
@@ -37,8 +37,11 @@ def credential_name(name: str) -> str:
     return name.removeprefix("AGENTD_").lower().replace("_", "-")
 
 
-def find_secret(name: str, environ: Mapping[str, str] = os.environ) -> Secret | None:
+def find_secret(name: str, environ: Mapping[str, str] = INHERITED) -> Secret | None:
     """Look a secret up: the systemd credential first, then the environment; None where neither has it.
+
+    The environment is the one that agentd was started with. In a running daemon os.environ holds no secret: what a
+    child process does not need is withheld there (agentd.environment).
 
     Raises ConfigError when a credential is there but cannot be read, or is empty.
     """
@@ -58,7 +61,7 @@ def find_secret(name: str, environ: Mapping[str, str] = os.environ) -> Secret | 
     return Secret(name, value) if value else None
 
 
-def need_secret(name: str, what: str, environ: Mapping[str, str] = os.environ) -> Secret:
+def need_secret(name: str, what: str, environ: Mapping[str, str] = INHERITED) -> Secret:
     """The same, but raises ConfigError where there is none, saying how to give it."""
     if secret := find_secret(name, environ):
         return secret

@@ -19,6 +19,7 @@ from agentd.audiosocket.transport import FORK
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import DIALPLAN_APP
+from agentd.environment import for_child
 from agentd.errors import AriError, AriRejected
 
 CALL_CONTEXT: Final = "agentd-call"
@@ -105,7 +106,7 @@ async def _cli(command: str) -> str | None:
     try:
         with trio.fail_after(CLI_DEADLINE):
             done = await trio.run_process(
-                ["asterisk", "-rx", command], capture_stdout=True, capture_stderr=True, check=False
+                ["asterisk", "-rx", command], capture_stdout=True, capture_stderr=True, check=False, env=for_child()
             )
     except (OSError, trio.TooSlowError):
         return None

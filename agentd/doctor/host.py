@@ -11,6 +11,7 @@ from agentd.config.catalogue import Catalogue
 from agentd.config.file import load_config
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
+from agentd.environment import for_child
 from agentd.errors import ConfigError
 
 UNIT: Final = "agentd.service"
@@ -54,7 +55,7 @@ async def unit_text() -> str:
     try:
         with trio.fail_after(SYSTEMCTL_DEADLINE):
             done = await trio.run_process(
-                ["systemctl", "cat", UNIT], capture_stdout=True, capture_stderr=True, check=False
+                ["systemctl", "cat", UNIT], capture_stdout=True, capture_stderr=True, check=False, env=for_child()
             )
     except (OSError, trio.TooSlowError):  # told by examine_service
         return ""
@@ -73,6 +74,7 @@ async def examine_service() -> Finding:
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
+                env=for_child(),
             )
     except (OSError, trio.TooSlowError) as error:
         return skipped("service", f"systemctl does not answer: {type(error).__name__} {error}".rstrip())

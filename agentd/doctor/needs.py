@@ -16,6 +16,7 @@ from agentd.config.secrets import Secret
 from agentd.doctor.access import ENTER, READ, daemon_account
 from agentd.doctor.findings import Finding, fail, ok, warn
 from agentd.doctor.secrets import locate
+from agentd.environment import for_child
 from agentd.errors import ConfigError, ProviderError
 from agentd.parsing import load_json
 from agentd_providers.needs import Fetch, ModelFile, ModelServer, Modules, Need
@@ -80,7 +81,7 @@ async def import_errors(names: Sequence[str], spared: Sequence[str], environ: Ma
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
-                env=dict(environ),
+                env=for_child(environ),
             )
         failed = json.loads(done.stdout.splitlines()[-1])
     except trio.TooSlowError:

@@ -19,6 +19,7 @@ import structlog
 import trio
 
 from agentd import deadlines
+from agentd.environment import for_child
 from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
@@ -138,6 +139,7 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=for_child(),
         )
     except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: a thread cannot be had
         raise ProviderUnavailable(f"the language model's process cannot be started: {error}") from error

@@ -19,6 +19,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock, memory_stream_pair
 
+from agentd.environment import for_child
 from agentd.errors import ProviderUnavailable
 from agentd.testing.clock import until
 from agentd_providers.local import llm_server, process_watch
@@ -103,6 +104,7 @@ class Host:
     """Whether one that does not answer is at work meanwhile."""
 
     async def start(self, command: list[str], **pipes: Any) -> Process:
+        assert pipes.pop("env") == for_child()
         assert pipes == {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         await trio.lowlevel.checkpoint()
         if self.refusal is not None:

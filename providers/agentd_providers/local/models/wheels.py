@@ -11,6 +11,7 @@ import attrs
 import httpx
 
 from agentd import deadlines
+from agentd.environment import INHERITED, PROXIES, for_child
 from agentd.parsing import load_json
 from agentd_providers.local.models.catalogue import ModelFetchError
 
@@ -51,6 +52,11 @@ def archive_in_report(report: str, requirement: str) -> Archive:
     return Archive(url, digest)
 
 
+def _environment() -> dict[str, str]:
+    """For pip, which has the settings of its own there, and needs the host's proxy."""
+    return for_child(also=PROXIES | {name for name in INHERITED if name.startswith("PIP_")})
+
+
 def resolve_wheel(requirement: str) -> Archive:
     """Asks this Python's pip, with the user's own configuration, where the wheel of `name==version` is."""
     if find_spec("pip") is None:
@@ -60,7 +66,9 @@ def resolve_wheel(requirement: str) -> Archive:
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps"]
     command += ["--only-binary", ":all:", "--no-input", "--quiet", "--report", "-", requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_DEADLINE, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PIP_DEADLINE, check=False, env=_environment()
+        )
     except subprocess.TimeoutExpired as error:
         raise ModelFetchError(f"pip did not find {requirement} within {_PIP_DEADLINE:.0f} s") from error
     if done.returncode:
