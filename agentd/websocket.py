@@ -20,6 +20,7 @@ import wsproto.utilities
 
 from agentd import deadlines
 from agentd.errors import WebSocketError, first_of
+from agentd.telltales import without_secrets
 
 CLOSE_DEADLINE = deadlines.SOCKET_CLOSE.seconds
 
@@ -34,12 +35,12 @@ def tls_context() -> ssl.SSLContext:
 class WebSocket:
     """A client connection. Start `run` in a nursery (`await nursery.start(socket.run)`), then `receive`.
 
-    `url` is ws:// or wss:// and must hold no credentials: those go into `headers`. `max_message` bounds one
-    message in bytes, `queue` the number of messages that wait for `receive`; a message that finds the queue
-    full is dropped and counted in `dropped`, because a blocked reader would stop the pongs.
+    `url` is ws:// or wss:// and must hold no credentials: those go into `headers`; no error shows what looks like one.
+    `max_message` bounds one message in bytes, `queue` the number of messages that wait for `receive`; a message that
+    finds the queue full is dropped and counted in `dropped`, because a blocked reader would stop the pongs.
     """
 
-    url: str
+    url: str = attrs.field(repr=without_secrets)
     headers: Sequence[tuple[str, str]] = attrs.field(default=(), repr=False)
     connect_deadline: float = deadlines.SOCKET_CONNECT.seconds
     heartbeat_interval: float = 15.0
@@ -95,17 +96,17 @@ class WebSocket:
                     await trio.aclose_forcefully(self._stream)
         if not opened:
             why = self._failure or "the connection attempt was given up"
-            raise WebSocketError(f"{self.url}: {why}", self._status)
+            raise WebSocketError(f"{self._place}: {why}", self._status)
         self._fail("the connection ended without saying why")
 
     async def receive(self) -> str | bytes:
         """The next message. Raises WebSocketError, saying why, once the connection is gone."""
         if self._inbox is None:
-            raise WebSocketError(f"{self.url}: not connected")
+            raise WebSocketError(f"{self._place}: not connected")
         try:
             return await self._inbox.receive()
         except trio.EndOfChannel:
-            raise WebSocketError(f"{self.url}: {self._failure or 'closed by agentd itself'}") from None
+            raise WebSocketError(f"{self._place}: {self._failure or 'closed by agentd itself'}") from None
 
     async def messages(self) -> AsyncIterator[str | bytes]:
         """Every message until the connection is gone, which raises WebSocketError."""
@@ -119,12 +120,12 @@ class WebSocket:
         it may cut a frame in two: close the connection then.
         """
         if self._connection is None:
-            raise WebSocketError(f"{self.url}: not connected")
+            raise WebSocketError(f"{self._place}: not connected")
         try:
             with trio.fail_after(deadline):
                 await self._connection.send_message(message)
         except (trio_websocket.ConnectionClosed, trio.BrokenResourceError, trio.TooSlowError) as error:
-            raise WebSocketError(f"{self.url}: {_describe(error)}") from error
+            raise WebSocketError(f"{self._place}: {_describe(error)}") from error
 
     async def ping(self) -> None:
         """Wait for the peer's answer to a ping, however long that takes; the caller sets the deadline.
@@ -132,11 +133,11 @@ class WebSocket:
         Raises WebSocketError when the connection is gone. Cancelling it stops waiting only.
         """
         if self._connection is None:
-            raise WebSocketError(f"{self.url}: not connected")
+            raise WebSocketError(f"{self._place}: not connected")
         try:
             await self._connection.ping()
         except (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError, trio.BrokenResourceError) as error:
-            raise WebSocketError(f"{self.url}: {_describe(error)}") from error
+            raise WebSocketError(f"{self._place}: {_describe(error)}") from error
 
     async def _connect(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
         parts = urlsplit(self.url)
@@ -178,6 +179,11 @@ class WebSocket:
             if deadline.cancelled_caught:
                 self._fail(f"no pong within {self.heartbeat_deadline:g} s")
                 connection_scope.cancel()
+
+    @property
+    def _place(self) -> str:
+        """The peer, for messages."""
+        return without_secrets(self.url)
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why

@@ -21,6 +21,7 @@ import attrs
 import cattrs
 
 from agentd.errors import AgentdError
+from agentd.telltales import HIDDEN, looks_secret, names_secret, secret_in_url, without_secrets
 
 Check = Callable[[Any], str | None]
 T = TypeVar("T")
@@ -101,10 +102,18 @@ def networks(value: list[str]) -> str | None:
 
 def http_url(value: str) -> str | None:
     """A check: an http or https URL with a host, and nothing secret in it."""
+    if found := secret_in_url(value):
+        return Unshown(
+            f"must hold no {found.removeprefix('a ')}, which would reach logs: name the environment variable or"
+            " credential that holds it, in api_key_name"
+        )
+    return web_url(value)
+
+
+def web_url(value: str) -> str | None:
+    """A check: an http or https URL with a host; what else is in it, others look at."""
     if not value.startswith(("http://", "https://")):
         return "must begin with http:// or https://"
-    if "@" in value:
-        return "must hold no user or password: they would reach logs"
     try:
         parts = urlsplit(value)
         good = bool(parts.hostname) and parts.port != 0 and value.isprintable() and " " not in value
@@ -333,6 +342,20 @@ def _near(value: object, choices: Collection[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value for a message; what stands before an @ may be a password and is left out."""
-    shown = re.sub(r'"(\w+://)?(?:[^"\\]|\\.)*@', r'"\1***@', json.dumps(value, ensure_ascii=False, default=str))
+    """A value for a message, without what may be a secret in it; so may be what stands before an @."""
+    text = json.dumps(_without_secrets(value), ensure_ascii=False, default=str)
+    shown = re.sub(r'"(\w+://)?(?:[^"\\]|\\.)*@', rf'"\1{HIDDEN}@', text)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _without_secrets(value: object) -> object:
+    match value:
+        case str():
+            if "://" in value:
+                return without_secrets(value)
+            return HIDDEN if looks_secret(value) else value
+        case dict():
+            return {key: HIDDEN if names_secret(str(key)) else _without_secrets(each) for key, each in value.items()}
+        case list():
+            return [_without_secrets(each) for each in value]
+    return value

@@ -16,6 +16,7 @@ from agentd import deadlines
 from agentd.config.schema import (
     NO_SETTING,
     Text,
+    Unshown,
     address,
     http_url,
     is_number,
@@ -25,6 +26,7 @@ from agentd.config.schema import (
     positive,
     text,
 )
+from agentd.telltales import secret_in_url
 
 
 class LogFormat(StrEnum):
@@ -52,6 +54,8 @@ class Headless(StrEnum):
 
 
 def _url(value: str) -> str | None:
+    if secret_in_url(value):
+        return Unshown("must hold no user, password or key: set username, and the secret AGENTD_ARI_PASSWORD")
     if complaint := http_url(value):
         return complaint
     parts = urlsplit(value)
@@ -319,7 +323,7 @@ class Config:
     tools: Mapping[str, ToolConfig] = attrs.field(factory=dict)
     """Every tool that some agent has, by name: those that need no table too."""
     notes: tuple[str, ...] = attrs.field(default=(), metadata=NO_SETTING)
-    """Notes on a file that is good: settings under names of former releases."""
+    """Notes on a file that is good: settings under names of former releases, secrets that may stand in it."""
 
     def advertised_socket(self, bound_port: int) -> str:
         """The listener as Asterisk reaches it, "address:port"."""

@@ -297,3 +297,13 @@ async def test_the_end_of_its_nursery_closes_the_connection_at_once_even_to_a_mu
 
 def test_there_is_one_tls_context() -> None:
     assert tls_context() is tls_context()
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://ada:hush@127.0.0.1:1/x", "ws://127.0.0.1:1/x?api_key=hush&model=y", "ws://127.0.0.1:1/x#token=hush"]
+)
+async def test_no_error_shows_a_secret_of_the_url(url: str) -> None:
+    socket = WebSocket(url)
+    with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match=r"127\.0\.0\.1:1/x") as caught:
+        await socket.run()
+    assert "hush" not in repr(caught.value) + repr(socket)

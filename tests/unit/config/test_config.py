@@ -226,6 +226,47 @@ def test_agents_may_be_each_other_s_fallback() -> None:
     assert [agent.fallback for agent in config.agents.values()] == [["b"], ["a"]]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://ada:hush@h/v1", "https://hush@h/v1", "https://h/v1?key=hush", "https://h/v1?api_key=hush"),
+        *("https://h/v1?x=1&token=hush", "https://h/v1#access_token=hush"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("table", "setting", "instead"),
+    [
+        ("[asterisk]", "url", "AGENTD_ARI_PASSWORD"),
+        ("[agents.a.local.llm]", "base_url", "api_key_name"),
+        ("[agents.a.openai_realtime]", "url", "api_key_name"),
+        ("[agents.a.deepgram]", "url", "api_key_name"),
+        ("[agents.a.deepgram]", "speech_url", "api_key_name"),
+    ],
+)
+def test_a_key_in_a_url_is_refused_with_what_to_set_instead_and_not_shown(
+    table: str, setting: str, instead: str, url: str
+) -> None:
+    url = url.replace("https", "wss") if "realtime" in table or (setting == "url" and "deepgram" in table) else url
+    found = problems(f"{ONE_AGENT}\n{table}\n{setting} = '{url}'")
+    assert len(found) == 1
+    assert setting in found[0]
+    assert instead in found[0]
+    assert "hush" not in found[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('[asterisk]\nurl = "ftp://ada:hush1@h/?token=hush1"', '[calls]\ndefault_media = "sk-hush1hush1"'),
+        *('[asterisk]\nusername = ["Bearer hush1"]', '[logging]\nlevel = "Bearer hush1"'),
+    ],
+)
+def test_no_problem_shows_what_looks_like_a_secret(line: str) -> None:
+    found = problems(f"{line}\n{ONE_AGENT}")
+    assert found
+    assert "hush1" not in "".join(found)
+
+
 def test_how_an_agent_is_given_up_is_a_table_of_its_own() -> None:
     config = parsed('[agents.a]\n[agents.b.failover]\nopen_within = 3\nmute_after = 2.5\nhold_message = ""')
     assert config.agents["a"].failover == Failover(open_within=1.5, mute_after=1.2, hold_message="One moment, please.")

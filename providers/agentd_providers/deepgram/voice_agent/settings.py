@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from agentd import deadlines
-from agentd.config.schema import http_url, not_negative, positive, secret_name, text
+from agentd.config.schema import Unshown, http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential, Scheme
 
 
@@ -39,7 +39,7 @@ def _socket_url(value: str) -> str | None:
     if not value.startswith(("ws://", "wss://")):
         return "must begin with ws:// or wss://"
     if "?" in value or "#" in value:
-        return "must hold nothing after the path: a key in it would reach logs"
+        return Unshown("must hold nothing after the path: a key in it would reach logs; name it in api_key_name")
     return http_url(f"http{value[2:]}")
 
 

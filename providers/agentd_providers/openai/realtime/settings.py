@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 
 from agentd import deadlines
-from agentd.config.schema import http_url, positive, secret_name, text
+from agentd.config.schema import Unshown, http_url, positive, secret_name, text
 from agentd_providers.credentials import Credential
 
 MOST_TOKENS = 4096
@@ -59,7 +59,7 @@ def _websocket_url(value: str) -> str | None:
     if not value.startswith(("ws://", "wss://")):
         return "must begin with ws:// or wss://"
     if complaint := http_url("http" + value[2:]):
-        return complaint.replace("http://", "ws://")
+        return complaint if isinstance(complaint, Unshown) else complaint.replace("http://", "ws://")
     return None
 
 
