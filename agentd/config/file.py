@@ -124,6 +124,7 @@ def _parse_tool(name: str, table: Mapping[str, Any], problems: list[Problem], ki
     settings: object = build(schema, settings_raw, f"{path}.{tool.kind}", found)
     if not found:
         found = [Problem(f"{path}.{tool.kind}.{where}", why) for where, why in _impossible_settings(settings)]
+        found += [Problem(f"{path}.{tool.kind}.{where}", why, fatal=False) for where, why in _doubts(settings)]
     problems += found
     return attrs.evolve(tool, settings=settings)
 
@@ -131,6 +132,11 @@ def _parse_tool(name: str, table: Mapping[str, Any], problems: list[Problem], ki
 def _impossible_settings(settings: object) -> Iterable[tuple[str, str]]:
     impossible = getattr(settings, "impossible", None)
     return impossible() if impossible else ()
+
+
+def _doubts(settings: object) -> Iterable[tuple[str, str]]:
+    doubtful = getattr(settings, "doubtful", None)
+    return doubtful() if doubtful else ()
 
 
 def _tools_in_use(

@@ -85,9 +85,10 @@ class ToolKind:
     """A kind of tools.
 
     `settings` is an attrs class as agentd.config.schema describes; a method `impossible(self)` of it may yield
-    `(setting, why)` for what cannot work. `make(name, description, settings)` gives a tool that is declared under
-    `name`; an empty description stands for the kind's own. `needs_ari`: not for calls without ARI. `secrets(settings)`
-    names the secrets (agentd.config.secrets) that it will look up.
+    `(setting, why)` for what cannot work, and a method `doubtful(self)` the same for what is taken with a note.
+    `make(name, description, settings)` gives a tool that is declared under `name`; an empty description stands for the
+    kind's own. `needs_ari`: not for calls without ARI. `secrets(settings)` names the secrets (agentd.config.secrets)
+    that it will look up.
     """
 
     settings: type

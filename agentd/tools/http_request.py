@@ -16,18 +16,21 @@ import httpx
 import trio
 
 from agentd.agent import ToolDeclaration
-from agentd.config.schema import Unshown, http_url, secret_name, text
+from agentd.config.schema import Unshown, secret_name, text, web_url
 from agentd.config.secrets import Secret, find_secret
 from agentd.errors import ConfigError
+from agentd.telltales import HIDDEN, looks_secret, names_secret, secret_in_url, without_secrets
 from agentd.tools.contract import ToolContext, ToolError, ToolKind, ToolOutcome
 from agentd.tools.parameters import parse_schema
 
 MAX_RESPONSE = 8000
 """The most bytes of a response that a model is given."""
+SHORTEST_SECRET = 5
+"""Characters; less is in many a text by chance."""
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
 DESCRIPTION = "Ask a service."
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
-_SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
+_SURELY_SECRET = ("authorization", "proxy-authorization", "cookie", "x-api-key")
 _OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection", "upgrade", "accept-encoding")
 _READABLE = re.compile(r"(text/.*|.*[/+](json|xml))")
 
@@ -42,7 +45,9 @@ class Method(StrEnum):
 def _url(value: str) -> str | None:
     if not value:
         return None
-    if complaint := http_url(value):
+    if found := secret_in_url(PLACEHOLDER.sub("", value), surely=True):
+        return Unshown(f"must hold no {found.removeprefix('a ')}, which would reach logs: see secret_headers")
+    if complaint := web_url(value):
         return complaint
     parts = urlsplit(value)
     rest = PLACEHOLDER.sub("", parts.path + parts.query)
@@ -78,10 +83,10 @@ def _headers(value: Mapping[str, str]) -> str | None:
     if complaint := _header_names(value):
         return complaint
     for name, content in value.items():
-        if name.lower() in _SECRET_HEADERS:
+        if name.lower() in _SURELY_SECRET:
             return Unshown(f"{name} is a secret: name where it is to be found, in secret_headers")
         if not _fits_header(content):
-            return Unshown(f"{name}: a header's value is printable ASCII")
+            return Unshown(f"{name}: a header's value is printable ASCII, without a space at its ends")
     return None
 
 
@@ -98,20 +103,32 @@ def _response(value: int) -> str | None:
     return None if 1 <= value <= MAX_RESPONSE else f"must be from 1 to {MAX_RESPONSE}"
 
 
+def _is_secret(header: str, content: str) -> bool:
+    return bool(content) and (names_secret(header) or looks_secret(content))
+
+
+def _shown_headers(headers: Mapping[str, str]) -> str:
+    return repr({name: HIDDEN if _is_secret(name, content) else content for name, content in headers.items()})
+
+
 @attrs.frozen
 class HttpRequestSettings:
-    """Asks one HTTP endpoint; the answer is given to the model."""
+    """Asks one HTTP endpoint; the answer is given to the model.
+
+    Its repr shows neither a header's value that may be a secret nor what may be one in the URL."""
 
     url: Annotated[
         str, text("The endpoint. {name} in the path or the query stands for an argument of that name.", _url)
-    ] = ""
+    ] = attrs.field(default="", repr=without_secrets)
     method: Annotated[Method, text("GET, POST, PUT or DELETE. With POST and PUT the arguments are sent as JSON.")] = (
         Method.GET
     )
     parameters: Annotated[
         str, text("JSON Schema of the arguments, as JSON text: what the model has to give.", _parameters)
     ] = '{"type": "object", "properties": {}}'
-    headers: Annotated[dict[str, str], text("Headers of the request.", _headers)] = attrs.field(factory=dict)
+    headers: Annotated[dict[str, str], text("Headers of the request.", _headers)] = attrs.field(
+        factory=dict, repr=_shown_headers
+    )
     secret_headers: Annotated[
         dict[str, str], text("Headers whose value is a secret: header = NAME of the secret.", _secret_headers)
     ] = attrs.field(factory=dict)
@@ -120,6 +137,19 @@ class HttpRequestSettings:
     @property
     def sends_body(self) -> bool:
         return self.method in (Method.POST, Method.PUT)
+
+    @property
+    def likely_secrets(self) -> Sequence[str]:
+        """The values of headers that may be secrets, though they stand in the configuration."""
+        return [content for name, content in self.headers.items() if _is_secret(name, content)]
+
+    def doubtful(self) -> Iterator[tuple[str, str]]:
+        """See agentd.tools.contract.ToolKind."""
+        for name, content in self.headers.items():
+            if _is_secret(name, content):
+                yield "headers", f"the value of {name} looks like a secret: it belongs into secret_headers"
+        if HIDDEN in without_secrets(PLACEHOLDER.sub("", self.url)):
+            yield "url", "looks as if it held a secret: a header could keep it out of this file, in secret_headers"
 
     def impossible(self) -> Iterator[tuple[str, str]]:
         """See agentd.tools.contract.ToolKind."""
@@ -170,7 +200,7 @@ def _climbs(path: str) -> bool:
 
 
 def _fits_header(value: str) -> bool:
-    return value.isascii() and value.isprintable()
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 @attrs.frozen(eq=False)
@@ -230,6 +260,16 @@ class HttpRequest:
             headers[header] = found.reveal()
         return headers
 
+    def _conceal(self, text: str) -> str:
+        """The text without our secrets: a service may send back what it was sent, and the model may say it aloud."""
+        secrets = [found.reveal() for found in self._found.values() if isinstance(found, Secret)]
+        secrets += self.settings.likely_secrets
+        words = {word for secret in secrets for word in (secret, *secret.split()[-1:])}
+        for word in sorted(words, key=len, reverse=True):
+            if len(word) >= SHORTEST_SECRET:
+                text = text.replace(word, HIDDEN)
+        return text
+
     async def _read(self, answer: httpx.Response) -> str:
         """The body's beginning, as it came: a compressed one, which we did not ask for, could be of any size."""
         kind = answer.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
@@ -241,7 +281,7 @@ class HttpRequest:
                 body = (body + piece)[: most + 1]
                 if len(body) > most:
                     enough.cancel()
-        shown = body[:most].decode(errors="replace")
+        shown = self._conceal(body[:most].decode(errors="replace"))
         return f"{shown}\n(cut off after {most} bytes)" if len(body) > most else shown
 
 

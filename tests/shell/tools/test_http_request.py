@@ -280,9 +280,10 @@ def _unreadable(name: str) -> Secret | None:
         lambda name: None,
         lambda name: Secret(name, "hunter2\r\nX: y"),
         lambda name: Secret(name, "hunter2é"),
+        lambda name: Secret(name, "Bearer hunter2 "),
         _unreadable,
     ],
-    ids=["missing", "two lines", "not ASCII", "unreadable"],
+    ids=["missing", "two lines", "not ASCII", "a space at its end", "unreadable"],
 )
 async def test_a_secret_that_cannot_be_used_is_never_shown(find: Callable[[str], Secret | None]) -> None:
     async with open_service() as service:
@@ -291,6 +292,14 @@ async def test_a_secret_that_cannot_be_used_is_never_shown(find: Callable[[str],
             await made.run({"id": "1"}, CALL)
         assert service.seen == []
     assert "hunter2" not in repr(caught.value) + repr(caught.value.__cause__) + repr(made)
+
+
+async def test_a_service_that_sends_our_secret_back_does_not_tell_it_to_the_model() -> None:
+    async with open_service(pieces=(b'{"sent": "Bearer hunter2", "key": "sk-AbCd12345"}',)) as service:
+        made = tool(service, headers={"X-Shop": "sk-AbCd12345"}, secret_headers={"Authorization": "SHOP_TOKEN"})
+        made = attrs.evolve(made, find=lambda name: Secret(name, "Bearer hunter2"))
+        outcome = await made.run({"id": "1"}, CALL)
+    assert outcome.text == 'HTTP 200\n{"sent": "***", "key": "***"}'
 
 
 # --- its end

@@ -150,6 +150,45 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(setting: str) -> None:
     assert "hunter2" not in problem
 
 
+KEY = "f81d4fae7dec11d0a76500a0c91e6bf6"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("X-Shop", f"Bearer {KEY}"),
+        ("X-Shop", "Basic YWRhOmxvdmVsYWNl"),
+        ("X-Shop", f"sk-{KEY}"),
+        ("X-Shop", KEY),
+        ("X-Auth-Token", "hunter2"),
+        ("Api-Key", "hunter2"),
+    ],
+)
+def test_a_header_whose_value_looks_like_a_secret_is_taken_with_a_note_and_not_shown(header: str, value: str) -> None:
+    read = config(f"[agents.a]\ntools = ['ask']\n{HTTP}url = 'http://h/'\nheaders = {{ {header} = '{value}' }}")
+    (note,) = read.notes
+    assert note == (
+        f"tools.ask.http_request.headers: the value of {header} looks like a secret: it belongs into secret_headers"
+    )
+    tool = Toolbox.of(read).tools["ask"].tool
+    assert value not in note + repr(read) + str(read) + repr(tool)
+    assert header in repr(tool)
+
+
+def test_headers_that_tell_nothing_secret_are_shown_and_not_noted() -> None:
+    headers = "{ Accept = 'application/vnd.github.v3+json', X-Author = 'Ada Lovelace', X-Api-Version = '2024-10-01' }"
+    read = config(f"[agents.a]\ntools = ['ask']\n{HTTP}url = 'http://h/'\nheaders = {headers}")
+    assert read.notes == ()
+    assert "Ada Lovelace" in repr(read)
+
+
+def test_a_key_in_a_url_s_path_is_noted_and_not_shown() -> None:
+    read = config(f"[agents.a]\ntools = ['ask']\n{HTTP}url = 'https://hooks.example/{KEY}/send'")
+    (note,) = read.notes
+    assert note.startswith("tools.ask.http_request.url: looks as if it held a secret")
+    assert KEY not in note + repr(read)
+
+
 def test_with_a_body_every_argument_has_a_place() -> None:
     toml = f"[agents.a]\ntools = ['ask']\n{HTTP}url = 'http://h/'\nmethod = 'POST'\nparameters = '{GOOD}'"
     assert "ask" in config(toml).tools

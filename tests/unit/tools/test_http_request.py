@@ -82,6 +82,8 @@ def test_no_argument_reaches_another_endpoint(identity: str, state: str) -> None
         "https://crm.example/{a}/x?b={b}",
         "https://crm.example?q={q}",
         "http://[::1]:9/{a}",
+        "http://crm.example/settings?key=opening_hours",
+        "http://crm.example/settings?key={name}&token={token}",
     ],
 )
 def test_templates_that_are_good(url: str) -> None:
@@ -97,6 +99,8 @@ def test_templates_that_are_good(url: str) -> None:
         ("http://crm.{zone}/x", "must name its host"),
         ("http://crm.example:{port}/x", "must be a URL"),
         ("http://ada:pw@crm.example/", "must hold no user or password"),
+        ("http://crm.example/x?api_key=abc", "must hold no key (api_key=)"),
+        ("http://crm.example/x?key=A1b2C3d4&y={y}", "must hold no key (key=)"),
         ("http://crm.example/{a", "belongs to no {placeholder}"),
         ("http://crm.example/{a b}", "must be a URL"),
         ("http://crm.example/{0}", "belongs to no {placeholder}"),
