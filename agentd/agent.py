@@ -24,7 +24,8 @@ class CallInfo:
     """The call that an agent serves, as far as the agent may know it.
 
     `call_id` is agentd's own name of the call (Asterisk's channel id of the caller). `rate` is that of the
-    caller's audio in Hz. Numbers and names come from the caller and are not to be trusted.
+    caller's audio in Hz. Numbers and names come from the caller: bounded, without control characters and what
+    structures a prompt (agentd.ari.caller_id), and not to be trusted all the same.
     """
 
     call_id: str

@@ -8,13 +8,15 @@ from typing import Any
 
 import attrs
 
+from agentd.ari.caller_id import caller_name, caller_number
 from agentd.errors import AriError
 from agentd.parsing import load_json
 
 
 @attrs.frozen
 class Channel:
-    """A channel as events and requests show it. Names and numbers come from the caller: not to be trusted."""
+    """A channel as events and requests show it. What comes from the caller is cleaned (agentd.ari.caller_id), and not
+    to be trusted all the same."""
 
     id: str
     name: str = ""
@@ -37,9 +39,9 @@ class Channel:
             channel_id,
             _text(raw.get("name")),
             _text(raw.get("state")),
-            _text(caller.get("number")),
-            _text(caller.get("name")),
-            _text(dialplan.get("exten")),
+            caller_number(_text(caller.get("number"))),
+            caller_name(_text(caller.get("name"))),
+            caller_number(_text(dialplan.get("exten"))),
             _application(dialplan),
         )
 

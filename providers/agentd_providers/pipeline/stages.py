@@ -4,6 +4,7 @@ Each stage comes twice: an engine for as long as its agent is open (SpeechToText
 one call has of it (Transcriber, Responder, Voice), from the engine's `open`.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
@@ -195,8 +196,9 @@ class PipelineSettings:
     fillers: frozenset[str] = frozenset()
 
 
+_OF_THE_CALL = re.compile(r"\{(caller_number|caller_name|extension)\}")
+
+
 def fill_in(prompt: str, call: CallInfo) -> str:
     """Put the call's own values into a system prompt. Unknown braces stay as they are: prompts hold JSON too."""
-    for name in ("caller_number", "caller_name", "extension"):
-        prompt = prompt.replace(f"{{{name}}}", getattr(call, name) or "unknown")
-    return prompt
+    return _OF_THE_CALL.sub(lambda found: getattr(call, found[1]) or "unknown", prompt)
