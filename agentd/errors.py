@@ -97,6 +97,14 @@ class PlaybackError(AgentdError):
     """An utterance could not be brought to the caller."""
 
 
+class MediaUnwritable(PlaybackError):
+    """No file could be written for Asterisk to play; `reason` is the name of errno's value, as ENOSPC."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class ProviderError(AgentdError):
     """Base of what an agent's provider may raise."""
 

@@ -91,6 +91,9 @@ class Metrics:
         self.media_files_swept = counter(
             "media_files_swept", "Audio files of an earlier run that were removed at start."
         )
+        self.media_write_failures = counter(
+            "media_write_failures", "Audio files that could not be written for Asterisk, by errno.", "reason"
+        )
         self.provider_restarts = counter("provider_restarts", "Engine processes started again.", "engine")
         self.engine_jobs_waiting = gauge(
             "engine_jobs_waiting", "Jobs that wait for an engine of this host behind another one.", "engine"

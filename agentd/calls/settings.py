@@ -14,7 +14,9 @@ def settings_of_call(config: Config, entry: Entry) -> CallSettings:
     agent, liveness = entry.config, entry.config.liveness
 
     def spoken(text: str) -> Announcement | None:
-        return Announcement(audio=entry.spoken[text]) if text in entry.spoken else None
+        if text not in entry.spoken:
+            return None
+        return Announcement(audio=entry.spoken[text], instead=config.calls.failure_sound)
 
     failure = spoken(agent.failure_announcement) or Announcement(sound=config.calls.failure_sound)
     announcements = {

@@ -71,7 +71,11 @@ class Playback(Protocol):
 
 @attrs.frozen
 class Announcement:
-    """Words that must be exact: a sound that Asterisk has ("sound:NAME"), or audio of our own."""
+    """Words that must be exact: a sound that Asterisk has ("sound:NAME"), or audio of our own.
+
+    `instead` is a sound of Asterisk's, which needs no file of ours, for when the audio cannot be played.
+    """
 
     sound: str = ""
     audio: tuple[Audio, ...] = ()
+    instead: str = ""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import attrs
+import structlog
 
 from agentd.errors import PlaybackError
 from agentd.media.leg import Lead
@@ -10,6 +11,8 @@ from agentd.playback.contract import Announcement, Heard, Playback, PlaybackList
 from agentd.playback.file import FilePlayback
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import UtteranceSource
+
+log = structlog.get_logger("agentd.playback")
 
 
 @attrs.define(eq=False)
@@ -89,16 +92,26 @@ class Downstream:
         return _joined(heard, await self.file.play(rest, PlaybackListener(started, segment_of_rest)))
 
     async def announce(self, announcement: Announcement) -> None:
-        """See agentd.playback.contract.Playback.announce. Sounds of Asterisk's own are played by ARI."""
-        if not announcement.sound:
-            current = self._current
-            await current.announce(announcement)
-            if current is not self._current:  # it was cut off by the change
-                await self._current.announce(announcement)
+        """See agentd.playback.contract.Playback.announce. Sounds of Asterisk's own are played by ARI: one of them
+        stands in for audio that cannot be played, as where the disk is full."""
+        if announcement.audio and announcement.instead and self.file is not None:
+            try:
+                await self._announce_audio(announcement)
+            except PlaybackError as error:
+                log.warning("a sound stands in for an announcement", sound=announcement.instead, error=str(error))
+                await self.file.announce(Announcement(sound=announcement.instead))
+        elif not announcement.sound:
+            await self._announce_audio(announcement)
         elif self.file is not None:
             await self.file.announce(announcement)
         else:
             raise PlaybackError(f"{announcement.sound} is Asterisk's own, and this call has no ARI to play it")
+
+    async def _announce_audio(self, announcement: Announcement) -> None:
+        current = self._current
+        await current.announce(announcement)
+        if current is not self._current:  # it was cut off by the change
+            await self._current.announce(announcement)
 
     async def attenuate(self) -> None:
         """See agentd.playback.contract.Playback.attenuate."""

@@ -18,7 +18,7 @@ from agentd import deadlines
 from agentd.ari.channel import CallerChannel
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.audio.resample import convert
-from agentd.errors import AriError, AriRejected, PlaybackError, ungrouped
+from agentd.errors import AriError, AriRejected, MediaUnwritable, PlaybackError, ungrouped
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.directory import MediaDirectory
@@ -35,6 +35,11 @@ HANG_UP_NEWS = 0.5
 """Seconds within which a hang-up that made a playback fail has made itself known."""
 CLEAN_UP_DEADLINE = deadlines.MEDIA_FILE_REMOVAL.seconds
 _file_limiter = trio.CapacityLimiter(4)
+
+
+async def takes_files(directory: MediaDirectory) -> bool:
+    """See agentd.playback.directory.MediaDirectory.takes_files."""
+    return not directory.trouble or await trio.to_thread.run_sync(directory.takes_files, limiter=_file_limiter)
 
 
 @attrs.define(eq=False)
@@ -182,7 +187,7 @@ class FilePlayback:
         segment = _Segment(self._new_id(), f"sound:{path.with_suffix('')}", text, len(pcm) / 2 / FILE_RATE, path)
         async with queue:
             try:
-                await trio.to_thread.run_sync(self.directory.write, path, pcm, limiter=_file_limiter)
+                await self._write(path, pcm)
                 if self._stops != stops:
                     segment.finish("stopped")
                     task_status.started(segment)
@@ -190,7 +195,16 @@ class FilePlayback:
                 await self._attend(segment, task_status)
             finally:
                 with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
-                    await trio.to_thread.run_sync(_remove, path, limiter=_file_limiter, abandon_on_cancel=True)
+                    await trio.to_thread.run_sync(
+                        self.directory.remove, path, limiter=_file_limiter, abandon_on_cancel=True
+                    )
+
+    async def _write(self, path: Path, pcm: bytes) -> None:
+        try:
+            await trio.to_thread.run_sync(self.directory.write, path, pcm, limiter=_file_limiter)
+        except MediaUnwritable as error:
+            self.metrics.media_write_failures.labels(reason=error.reason).inc()
+            raise
 
     async def _attend(
         self, segment: _Segment, task_status: trio.TaskStatus[_Segment] = trio.TASK_STATUS_IGNORED
@@ -299,7 +313,3 @@ def _heard(played: list[_Segment], *, interrupted: bool) -> Heard:
         text=" ".join(words),
         generated=" ".join(segment.text for segment in played),
     )
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)

@@ -51,7 +51,8 @@ class Exported(Protocol):
 
 @attrs.frozen
 class HealthReport:
-    """The daemon's page GET /health. `listening`: of what waits for connections, whether it does."""
+    """The daemon's page GET /health. `listening`: of what waits for connections, whether it does. `media_trouble`: why
+    no audio file can be written for Asterisk; calls stream then, and announcements are sounds of Asterisk's own."""
 
     ari_connected: bool
     listening: Mapping[str, bool]
@@ -59,6 +60,7 @@ class HealthReport:
     providers: Mapping[str, AgentHealth]
     uptime_seconds: float
     draining: bool = False
+    media_trouble: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -74,6 +76,7 @@ class HealthReport:
             "active_calls": self.active_calls,
             "providers": {name: agent.as_json() for name, agent in self.providers.items()},
             "draining": self.draining,
+            "media_trouble": self.media_trouble,
             "uptime_seconds": round(self.uptime_seconds, 1),
             "version": __version__,
         }

@@ -29,7 +29,7 @@ from agentd.media.wideband import NARROW, WIDE, is_wideband
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
-from agentd.playback.file import FilePlayback
+from agentd.playback.file import FilePlayback, takes_files
 from agentd.playback.stream import StreamPlayback
 from agentd.service.admittance import Arrival, Refusal, refusal
 from agentd.service.watchdog import ProgressWatch
@@ -206,7 +206,7 @@ class Reception:
         rate = await self._rate(caller.id, transport, candidates)
         channel.line = LineFormat(rate)
         info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
-        stream = entry.config.downstream_mode is DownstreamMode.STREAM
+        stream = entry.config.downstream_mode is DownstreamMode.STREAM or not await takes_files(self.directory)
         playback = Downstream(
             StreamPlayback(rate, self.metrics) if stream else None,
             FilePlayback(channel, self.directory, self.metrics),

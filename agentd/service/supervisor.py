@@ -160,6 +160,7 @@ class Supervisor:
             },
             uptime_seconds=trio.current_time() - self.started_at,
             draining=reception.draining,
+            media_trouble=reception.directory.trouble,
         )
 
     def _engine_restarted(self, engine: str) -> None:

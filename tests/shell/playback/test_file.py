@@ -1,11 +1,14 @@
 """Playback by files: what Asterisk is asked, what the caller heard, and that no file is left. Files are written in
 threads, so the clock is the real one, with small durations."""
 
+import errno
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import BinaryIO
 
 import attrs
 import pytest
@@ -16,12 +19,14 @@ from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, PlaybackFinished, PlaybackStarted
 from agentd.audiosocket.listener import Admission
-from agentd.errors import PlaybackError
+from agentd.errors import MediaUnwritable, PlaybackError
 from agentd.metrics import Metrics
+from agentd.playback import directory as directory_module
 from agentd.playback import file as playback_module
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.directory import MediaDirectory
-from agentd.playback.file import FilePlayback
+from agentd.playback.downstream import Downstream
+from agentd.playback.file import FilePlayback, takes_files
 from agentd.playback.heard import words_heard
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
@@ -186,6 +191,125 @@ async def test_a_sweep_removes_what_a_crashed_run_left_and_nothing_else(tmp_path
     assert directory.sweep() == 3
     assert set(tmp_path.iterdir()) == set(others)
     assert directory.sweep() == 0
+
+
+# --- a disk that takes no files
+
+
+@attrs.define(eq=False)
+class Disk:
+    """The media directory's disk: what is written to it fails half-way while it is `full`, all while `read_only`."""
+
+    full: bool = False
+    read_only: bool = False
+
+    def open(self, path: Path, flags: int, mode: int) -> int:
+        if self.read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return _open(path, flags, mode)
+
+    def fdopen(self, descriptor: int, mode: str) -> BinaryIO:
+        file: BinaryIO = _fdopen(descriptor, mode, buffering=0)
+        if self.full:
+            write = file.write
+
+            def half(data: bytes) -> int:
+                write(data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            return Half(file, half)  # type: ignore[return-value]
+        return file
+
+    def unlink(self, path: Path, missing_ok: bool = False) -> None:
+        if self.read_only:  # unlink(2): before it looks whether there is such a file
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        _unlink(path, missing_ok)
+
+
+@attrs.frozen
+class Half(AbstractContextManager["Half"]):
+    file: BinaryIO
+    write: Callable[[bytes], int]
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def __exit__(self, *_error: object) -> None:
+        self.file.close()
+
+
+_open, _fdopen, _unlink = os.open, os.fdopen, Path.unlink
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk()
+    of_the_disk = {"open": disk.open, "fdopen": disk.fdopen}
+    monkeypatch.setattr(directory_module, "os", SimpleNamespace(**{**vars(os), **of_the_disk}))
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: disk.unlink(path, missing_ok))
+    return disk
+
+
+def failures(studio: Studio, reason: str) -> float:
+    labels = {"reason": reason}
+    return studio.playback.metrics.registry.get_sample_value("agentd_media_write_failures_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(("state", "reason"), [("full", "ENOSPC"), ("read_only", "EROFS")])
+async def test_a_disk_that_takes_no_file_is_told_and_counted_and_nothing_half_written_is_left(
+    state: str, reason: str, studio: Studio, disk: Disk
+) -> None:
+    setattr(disk, state, True)
+    await studio.utter("Hello")
+    with pytest.raises(MediaUnwritable, match=r"cannot write to .*; check \[media\] directory"):
+        await studio.play()
+    assert failures(studio, reason) == 1
+    assert not studio.files
+    assert not studio.asked
+    assert os.strerror(getattr(errno, reason)) in studio.playback.directory.trouble
+
+
+async def test_the_trouble_is_over_with_the_first_file_that_is_written(studio: Studio, disk: Disk) -> None:
+    directory = studio.playback.directory
+    disk.full = True
+    await studio.utter("Hello")
+    with pytest.raises(MediaUnwritable):
+        await studio.play()
+    assert directory.trouble
+    assert not await takes_files(directory)
+    disk.full = False
+    assert await takes_files(directory)
+    assert not directory.trouble
+    assert not studio.files
+
+
+async def test_a_disk_that_was_well_is_not_tried_out(studio: Studio, disk: Disk) -> None:
+    disk.full = True
+    assert await takes_files(studio.playback.directory)
+
+
+async def test_what_a_read_only_disk_does_not_let_go_ends_nothing(studio: Studio, disk: Disk) -> None:
+    directory = studio.playback.directory
+    directory.write(directory.new_file(), b"\0\0")
+    disk.read_only = True
+    assert directory.sweep() == 0
+    disk.read_only = False
+    assert directory.sweep() == 1
+
+
+@pytest.mark.parametrize("state", ["full", "read_only"])
+async def test_where_no_file_can_be_written_a_sound_of_asterisk_s_stands_in_for_an_announcement(
+    state: str, studio: Studio, disk: Disk
+) -> None:
+    setattr(disk, state, True)
+    announcement = Announcement(audio=(Audio(0, 0, pcm(0.1), 8000),), instead="sound:sorry")
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Downstream(file=studio.playback).announce, announcement)
+            await studio.until_asked(1)
+            assert studio.asterisk.playbacks[studio.asked[0]] == "sound:sorry"
+            studio.ended(0)
+    assert not studio.files
 
 
 # --- the way to the caller

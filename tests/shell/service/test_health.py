@@ -74,6 +74,7 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
             },
         },
         "draining": False,
+        "media_trouble": "",
         "uptime_seconds": 12.3,
         "version": __version__,
     }

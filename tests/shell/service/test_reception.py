@@ -15,6 +15,8 @@ from agentd.agent import Agent, Readiness
 from agentd.calls.figures import CallFigures
 from agentd.config.settings import AgentConfig, AudioSocket, Calls, DownstreamMode, Failover
 from agentd.errors import ProviderUnavailable
+from agentd.playback.directory import MediaDirectory
+from agentd.service import reception
 from agentd.serving.breaker import FAILURES
 from agentd.serving.failover import FailoverTimes
 from agentd.testing._asterisk import Answer, Request
@@ -29,6 +31,25 @@ WITH_FALLBACK = {"default": attrs.evolve(QUIET, fallback=["night"]), "night": at
 
 async def begun(desk: FrontDesk) -> None:
     await desk.until(lambda: desk.agent.sessions and desk.session.begun)
+
+
+async def test_where_no_file_can_be_written_a_call_in_file_mode_is_streamed(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_for_callers(tmp_path, {"default": FILES}) as desk:
+
+        async def takes_files(directory: MediaDirectory) -> bool:  # the real one asks a thread
+            await trio.lowlevel.checkpoint()
+            assert directory is desk.reception.directory
+            return False
+
+        monkeypatch.setattr(reception, "takes_files", takes_files)
+        desk.call()
+        await begun(desk)
+        await trio.sleep(1.5)
+        assert b"".join(pcm for _, pcm in desk.lines.all[0].frames if any(pcm)) == voice(1.0)
+        assert not desk.asterisk.asked("*/snoop/*"), "what a leg that only listens begins with"
+        desk.hang_up()
 
 
 # --- who gets in
