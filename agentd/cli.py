@@ -5,6 +5,7 @@ Each command imports what it needs, and no more: `agentd hand-back` has to work 
 
 import argparse
 import faulthandler
+import io
 import json
 import os
 import sys
@@ -48,6 +49,8 @@ credential ari-password."""
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; gives the exit status (0 good, 1 failed, 2 refused configuration or arguments)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what no encoding can write (PEP 383)
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

@@ -5,7 +5,6 @@ Sources: `sys.prefix` (PEP 405), `RECORD` and `direct_url.json` of the installed
 `EXTERNALLY-MANAGED` (PEP 668), and `pipx_metadata.json`, which pipx writes into each of its environments.
 """
 
-import json
 import os
 import shlex
 import sys
@@ -22,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from agentd.errors import ProviderUnavailable
+from agentd.parsing import load_json
 
 DISTRIBUTION: Final = "asterisk-agentd"
 """Its name for pip. The command and the import names have names of their own."""
@@ -144,6 +144,6 @@ def _entry_script(found: Distribution) -> Path | None:
 
 
 def _origin(found: Distribution) -> str:
-    url = json.loads(found.read_text("direct_url.json") or "{}").get("url", "")
+    url = load_json(found.read_text("direct_url.json") or "{}").get("url", "")
     parts = urlsplit(url)
     return unquote(parts.path) if parts.scheme == "file" else url or DISTRIBUTION

@@ -1,9 +1,14 @@
-"""JSON and TOML that others wrote, read with a bound on their depth. Pure.
+"""JSON and TOML that others wrote, read with a bound on their depth and in whole characters. Pure.
 
 A parser calls itself for each list or table inside of another, and so does whoever walks over what it gives. How deep
 that may go is the interpreter's affair and differs from one version of Python to the next: some give up with
 RecursionError after a thousand, others after many thousands, and a walk over the result fails long before. So the depth
 is counted here, before anything is parsed, and what is too deep is refused like any other text that is wrong.
+
+JSON can name half of a character ("\\ud83d"; RFC 8259, section 8.2), as one does that was cut between two pieces, and
+so can a file name or the environment of a process (PEP 383). No encoding can write it: whoever tried to, to a log, a
+request or another process, would raise. Halves that meet are joined to the character that they are; a half alone
+becomes U+FFFD (Unicode, section 23.8).
 """
 
 import json
@@ -17,6 +22,9 @@ import attrs
 DEEPEST: Final = 64
 """Lists and tables inside of each other. ARI, the vendors' protocols and our own files need fewer than ten."""
 
+_HALF = re.compile("[\ud800-\udfff]")
+_HALF_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+"""How JSON names a half, alone or in a pair; it may also be a backslash and other letters."""
 _ESCAPE = re.compile(r"\\[^\r\n]?")
 _LINE_END = re.compile("[\r\n]")
 _NO_BRACKET = re.compile(r"[^][{}]+")
@@ -70,18 +78,35 @@ def load_json(
     *,
     parse_float: Callable[[str], Any] | None = None,
     parse_constant: Callable[[str], Any] | None = None,
+    mend: bool = True,
 ) -> Any:
-    """The value of a JSON text; bytes are UTF-8. Raises ValueError where it is no JSON, or nested too deeply; the hooks
-    are json.loads's."""
+    """The value of a JSON text, its texts in whole characters; bytes are UTF-8. The hooks are json.loads's.
+
+    Raises ValueError where it is no JSON, is nested too deeply, or, without `mend`, names half a character.
+    """
     if not isinstance(text, str):
         text = text.decode("utf-8-sig")
     if text.count("[") + text.count("{") > DEEPEST:
         Nesting().feed(text)
-    return json.loads(text, parse_float=parse_float, parse_constant=parse_constant)
+    value = json.loads(text, parse_float=parse_float, parse_constant=parse_constant)
+    if _HALF_ESCAPED.search(text) is None and _HALF.search(text) is None:
+        return value
+    whole = _mended(value)
+    if not mend and whole != value:
+        raise ValueError("half a surrogate pair is no character")
+    return whole
+
+
+def mended(text: str) -> str:
+    """The text in whole characters, which any encoding of Unicode can write."""
+    if _HALF.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def load_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises tomllib.TOMLDecodeError where it is no TOML, and NestedTooDeeply."""
+    """The tables of a TOML text, which names whole characters only (TOML 1.0, "String"). Raises ValueError:
+    tomllib.TOMLDecodeError where it is no TOML, NestedTooDeeply, and what a number of too many digits raises."""
     bare = _TOML_TEXT.sub("x", text)
     _depth_after(bare)
     if _LONG_KEY.search(bare):
@@ -90,6 +115,17 @@ def load_toml(text: str) -> dict[str, Any]:
     if _depth(tables) > DEEPEST:  # dotted keys and brackets together
         raise NestedTooDeeply
     return tables
+
+
+def _mended(value: Any) -> Any:
+    match value:
+        case str():
+            return mended(value)
+        case list():
+            return [_mended(each) for each in value]
+        case dict():
+            return {mended(key): _mended(each) for key, each in value.items()}
+    return value
 
 
 def _depth_after(text: str, depth: int = 0) -> int:

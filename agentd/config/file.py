@@ -4,7 +4,6 @@ Loading never half-succeeds: every problem of a file is found, each with its TOM
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -209,10 +208,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
     except NestedTooDeeply as error:
         raise ConfigError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
 
 
 TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")

@@ -1,11 +1,10 @@
 """What can still be read of an agent.toml that is refused, for who has to act without it. Pure."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from agentd.parsing import NestedTooDeeply, load_toml
+from agentd.parsing import load_toml
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]*?)\s*\]\s*(?:#.*)?")
 
@@ -17,7 +16,7 @@ def salvaged_table(text: str, name: str) -> Mapping[str, Any]:
     """
     try:
         table = load_toml(text).get(name)
-    except (tomllib.TOMLDecodeError, NestedTooDeeply):
+    except ValueError:
         return _lines_of(text, name)
     return table if isinstance(table, dict) else {}
 
@@ -32,6 +31,6 @@ def _lines_of(text: str, name: str) -> Mapping[str, Any]:
         elif current == name:
             try:
                 found |= load_toml(line)
-            except (tomllib.TOMLDecodeError, NestedTooDeeply):
+            except ValueError:
                 continue
     return found

@@ -210,6 +210,8 @@ def _strict(expected: str, *types: type) -> Callable[[Any, Any], Any]:
             raise _WrongType(f"must be {expected}, not {_shown(value)}")
         if kind is float and not _is_finite(value):
             raise _WrongType(f"must be a finite number, not {_shown(value)}")  # inf: a deadline that never comes
+        if isinstance(value, str) and "\0" in value:  # in no path, no header and no argument of a process
+            raise _WrongType(f"must hold no NUL character, not {_shown(value)}")
         return kind(value)
 
     return structure

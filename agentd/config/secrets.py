@@ -11,6 +11,7 @@ import attrs
 
 from agentd.environment import INHERITED
 from agentd.errors import ConfigError
+from agentd.parsing import mended
 
 ARI_PASSWORD = "AGENTD_ARI_PASSWORD"
 """The secret that every daemon needs: the password of its user in ari.conf."""
@@ -43,7 +44,7 @@ def find_secret(name: str, environ: Mapping[str, str] = INHERITED) -> Secret | N
     The environment is the one that agentd was started with. In a running daemon os.environ holds no secret: what a
     child process does not need is withheld there (agentd.environment).
 
-    Raises ConfigError when a credential is there but cannot be read, or is empty.
+    Raises ConfigError when a credential is there but cannot be read, or is empty, and for what is no text.
     """
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         path = Path(directory) / credential_name(name)
@@ -58,6 +59,8 @@ def find_secret(name: str, environ: Mapping[str, str] = INHERITED) -> Secret | N
                 raise ConfigError(f"the credential {path} holds {len(value)} characters, not 1 to {MAX_SECRET}")
             return Secret(name, value)
     value = environ.get(name, "")
+    if mended(value) != value:  # bytes that are no UTF-8 (PEP 383): no header and no request can hold them
+        raise ConfigError(f"the environment variable {name} is not UTF-8 text")
     return Secret(name, value) if value else None
 
 

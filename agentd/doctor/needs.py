@@ -83,7 +83,7 @@ async def import_errors(names: Sequence[str], spared: Sequence[str], environ: Ma
                 check=False,
                 env=for_child(environ),
             )
-        failed = json.loads(done.stdout.splitlines()[-1])
+        failed = load_json(done.stdout.splitlines()[-1])
     except trio.TooSlowError:
         return {"all": f"not loaded within {IMPORT_DEADLINE:g} s"}
     except (ValueError, IndexError):

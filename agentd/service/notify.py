@@ -78,7 +78,7 @@ class Notifier:
             return
         try:
             # Not connect()ed: the name is looked up each time, so this outlives a re-executed systemd.
-            self._socket.sendto(message.encode(), self._address)
+            self._socket.sendto(message.encode(errors="replace"), self._address)
         except OSError as error:
             if not self._failing:
                 _log.warning("systemd could not be told", message=message.split("\n")[0], error=str(error))

@@ -1,6 +1,5 @@
 """The arguments of a tool: what a JSON Schema of them may be, and whether a model's text meets it. Pure."""
 
-import json
 import math
 from collections.abc import Mapping
 from itertools import islice
@@ -73,8 +72,7 @@ class Arguments:
         if len(text) > MAX_ARGUMENTS or len(text.encode(errors="replace")) > MAX_ARGUMENTS:
             raise ToolError(f"The arguments are too long: at most {MAX_ARGUMENTS} bytes.")
         try:
-            value = load_json(text or "{}", parse_constant=_no_number, parse_float=_finite)
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no character
+            value = load_json(text or "{}", parse_constant=_no_number, parse_float=_finite, mend=False)
             if _too_many(value):
                 raise ToolError(f"The arguments hold too many values: at most {MOST_VALUES}.")
             complaint = best_match(islice(self._validator.iter_errors(value), MOST_ERRORS))

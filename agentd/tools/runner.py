@@ -20,6 +20,7 @@ from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination, Result
 from agentd.errors import AriError
 from agentd.metrics import Metrics
+from agentd.parsing import mended
 from agentd.tools.contract import Departure, ToolError, ToolOutcome, Transfer
 from agentd.tools.offered import OfferedTool
 
@@ -188,5 +189,6 @@ class CallTools:
 
 
 def _cut(text: str) -> str:
-    whole = text.encode(errors="replace")
+    text = mended(text)
+    whole = text.encode()
     return text if len(whole) <= MAX_RESULT else whole[: MAX_RESULT - 10].decode(errors="ignore") + " (cut off)"

@@ -193,3 +193,39 @@ def test_a_file_of_many_short_keys_and_numbers_is_not_deep() -> None:
 def test_what_is_no_toml_raises_what_the_parser_does(text: str) -> None:
     with pytest.raises(tomllib.TOMLDecodeError):
         load_toml(text)
+
+
+# --- halves of characters
+
+ANY_TEXT = st.text(st.characters(categories=None) | st.characters(categories=["Cs"]))
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+)
+
+
+@given(ANY_JSON, st.booleans())
+def test_no_json_brings_what_no_encoding_can_write(value: object, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    whole = load_json(text)
+    json.dumps(whole, ensure_ascii=False).encode()
+    try:
+        strict = load_json(text, mend=False)
+    except ValueError:
+        assert whole != json.loads(text)
+    else:
+        assert strict == whole == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ['x = "\\ud800"', 'x = "\\udfff"', '"\\ud83d" = 1', "x = " + "9" * 5000])
+def test_toml_that_names_half_a_character_or_a_number_without_end_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        load_toml(text)
+
+
+@given(st.text(st.characters(categories=["Cs"]) | st.sampled_from("[]{}.=\"'#\\n \\ud8x1"), max_size=60))
+def test_whatever_toml_is_it_is_taken_or_refused(text: str) -> None:
+    try:
+        load_toml(text)
+    except ValueError:
+        pass

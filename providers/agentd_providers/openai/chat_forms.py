@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 
 from agentd.agent import ToolDeclaration
-from agentd.parsing import load_json
+from agentd.parsing import load_json, mended
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
-from agentd_providers.vendor.surrogates import mended, mended_json
+from agentd_providers.vendor.surrogates import mended_json
 
 TRANSCRIPT_EXAMPLES = (
     "Caller: Hello, who is this?\n"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentd.errors import ProviderProtocolError
-from agentd_providers.vendor.surrogates import parse_json
+from agentd.parsing import load_json
 
 SHOWN = 200
 """Characters of a peer's message that an error repeats."""
@@ -16,7 +16,7 @@ def parse_object(vendor: str, message: str, conceal: Callable[[str], str] = str)
     Raises ProviderProtocolError, which repeats the message's beginning as `conceal` (a VendorSocket's) leaves it.
     """
     try:
-        parsed = parse_json(message)
+        parsed = load_json(message)
     except ValueError as error:
         raise ProviderProtocolError(f"{vendor}: expected JSON, got {conceal(message)[:SHOWN]!r}") from error
     if not isinstance(parsed, dict):

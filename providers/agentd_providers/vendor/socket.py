@@ -14,9 +14,9 @@ import trio
 
 from agentd import deadlines
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable, WebSocketError, ungrouped
+from agentd.parsing import mended
 from agentd.websocket import WebSocket
 from agentd_providers.vendor.json_object import SHOWN
-from agentd_providers.vendor.surrogates import mended
 
 OUTBOX = 512
 """Messages that may wait to be sent: ten seconds of audio in frames of 20 ms."""

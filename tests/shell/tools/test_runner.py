@@ -240,6 +240,15 @@ async def test_a_result_is_bounded_in_bytes() -> None:
     assert text.endswith("é (cut off)")
 
 
+async def test_a_result_with_half_a_character_in_it_is_mended() -> None:
+    async def sly(arguments: Mapping[str, Any], call: ToolContext) -> ToolOutcome:
+        return ToolOutcome("yes \ud83d!")
+
+    bench = Bench(sly)
+    await bench.ask("work", '{"n": 1}')
+    assert bench.answers[0][1] == "yes \ufffd!"
+
+
 async def test_only_so_many_are_at_work_at_a_time(autojump_clock: MockClock) -> None:
     async def slow(arguments: Mapping[str, Any], call: ToolContext) -> ToolOutcome:
         await trio.sleep(1.0)

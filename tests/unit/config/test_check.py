@@ -1,5 +1,6 @@
 """`agentd check`, `agentd sample` and `agentd schema` as an operator runs them."""
 
+import io
 import json
 import subprocess
 import sys
@@ -190,3 +191,14 @@ def test_the_printed_schema_accepts_the_printed_sample(capsys: pytest.CaptureFix
     sample = tomllib.loads(capsys.readouterr().out)
     assert main(["schema"]) == 0
     jsonschema.validate(sample, json.loads(capsys.readouterr().out))
+
+
+def test_a_file_whose_name_is_no_text_is_told_of_all_the_same(
+    tmp_path: Path, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "good\udcff.toml"  # the byte FF, which no UTF-8 has (PEP 383)
+    path.write_text(Path(good).read_text())
+    printed = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(printed, encoding="utf-8"))
+    assert main(["check", "--config", str(path)]) == 0
+    assert rb"good\udcff.toml: good" in printed.getvalue()

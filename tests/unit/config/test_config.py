@@ -472,6 +472,14 @@ def test_a_file_that_is_nested_too_deeply_is_told(tmp_path: Path, toml: str) -> 
         load_config(path, {})
 
 
+@pytest.mark.parametrize("toml", ['x = "\\ud800"', "x = " + "9" * 5000])
+def test_a_file_with_half_a_character_or_a_number_without_end_is_told(tmp_path: Path, toml: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(toml)
+    with pytest.raises(ConfigError, match=r"odd\.toml: is not TOML"):
+        load_config(path, {})
+
+
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b'greeting = "\xff"')

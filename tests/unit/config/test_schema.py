@@ -86,6 +86,8 @@ def test_a_whole_number_is_a_number_too() -> None:
     [
         ("name", 5, "box.name: must be a string, not 5"),
         ("name", True, "box.name: must be a string, not true"),
+        ("name", "a\0b", 'box.name: must hold no NUL character, not "a\\u0000b"'),
+        ("things", ["a\0"], 'box.things: must hold no NUL character, not "a\\u0000"'),
         ("height", "5", 'box.height: must be a whole number, not "5"'),
         ("height", 5.0, "box.height: must be a whole number, not 5.0"),
         ("height", True, "box.height: must be a whole number, not true"),

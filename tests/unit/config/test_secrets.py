@@ -50,6 +50,12 @@ def test_a_credential_is_named_after_its_variable(name: str, credential: str) ->
     assert credential_name(name) == credential
 
 
+def test_a_secret_that_is_no_text_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match=f"{NAME} is not UTF-8 text") as caught:
+        find_secret(NAME, {NAME: "hush\udcff"})
+    assert "hush" not in repr(caught.value)
+
+
 @pytest.mark.parametrize("environ", [{}, {NAME: ""}])
 def test_a_secret_that_is_nowhere_or_empty_is_not_found(environ: dict[str, str]) -> None:
     assert find_secret(NAME, environ) is None

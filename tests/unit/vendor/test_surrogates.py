@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd_providers.vendor.surrogates import PieceMender, mended, mended_json, parse_json
+from agentd.parsing import load_json, mended
+from agentd_providers.vendor.surrogates import PieceMender, mended_json
 
 ANY_TEXT = st.text(st.characters(categories=None) | st.characters(categories=["Cs"]))
 """Also such as holds halves, alone and in pairs."""
@@ -59,9 +60,9 @@ def test_a_text_in_pieces_is_mended_as_if_it_had_come_whole(text: str, cuts: lis
 def test_json_holds_what_it_held_with_every_text_mended(value: object, ascii_only: bool) -> None:
     expected = json.loads(mended(json.dumps(value, ensure_ascii=False)))
     text = json.dumps(value, ensure_ascii=ascii_only)
-    assert parse_json(text) == expected
+    assert load_json(text) == expected
     assert json.loads(mended_json(text)) == expected
-    json.dumps(parse_json(text), ensure_ascii=False).encode()
+    json.dumps(load_json(text), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_json_holds_what_it_held_with_every_text_mended(value: object, ascii_onl
 def test_what_is_no_json_stays_as_it_is_and_parsing_it_raises(text: str) -> None:
     assert mended_json(text) == text
     with pytest.raises(ValueError):
-        parse_json(text)
+        load_json(text)
 
 
 @pytest.mark.parametrize("text", [r'{"a": "\ud83d\ude00"}', r'["\\ud83d"]', '{"a":  "😀"}'])
@@ -79,4 +80,4 @@ def test_json_that_names_whole_characters_stays_as_it_is(text: str) -> None:
 
 
 def test_an_escaped_backslash_is_no_escaped_half() -> None:
-    assert parse_json(r'"\\ud83d"') == r"\ud83d"
+    assert load_json(r'"\\ud83d"') == r"\ud83d"
