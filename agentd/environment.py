@@ -28,6 +28,8 @@ PROXIES: Final = frozenset(
     form for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for form in (name, name.lower())
 )
 """For programs that ask the network for something: a proxy's URL may hold a password."""
+_FOR_CLIENTS: Final = PROXIES | {"OPENAI_ORG_ID", "OPENAI_PROJECT_ID"}
+"""For libraries that look for them in this process."""
 _SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
 
 _withheld: Final[dict[str, str]] = {}
@@ -53,7 +55,7 @@ def withheld_from_children() -> Iterator[None]:
     util.py), and whatever a plug-in starts. `INHERITED` still has all of it. Proxies stay, for HTTP clients that look
     for them here. Entered once, before there are threads: setenv(3) is not for several.
     """
-    kept = for_child(os.environ, PROXIES)
+    kept = for_child(os.environ, _FOR_CLIENTS)
     taken = {name: value for name, value in os.environ.items() if name not in kept}
     _withheld.update(taken)
     for name in taken:

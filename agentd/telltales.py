@@ -5,6 +5,7 @@ configuration refused.
 """
 
 import re
+from collections.abc import Iterable
 from math import log2
 from typing import Final
 from urllib.parse import SplitResult, unquote_plus, urlsplit, urlunsplit
@@ -12,6 +13,8 @@ from urllib.parse import SplitResult, unquote_plus, urlsplit, urlunsplit
 HIDDEN: Final = "***"
 """Stands in a shown text for what is not."""
 
+_SHORTEST: Final = 4
+"""Characters of a secret: less is in many a text by chance."""
 _NAME: Final = re.compile(
     r"(^|[-_.])("
     r"auth|authorization|tokens?|secrets?|password|passwd|passphrase|credentials?|cookie|signature|session[-_]?id|jwt"
@@ -80,6 +83,15 @@ def without_secrets(url: str) -> str:
         parts.scheme, parts.netloc.rpartition("@")[2], path, _shown(parts.query), _shown(parts.fragment)
     )
     return urlunsplit(shown)
+
+
+def concealed(text: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, and without the last word of each: a header has a scheme before its key."""
+    words = {word for secret in secrets for word in (secret, *secret.split()[-1:])}
+    for word in sorted(words, key=len, reverse=True):  # a key is in its header's value: that one first
+        if len(word) >= _SHORTEST:
+            text = text.replace(word, HIDDEN)
+    return text
 
 
 def _shown(parameters: str) -> str:

@@ -20,7 +20,7 @@ import wsproto.utilities
 
 from agentd import deadlines
 from agentd.errors import WebSocketError, first_of
-from agentd.telltales import without_secrets
+from agentd.telltales import concealed, without_secrets
 
 CLOSE_DEADLINE = deadlines.SOCKET_CLOSE.seconds
 
@@ -186,7 +186,8 @@ class WebSocket:
         return without_secrets(self.url)
 
     def _fail(self, why: str) -> None:
-        self._failure = self._failure or why
+        # A header that the HTTP library refuses is repeated in its error.
+        self._failure = self._failure or concealed(why, (value for _name, value in self.headers))
 
 
 def _describe(error: BaseException) -> str:

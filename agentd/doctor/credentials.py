@@ -111,7 +111,7 @@ def _look_up(
         where = f"neither the environment has {name} nor systemd the credential {credential_name(name)}"
         return None, [bad(need.check, f"{what} is missing: {where}", *how_to_give(name, credentials))]
     value = located.secret.reveal()
-    if not (value.isascii() and value.isprintable()):
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
         found = f"{what}: {located.where}, but with characters that no key has (is it a file of another kind?)"
         return None, [bad(need.check, found, *how_to_give(name, credentials))]
     if unit and not is_handed_over(name, unit):

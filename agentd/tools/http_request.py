@@ -19,14 +19,12 @@ from agentd.agent import ToolDeclaration
 from agentd.config.schema import Unshown, secret_name, text, web_url
 from agentd.config.secrets import Secret, find_secret
 from agentd.errors import ConfigError
-from agentd.telltales import HIDDEN, looks_secret, names_secret, secret_in_url, without_secrets
+from agentd.telltales import HIDDEN, concealed, looks_secret, names_secret, secret_in_url, without_secrets
 from agentd.tools.contract import ToolContext, ToolError, ToolKind, ToolOutcome
 from agentd.tools.parameters import parse_schema
 
 MAX_RESPONSE = 8000
 """The most bytes of a response that a model is given."""
-SHORTEST_SECRET = 5
-"""Characters; less is in many a text by chance."""
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
 DESCRIPTION = "Ask a service."
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
@@ -264,11 +262,7 @@ class HttpRequest:
         """The text without our secrets: a service may send back what it was sent, and the model may say it aloud."""
         secrets = [found.reveal() for found in self._found.values() if isinstance(found, Secret)]
         secrets += self.settings.likely_secrets
-        words = {word for secret in secrets for word in (secret, *secret.split()[-1:])}
-        for word in sorted(words, key=len, reverse=True):
-            if len(word) >= SHORTEST_SECRET:
-                text = text.replace(word, HIDDEN)
-        return text
+        return concealed(text, secrets)
 
     async def _read(self, answer: httpx.Response) -> str:
         """The body's beginning, as it came: a compressed one, which we did not ask for, could be of any size."""

@@ -307,3 +307,14 @@ async def test_no_error_shows_a_secret_of_the_url(url: str) -> None:
     with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match=r"127\.0\.0\.1:1/x") as caught:
         await socket.run()
     assert "hush" not in repr(caught.value) + repr(socket)
+
+
+async def test_a_header_that_cannot_be_sent_is_not_shown() -> None:
+    """The HTTP library repeats it in its error."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        socket = WebSocket(url, (("Authorization", "Bearer hush1 "),))
+        with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match="LocalProtocolError") as caught:
+            await socket.run()
+    assert "hush1" not in repr(caught.value) + repr(socket)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.telltales import HIDDEN, looks_secret, names_secret, secret_in_url, without_secrets
+from agentd.telltales import HIDDEN, concealed, looks_secret, names_secret, secret_in_url, without_secrets
 
 SECRETS = [
     "Bearer abcd1234",
@@ -170,3 +170,8 @@ def test_whatever_the_url_is_it_can_be_shown_and_nothing_is_raised(url: str) -> 
     except ValueError:
         assert shown == HIDDEN
     secret_in_url(url)
+
+
+def test_a_text_is_told_without_the_secrets_and_the_keys_in_them() -> None:
+    assert concealed("refused: Bearer abcd, abcd", ["Bearer abcd", "", " "]) == "refused: ***, ***"
+    assert concealed("a b c", ["a"]) == "a b c"

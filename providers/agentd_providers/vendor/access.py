@@ -44,6 +44,6 @@ def find_key(name: str, vendor: str) -> str:
     if not name:
         return ""
     key = need_secret(name, f"the key of {vendor}").reveal()
-    if not (key.isascii() and key.isprintable()):
+    if not (key.isascii() and key.isprintable() and key == key.strip()):
         raise ConfigError(f"the key of {vendor} in {name} holds characters that no key has")
     return key

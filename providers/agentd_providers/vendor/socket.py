@@ -7,6 +7,7 @@ ever waits for the vendor.
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ import trio
 from agentd import deadlines
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable, WebSocketError, ungrouped
 from agentd.parsing import mended
+from agentd.telltales import concealed
 from agentd.websocket import WebSocket
 from agentd_providers.vendor.json_object import SHOWN
 
@@ -121,7 +123,7 @@ async def open_vendor_socket(
     """
     socket = WebSocket(url, headers, connect_deadline=connect_deadline, max_message=max_message)
     send, receive = trio.open_memory_channel[str | bytes](OUTBOX)
-    conceal = conceal or _without(headers)
+    conceal = conceal or partial(concealed, secrets=[value for _name, value in headers])
     connection = trio.CancelScope()
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - passes it on
@@ -147,18 +149,6 @@ def _refusal(vendor: str, error: WebSocketError) -> ProviderUnavailable | Provid
     if 400 <= error.status < 500 and error.status not in (408, 425, 429):
         return ProviderRejected(f"{vendor} refuses our request: {error}")
     return ProviderUnavailable(f"{vendor}: {error}")
-
-
-def _without(headers: Sequence[tuple[str, str]]) -> Callable[[str], str]:
-    values = {value for _name, value in headers} | {value.split()[-1] for _name, value in headers if value.strip()}
-    secrets = sorted(filter(None, values), key=len, reverse=True)  # a key is in its header's value: that one first
-
-    def conceal(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, "***")
-        return text
-
-    return conceal
 
 
 def _shown(why: str, url: str, conceal: Callable[[str], str]) -> str:
