@@ -154,6 +154,9 @@ ENGINE_LENT_JOB = Deadline(
     per_second=0.5,
     longest_work=54.0,
 )
+ENGINE_STARVED = Deadline(
+    30.0, "A job whose process wants a processor, and the host gives it none. Its callers leave long before."
+)
 ENGINE_ANSWER = Deadline(6.0, "An engine without a job says that it is there, however busy its host.")
 ENGINE_ASKED = Clock("An engine without a job is asked whether it is there.")
 ENGINE_START = Deadline(20.0, "A process comes up, on a host that is short of everything.")
@@ -400,8 +403,8 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd_providers.deepgram.live: self._sent_at": (DEEPGRAM_KEEP_ALIVE,),
     "agentd_providers.deepgram.live: timeout": (STAGE_TIMEOUT,),
     "agentd_providers.deepgram.voice_agent.agent: deadline": (VENDOR_CONNECT,),
-    "agentd_providers.local.process_watch: limit": (
-        *(ENGINE_JOB, ENGINE_LENT_JOB, ENGINE_LOAD, ENGINE_ANSWER, MODEL_ANSWER),
+    "agentd_providers.local.process_watch: latest": (
+        *(ENGINE_JOB, ENGINE_LENT_JOB, ENGINE_STARVED, ENGINE_LOAD, ENGINE_ANSWER, MODEL_ANSWER),
     ),
     "agentd_providers.local.worker: patience": (ENGINE_WAIT, ENGINE_LENT_WAIT),
     "agentd_providers.local.worker: seconds": (ENGINE_ASKED,),

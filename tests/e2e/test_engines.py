@@ -10,6 +10,7 @@ import attrs
 import openai
 import pytest
 import trio
+import trio.testing
 
 from agentd.agent import CallInfo
 from agentd.audio.g711 import slin_to_ulaw, ulaw_to_slin
@@ -17,8 +18,10 @@ from agentd.audio.level import rms_dbfs
 from agentd.config.settings import AgentConfig
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
-from agentd_providers.local import sentence_end, smart_turn
+from agentd.testing.clock import until
+from agentd_providers.local import moonshine, sentence_end, smart_turn
 from agentd_providers.local.agent import open_local_agent
+from agentd_providers.local.engines import LocalSpeechToText
 from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.models.catalogue import ModelMissing
@@ -89,6 +92,40 @@ async def test_the_language_model_server_is_started_again_when_it_dies_and_the_a
         history = History()
         assert "capital" in (await converse(agent, question, history)).lower()
     assert restarts == ["llm"]
+
+
+async def test_all_engines_are_replaced_when_they_are_stopped_and_the_agent_answers_again() -> None:
+    """SIGSTOP: the processes are there as before, and do nothing any more."""
+    restarts: list[str] = []
+    question = telephone(await speak("What is the capital of France?"))
+    async with local_agent(LocalSettings(), restarts) as agent:
+        assert "capital" in (await converse(agent, question, History())).lower()
+        stopped = [int(pid) for part in ("llm_process", "spawn_main") for pid in await pids_of(part)]
+        assert len(stopped) == 4
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        await until(lambda: sorted(restarts) == ["llm", "stt", "tts", "turn"], patience=60)
+        await until(lambda: agent.readiness.ready, patience=60)
+        assert "capital" in (await converse(agent, question, History())).lower()
+        assert not set(stopped) & {int(pid) for part in ("llm_process", "spawn_main") for pid in await pids_of(part)}
+    assert len(restarts) == 4
+
+
+async def test_calls_go_on_beside_one_whose_engine_is_stopped_while_it_works_for_it() -> None:
+    """Each waited in its turn for the process that was hung, and lost its agent."""
+    speech = await speak("Hello, this is a telephone call, and I would like to know something.")
+    async with local_agent(LocalSettings()) as agent:
+        listen = agent.stages.listen
+        assert isinstance(listen, LocalSpeechToText)
+        pid = await listen.worker.run(os.getpid, patience=60)
+        jobs = [listen.worker.post(moonshine.transcribe, listen.model, speech, 8000, limit=60) for _ in range(5)]
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(pid, signal.SIGSTOP)
+        with trio.fail_after(120):
+            await jobs[-1].done.wait()
+        lost = [job for job in jobs if job.error is not None]
+        assert len(lost) <= 1
+        assert all("telephone" in job.result for job in jobs if job not in lost)
 
 
 async def test_a_pipeline_may_be_made_of_this_host_s_engines() -> None:

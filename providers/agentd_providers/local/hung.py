@@ -3,13 +3,12 @@
 An engine that is asked something and answers is alive, one that has ended is dead: that is easy. One that does not
 answer is either at work or hung. So each job has a limit that follows its work, and meanwhile its process is looked at:
 one that has a job and uses no processor at all is stopped, or waits for something that does not come, and no limit
-needs to be waited for. A process that waits for its disk does not count as hung: it has page faults.
+needs to be waited for. A process that waits for its disk does not count as hung: it has page faults. Nor does one that
+the host gives no processor, which wants one: to kill it and load its model anew would make the host slower still.
 
 The sums: a hung job, the loading of the model by a fresh process and the job that waited for both have to be over
 before a call takes its agent for mute (agentd.deadlines.SESSION_STUCK).
 """
-
-from collections.abc import Hashable
 
 import attrs
 
@@ -29,6 +28,9 @@ SMALL_JOB = deadlines.ENGINE_JOB.seconds
 START_WITHIN = deadlines.ENGINE_START.seconds
 LOAD_WITHIN = deadlines.ENGINE_LOAD.seconds
 PATIENCE = deadlines.ENGINE_WAIT.seconds
+STARVED = deadlines.ENGINE_STARVED.seconds
+FAIR_SHARE = 0.5
+"""Of a job's limit, for which the process must have had a processor before the limit counts."""
 CHARACTERS_PER_SECOND = 15.0
 """Of speech."""
 
@@ -50,15 +52,39 @@ def pause_before_start(fruitless: int) -> float:
     return min(FIRST_PAUSE * 2.0 ** (fruitless - 1), LONGEST_PAUSE) if fruitless else 0.0
 
 
+@attrs.frozen
+class Seen:
+    """What can be seen of a process: seconds that it has ever had a processor, its major page faults, and whether it
+    has one now or wants one."""
+
+    processor: float
+    faults: int
+    runnable: bool
+
+
 @attrs.define
 class Vigil:
-    """One job's process, looked at every LOOK_EVERY seconds."""
+    """One job's process, looked at every LOOK_EVERY seconds. The job may take `limit` seconds."""
 
-    _seen: Hashable = attrs.field(default=None, init=False)
+    limit: float
+    _first: Seen | None = attrs.field(default=None, init=False)
+    _last: Seen | None = attrs.field(default=None, init=False)
     _idle: int = attrs.field(default=0, init=False)
 
-    def looks_hung(self, done: Hashable) -> bool:
-        """Take a look: `done` stands for all that the process has ever done; None where that cannot be seen."""
-        self._idle = self._idle + 1 if done is not None and done == self._seen else 0
-        self._seen = done
-        return self._idle >= IDLE_LOOKS
+    def look(self, elapsed: float, seen: Seen | None) -> str:
+        """Take a look, `elapsed` seconds after the job's begin; `seen` is None where nothing can be seen. Gives why the
+        process is hung, empty while it is not."""
+        if self._first is None:
+            self._first = seen
+        idle = seen is not None and seen == self._last and not seen.runnable
+        self._idle, self._last = self._idle + 1 if idle else 0, seen
+        if self._idle >= IDLE_LOOKS:
+            return "it did nothing"
+        if elapsed >= self.limit and not self._starved(seen):
+            return f"not done within {self.limit:g} s"
+        return ""
+
+    def _starved(self, seen: Seen | None) -> bool:
+        if seen is None or self._first is None or not seen.runnable:
+            return False
+        return seen.processor - self._first.processor < self.limit * FAIR_SHARE

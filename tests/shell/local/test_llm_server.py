@@ -23,6 +23,7 @@ from agentd.environment import for_child
 from agentd.errors import ProviderUnavailable
 from agentd.testing.clock import until
 from agentd_providers.local import llm_server, process_watch
+from agentd_providers.local.hung import Seen
 from agentd_providers.local.llm_server import (
     ANSWER_WITHIN,
     ASK_EVERY,
@@ -121,10 +122,10 @@ class Host:
             await trio.sleep_forever()
         await trio.lowlevel.checkpoint()
 
-    def done_by(self, pid: int) -> float:
-        """See agentd_providers.local.process_watch.done_by."""
+    def seen(self, pid: int) -> Seen:
+        """See agentd_providers.local.process_watch.seen."""
         assert pid == self.processes[-1].pid
-        return trio.current_time() if self.works else 0.0
+        return Seen(trio.current_time() if self.works else 0.0, 0, self.works)
 
     @property
     def pauses(self) -> list[float]:
@@ -141,7 +142,7 @@ async def host(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, autojump_
     host = Host(nursery)
     monkeypatch.setattr(trio.lowlevel, "open_process", host.start)
     monkeypatch.setattr(llm_server, "ask", host.ask)
-    monkeypatch.setattr(process_watch, "done_by", host.done_by)
+    monkeypatch.setattr(process_watch, "seen", host.seen)
     return host
 
 
