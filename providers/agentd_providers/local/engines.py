@@ -8,8 +8,9 @@ import attrs
 import trio
 
 from agentd.agent import Readiness
+from agentd.errors import ProviderUnavailable
 from agentd_providers.local import moonshine, piper, smart_turn, vosk
-from agentd_providers.local.hung import speaking_limit
+from agentd_providers.local.hung import LOAD_WITHIN, speaking_limit
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.settings import SMART_TURN, Engine, SttSettings, TtsSettings
 from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
@@ -164,5 +165,14 @@ async def _open_voice_activity() -> AsyncIterator[VoiceActivityEngine]:
 
 
 async def locate(name_or_path: str) -> str:
-    """The path of a model. Raises ProviderError, with the command that fetches it, when it is not there."""
-    return str(await trio.to_thread.run_sync(catalogue.locate, name_or_path, limiter=_model_limiter))
+    """The path of a model. Raises ProviderError, with the command that fetches it, when it is not there, or when its disk
+    does not tell in time: then a thread is left to itself."""
+    with trio.move_on_after(LOAD_WITHIN):
+        return str(
+            await trio.to_thread.run_sync(
+                catalogue.locate, name_or_path, limiter=_model_limiter, abandon_on_cancel=True
+            )
+        )
+    raise ProviderUnavailable(
+        f"the model {name_or_path} was not found within {LOAD_WITHIN:g} s: is its disk in trouble?"
+    )
