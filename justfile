@@ -135,5 +135,7 @@ lock *args:
         --no-emit-index-url --no-header --no-annotate {{ args }} -o requirements.lock
     uv pip compile -q pyproject.toml --all-extras -c requirements.lock --universal --python-version 3.11 --no-strip-extras \
         --generate-hashes --no-emit-index-url --no-header --no-annotate {{ args }} -o requirements-dev.lock
+    uv pip compile -q --group build -c requirements-dev.lock --universal --python-version 3.11 --no-strip-extras \
+        --generate-hashes --no-emit-index-url --no-header --no-annotate {{ args }} -o requirements-build.lock
     uv pip compile -q --group release -c requirements-dev.lock --universal --python-version 3.11 --no-strip-extras \
         --generate-hashes --no-emit-index-url --no-header --no-annotate {{ args }} -o requirements-release.lock

@@ -1,5 +1,6 @@
 """Packages as users install them: built, and installed where the source tree is not on the path."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -41,6 +42,14 @@ def environment_with(wheel: Path, directory: Path) -> Path:
     (site,) = directory.glob("lib/python*/site-packages")
     (site / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
+
+
+def pretend(site: Path, lock: Path) -> None:
+    """Have pip find what a lock file wants in a directory for packages: by their names and versions only."""
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock.read_text("utf-8"), re.MULTILINE):
+        directory = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        directory.mkdir(exist_ok=True)
+        (directory / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
 def _pip(arguments: list[str]) -> None:

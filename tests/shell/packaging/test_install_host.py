@@ -1,6 +1,6 @@
 """systemd/install-host below a root: each version has an environment of its own, and the units start the link to it.
 
-Only the making of an environment is staged: it comes with what the lock file wants, so that pip has nothing to fetch.
+Only the making of an environment is staged: it comes with what the lock files want, so that pip has nothing to fetch.
 """
 
 import os
@@ -19,7 +19,9 @@ INTERPRETER = """#!/bin/sh
 case "$1 $2" in
     "-m venv") PYTHONPATH={root} exec {python} -c '
 import sys, pathlib, tests.lab.packages as packages
-packages.environment_with(pathlib.Path("{wheel}"), pathlib.Path(sys.argv[1]))' "$3" ;;
+packages.environment_with(pathlib.Path("{wheel}"), pathlib.Path(sys.argv[1]))
+(site,) = pathlib.Path(sys.argv[1]).glob("lib/python*/site-packages")
+packages.pretend(site, packages.ROOT / "requirements-build.lock")' "$3" ;;
 esac
 exec {python} "$@"
 """

@@ -95,5 +95,12 @@ def test_the_source_distribution_is_the_whole_tree(tmp_path: Path) -> None:
     with tarfile.open(archive) as tar:
         members = {member.name.partition("/")[2]: member for member in tar.getmembers()}
     assert tracked - set(members) == set()
-    assert {"requirements.lock", "requirements-dev.lock", "justfile", "tests/lab/demo.py", ".ci/run"} <= tracked
+    assert {
+        "requirements.lock",
+        "requirements-build.lock",
+        "requirements-dev.lock",
+        "justfile",
+        "tests/lab/demo.py",
+        ".ci/run",
+    } <= tracked
     assert members["systemd/install-host"].mode & 0o111, "it is run as it is"
