@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
+import attrs
 import numpy as np
 import trio
 
 from agentd.testing.clock import until
-from agentd_providers.pipeline.stages import Transcript
+from agentd_providers.pipeline.stages import TextToSpeech, Transcript, speak_whole
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpHandler, HttpPeer, open_http_peer
 
@@ -33,6 +34,19 @@ async def served(
                 nursery.cancel_scope.cancel()
             await until(lambda: not peer.open)
         assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+@attrs.frozen
+class ServedVoice:
+    """An engine that speaks, and its vendor."""
+
+    peer: HttpPeer
+    engine: TextToSpeech
+
+    async def say(self, text: str, rate: int = RATE) -> bytes:
+        """The whole of what is heard of a text: slin at `rate` Hz."""
+        async with self.engine.open() as voice:
+            return await speak_whole(voice, text, rate)
 
 
 def loud(seconds: float) -> bytes:

@@ -5,7 +5,8 @@ A line that clocks itself knows to a frame what was heard: at most one frame is 
 back, and none is ever lost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -129,6 +130,14 @@ def make(request: pytest.FixtureRequest) -> Make:
     return KINDS[request.param]
 
 
+@asynccontextmanager
+async def greeted(phone: Phone) -> AsyncIterator[Scene]:
+    """A call whose caller has heard the greeting."""
+    async with running(phone.scene):
+        await phone.scene.greeted()
+        yield phone.scene
+
+
 def frames_of(pcm: bytes) -> list[bytes]:
     return [pcm[at : at + FRAME] for at in range(0, len(pcm), FRAME)]
 
@@ -161,9 +170,7 @@ def assert_all_was_heard(phone: Phone, spoken: list[bytes], since: float, *, los
 
 async def test_what_the_agent_says_is_what_the_caller_hears(make: Make, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         spoken = await scene.speaking(*WORDS)
         await trio.sleep(2.5)
@@ -177,9 +184,7 @@ async def test_an_answer_is_heard_soon_after_it_was_there_and_told_when_it_is(
     make: Make, autojump_clock: MockClock
 ) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         await trio.sleep(1.003)
         asked = trio.current_time()
         spoken = frames_of(await scene.session.utter("One two three."))
@@ -194,9 +199,7 @@ async def test_an_answer_is_heard_soon_after_it_was_there_and_told_when_it_is(
 
 async def test_an_utterance_is_over_when_its_last_frame_was_heard(make: Make, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         spoken = frames_of(await scene.speaking(*WORDS, seconds=1.0))
         await scene.until(lambda: len(scene.session.reports) == 2)
         over = trio.current_time()
@@ -208,9 +211,7 @@ async def test_an_utterance_is_over_when_its_last_frame_was_heard(make: Make, au
 
 async def test_the_caller_s_voice_and_digits_reach_the_agent(make: Make, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         phone.speak(voice(0.02, seed=3))
         phone.press("5")
         scene.event(DtmfReceived(Channel(CALLER), "5"))
@@ -227,9 +228,7 @@ async def test_an_interruption_goes_by_degrees_and_each_is_heard_within_two_fram
     make: Make, autojump_clock: MockClock
 ) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         spoken = frames_of(await scene.speaking(*WORDS, seconds=4.0))
         await trio.sleep(0.513)
@@ -258,9 +257,7 @@ async def test_who_takes_the_turn_silences_the_agent_within_two_frames_and_the_h
     make: Make, after: float, autojump_clock: MockClock
 ) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         spoken = frames_of(await scene.speaking(*WORDS))
         await trio.sleep(after)
@@ -284,9 +281,7 @@ async def test_after_a_sound_that_was_nothing_no_word_is_lost(
     make: Make, confirmed: bool, after: float, autojump_clock: MockClock
 ) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         spoken = frames_of(await scene.speaking(*WORDS))
         await trio.sleep(after)
@@ -309,9 +304,7 @@ async def test_after_a_sound_that_was_nothing_no_word_is_lost(
 
 async def test_a_digit_interrupts(make: Make, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         await scene.speaking(*WORDS)
         pressed = trio.current_time()
         phone.press("5")
@@ -325,9 +318,7 @@ async def test_an_answer_that_the_caller_went_on_over_is_in_the_history_just_if_
     make: Make, after: float, autojump_clock: MockClock
 ) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         scene.session.emit(tells.CallerSpeechStarted(2.0), tells.CallerSpeechEnded(3.0, 2.7))
         await trio.sleep(0.1)
         since = trio.current_time()
@@ -346,9 +337,7 @@ async def test_an_answer_that_the_caller_went_on_over_is_in_the_history_just_if_
 
 async def test_the_agent_s_own_words_that_come_back_are_not_fed_to_it(make: Make, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         await trio.sleep(1.0)
         await scene.speaking(*WORDS)
         fed, heard = len(scene.session.fed), len(phone.leg.frames)
@@ -366,9 +355,7 @@ async def test_the_agent_s_own_words_that_come_back_are_not_fed_to_it(make: Make
 @pytest.mark.parametrize("after", [0.5, 0.508, 0.515])
 async def test_an_utterance_goes_on_over_a_fresh_leg(make: Make, after: float, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         spoken = frames_of(await scene.speaking(*WORDS))
         await trio.sleep(after)
@@ -386,9 +373,7 @@ async def test_streaming_that_cannot_be_had_again_leaves_the_rest_of_the_utteran
     make: Make, autojump_clock: MockClock
 ) -> None:
     phone = make(reattach_tries=0)
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         await scene.speaking(*WORDS)
         await trio.sleep(1.5)
         phone.leg.cut()
@@ -406,9 +391,7 @@ async def test_an_interruption_while_the_leg_is_lost_leaves_what_was_heard(
     make: Make, autojump_clock: MockClock
 ) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         spoken = frames_of(await scene.speaking(*WORDS))
         await trio.sleep(0.9)
@@ -427,9 +410,7 @@ async def test_an_interruption_while_the_leg_is_lost_leaves_what_was_heard(
 @pytest.mark.parametrize("after", [0.0, 0.013, 0.5, 2.2])
 async def test_a_caller_who_hangs_up_leaves_nothing(make: Make, after: float, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         await scene.speaking(*WORDS)
         await trio.sleep(after)
         scene.hang_up()
@@ -442,9 +423,7 @@ async def test_the_last_words_and_an_announcement_are_heard_before_the_call_leav
 ) -> None:
     sorry = voice(0.5, seed=99)
     phone = make(announcements={Result.FAILED_AGENT: Announcement(audio=(Audio(0, 0, sorry, RATE),))})
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         scene.agent.break_down("the model is gone")
     heard = b"".join(frame for frame in phone.heard(since) if any(frame))
@@ -454,9 +433,7 @@ async def test_the_last_words_and_an_announcement_are_heard_before_the_call_leav
 
 async def test_the_agent_s_goodbye_is_heard_to_its_last_frame(make: Make, autojump_clock: MockClock) -> None:
     phone = make()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         since = trio.current_time()
         spoken = await scene.speaking("Goodbye", seconds=1.0)
         scene.session.emit(tells.Ended())
@@ -536,9 +513,7 @@ async def test_a_peer_that_says_stop_is_no_dead_line(autojump_clock: MockClock) 
 
 async def test_frames_are_taken_ahead_up_to_the_longest_lead(autojump_clock: MockClock) -> None:
     phone = KINDS["clocks itself"]()
-    scene = phone.scene
-    async with running(scene):
-        await scene.greeted()
+    async with greeted(phone) as scene:
         await scene.speaking(*WORDS)
         ahead = []
         for _ in range(80):

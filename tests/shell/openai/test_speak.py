@@ -1,11 +1,10 @@
 """Text to speech by an OpenAI-compatible server, against a fake on a real socket. What both vendors have in common
-(errors, deadlines, readiness, cancellation) is in test_deepgram_speak.py, and tried here once more for short."""
+(errors, deadlines, readiness, cancellation) is in tests/shell/deepgram/test_speak.py."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import attrs
 import pytest
 
 from agentd.audio.resample import convert
@@ -13,34 +12,21 @@ from agentd.config.schema import Problem, build
 from agentd.errors import ProviderProtocolError
 from agentd_providers.openai.speak import LONGEST_TEXT, OpenAiVoice, open_openai_speak
 from agentd_providers.openai.speech_settings import OpenAiSpeakSettings, SpeechFormat
-from agentd_providers.pipeline.stages import speak_whole
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
 from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
 from tests.lab.vendors.scripted_words import tone
-from tests.shell.vendor_engine import served
+from tests.shell.vendor_engine import ServedVoice, served
 
 pytestmark = pytest.mark.loopback
 
 TEXT = "Good morning."
-PATIENCE = 20.0
-
-
-@attrs.define(eq=False)
-class ServedEngine:
-    fake: OpenAiSpeech
-    peer: HttpPeer
-    engine: OpenAiVoice
-
-    async def say(self, text: str = TEXT, rate: int = 8000) -> bytes:
-        async with self.engine.open() as voice:
-            return await speak_whole(voice, text, rate)
 
 
 @asynccontextmanager
 async def an_engine(
     handler: HttpHandler | None = None, fake: OpenAiSpeech | None = None, **settings: Any
-) -> AsyncIterator[ServedEngine]:
+) -> AsyncIterator[ServedVoice]:
     """The engine and its server; when it is closed no connection and no task is left."""
     fake = fake or OpenAiSpeech()
 
@@ -48,7 +34,7 @@ async def an_engine(
         return open_openai_speak(OpenAiSpeakSettings(base_url=f"{url}/v1", **settings), "en-US", shared)
 
     async with served(handler or fake.answer, opener) as (peer, engine):
-        yield ServedEngine(fake, peer, engine)
+        yield ServedVoice(peer, engine)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +44,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_clause_is_asked_for_as_the_reference_has_it() -> None:
     async with an_engine(voice="marin", instructions="Be brisk.") as talk:
-        await talk.say()
+        await talk.say(TEXT)
         (request,) = talk.peer.requests
     assert request.path == "/v1/audio/speech"
     assert request.json() == {
@@ -75,14 +61,14 @@ async def test_a_clause_is_asked_for_as_the_reference_has_it() -> None:
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0])
 async def test_a_wav_s_header_tells_its_rate_and_the_line_gets_its_own(server_rate: int, rate: int, size: int) -> None:
     async with an_engine(fake=OpenAiSpeech(rate=server_rate, wav_size=size)) as talk:
-        assert await talk.say(rate=rate) == convert(tone(TEXT, server_rate), server_rate, rate)
+        assert await talk.say(TEXT, rate=rate) == convert(tone(TEXT, server_rate), server_rate, rate)
 
 
 @pytest.mark.parametrize("pcm_rate", [16000, 24000])
 async def test_pcm_is_at_the_rate_that_is_set(pcm_rate: int) -> None:
     fake = OpenAiSpeech(rate=pcm_rate)
     async with an_engine(fake=fake, response_format=SpeechFormat.PCM, pcm_rate=pcm_rate) as talk:
-        assert await talk.say() == convert(tone(TEXT, pcm_rate), pcm_rate, 8000)
+        assert await talk.say(TEXT) == convert(tone(TEXT, pcm_rate), pcm_rate, 8000)
 
 
 def test_a_rate_that_nobody_can_convert_is_no_setting() -> None:
@@ -95,16 +81,17 @@ def test_a_rate_that_nobody_can_convert_is_no_setting() -> None:
 
 
 async def test_a_long_text_is_spoken_in_parts() -> None:
-    async with an_engine(fake=OpenAiSpeech(rate=8000, piece=50_000)) as talk:
+    fake = OpenAiSpeech(rate=8000, piece=50_000)
+    async with an_engine(fake=fake) as talk:
         pcm = await talk.say("It goes on and on and on and on. " * 30)
-        parts = [part for _at, part in talk.fake.texts]
+        parts = [part for _at, part in fake.texts]
     assert len(parts) == 2 and all(len(part) <= LONGEST_TEXT for part in parts)
     assert pcm == b"".join(tone(part, 8000) for part in parts)
 
 
 async def test_a_server_of_one_s_own_needs_no_key() -> None:
     async with an_engine(fake=OpenAiSpeech(key=""), api_key_name="") as talk:
-        assert await talk.say()
+        assert await talk.say(TEXT)
         assert "authorization" not in talk.peer.requests[0].headers
 
 
@@ -115,10 +102,10 @@ async def test_what_is_neither_wav_nor_pcm_is_an_error(content_type: str) -> Non
 
     async with an_engine(other, response_format=SpeechFormat.PCM) as talk:
         with pytest.raises(ProviderProtocolError, match=f"expected audio, got '{content_type}'"):
-            await talk.say()
+            await talk.say(TEXT)
 
 
 async def test_a_rate_that_nobody_can_convert_is_an_error() -> None:
     async with an_engine(fake=OpenAiSpeech(rate=12345)) as talk:
         with pytest.raises(ProviderProtocolError, match="audio at 12345 Hz"):
-            await talk.say()
+            await talk.say(TEXT)
