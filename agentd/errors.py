@@ -117,5 +117,10 @@ class ProviderRejected(ProviderError):
     """The provider refused what we asked of it: our request or configuration was wrong."""
 
 
+class CallRejected(ProviderRejected):
+    """The provider refused what this very call asked, as a prompt beyond the model's context: other calls fare better,
+    and it does not count against the agent."""
+
+
 class ProviderProtocolError(ProviderError):
     """The provider sent what its protocol does not allow."""

@@ -112,6 +112,10 @@ class Metrics:
         self.provider_unknown_messages = counter(
             "provider_unknown_messages", "Messages of a vendor that agentd does not know or could not read.", "vendor"
         )
+        self.prompt_turns_left_out = counter(
+            "prompt_turns_left_out",
+            "Turns of conversations that prompts went without, the model's context being full; for each prompt anew.",
+        )
         self.tool_calls = counter("tool_calls", "Uses of tools by agents' models, by outcome.", "tool", "outcome")
         self.tool_seconds = histogram("tool_seconds", "Duration of the uses of a tool.", "tool")
         self.agent_ready = gauge("agent_ready", "1 while an agent can take calls.", "agent")

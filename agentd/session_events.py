@@ -101,10 +101,12 @@ class NothingToSay:
 class AnswerFailed:
     """The caller's turn gets no answer from this session, because the provider failed; the session goes on.
 
-    Where another agent can take over it does, and answers; else the turn has none.
+    Where another agent can take over it does, and answers; else the turn has none. `of_this_call`: the provider refused
+    what this call asks, as in `agentd.errors.CallRejected`, so that it tells nothing of other calls.
     """
 
     reason: str
+    of_this_call: bool = False
 
 
 @attrs.frozen
@@ -159,9 +161,11 @@ class RenewalDue:
 
 @attrs.frozen
 class Ended:
-    """The session is over. `failure` says why where it ended on an error; empty: the agent hung up."""
+    """The session is over. `failure` says why where it ended on an error; empty: the agent hung up. `of_this_call`: see
+    AnswerFailed."""
 
     failure: str = ""
+    of_this_call: bool = False
 
 
 SessionEvent = (

@@ -70,7 +70,9 @@ class Supervisor:
         rest_block = open_rest(ari.url, ari.username, self.ari_password.reveal(), self.metrics, ari.request_timeout)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with rest_block as rest, trio.open_nursery() as nursery:
-                shared = SharedServices(nursery, self._engine_restarted, self._audio_delay, self._unknown_message)
+                shared = SharedServices(
+                    nursery, self._engine_restarted, self._audio_delay, self._unknown_message, self._turns_left_out
+                )
                 self._show_queues(shared)
                 roster = Roster(partial(_open_agent, shared), self.metrics)
                 client = AriClient(
@@ -174,6 +176,9 @@ class Supervisor:
 
     def _unknown_message(self, vendor: str) -> None:
         self.metrics.provider_unknown_messages.labels(vendor=vendor).inc()
+
+    def _turns_left_out(self, turns: int) -> None:
+        self.metrics.prompt_turns_left_out.inc(turns)
 
     def _audio_delay(self, seconds: float) -> None:
         self.metrics.caller_audio_delay_seconds.observe(seconds)

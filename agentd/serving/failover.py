@@ -28,6 +28,8 @@ class Lost:
 
     loss: Loss
     reason: str
+    of_this_call: bool = False
+    """See agentd.session_events.AnswerFailed."""
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo, UtteranceEnd
 from agentd.conversation import events as happens
-from agentd.errors import ProviderError, ProviderRejected
+from agentd.errors import CallRejected, ProviderError, ProviderRejected
 from agentd.history import History
 from agentd.metrics import Metrics
 from agentd.playout import PlayoutBuffer
@@ -140,7 +140,8 @@ class SessionKeeper:
                 partial(hold, candidate, within, self.times.mute_after, self._open_session)
             )
         except ProviderError as error:
-            candidate.breaker.failed(trio.current_time(), str(error), rejected=isinstance(error, ProviderRejected))
+            if not isinstance(error, CallRejected):
+                candidate.breaker.failed(trio.current_time(), str(error), rejected=isinstance(error, ProviderRejected))
             log.warning("no session with the agent", agent=candidate.name, error=str(error))
             raise
         return tenure
@@ -180,10 +181,10 @@ class SessionKeeper:
             case tells.Ended("") as ended:
                 await self.deliver(ended)
                 return None
-            case tells.Ended(failure):
-                return await self._replace(tenure, Loss.ENDED, failure)
-            case Lost(loss, reason):
-                return await self._replace(tenure, loss, reason)
+            case tells.Ended(failure, of_this_call):
+                return await self._replace(tenure, Lost(Loss.ENDED, failure, of_this_call))
+            case Lost() as lost:
+                return await self._replace(tenure, lost)
 
     async def _pump(self, tenure: Tenure) -> tells.Ended | Lost | None:
         """Hand the session's events on, and follow what it does; gives its end."""
@@ -198,9 +199,9 @@ class SessionKeeper:
                     continue
                 case tells.Ended():
                     return event
-                case tells.AnswerFailed(reason):
+                case tells.AnswerFailed(reason, of_this_call):
                     if len(self.candidates) > 1:
-                        return Lost(Loss.UNANSWERED, reason)
+                        return Lost(Loss.UNANSWERED, reason, of_this_call)
                     log.warning("an answer failed", agent=tenure.candidate.name, error=reason)
                     tenure.owes = False
                     event = tells.NothingToSay(reason)
@@ -248,13 +249,14 @@ class SessionKeeper:
 
     # --- another session in its place
 
-    async def _replace(self, tenure: Tenure, loss: Loss, reason: str) -> Tenure | None:
+    async def _replace(self, tenure: Tenure, lost: Lost) -> Tenure | None:
         """Find who goes on, while the caller hears the hold message; where nobody does, that is told."""
-        failed, now = tenure.candidate, trio.current_time()
+        failed, now, loss, reason = tenure.candidate, trio.current_time(), lost.loss, lost.reason
         standing = self._standing(tenure, now)
         takeover = plan(standing, LEAD_SECONDS)
         rejected = isinstance(tenure.failure, ProviderRejected)
-        failed.breaker.failed(now, reason, rejected=rejected)
+        if not (lost.of_this_call or isinstance(tenure.failure, CallRejected)):
+            failed.breaker.failed(now, reason, rejected=rejected)
         self.metrics.failovers.labels(agent=failed.name, cause=str(loss)).inc()
         log.warning(
             "the agent's session is lost",

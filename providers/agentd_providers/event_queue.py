@@ -40,10 +40,10 @@ class EventQueue:
         else:
             self._send.send_nowait(event)
 
-    def end(self, failure: str = "") -> None:
+    def end(self, failure: str = "", *, of_this_call: bool = False) -> None:
         """Tell that the session is over (see Ended); only once."""
         if not self.ended:
-            self._send.send_nowait(Ended(failure))
+            self._send.send_nowait(Ended(failure, of_this_call))
             self.close()
 
     def close(self) -> None:

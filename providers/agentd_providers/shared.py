@@ -41,13 +41,15 @@ class SharedServices:
 
     Providers report through the callbacks: `on_restart(engine)` when an engine's process was started
     again, `observe_audio_delay(seconds)` from the arrival of caller audio to an engine's call, `on_unknown(vendor)`
-    when a vendor sent a message that we do not know, or could not read.
+    when a vendor sent a message that we do not know, or could not read, `on_left_out(turns)` when a prompt went without
+    the oldest turns of its conversation, the model's context being full.
     """
 
     nursery: trio.Nursery
     on_restart: Callable[[str], None] = lambda _engine: None
     observe_audio_delay: Callable[[float], None] = lambda _seconds: None
     on_unknown: Callable[[str], None] = lambda _vendor: None
+    on_left_out: Callable[[int], None] = lambda _turns: None
     _services: dict[Hashable, _Service] = attrs.field(factory=dict, init=False, repr=False)
     """Keys may hold secrets: never shown."""
     _queues: list[JobQueue] = attrs.field(factory=list, init=False, repr=False)

@@ -41,10 +41,12 @@ def _language_model(llm: LlmSettings) -> Chosen[ThinkStage]:
     """On a server or embedded; both may be asked in the form of a chat or of a transcript, which has none for tools."""
     chat = not llm.transcript_style
 
-    def open_server(settings: ChatSettings, *_: object) -> AbstractAsyncContextManager[LanguageModel]:
+    def open_server(
+        settings: ChatSettings, _config: AgentConfig, shared: SharedServices
+    ) -> AbstractAsyncContextManager[LanguageModel]:
         with installed("the openai client", "pipeline"):
             from agentd_providers.openai.chat import open_chat
-        return open_chat(settings, transcript_style=not chat)
+        return open_chat(settings, transcript_style=not chat, on_left_out=shared.on_left_out)
 
     def takes_tools(_settings: Any) -> bool:
         return chat

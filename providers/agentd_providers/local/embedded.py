@@ -33,6 +33,7 @@ async def open_embedded(
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         timeout=settings.timeout,
+        context=settings.context,
     )
     async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart)) as server:
         responder = ChatResponder(
@@ -41,6 +42,7 @@ async def open_embedded(
             transcript_style=not chat,
             embedded=True,
             until_up=server.until_ready,
+            on_left_out=shared.on_left_out,
             # It speaks English, which is what the model knows.
             ask_sentence_end=sentence_end.ask if not chat and language.lower().startswith("en") else None,
         )

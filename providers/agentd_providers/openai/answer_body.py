@@ -1,4 +1,4 @@
-"""The bodies of a chat server's answers, as the openai client is given them: bounded, and of a refusal none.
+"""The bodies of a chat server's answers, as the openai client is given them: bounded, and a refusal short and flat.
 
 The client reads a refusal's body, and decodes it as the headers say, outside of its own error handling; of a success it
 keeps a line until it ends, however long it is, and parses it, however deep it is.
@@ -53,23 +53,34 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
 
 async def bound(response: httpx2.Response) -> None:
-    """A hook of the client, which awaits it. Of a refusal the status alone counts."""
+    """A hook of the client, which awaits it. A refusal's body is given to it where it came whole, unpacked and flat."""
     await trio.lowlevel.checkpoint()
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     if response.is_success:
         response.stream = _BoundedStream(response.stream, response.headers.get("Content-Encoding", "identity"))
         return
-    await _discard(response.stream)
-    response.stream = httpx2.ByteStream(b"")
-    response.headers.pop("Content-Encoding", None)
+    body = await _short(response.stream)
+    packed = response.headers.pop("Content-Encoding", "identity") != "identity"
+    response.headers["Content-Type"] = "application/json"  # a charset of the server's own would be looked up
+    response.stream = httpx2.ByteStream(b"" if packed or not _flat(body) else body.decode(errors="replace").encode())
 
 
-async def _discard(body: httpx2.AsyncByteStream) -> None:
-    """Read a body to its end, so that its connection can be used again, unless it is long, slow or broken."""
-    taken = 0
+async def _short(body: httpx2.AsyncByteStream) -> bytes:
+    """A body to its end, so that its connection can be used again; nothing of one that is long, slow or broken."""
+    taken, whole = b"", False
     with trio.move_on_after(REFUSAL_PATIENCE) as reading, suppress(httpx2.HTTPError):
         async for data in body:
-            taken += len(data)
-            if taken > LONGEST_REFUSAL:
+            taken += data
+            if len(taken) > LONGEST_REFUSAL:
                 reading.cancel()  # strikes httpx2's generators where they wait, so that they end
+        whole = len(taken) <= LONGEST_REFUSAL
     await body.aclose()
+    return taken if whole else b""
+
+
+def _flat(body: bytes) -> bool:
+    try:
+        Nesting().feed(body.decode("latin-1"))
+    except ValueError:
+        return False
+    return True

@@ -17,10 +17,12 @@ import trio
 
 from agentd import deadlines
 from agentd.agent import Readiness, ToolDeclaration
-from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.errors import ProviderProtocolError, ProviderUnavailable
 from agentd_providers.openai.answer_body import PLAIN, bound
-from agentd_providers.openai.chat_forms import ToolCalls, chat, declared, transcript
+from agentd_providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, ToolCalls, chat, declared, transcript
 from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.context import Fitted, ModelContext, estimate, refused_length
+from agentd_providers.openai.refusals import SHOWN, judged, told
 from agentd_providers.pipeline.stages import Message, Responder, ToolCall
 from agentd_providers.vendor.access import VendorAccess, find_key
 from agentd_providers.vendor.surrogates import PieceMender
@@ -33,8 +35,6 @@ A new one costs nothing on loopback."""
 LOSS_NOTICED = 0.1
 """Seconds within which it is known that the embedded server has ended."""
 MAX_REPLY = 8000
-SHOWN = 200
-"""Characters of a server's text that an error repeats."""
 WARM_UP_PATIENCE = deadlines.CHAT_WARM_UP.seconds
 KEEP_WARM_INTERVAL = 4.0
 """Seconds; the client closes a connection that is idle for 5."""
@@ -57,14 +57,18 @@ class ChatResponder:
     ask_sentence_end: AskSentenceEnd | None = None
     until_up: Callable[[], Awaitable[None]] | None = None
     """Waits for an endpoint, where there may be none for a moment. Raises ProviderUnavailable if it may take long."""
+    on_left_out: Callable[[int], None] = lambda _turns: None
+    """Told how many of a conversation's oldest turns a prompt goes without."""
     access: VendorAccess = attrs.field(factory=VendorAccess)
     patience: float = attrs.field(init=False)
     """Seconds that the server may be silent; longer while it warms up."""
+    _context: ModelContext = attrs.field(init=False)
     _client: openai.AsyncOpenAI | None = attrs.field(default=None, init=False, repr=False)
     _client_for: tuple[str, str] | None = attrs.field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.patience = self.settings.timeout
+        self._context = ModelContext(self.settings.context)
 
     @asynccontextmanager
     async def respond(
@@ -74,26 +78,21 @@ class ChatResponder:
         until = trio.current_time() + self.patience
         try:
             with trio.fail_at(until):
-                stream = await self._stream(messages, tools)
+                stream = await self._fitting(messages, tools)
             self.access.granted()
             async with stream, aclosing(self._pieces(stream, until)) as pieces:
                 yield pieces
         except trio.TooSlowError as error:
             raise ProviderUnavailable("the language model did not answer within its deadline") from error
-        except (
-            openai.APIConnectionError,
-            openai.InternalServerError,
-            openai.RateLimitError,
-            httpx2.HTTPError,
-        ) as error:
-            raise ProviderUnavailable(f"the language model's server: {_told(error)}") from None
         except openai.APIStatusError as error:
-            refusal = f"the language model's server refused: {_told(error)}"
+            refusal = judged(error)
             if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-                self.access.refused(refusal)
-            raise ProviderRejected(refusal) from None
+                self.access.refused(str(refusal))
+            raise refusal from None
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            raise ProviderUnavailable(f"the language model's server: {told(error)}") from None
         except openai.OpenAIError as error:
-            raise ProviderProtocolError(f"the language model's server: {_told(error)}") from None
+            raise ProviderProtocolError(f"the language model's server: {told(error)}") from None
 
     @property
     def tells_sentence_ends(self) -> bool:
@@ -103,7 +102,8 @@ class ChatResponder:
     async def sentence_end(self, messages: Sequence[Message]) -> float:
         """See agentd_providers.pipeline.stages.Responder.sentence_end."""
         assert self.ask_sentence_end is not None
-        return await self.ask_sentence_end(await self._connected(), self.settings.model, transcript(messages))
+        fitted = self._fit(messages, ())  # the very beginning of the prompt of the reply
+        return await self.ask_sentence_end(await self._connected(), self.settings.model, transcript(fitted.messages))
 
     async def warm_up(self, messages: Sequence[Message]) -> None:
         """Have the model read a prompt once, with more patience than a caller has. Raises ProviderError."""
@@ -127,7 +127,7 @@ class ChatResponder:
                     client = await self._connected()
                     await client.models.with_raw_response.list()  # raw: what it answers does not matter
                 except (ProviderUnavailable, openai.OpenAIError, httpx2.HTTPError, ValueError, AssertionError) as error:
-                    log.debug("the language model's server could not be greeted", error=_told(error))
+                    log.debug("the language model's server could not be greeted", error=told(error))
             await trio.sleep(KEEP_WARM_INTERVAL)
 
     async def aclose(self) -> None:
@@ -152,6 +152,27 @@ class ChatResponder:
             return client
         return self._client
 
+    def _fit(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Fitted:
+        written_around = estimate(TRANSCRIPT_EXAMPLES) if self.transcript_style else 0
+        return self._context.fit(messages, tools, self.settings.max_tokens + written_around)
+
+    async def _fitting(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
+        """The stream of a reply to as much of the conversation as the model can read: where the server refuses it for
+        its length, once more with less."""
+        fitted = self._fit(messages, tools)
+        try:
+            stream = await self._stream(fitted.messages, tools)
+        except openai.APIStatusError as error:
+            if (refusal := refused_length(error.body)) is None:
+                raise
+            self._context.learn(refusal, fitted)
+            log.info("the language model reads less than it was given", context=self._context.size, error=told(error))
+            fitted = self._fit(messages, tools)
+            stream = await self._stream(fitted.messages, tools)
+        if fitted.left_out:
+            self.on_left_out(fitted.left_out)
+        return stream
+
     async def _stream(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
         try:
             try:
@@ -163,7 +184,7 @@ class ChatResponder:
                     await trio.sleep(LOSS_NOTICED)
                 return await self._request(messages, tools)
         except (ValueError, AssertionError) as error:  # openai writes and reads outside of its own error handling
-            raise ProviderProtocolError(f"the language model's server: {_told(error)}") from error
+            raise ProviderProtocolError(f"the language model's server: {told(error)}") from error
 
     async def _request(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
         if self.until_up is not None:
@@ -256,31 +277,19 @@ class ChatModel:
 
 
 @asynccontextmanager
-async def open_chat(settings: ChatSettings, *, transcript_style: bool = False) -> AsyncIterator[ChatModel]:
+async def open_chat(
+    settings: ChatSettings, *, transcript_style: bool = False, on_left_out: Callable[[int], None] = lambda _turns: None
+) -> AsyncIterator[ChatModel]:
     """The language model on the server that is configured; whether it is there shows with the first call.
 
     Raises ConfigError where its key is missing.
     """
     key = find_key(settings.api_key_name, "the language model's server")
-    responder = ChatResponder(settings, lambda: (settings.base_url, key), transcript_style)
+    responder = ChatResponder(settings, lambda: (settings.base_url, key), transcript_style, on_left_out=on_left_out)
     try:
         yield ChatModel(responder)
     finally:
         await responder.aclose()
-
-
-def _told(error: Exception) -> str:
-    """The error's kind, without the server's own words: they may repeat the key."""
-    match error:
-        case openai.APIStatusError():
-            return f"HTTP {error.status_code}"
-        case openai.APIConnectionError() | ProviderUnavailable():
-            return str(error)
-        case openai.APIError():
-            told = " ".join(part for part in (error.type, error.code) if isinstance(part, str))
-            return told[:SHOWN] or "an error of its own"
-        case _:
-            return type(error).__name__
 
 
 async def _close(client: openai.AsyncOpenAI | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import attrs
 
 from agentd import deadlines
-from agentd.config.schema import http_url, positive, secret_name, text
+from agentd.config.schema import http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import lack_of_key
 
 API = "https://api.openai.com"
@@ -25,6 +25,14 @@ class ChatSettings:
         float, text("Randomness of the words; below 0: the server's own (reasoning models take no other).")
     ] = -1.0
     max_tokens: Annotated[int, text("Longest reply in tokens, with what the model thinks.", positive)] = 300
+    context: Annotated[
+        int,
+        text(
+            "Tokens that the model reads and writes in one request; longer conversations lose their oldest turns. "
+            "0: as the server tells when it refuses one; set it for Ollama (its num_ctx), which cuts without a word.",
+            not_negative,
+        ),
+    ] = 0
     reasoning_effort: Annotated[
         str, text("For reasoning models: how much they think (minimal, low ...); empty: nothing said about it.")
     ] = ""

@@ -24,11 +24,11 @@ def _open_listen(
 
 
 def _open_think(
-    settings: ChatSettings, _config: AgentConfig, _shared: SharedServices
+    settings: ChatSettings, _config: AgentConfig, shared: SharedServices
 ) -> AbstractAsyncContextManager[LanguageModel]:
     with installed("the openai client", "pipeline"):
         from agentd_providers.openai.chat import open_chat
-    return open_chat(settings)
+    return open_chat(settings, on_left_out=shared.on_left_out)
 
 
 def _open_speak(

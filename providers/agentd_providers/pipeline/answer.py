@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
+from agentd.errors import ProviderError
 from agentd_providers.pipeline.stages import Transcript
 
 STAGES = ("pause", "transcript", "first_token", "first_audio", "held")
@@ -57,7 +58,7 @@ class Answer:
     """The utterance that it is being heard with; 0 before, and while it waits for a tool."""
     spoken: bool = False
     """Some of it has reached the playout."""
-    failure: str = ""
+    failure: ProviderError | None = None
     given_up: bool = False
     """It will not be heard: all that is wanted of it are the caller's words."""
     gate: Gate = attrs.field(factory=Gate)

@@ -15,7 +15,7 @@ import trio
 from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import CallInfo, Capabilities, SayOutcome, ToolDeclaration
-from agentd.errors import ProviderError, first_of
+from agentd.errors import CallRejected, ProviderError, first_of
 from agentd.history import History
 from agentd.session_events import SessionEvent
 from agentd_providers.event_queue import EventQueue
@@ -295,7 +295,7 @@ class PipelineSession:
             try:
                 await work(answer)
             except* ProviderError as group:  # a group where it was raised within a stage that has a nursery
-                answer.failure = str(first_of(group))
+                answer.failure = first_of(group)
                 if answer.committed:
                     self._answer_failed(answer)
                 elif answer.text is None:
@@ -307,14 +307,16 @@ class PipelineSession:
 
     def _answer_failed(self, answer: Answer) -> None:
         """A turn is left without its answer. (A draft that failed and was thrown away is no failure.)"""
-        kind = tells.AnswerFailed if answer is self._committed else tells.Degraded
-        self._count_failure(kind(answer.failure))
+        assert answer.failure is not None
+        reason, of_this_call = str(answer.failure), isinstance(answer.failure, CallRejected)
+        failed = tells.AnswerFailed(reason, of_this_call) if answer is self._committed else tells.Degraded(reason)
+        self._count_failure(failed, of_this_call=of_this_call)
 
-    def _count_failure(self, failure: tells.AnswerFailed | tells.Degraded) -> None:
+    def _count_failure(self, failure: tells.AnswerFailed | tells.Degraded, *, of_this_call: bool = False) -> None:
         self._failures += 1
         self._events.put(failure)
         if self._failures >= FAILURES_IN_A_ROW:
-            self._events.end(failure.reason)
+            self._events.end(failure.reason, of_this_call=of_this_call)
 
     async def _transcribe_and_compose(self, answer: Answer) -> None:
         assert answer.transcript is not None

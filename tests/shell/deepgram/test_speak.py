@@ -20,7 +20,7 @@ from agentd_providers.deepgram.speech_settings import DeepgramSpeakSettings
 from agentd_providers.shared import SharedServices
 from agentd_providers.vendor import access as vendor_access
 from tests.lab.vendors.deepgram_speech import KEY, DeepgramSpeak
-from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
+from tests.lab.vendors.http_peer import HttpExchange, HttpHandler
 from tests.lab.vendors.peer import PeerGone
 from tests.lab.vendors.scripted_words import tone
 from tests.shell.vendor_engine import ServedVoice, served

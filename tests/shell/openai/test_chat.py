@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.errors import CallRejected, ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.testing.clock import until
 from agentd_providers.local import sentence_end
 from agentd_providers.openai import answer_body
@@ -192,6 +192,73 @@ async def test_a_small_model_is_asked_to_go_on_with_a_dialogue_and_to_stop_at_it
     assert request.json()["prompt"] == (
         f"You are brief.\n\n{TRANSCRIPT_EXAMPLES}Assistant: Hello.\nCaller: What time is it?\nAssistant:"
     )
+
+
+# --- the model's context
+
+LONG_TALK = [
+    Message(Role.SYSTEM, "You are brief."),
+    *(Message(role, f"{role.value} {turn} " * 20) for turn in range(20) for role in (Role.ASSISTANT, Role.USER)),
+]
+
+
+async def test_a_conversation_that_outgrows_the_context_loses_its_oldest_turns_and_they_are_counted() -> None:
+    left_out: list[int] = []
+    async with a_responder(noon, context=1024, max_tokens=80) as talk:
+        talk.responder.on_left_out = left_out.append
+        async with talk.responder.respond(LONG_TALK) as deltas:
+            assert [delta async for delta in deltas] == ["It is ", "noon."]
+        (request,) = talk.server.requests
+    sent = request.json()["messages"]
+    assert sent[0]["content"] == "You are brief."
+    assert [message["content"] for message in sent[1:]] == [m.text for m in LONG_TALK[-len(sent) + 1 :]]
+    assert left_out == [len(LONG_TALK) - len(sent)]
+
+
+def full(context: int) -> Callable[[Exchange], Awaitable[None]]:
+    """A llama.cpp that takes so many tokens, a word being one."""
+
+    async def answer(exchange: Exchange) -> None:
+        words = len(" ".join(message["content"] for message in exchange._http.request.json()["messages"]).split())
+        if words <= context:
+            await noon(exchange)
+            return
+        refusal = {
+            "code": 400,
+            "message": "the request exceeds the available context size, try increasing it",
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": words,
+            "n_ctx": context,
+        }
+        await exchange._http.answer(400, {"error": refusal})
+
+    return answer
+
+
+async def test_a_prompt_that_is_refused_for_its_length_is_tried_shorter_and_the_context_is_known_from_then_on() -> None:
+    async with a_responder(full(500), max_tokens=80) as talk:
+        for _ in range(2):
+            async with talk.responder.respond(LONG_TALK) as deltas:
+                assert [delta async for delta in deltas] == ["It is ", "noon."]
+        assert len(talk.server.requests) == 3
+
+
+async def test_a_prompt_that_cannot_be_made_short_enough_is_this_call_s_own_fault() -> None:
+    async with a_responder(full(2), max_tokens=80) as talk:
+        with pytest.raises(CallRejected, match="longer than the model's context"):
+            await talk.reply()
+        assert len(talk.server.requests) == 2
+
+
+async def test_a_refusal_for_another_reason_is_not_tried_again() -> None:
+    async def no(exchange: Exchange) -> None:
+        await exchange.error(400, "unknown parameter")
+
+    async with a_responder(no) as talk:
+        with pytest.raises(ProviderRejected) as caught:
+            await talk.reply()
+        assert not isinstance(caught.value, CallRejected)
+        assert len(talk.server.requests) == 1
 
 
 def test_no_caller_can_write_the_assistant_s_lines() -> None:

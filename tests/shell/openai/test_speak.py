@@ -13,7 +13,7 @@ from agentd.errors import ProviderProtocolError
 from agentd_providers.openai.speak import LONGEST_TEXT, OpenAiVoice, open_openai_speak
 from agentd_providers.openai.speech_settings import OpenAiSpeakSettings, SpeechFormat
 from agentd_providers.shared import SharedServices
-from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer
+from tests.lab.vendors.http_peer import HttpExchange, HttpHandler
 from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
 from tests.lab.vendors.scripted_words import tone
 from tests.shell.vendor_engine import ServedVoice, served

@@ -187,6 +187,22 @@ async def test_an_agent_that_is_down_is_not_asked_by_each_call_anew(autojump_clo
             scene.hang_up()
 
 
+async def test_a_refusal_of_what_one_call_asks_takes_the_agent_from_nobody_else(autojump_clock: MockClock) -> None:
+    served, other = FakeAgent(), FakeAgent()
+    for _ in range(FAILURES + 1):
+        async with greeted(served, other) as scene:
+            turn(scene, "What are your hours?")
+            scene.session.emit(tells.AnswerFailed("longer than the model's context", of_this_call=True))
+            await next_session(scene)
+    assert served.breaker.circuit(trio.current_time()) is Circuit.CLOSED
+    for _ in range(FAILURES):
+        async with greeted(served, other) as scene:
+            turn(scene, "What are your hours?")
+            scene.session.emit(tells.AnswerFailed("the model is overloaded"))
+            await next_session(scene)
+    assert served.breaker.circuit(trio.current_time()) is Circuit.OPEN
+
+
 async def test_an_agent_that_is_well_again_takes_calls_again(autojump_clock: MockClock) -> None:
     first, other = FakeAgent(failing(ProviderUnavailable("down"))), FakeAgent()
     for _ in range(FAILURES):
