@@ -60,6 +60,10 @@ test-busy *args: setup-dev
 walk *args: setup-dev
     {{ python }} -m tests.walk {{ args }}
 
+# Whatever bytes a peer sends, its parser takes or refuses them: a million inputs a parser; `just fuzz --help`
+fuzz *args: setup-dev
+    {{ python }} -m tests.fuzz {{ args }}
+
 # The fast tests on another Python: a version (3.13), a path, or the newest that is here and newer than .venv's
 test-python version="newest" *args: setup-dev
     {{ python }} -m tests.lab.other_python test {{ version }} {{ args }}
