@@ -131,7 +131,7 @@ PLAYBACK_EVENT = Deadline(0.4, "Beyond a file's own length; then its end is aske
 
 LAST_WORDS = Deadline(60.0, "A last utterance may go on for so long before the call leaves all the same.")
 ANNOUNCEMENT = Deadline(30.0, "A text that a call hears before it ends; a sound of Asterisk's may be as long.")
-LIVENESS_CLOCK = Clock("A check-in, the filler, the end of a call's time: agentd.conversation.liveness.")
+LIVENESS_CLOCK = Clock("A check-in, the filler, dead air, the end of a call's time: agentd.conversation.")
 TOOL = Setting(
     "tools.NAME.deadline",
     "The caller waits for the answer that a tool is used for.",
@@ -379,6 +379,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.audiosocket.listener: deadline": (BIND,),
     "agentd.audiosocket.listener: patience": (BIND_GRACE,),
     "agentd.audiosocket.listener: self.uuid_timeout": (UUID_FRAME,),
+    "agentd.calls.call: self._dead_air.next_at": (LIVENESS_CLOCK,),
     "agentd.calls.call: self._liveness.next_at": (LIVENESS_CLOCK,),
     "agentd.calls.last_words: self._saying.deadline": (LAST_WORDS, ANNOUNCEMENT),
     "agentd.calls.last_words: soon": (SHUTDOWN_WORDS,),

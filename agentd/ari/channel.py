@@ -22,7 +22,7 @@ import trio
 
 from agentd import deadlines
 from agentd.ari.client import AriClient, Resync, Route
-from agentd.ari.events import ChannelDestroyed, DtmfReceived, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
+from agentd.ari.events import ChannelDestroyed, DtmfReceived, Hold, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
 from agentd.ari.rest import AriRest
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
@@ -72,6 +72,8 @@ class CallerChannel:
                     return happens.Left() if self._leaving else happens.CallerHungUp()
                 case DtmfReceived(channel, digit) if channel.id == self.id:
                     return happens.DigitPressed(digit)
+                case Hold(channel, held) if channel.id == self.id:
+                    return happens.HoldBegan() if held else happens.HoldEnded()
                 case VarSet(channel, variable, value) if channel.id in self._expected:
                     self._expected[channel.id].told({variable: value})
                 case PlaybackStarted() | PlaybackFinished():

@@ -74,6 +74,18 @@ class DtmfReceived:
 
 
 @attrs.frozen
+class Hold:
+    """The channel's own side put the call on hold, or took it back (ChannelHold, ChannelUnhold).
+
+    Asterisk tells both as they come from the telephone, whatever the channel is doing (main/channel.c:
+    ast_queue_hold, ast_queue_unhold).
+    """
+
+    channel: Channel
+    held: bool
+
+
+@attrs.frozen
 class VarSet:
     """A channel variable was set (ChannelVarset)."""
 
@@ -105,7 +117,17 @@ class Other:
     channel: Channel | None = None
 
 
-Event = StasisStart | StasisEnd | ChannelDestroyed | DtmfReceived | VarSet | PlaybackStarted | PlaybackFinished | Other
+Event = (
+    StasisStart
+    | StasisEnd
+    | ChannelDestroyed
+    | DtmfReceived
+    | Hold
+    | VarSet
+    | PlaybackStarted
+    | PlaybackFinished
+    | Other
+)
 
 
 def parse_event(text: str | bytes) -> Event:
@@ -133,6 +155,8 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             return ChannelDestroyed(Channel.parse(raw["channel"]), int(raw.get("cause") or 0))
         case "ChannelDtmfReceived":
             return DtmfReceived(Channel.parse(raw["channel"]), _text(raw["digit"]))
+        case "ChannelHold" | "ChannelUnhold":
+            return Hold(Channel.parse(raw["channel"]), kind == "ChannelHold")
         case "ChannelVarset" if "channel" in raw:  # a global variable has none
             return VarSet(Channel.parse(raw["channel"]), _text(raw["variable"]), _text(raw.get("value")))
         case "PlaybackStarted" | "PlaybackFinished":

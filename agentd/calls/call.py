@@ -12,6 +12,7 @@ its file. The agent, the caller's line and the playback come in as arguments; no
 known here by name.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -31,6 +32,7 @@ from agentd.calls.voice import AgentVoice
 from agentd.conversation import commands as do
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Command, Destination, Phrase, Result
+from agentd.conversation.dead_air import DeadAir, Ears
 from agentd.conversation.liveness import Liveness, LivenessTimes
 from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Line
 from agentd.conversation.machine import Agent as AgentState
@@ -62,6 +64,8 @@ CONVERSATION_EVENTS = (
     tells.Ended,
 )
 """The events of a session that concern the conversation; the others are for logs and figures."""
+OF_THE_CALLER = (tells.CallerSpeechStarted, tells.CallerSpeechResumed, tells.CallerSpeechEnded, tells.CallerText)
+"""The events that tell of something that the caller has said."""
 
 
 class CallersLine(MediaSource, ToolLine, Protocol):
@@ -113,6 +117,11 @@ class Call:
     result: Result | None = attrs.field(default=None, init=False)
     _figures: CallFigures = attrs.field(init=False)
     _liveness: Liveness = attrs.field(init=False)
+    _dead_air: DeadAir = attrs.field(init=False)
+    _on_hold: bool = attrs.field(default=False, init=False)
+    _acted_at: float = attrs.field(default=-math.inf, init=False)
+    """When the last sign of life came that agentd's own ear does not hear: a key, the end of a hold, a tool's result,
+    and what a session tells of a caller who may be very quiet."""
     _echo: EchoGuard = attrs.field(init=False)
     _keeper: SessionKeeper = attrs.field(init=False)
     _tools: CallTools = attrs.field(init=False)
@@ -158,7 +167,9 @@ class Call:
             tell=self._inbox.post,
             log_transcripts=self.settings.log_transcripts,
         )
-        self._liveness = Liveness(self.settings.liveness)
+        times = self.settings.liveness
+        self._liveness = Liveness(times)
+        self._dead_air = DeadAir(times.dead_air_after, times.checks_in)
         self._echo = EchoGuard(self.info.rate)
         self._media = CallerMedia(
             self.caller,
@@ -273,11 +284,19 @@ class Call:
     async def _keep_time(self) -> None:
         """Tell the conversation when a silence, an answer in preparation, or the call has lasted too long."""
         while True:
-            self._stepped = trio.Event()
-            for event in self._liveness.due(trio.current_time()):
+            self._stepped, now = trio.Event(), trio.current_time()
+            for event in (*self._liveness.due(now), *self._dead_air.due(self.conversation, self._ears, now)):
                 self._inbox.post(event)
-            with trio.move_on_at(self._liveness.next_at):
+            with trio.move_on_at(min(self._liveness.next_at, self._dead_air.next_at)):
                 await self._stepped.wait()
+
+    @property
+    def _ears(self) -> Ears:
+        return Ears(
+            caller_at=max(self._keeper.caller_heard_at, self._acted_at),
+            agent_at=self.playback.heard_at,
+            excused=self._on_hold or self._tools.busy,
+        )
 
     # --- the end
 
@@ -292,13 +311,18 @@ class Call:
     async def _follow_channel(self) -> None:
         while True:
             event = await self.caller.next_event()
-            if isinstance(event, happens.DigitPressed):
-                self._digit(DigitSource.SIGNALLING, event.digit)
-            else:
-                self._inbox.post(event)
+            match event:
+                case happens.DigitPressed(digit):
+                    self._digit(DigitSource.SIGNALLING, digit)
+                case happens.HoldBegan() | happens.HoldEnded():
+                    self._on_hold, self._acted_at = isinstance(event, happens.HoldBegan), trio.current_time()
+                    log.info("on hold" if self._on_hold else "off hold")
+                case _:
+                    self._inbox.post(event)
 
     def _digit(self, source: DigitSource, digit: str) -> None:
         if self._digits.accept(source, digit, trio.current_time()):
+            self._acted_at = trio.current_time()
             self._inbox.post(happens.DigitPressed(digit))
 
     # --- the agent
@@ -337,6 +361,7 @@ class Call:
 
     def _tool_answered(self, session: AgentSession, request: tells.ToolRequested, result: str) -> None:
         """Hand a tool's result to the session that asked; where another one serves meanwhile, the history has it."""
+        self._acted_at = trio.current_time()
         if session is self._keeper.session:
             session.tool_result(request.call, result)
         else:
@@ -345,6 +370,8 @@ class Call:
 
     def _on_session_event(self, event: object) -> None:
         """Figures and logs, for which the conversation machine has no use."""
+        if isinstance(event, OF_THE_CALLER):
+            self._acted_at = trio.current_time()
         self._figures.on_session(event)
         self._tools.on_session_event(event)
         self._voice.on_session_event(event)

@@ -22,6 +22,7 @@ def settings_of_call(config: Config, entry: Entry) -> CallSettings:
     announcements = {
         Result.FAILED_MEDIA: failure,
         Result.FAILED_AGENT: failure,
+        Result.FAILED_SILENCE: failure,
         Result.SHUTDOWN: spoken(agent.shutdown_announcement),
         Result.CALLER_SILENT: spoken(liveness.silence_farewell),
         Result.MAX_DURATION: spoken(liveness.duration_farewell),
@@ -43,6 +44,7 @@ def settings_of_call(config: Config, entry: Entry) -> CallSettings:
             slow_after=liveness.slow_after if liveness.filler else 0.0,
             max_duration=liveness.max_duration,
             warn_before=liveness.warn_before if liveness.duration_warning else 0.0,
+            dead_air_after=liveness.dead_air_after,
         ),
         failover=FailoverTimes(
             agent.failover.open_within, agent.failover.mute_after, agent.failover.hold_message, agent.failover.apology

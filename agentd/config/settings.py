@@ -189,6 +189,10 @@ class Liveness:
     silence_farewell: Annotated[str, text("What a silent caller hears at the end.")] = (
         "I cannot hear you, so I will end the call now. Goodbye!"
     )
+    dead_air_after: Annotated[
+        float,
+        text("Silence of both, whatever the cause, after which a call is given up as failed.", not_negative),
+    ] = 20.0
     slow_after: Annotated[float, text("Seconds that an answer may take before the filler.", not_negative)] = 2.0
     filler: Annotated[str, text("What is said while an answer takes its time.")] = "One moment, please."
     max_duration: Annotated[float, text("The longest that a call may last.", not_negative)] = 3600.0

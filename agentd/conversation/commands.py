@@ -14,6 +14,7 @@ class Result(StrEnum):
     FAILED_MEDIA = "failed:media"
     FAILED_AGENT = "failed:agent"
     FAILED_INTERNAL = "failed:internal"
+    FAILED_SILENCE = "failed:silence"
     SHUTDOWN = "shutdown"
     CALLER_SILENT = "caller-silent"
     MAX_DURATION = "max-duration"

@@ -99,6 +99,23 @@ class DurationOver:
 
 
 @attrs.frozen
+class DeadAir:
+    """Neither side has been heard for so long that something must be broken."""
+
+    reason: str
+
+
+@attrs.frozen
+class HoldBegan:
+    """The caller has put the call on hold: nothing is heard of them, or music."""
+
+
+@attrs.frozen
+class HoldEnded:
+    """The caller is back."""
+
+
+@attrs.frozen
 class DigitPressed:
     """The caller pressed a key. (Its DTMF may reach agentd twice; the call counts it once: agentd.media.dtmf.)"""
 
@@ -129,5 +146,5 @@ class Left:
     """The channel was handed back to the dialplan (or hung up)."""
 
 
-CallerEvent = CallerHungUp | Left | DigitPressed
+CallerEvent = CallerHungUp | Left | DigitPressed | HoldBegan | HoldEnded
 """The events that the caller's end of the line tells."""

@@ -23,6 +23,12 @@ class LivenessTimes:
     slow_after: float
     max_duration: float
     warn_before: float
+    dead_air_after: float
+
+    @property
+    def checks_in(self) -> bool:
+        """Whether a caller who keeps quiet is spoken to before the silence is dead air."""
+        return 0 < self.check_in_after < self.dead_air_after
 
 
 @attrs.define

@@ -121,6 +121,7 @@ _departure = (Line.CLOSING, _departs)
 _no_media = (Line.CLOSING, _fails(Result.FAILED_MEDIA))
 _no_agent = (Line.CLOSING, _fails(Result.FAILED_AGENT))
 _too_long = (Line.CLOSING, _does(do.Leave(Result.MAX_DURATION, announce=True)))
+_dead_air = (Line.CLOSING, _fails(Result.FAILED_SILENCE))
 _nobody_there = (Line.CLOSING, _does(do.Leave(Result.CALLER_SILENT, announce=True)))
 
 LINE: Mapping[tuple[Line, type], Row] = {
@@ -140,6 +141,7 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.LIVE, happens.DurationWarningDue): (Line.LIVE, _does(do.Say(Phrase.DURATION_WARNING))),
     (Line.LIVE, happens.DurationOver): _too_long,
     (Line.LIVE, happens.SilenceOver): _nobody_there,
+    (Line.LIVE, happens.DeadAir): _dead_air,
     (Line.LOST, happens.MediaRestored): (Line.LIVE, _nothing),
     (Line.LOST, happens.MediaFailed): _no_media,
     (Line.LOST, tells.Ended): _ended_by_agent,
@@ -147,6 +149,7 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.LOST, happens.CallerHungUp): _gone,
     (Line.LOST, happens.ShutdownDue): _shutdown,
     (Line.LOST, happens.DurationOver): _too_long,
+    (Line.LOST, happens.DeadAir): _dead_air,
     (Line.CLOSING, happens.CallerHungUp): _gone,
     (Line.CLOSING, happens.Left): (Line.ENDED, _nothing),
 }

@@ -41,6 +41,11 @@ class Playback(Protocol):
     one frame (20 ms), files within an ARI request and to 250 ms.
     """
 
+    @property
+    def heard_at(self) -> float:
+        """When the caller last heard any sound of it, in seconds; -math.inf: never yet."""
+        ...
+
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """Play an utterance to its end, or until it is interrupted or stopped.
 

@@ -1,5 +1,6 @@
 """The way back to one caller: streaming, files, or first the one and then, when it fails, the other."""
 
+import math
 from collections.abc import Callable
 
 import attrs
@@ -30,6 +31,12 @@ class Downstream:
     @property
     def streaming(self) -> bool:
         return self.stream is not None
+
+    @property
+    def heard_at(self) -> float:
+        """See agentd.playback.contract.Playback.heard_at."""
+        ways: tuple[Playback | None, ...] = (self.stream, self.file)
+        return max((way.heard_at for way in ways if way is not None), default=-math.inf)
 
     @property
     def _current(self) -> Playback:

@@ -7,6 +7,7 @@ ARI reports no position within a file. Of a segment that is stopped half-way, th
 from PlaybackStarted. Its error is the delay of that event and of the stop, at most 250 ms together.
 """
 
+import math
 from pathlib import Path
 from uuid import uuid4
 
@@ -76,6 +77,13 @@ class _Segment:
             end = min(end, self.paused_at)
         return min(max(end - self.started_at - self.paused_seconds, 0.0), self.seconds)
 
+    @property
+    def heard_at(self) -> float:
+        """When its sound was last heard; -math.inf: not yet."""
+        if self.started_at is None:
+            return -math.inf
+        return min(self.started_at + self.paused_seconds + self.heard_seconds, trio.current_time())
+
     def go_on(self) -> None:
         """It is no longer paused."""
         if self.paused_at is not None:
@@ -90,6 +98,7 @@ class FilePlayback:
     channel: CallerChannel
     directory: MediaDirectory
     metrics: Metrics
+    _heard_at: float = attrs.field(default=-math.inf, init=False)
     _segments: dict[str, _Segment] = attrs.field(factory=dict, init=False)
     _listener: PlaybackListener | None = attrs.field(default=None, init=False)
     _started: bool = attrs.field(default=False, init=False)
@@ -99,6 +108,11 @@ class FilePlayback:
 
     def __attrs_post_init__(self) -> None:
         self.channel.on_playback = self.on_event
+
+    @property
+    def heard_at(self) -> float:
+        """See agentd.playback.contract.Playback.heard_at. Of a sound of Asterisk's the length is not known."""
+        return max(self._heard_at, *(segment.heard_at for segment in self._segments.values()), -math.inf)
 
     def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
         """Take note of an ARI event about one of our playbacks; others are not ours to mind."""
@@ -225,6 +239,7 @@ class FilePlayback:
                     except AriError as error:
                         log.warning("a playback could not be stopped", error=str(error))
                 segment.finish("stopped")
+            self._heard_at = self.heard_at
             del self._segments[segment.playback]
             self.metrics.playbacks.labels(outcome=segment.outcome).inc()
         if segment.outcome == "failed":

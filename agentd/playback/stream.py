@@ -15,6 +15,7 @@ Nothing cuts: a change of level is a ramp over one frame, a stop fades out over 
 not popped: after `restore` the frame before it is faded in, and it follows at full level, so that no word is lost.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -93,6 +94,8 @@ class StreamPlayback:
     metrics: Metrics
     lead: Callable[[], Lead | None] = lambda: None
     on_heard: Callable[[bytes | None], None] = lambda _frame: None
+    heard_at: float = attrs.field(default=-math.inf, init=False)
+    """See agentd.playback.contract.Playback.heard_at."""
     _depth: StartDepth = attrs.field(factory=StartDepth, init=False)
     _speaking: _Speaking | None = attrs.field(default=None, init=False)
     _announcing: _Announcing | None = attrs.field(default=None, init=False)
@@ -151,6 +154,8 @@ class StreamPlayback:
         while len(self._given) > ahead:
             given = self._given.popleft()
             self.on_heard(given.frame)
+            if given.frame is not None and any(given.frame):
+                self.heard_at = trio.current_time()
             if (speaking := given.popped) is None:
                 continue
             for text in given.begun:

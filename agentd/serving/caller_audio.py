@@ -4,6 +4,7 @@ A session that died may have swallowed words: its successor is given the audio a
 all can be told from a caller who says nothing only by listening: loudness is enough for that.
 """
 
+import math
 from collections import deque
 
 import attrs
@@ -46,6 +47,13 @@ class CallerAudio:
     _began: float = attrs.field(default=0.0, init=False)
     _loud: float = attrs.field(default=0.0, init=False)
     _last_loud: float = attrs.field(default=0.0, init=False)
+
+    @property
+    def heard_at(self) -> float:
+        """When speech was last heard, in whatever stretch; -math.inf: never yet."""
+        if self.spoke_from is None:
+            return -math.inf
+        return self._last_loud if self.spoke_until is None else self.spoke_until
 
     def hear(self, pcm: bytes, at: float) -> None:
         """Take caller audio that arrived at second `at`."""

@@ -96,6 +96,11 @@ class SessionKeeper:
         self._caller = CallerFeed(CallerAudio(self.info.rate))
         self._own_words = OwnWords(self.playout, self.deliver, self.off_record)
 
+    @property
+    def caller_heard_at(self) -> float:
+        """When agentd's own ear heard the caller speak last; -math.inf: never yet."""
+        return self._caller.audio.heard_at
+
     def feed(self, pcm: bytes, at: float) -> None:
         """Take caller audio; what finds no session is kept for the next one. Never blocks."""
         self._caller.feed(pcm, at)

@@ -24,9 +24,19 @@ class FakePlayback:
     stopping: float = 0.0
     """Seconds that a stop takes."""
     playing: int = 0
+    unheard: bool = False
+    """It is stuck: nothing is heard of what it plays."""
+    _heard_at: float = attrs.field(default=-math.inf, init=False)
     _stopped: bool = attrs.field(default=False, init=False)
     _paused: bool = attrs.field(default=False, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @property
+    def heard_at(self) -> float:
+        """See agentd.playback.contract.Playback.heard_at."""
+        if self.playing and not self._paused and not self.unheard:
+            self._heard_at = trio.current_time()
+        return self._heard_at
 
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         segments: list[str] = []
@@ -47,6 +57,7 @@ class FakePlayback:
                 listener.segment(segment)
                 heard += await self._sound(self.seconds / len(segments))
         finally:
+            self._heard_at = self.heard_at
             self.playing -= 1
         words = text.split()[: words_heard(text, heard, self.seconds)]
         return Heard(round(1000 * heard), not self._stopped, " ".join(words), text)
@@ -69,6 +80,7 @@ class FakePlayback:
             self.log.append(f"announce {announcement.sound or len(announcement.audio)}")
             await trio.sleep(self.seconds)
         finally:
+            self._heard_at = self.heard_at
             self.playing -= 1
 
     async def attenuate(self) -> None:

@@ -34,12 +34,15 @@ SETTINGS = CallSettings(
     announcements={
         Result.FAILED_MEDIA: Announcement(sound="sound:sorry"),
         Result.FAILED_AGENT: Announcement(sound="sound:sorry"),
+        Result.FAILED_SILENCE: Announcement(sound="sound:sorry"),
         Result.SHUTDOWN: Announcement(sound="sound:goodbye"),
         Result.CALLER_SILENT: Announcement(sound="sound:nobody"),
         Result.MAX_DURATION: Announcement(sound="sound:time"),
     },
     uninterruptible=(),
-    liveness=LivenessTimes(check_in_after=0.0, check_ins=0, slow_after=0.0, max_duration=0.0, warn_before=0.0),
+    liveness=LivenessTimes(
+        check_in_after=0.0, check_ins=0, slow_after=0.0, max_duration=0.0, warn_before=0.0, dead_air_after=0.0
+    ),
     failover=FailoverTimes(open_within=1.5, mute_after=1.2, hold_message="", apology=""),
     log_transcripts=False,
 )

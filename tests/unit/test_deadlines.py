@@ -98,6 +98,7 @@ def test_the_deadline_of_a_job_follows_its_work_up_to_a_bound() -> None:
 ROOT = Path(__file__).parents[2]
 TIMES = {
     "agents.NAME.liveness.check_in_after": "a silence of the caller's",
+    "agents.NAME.liveness.dead_air_after": "a silence of both",
     "agents.NAME.liveness.slow_after": "when the filler is due",
     "agents.NAME.liveness.max_duration": "the length of a call",
     "agents.NAME.liveness.warn_before": "when its end is told",

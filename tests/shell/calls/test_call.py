@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from agentd import deadlines
 from agentd import session_events as tells
 from agentd.ari.client import Resync
-from agentd.ari.events import Channel, DtmfReceived, PlaybackFinished, StasisEnd
+from agentd.ari.events import Channel, DtmfReceived, Hold, PlaybackFinished, StasisEnd
 from agentd.calls.inbox import INBOX
 from agentd.calls.last_words import ANNOUNCEMENT_DEADLINE
 from agentd.conversation.commands import Phrase, Result
@@ -556,7 +556,9 @@ async def test_words_are_logged_only_where_the_configuration_says_so(wanted: boo
 
 # --- liveness
 
-TIMES = LivenessTimes(check_in_after=5.0, check_ins=2, slow_after=2.0, max_duration=60.0, warn_before=10.0)
+TIMES = LivenessTimes(
+    check_in_after=5.0, check_ins=2, slow_after=2.0, max_duration=60.0, warn_before=10.0, dead_air_after=20.0
+)
 PHRASES = {
     Phrase.GREETING: GREETING,
     Phrase.CHECK_IN: "Are you there?",
@@ -629,6 +631,87 @@ async def test_a_call_that_lasts_too_long_is_warned_and_ended(watched: Scene, au
     assert (watched.result, watched.left_with) == (Result.MAX_DURATION, "max-duration")
     assert watched.announced == ["sound:time"]
     assert trio.current_time() == pytest.approx(60.0 + watched.file.seconds, abs=0.1)
+
+
+# --- dead air
+
+HEEDED = LivenessTimes(
+    check_in_after=0.0, check_ins=0, slow_after=0.0, max_duration=0.0, warn_before=0.0, dead_air_after=20.0
+)
+
+
+@pytest.fixture(params=MODES)
+def heeded(request: pytest.FixtureRequest) -> Scene:
+    return make_scene(request.param, liveness=HEEDED)
+
+
+async def dead_since(scene: Scene, moment: float) -> None:
+    """The call ends for neither side was heard since then."""
+    await scene.until(lambda: scene.call.result)
+    assert scene.call.result is Result.FAILED_SILENCE
+    assert trio.current_time() - moment == pytest.approx(20.0, abs=0.5)
+
+
+def a_word(scene: Scene) -> None:
+    """The caller says something that agentd's own ear hears, half a second long."""
+    pcm = voice(0.5, seed=77)
+    scene.line.say(*(audio_frame(pcm[start : start + 320]) for start in range(0, len(pcm), 320)))
+
+
+async def test_a_session_that_hears_nothing_does_not_leave_the_caller_in_silence(
+    heeded: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(heeded):
+        await heeded.greeted()
+        a_word(heeded)
+        await dead_since(heeded, trio.current_time())
+    assert heeded.left_with == "failed:silence"
+    assert heeded.announced == ["sound:sorry"]
+
+
+async def test_a_playback_that_is_stuck_does_not_leave_the_caller_in_silence(autojump_clock: MockClock) -> None:
+    scene = make_scene(Mode.FILE, liveness=HEEDED)
+    async with running(scene):
+        await scene.greeted()
+        scene.file.seconds, scene.file.unheard = 10_000.0, True
+        await scene.speaking("Nobody hears this")
+        scene.file.seconds = 1.0
+        await dead_since(scene, 1.0)
+    assert scene.left_with == "failed:silence"
+
+
+async def test_a_caller_who_is_believed_to_speak_and_does_not_is_not_waited_for(
+    heeded: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(heeded):
+        await heeded.greeted()
+        heeded.session.emit(tells.CallerSpeechStarted(trio.current_time()))
+        await dead_since(heeded, trio.current_time())
+
+
+async def test_a_caller_who_holds_is_waited_for(heeded: Scene, autojump_clock: MockClock) -> None:
+    async with running(heeded):
+        await heeded.greeted()
+        a_word(heeded)
+        await trio.sleep(2.0)
+        heeded.event(Hold(Channel(CALLER), True))
+        await trio.sleep(100.0)
+        assert heeded.result is None
+        heeded.event(Hold(Channel(CALLER), False))
+        a_word(heeded)
+        await dead_since(heeded, trio.current_time())
+
+
+async def test_a_caller_who_is_heard_or_presses_keys_is_there(heeded: Scene, autojump_clock: MockClock) -> None:
+    async with running(heeded):
+        await heeded.greeted()
+        for _ in range(3):
+            a_word(heeded)
+            await trio.sleep(15.0)
+            heeded.event(DtmfReceived(Channel(CALLER), "1"))
+            await trio.sleep(15.0)
+        assert heeded.result is None
+        heeded.hang_up()
 
 
 # --- invariant 1: nothing is left, wherever the hang-up comes

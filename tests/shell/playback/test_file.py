@@ -2,6 +2,7 @@
 threads, so the clock is the real one, with small durations."""
 
 import errno
+import math
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -341,6 +342,21 @@ async def test_the_caller_is_said_to_hear_it_once_the_first_segment_has_begun(st
         assert studio.begun == ["One.", "Two."]
         studio.ended(1)
     assert len(studio.starts) == 1
+
+
+async def test_it_is_heard_while_asterisk_plays_it_and_no_longer_than_it_lasts(studio: Studio) -> None:
+    assert studio.playback.heard_at == -math.inf
+    async with playing(studio, "One.", seconds=1.0):
+        await studio.until_asked(1)
+        assert studio.playback.heard_at == -math.inf, "it has not begun"
+        studio.began(0)
+        began = trio.current_time()
+        await trio.sleep(0.5)
+        assert studio.playback.heard_at == trio.current_time()
+        await trio.sleep(0.8)
+        assert studio.playback.heard_at == pytest.approx(began + 1.0)
+        studio.ended(0)
+    assert studio.playback.heard_at == pytest.approx(began + 1.0)
 
 
 async def test_asterisk_holds_two_segments_at_a_time(studio: Studio) -> None:

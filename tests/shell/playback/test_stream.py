@@ -3,6 +3,7 @@
 All of it holds over a line that agentd clocks, and over one that clocks itself and is ahead of the caller's ear.
 """
 
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentd.agent import Audio, Chunk, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.audio.resample import convert
@@ -180,6 +181,19 @@ async def test_the_listener_is_told_with_the_first_frame_of_each_segment() -> No
             await line.listen()
             assert line.told == told
         await line.listen()
+
+
+async def test_silence_is_not_heard_and_sound_is_when_the_caller_s_ear_has_it(autojump_clock: MockClock) -> None:
+    line = Line()
+    await line.utter("Hello.", seconds=0.1)
+    assert line.playback.heard_at == -math.inf
+    async with playing(line):
+        await trio.sleep(1.0)
+        await line.listen(5)
+        assert line.playback.heard_at == 1.0
+        await trio.sleep(1.0)
+        await line.listen(5)
+    assert line.playback.heard_at == 1.0
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 24000])

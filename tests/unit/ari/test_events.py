@@ -12,6 +12,7 @@ from agentd.ari.events import (
     Channel,
     ChannelDestroyed,
     DtmfReceived,
+    Hold,
     Other,
     PlaybackFinished,
     PlaybackStarted,
@@ -104,6 +105,11 @@ def test_a_channel_is_destroyed_with_its_cause() -> None:
 def test_a_digit_is_received() -> None:
     text = event("ChannelDtmfReceived", digit="#", duration_ms=120, channel=CALLER)
     assert parse_event(text) == DtmfReceived(READ, "#")
+
+
+def test_a_caller_puts_the_call_on_hold_and_takes_it_back() -> None:
+    assert parse_event(event("ChannelHold", musicclass="default", channel=CALLER)) == Hold(READ, True)
+    assert parse_event(event("ChannelUnhold", channel=CALLER)) == Hold(READ, False)
 
 
 def test_a_channel_variable_is_set() -> None:
@@ -225,6 +231,8 @@ KNOWN = (
     "StasisEnd",
     "ChannelDestroyed",
     "ChannelDtmfReceived",
+    "ChannelHold",
+    "ChannelUnhold",
     "ChannelVarset",
     "PlaybackStarted",
     "PlaybackFinished",

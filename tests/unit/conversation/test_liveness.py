@@ -13,8 +13,12 @@ from agentd.conversation.machine import Agent, Caller, Conversation, Line
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
-OFF = LivenessTimes(check_in_after=0.0, check_ins=0, slow_after=0.0, max_duration=0.0, warn_before=0.0)
-TIMES = LivenessTimes(check_in_after=10.0, check_ins=2, slow_after=2.0, max_duration=100.0, warn_before=20.0)
+OFF = LivenessTimes(
+    check_in_after=0.0, check_ins=0, slow_after=0.0, max_duration=0.0, warn_before=0.0, dead_air_after=0.0
+)
+TIMES = LivenessTimes(
+    check_in_after=10.0, check_ins=2, slow_after=2.0, max_duration=100.0, warn_before=20.0, dead_air_after=20.0
+)
 
 
 def state(agent: Agent = Agent.IDLE, caller: Caller = Caller.SILENT, line: Line = Line.LIVE) -> Conversation:

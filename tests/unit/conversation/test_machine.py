@@ -56,6 +56,7 @@ EVERY_EVENT = (
     happens.ProtectionEnded(),
     happens.CheckInDue(),
     happens.SilenceOver(),
+    happens.DeadAir("nobody is heard"),
     happens.AnswerSlow(),
     happens.DurationWarningDue(),
     happens.DurationOver(),

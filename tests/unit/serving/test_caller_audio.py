@@ -1,5 +1,7 @@
 """The last of what the caller said, and an ear of agentd's own."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -138,3 +140,18 @@ def test_speech_is_found_within_its_edges_however_it_is_chunked(before: float, s
     edge = chunk + 0.001
     assert audio.spoke_from == pytest.approx(10.0 + before, abs=edge)
     assert audio.spoke_until == pytest.approx(10.0 + before + spoken, abs=edge)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "at"),
+    [
+        ([(5.0, QUIET)], -math.inf),
+        ([(1.0, QUIET), (0.1, SPEECH), (3.0, QUIET)], -math.inf),
+        ([(1.0, QUIET), (1.0, SPEECH), (5.0, QUIET)], 12.0),
+        ([(1.0, QUIET), (1.0, SPEECH)], 12.0),
+        ([(1.0, QUIET), (1.0, SPEECH), (5.0, QUIET), (2.0, SPEECH)], 19.0),
+    ],
+    ids=["nobody", "a click", "speech that is over", "speech that lasts", "the last of two"],
+)
+def test_when_the_caller_was_heard_last(pieces: list[tuple[float, float]], at: float) -> None:
+    assert heard(*pieces).heard_at == pytest.approx(at, abs=0.05)
