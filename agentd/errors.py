@@ -1,6 +1,7 @@
 """Everything that agentd raises on purpose. Each message says what was expected, what came, and from where."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TypeVar
 
@@ -48,6 +49,60 @@ class _Ungrouped(AbstractContextManager[None]):
         finally:
             single.__context__ = context
             del error, traceback, ours, others, single, context
+
+
+Failure = Exception | SystemExit
+"""An error that is some code's failure. A stranger's code that calls for the end ends itself, not the daemon."""
+
+
+def contained(failed: Callable[[Failure], bool | None]) -> "_Contained":
+    """The outermost frame of what may raise anything: `failed` is told the first error, which then goes no further,
+    unless it gives False. A cancellation, and whatever else is nobody's failure, goes on in any case."""
+    return _Contained(failed)
+
+
+@attrs.frozen
+class _Contained(AbstractContextManager[None, bool]):
+    _failed: Callable[[Failure], bool | None]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        failed: BaseException | None = error
+        rest: BaseException | None = None
+        if isinstance(error, BaseExceptionGroup):
+            failed, rest = error.split((Exception, SystemExit))
+            failed = None if failed is None else first_of(failed)
+        if not isinstance(failed, Failure) or self._failed(failed) is False:
+            return False
+        if rest is not None:
+            raise rest
+        return True
+
+
+@contextmanager
+def naming_address(host: str, port: int, table: str) -> Iterator[None]:
+    """Around the opening of listeners at an address that a table of the configuration has: where it cannot be had,
+    AddressUnusable is raised in place of OSError."""
+    refused: OSError | None = None
+    try:
+        yield
+    except* OSError as group:
+        refused = first_of(group)
+    if refused is not None:
+        raise AddressUnusable(refused, host, port, table) from refused
+
+
+class AddressUnusable(OSError):
+    """An address at which we are to listen cannot be had; `table` of the configuration has it as `host` and `port`."""
+
+    def __init__(self, error: OSError, host: str, port: int, table: str) -> None:
+        why = error.strerror or str(error)
+        super().__init__(error.errno, f"{host}:{port}, as [{table}] host and port say: {why}")
+        self.host, self.port, self.table = host, port, table
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class AgentdError(Exception):

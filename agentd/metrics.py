@@ -101,6 +101,9 @@ class Metrics:
         self.engine_oldest_job_seconds = gauge(
             "engine_oldest_job_seconds", "Age of the oldest job that an engine of this host has not done yet.", "engine"
         )
+        self.daemon_part_restarts = counter(
+            "daemon_part_restarts", "Parts of the daemon that failed and were started again.", "part"
+        )
         self.failovers = counter(
             "failovers", "Sessions that failed, or were not to be had at a call's start, by cause.", "agent", "cause"
         )

@@ -4,12 +4,13 @@ A transport is a room of its own that meets agentd.media.transport.Transport, an
 room when it is called, so that the names can be asked for without it.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import attrs
+import trio
 
 from agentd.config.settings import Config
 from agentd.media.transport import Transport
@@ -27,6 +28,12 @@ class Daemon:
     metrics: Metrics
     on_stranger: "Callable[[UUID, AudioSocketConnection], bool]"
     """AudioSocket's alone, for calls without ARI: asked about a connection that no call expects."""
+    start: Callable[..., Awaitable[Any]]
+    """Starts what runs for as long as the daemon does, as a nursery's `start(run, name=...)` does, and runs it again
+    when it fails."""
+    connections: trio.Nursery
+    """Where connections live: what has accepted them may fail and be run again, and none is cut. Each contains what it
+    raises."""
 
 
 @attrs.frozen
@@ -47,10 +54,12 @@ class Row:
 
 @asynccontextmanager
 async def _audiosocket(daemon: Daemon) -> AsyncIterator[Running]:
-    from agentd.audiosocket.transport import listening
+    from agentd.audiosocket.transport import listen
 
-    async with listening(daemon.config, daemon.metrics, daemon.on_stranger) as (listener, transports):
-        yield Running(transports, {"audiosocket": lambda: listener.listening})
+    listener, transports = await listen(
+        daemon.config, daemon.metrics, daemon.on_stranger, daemon.start, daemon.connections
+    )
+    yield Running(transports, {"audiosocket": lambda: listener.listening})
 
 
 TRANSPORTS = (Row(("external", "fork"), _audiosocket),)
@@ -63,7 +72,8 @@ def transport_names(rows: Sequence[Row] = TRANSPORTS) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def open_transports(daemon: Daemon, rows: Sequence[Row] = TRANSPORTS) -> AsyncIterator[Running]:
-    """All transports of the table, for as long as the block runs. Raises OSError when an address cannot be bound."""
+    """All transports of the table; what they have started runs for as long as the daemon does. Raises OSError when an
+    address cannot be bound."""
     async with AsyncExitStack() as stack:
         running = [await stack.enter_async_context(row.open(daemon)) for row in rows]
         yield Running(

@@ -282,6 +282,10 @@ class AriClient:
         token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
         return (("Authorization", f"Basic {token}"),)
 
+    def lost(self) -> None:
+        """The stream is down, whatever ended `run`."""
+        self._set_connected(False)
+
     def _set_connected(self, up: bool) -> None:
         self.connected = up
         self.metrics.ari_connected.set(up)

@@ -153,7 +153,7 @@ class AudioSocketConnection:
                     return reason
         except MediaProtocolError as error:
             return f"protocol error: {error}"
-        except trio.BrokenResourceError as error:
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:  # closed: its handler has failed
             return f"connection broke: {error.__cause__ or error}"
         return "connection cut inside a frame" if self._parser.mid_frame else "closed by Asterisk"
 
@@ -203,7 +203,7 @@ class AudioSocketConnection:
                     return "hung up by agentd"
                 beat()
                 tick += 1
-        except trio.BrokenResourceError as error:
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             return f"connection broke: {error.__cause__ or error}"
         return f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ import trio
 
 from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
-from agentd.errors import MediaProtocolError, MediaTimeout
+from agentd.errors import MediaProtocolError, MediaTimeout, naming_address
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 
@@ -131,25 +132,40 @@ class AudioSocketListener:
     bind_grace: float
     on_stranger: Callable[[UUID, AudioSocketConnection], bool] = lambda _uuid, _connection: False
     """Asked about a connection that no call expects: true if it is a call by itself, whoever takes it releases it."""
+    connections: trio.Nursery | None = None
+    """Where connections live; None: in the listener's own nursery, so that they end with it."""
     listening: bool = attrs.field(default=False, init=False)
+    _bound: int = attrs.field(default=0, init=False)
+    """The port of a former run: Asterisk has been told of it."""
     _open: int = attrs.field(default=0, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; `started` gives the port that was bound.
+        """Serve until cancelled; `started` gives the port that was bound. May be run again after it has failed.
 
-        Raises OSError when the address cannot be bound.
+        Raises AddressUnusable when the address cannot be bound. Asterisk's connections that it cannot accept for want
+        of descriptors or memory wait (trio.serve_listeners).
         """
-        listeners = await trio.open_tcp_listeners(self.port, host=self.host, backlog=BACKLOG)
+        with naming_address(self.host, self.port, "audiosocket"):
+            listeners = await trio.open_tcp_listeners(self._bound or self.port, host=self.host, backlog=BACKLOG)
         async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, self._handle, listeners)
-            bound: int = listeners[0].socket.getsockname()[1]
+            serve = partial(trio.serve_listeners, handler_nursery=self.connections)
+            await nursery.start(serve, self._contain, listeners)
+            self._bound = listeners[0].socket.getsockname()[1]
             self.listening = True
-            log.info("AudioSocket listener is up", host=self.host, port=bound)
-            task_status.started(bound)
+            log.info("AudioSocket listener is up", host=self.host, port=self._bound)
+            task_status.started(self._bound)
             try:
                 await trio.sleep_forever()
             finally:
                 self.listening = False
+
+    async def _contain(self, stream: trio.SocketStream) -> None:
+        """The outermost frame of a connection: whatever it raises ends this connection only, and is told once."""
+        try:
+            await self._handle(stream)
+        except* Exception:
+            self.metrics.audiosocket_refused.labels(reason="failed").inc()
+            log.exception("an AudioSocket connection failed inside agentd; it is closed")
 
     async def _handle(self, stream: trio.SocketStream) -> None:
         """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""

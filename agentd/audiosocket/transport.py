@@ -7,8 +7,8 @@
 Both connect to the one listener, which runs for as long as the daemon does.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from uuid import UUID
 
 import attrs
@@ -160,14 +160,18 @@ class ForkedLeg:
         return found[0]
 
 
-@asynccontextmanager
-async def listening(
-    config: Callable[[], Config], metrics: Metrics, on_stranger: Callable[[UUID, AudioSocketConnection], bool]
-) -> AsyncIterator[tuple[AudioSocketListener, tuple[ExternalAudioSocket, ForkedAudioSocket]]]:
-    """The listener, and the two transports that it serves, for as long as the block runs.
+async def listen(
+    config: Callable[[], Config],
+    metrics: Metrics,
+    on_stranger: Callable[[UUID, AudioSocketConnection], bool],
+    start: Callable[..., Awaitable[int]],
+    connections: trio.Nursery,
+) -> tuple[AudioSocketListener, tuple[ExternalAudioSocket, ForkedAudioSocket]]:
+    """Start the listener, and give the two transports that it serves.
 
     `config()` gives the configuration of now. `on_stranger` is asked about a connection that no call expects: see
-    AudioSocketListener. Raises OSError when the address cannot be bound.
+    AudioSocketListener. `start` is a nursery's, or that of who runs the listener again when it fails; in `connections`
+    the connections live on meanwhile. Raises AddressUnusable.
     """
     socket, admission = config().audiosocket, Admission()
     listener = AudioSocketListener(
@@ -180,17 +184,11 @@ async def listening(
         uuid_timeout=socket.uuid_timeout,
         bind_grace=socket.bind_grace,
         on_stranger=on_stranger,
+        connections=connections,
     )
-    with ungrouped(OSError):
-        async with trio.open_nursery() as nursery:
-            port = await nursery.start(listener.run)
-            address = config().advertised_socket(port)
-            external = ExternalAudioSocket(
-                admission, address, socket.bind_timeout, lambda: config().audiosocket.wideband
-            )
-            fork = ForkedAudioSocket(admission, address, socket.bind_timeout, socket.fork_context)
-            yield listener, (external, fork)
-            nursery.cancel_scope.cancel()
+    address = config().advertised_socket(await start(listener.run, name="audiosocket"))
+    external = ExternalAudioSocket(admission, address, socket.bind_timeout, lambda: config().audiosocket.wideband)
+    return listener, (external, ForkedAudioSocket(admission, address, socket.bind_timeout, socket.fork_context))
 
 
 def _canonical(text: str) -> UUID | None:

@@ -1,7 +1,7 @@
 """GET /health and GET /metrics. No caller data in either."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import attrs
@@ -9,28 +9,8 @@ import trio
 from prometheus_client import CollectorRegistry, Metric, exposition
 from prometheus_client.registry import Collector
 
-from agentd import __version__
-from agentd.agent import Readiness
 from agentd.service.http1 import Page
 from agentd.service.page_server import PageServer
-from agentd.serving.breaker import Circuit
-
-
-@attrs.frozen
-class AgentHealth:
-    """One agent: whether it can take a call, and where its circuit breaker stands (with why, unless closed)."""
-
-    readiness: Readiness
-    circuit: Circuit = Circuit.CLOSED
-    circuit_reason: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "ready": self.readiness.ready,
-            "detail": self.readiness.detail,
-            "circuit": str(self.circuit),
-            "circuit_reason": self.circuit_reason,
-        }
 
 
 class Report(Protocol):
@@ -47,39 +27,6 @@ class Exported(Protocol):
 
     @property
     def registry(self) -> CollectorRegistry: ...
-
-
-@attrs.frozen
-class HealthReport:
-    """The daemon's page GET /health. `listening`: of what waits for connections, whether it does. `media_trouble`: why
-    no audio file can be written for Asterisk; calls stream then, and announcements are sounds of Asterisk's own."""
-
-    ari_connected: bool
-    listening: Mapping[str, bool]
-    active_calls: int
-    providers: Mapping[str, AgentHealth]
-    uptime_seconds: float
-    draining: bool = False
-    media_trouble: str = ""
-
-    @property
-    def healthy(self) -> bool:
-        """False when calls could not be served: ARI, a listener or every agent is down."""
-        agents = any(agent.readiness.ready for agent in self.providers.values())
-        return self.ari_connected and all(self.listening.values()) and agents
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "status": "ok" if self.healthy else "unavailable",
-            "ari_connected": self.ari_connected,
-            **{f"{name}_listening": listens for name, listens in self.listening.items()},
-            "active_calls": self.active_calls,
-            "providers": {name: agent.as_json() for name, agent in self.providers.items()},
-            "draining": self.draining,
-            "media_trouble": self.media_trouble,
-            "uptime_seconds": round(self.uptime_seconds, 1),
-            "version": __version__,
-        }
 
 
 @attrs.frozen

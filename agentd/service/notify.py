@@ -46,9 +46,15 @@ class Notifier:
         sender.setblocking(False)
         return cls(interval, address, sender)
 
-    def ready(self, status: str) -> None:
-        """Start-up, or a reload, is complete; `status` is shown by `systemctl status`."""
-        self._send(f"READY=1\nSTATUS={_one_line(status)}")
+    def ready(self, status: str = "") -> None:
+        """Start-up, or a reload, is complete; `status`, if any, is shown by `systemctl status`."""
+        self._send(f"READY=1\nSTATUS={_one_line(status)}" if status else "READY=1")
+
+    def extend(self, seconds: float) -> None:
+        """What is being done, a start or an end, goes on: it must not be cut short within `seconds`, though it takes
+        longer than the unit's TimeoutStartSec or TimeoutStopSec. (EXTEND_TIMEOUT_USEC of sd_notify(3): once beyond
+        them, the next word has to come within the time that the last one told.)"""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
     def reloading(self) -> None:
         """A reload begins; `ready` ends it. The time stamp is what Type=notify-reload asks for."""

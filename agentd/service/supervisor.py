@@ -1,8 +1,11 @@
-"""The root nursery: what runs for as long as the daemon does, in what order it starts and stops. Nothing else."""
+"""The daemon's parts: what runs for as long as it does, in what order it starts and stops. Nothing else.
+
+Each part stands in a frame of its own (agentd.service.parts), and so does each call and each connection: nothing but a
+signal, or what cannot be served without at the start, ends the daemon.
+"""
 
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,15 +15,18 @@ import trio
 
 from agentd import __version__, deadlines
 from agentd.ari.client import AriClient
-from agentd.ari.rest import open_rest
+from agentd.ari.rest import AriRest, open_rest
 from agentd.config.secrets import Secret
 from agentd.config.settings import AgentConfig, Config
-from agentd.errors import ConfigError
+from agentd.errors import ConfigError, naming_address
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
-from agentd.service.health import AgentHealth, HealthReport, HealthServer
+from agentd.service.health import HealthServer
 from agentd.service.notify import Notifier
+from agentd.service.parts import Parts
 from agentd.service.reception import LINE_CLOCK, Reception
+from agentd.service.report import AgentHealth, HealthReport, Phase
+from agentd.service.status import tell_status
 from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd.serving.roster import Roster
 from agentd.tools.registry import Toolbox, missing_secrets
@@ -40,6 +46,7 @@ PROGRESS_LIMITS: Mapping[str, float] = {
 ANNOUNCEMENT_TIME = deadlines.SHUTDOWN_WORDS.seconds
 QUEUED_ENGINES = ("stt", "tts", "turn")
 """This host's engines that do one job at a time (agentd_providers.local.engines)."""
+BEAT_EVERY = 2.5
 
 
 @attrs.define(eq=False)
@@ -52,94 +59,129 @@ class Supervisor:
     notifier: Notifier
     metrics: Metrics = attrs.field(factory=Metrics, init=False)
     started_at: float = attrs.field(default=0.0, init=False)
+    _up: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """The start is complete."""
+    _reload_due: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _life: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    """Start and service: SIGTERM or SIGINT ends it, in whatever phase."""
 
     async def run(self) -> None:
         """Serve calls until SIGTERM or SIGINT; returns once everything is put away.
 
-        Raises OSError when an address cannot be bound or the media directory cannot be used, ConfigError where a tool
-        cannot be offered.
+        Raises OSError when an address cannot be bound, ConfigError where a tool cannot be offered.
         """
-        config = self.config
-        toolbox = _take_up(config)
-        self.started_at = trio.current_time()
-        directory = MediaDirectory(Path(config.media.directory), config.asterisk.app)
-        await self._sweep(directory)
-        watch = ProgressWatch(dict(PROGRESS_LIMITS), started=self.started_at)
-        watch.rest(LINE_CLOCK)
-        ari = config.asterisk
-        rest_block = open_rest(ari.url, ari.username, self.ari_password.reveal(), self.metrics, ari.request_timeout)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async with rest_block as rest, trio.open_nursery() as nursery:
-                shared = SharedServices(
-                    nursery, self._engine_restarted, self._audio_delay, self._unknown_message, self._turns_left_out
-                )
-                self._show_queues(shared)
-                roster = Roster(partial(_open_agent, shared), self.metrics)
-                client = AriClient(
-                    ari.url,
-                    ari.username,
-                    self.ari_password.reveal(),
-                    ari.app,
-                    rest,
-                    self.metrics,
-                    on_call=lambda start: reception.on_call(start),
-                    beat=lambda: watch.beat(ARI_PUMP, trio.current_time()),
-                )
-                reception = Reception(nursery, client, roster, directory, self.metrics, watch, config, toolbox)
-                daemon = Daemon(lambda: reception.config, self.metrics, reception.on_stranger)
-                running = await nursery.start(_keep_open, open_transports(daemon))
-                reception.transports = {transport.name: transport for transport in running.transports}
-                report = partial(self._report, client, running, reception, roster)
-                health = HealthServer(config.health.host, config.health.port, report, self.metrics)
-                health_port = await nursery.start(health.run)
-                # A daemon that takes its time to load engines is alive: the watchdog runs from here on.
-                nursery.start_soon(_beat_listeners, running, watch)
-                watch.beat(ARI_PUMP, trio.current_time())
-                nursery.start_soon(feed_watchdog, self.notifier, watch)
-                self.notifier.status("loading agents")
-                await self._load_agents(nursery, roster, watch)
-                # Only now does our application exist: until then the dialplan's fallback serves callers.
-                nursery.start_soon(client.run)
-                if ari.require_at_start:
-                    await client.ever_connected.wait()
-                log.info("agentd is up", version=__version__, health_port=health_port)
-                self.notifier.ready("serving calls")
-                await self._until_stopped(signals, roster, reception)
+            toolbox = _take_up(self.config)
+            self.started_at = trio.current_time()
+            ari = self.config.asterisk
+            rest_block = open_rest(ari.url, ari.username, self.ari_password.reveal(), self.metrics, ari.request_timeout)
+            # A call outlives whatever part fails: they are no parts, and contain what they raise themselves.
+            async with rest_block as rest, trio.open_nursery() as calls, trio.open_nursery() as nursery:
+                await self._live(signals, Parts(nursery, self.metrics), calls, rest, toolbox)
+                calls.cancel_scope.cancel()
                 nursery.cancel_scope.cancel()
         log.info("agentd has ended")
 
+    async def _live(
+        self, signals: AsyncIterator[int], parts: Parts, calls: trio.Nursery, rest: AriRest, toolbox: Toolbox
+    ) -> None:
+        config, ari = self.config, self.config.asterisk
+        parts.start_soon(self._heed, signals, name="signals")
+        watch = ProgressWatch(dict(PROGRESS_LIMITS), started=self.started_at)
+        watch.rest(LINE_CLOCK)
+        shared = SharedServices(
+            parts, self._engine_restarted, self._audio_delay, self._unknown_message, self._turns_left_out
+        )
+        self._show_queues(shared)
+        roster = Roster(partial(_open_agent, shared), self.metrics, parts)
+        client = AriClient(
+            ari.url,
+            ari.username,
+            self.ari_password.reveal(),
+            ari.app,
+            rest,
+            self.metrics,
+            on_call=lambda start: reception.on_call(start),
+            beat=lambda: watch.beat(ARI_PUMP, trio.current_time()),
+        )
+        directory = MediaDirectory(Path(config.media.directory), ari.app)
+        reception = Reception(calls, client, roster, directory, self.metrics, watch, config, toolbox)
+        daemon = Daemon(lambda: reception.config, self.metrics, reception.on_stranger, parts.start, calls)
+        async with open_transports(daemon) as running:
+            reception.transports = {transport.name: transport for transport in running.transports}
+            report = partial(self._report, client, running, reception, roster, parts)
+            with self._life:
+                await self._start_up(parts, client, running, roster, directory, report, watch)
+                parts.start_soon(self._reload_when_due, roster, reception, name="reload")
+                await trio.sleep_forever()
+            self.notifier.stopping()
+            log.info("stopping", active_calls=reception.active)
+            await reception.drain(reception.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
+
+    async def _start_up(
+        self,
+        parts: Parts,
+        client: AriClient,
+        running: Running,
+        roster: Roster,
+        directory: MediaDirectory,
+        report: Callable[[], HealthReport],
+        watch: ProgressWatch,
+    ) -> None:
+        """Bring up all else, in this order; what cannot be served without is raised."""
+        health = self.config.health
+        server = HealthServer(health.host, health.port, report, self.metrics)
+        with naming_address(health.host, health.port, "health"):
+            health_port = await parts.start(server.run, name="health_page")
+        parts.start_soon(self._beat, running, parts, watch, name="beat")
+        parts.start_soon(feed_watchdog, self.notifier, watch, name="watchdog")
+        parts.start_soon(tell_status, self.notifier, report, name="status")
+        await self._sweep(directory)
+        await roster.replace(self.config.agents)
+        # Only now does our application exist: until then the dialplan's fallback serves callers.
+        parts.start_soon(_pump, client, name=ARI_PUMP)
+        if self.config.asterisk.require_at_start:
+            await client.ever_connected.wait()
+        self._up.set()
+        log.info("agentd is up", version=__version__, health_port=health_port)
+        self.notifier.ready()
+
     async def _sweep(self, directory: MediaDirectory) -> None:
-        swept = await trio.to_thread.run_sync(directory.sweep)
+        try:
+            swept = await trio.to_thread.run_sync(directory.sweep, abandon_on_cancel=True)
+        except OSError as error:  # calls that stream need no directory
+            log.error("audio files that an earlier run left behind cannot be removed", error=str(error))
+            return
         if swept:
             self.metrics.media_files_swept.inc(swept)
             log.warning("removed audio files that an earlier run left behind", files=swept)
 
-    async def _load_agents(self, nursery: trio.Nursery, roster: Roster, watch: ProgressWatch) -> None:
-        async with trio.open_nursery() as loading:
+    async def _heed(self, signals: AsyncIterator[int]) -> None:
+        """Follow signals, in whatever phase the daemon is."""
+        async for number in signals:
+            if number != signal.SIGHUP:
+                log.info("told to stop", signal=signal.Signals(number).name, starting=not self._up.is_set())
+                self._life.cancel()
+            elif self._life.cancel_called:
+                log.info("no reload: agentd is being stopped")
+            else:
+                if not self._up.is_set():
+                    log.info("the configuration will be reloaded once agentd has started")
+                self._reload_due.set()
 
-            async def keep_pump_fresh() -> None:
-                while True:  # it has not begun, so it cannot be stuck
-                    watch.beat(ARI_PUMP, trio.current_time())
-                    await trio.sleep(PROGRESS_LIMITS[ARI_PUMP] / 4)
-
-            loading.start_soon(keep_pump_fresh)
-            await nursery.start(roster.run, self.config.agents)
-            loading.cancel_scope.cancel()
-
-    async def _until_stopped(self, signals: object, roster: Roster, reception: Reception) -> None:
-        async for number in signals:  # type: ignore[attr-defined]
-            if number == signal.SIGHUP:
+    async def _reload_when_due(self, roster: Roster, reception: Reception) -> None:
+        while True:
+            await self._reload_due.wait()
+            self._reload_due = trio.Event()
+            self.notifier.reloading()
+            try:
                 await self._reload(roster, reception)
-                continue
-            name = signal.Signals(number).name
-            log.info("stopping", signal=name, active_calls=reception.active)
-            self.notifier.stopping()
-            await reception.drain(reception.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
-            return
+            finally:
+                if not self._life.cancel_called:
+                    self.notifier.ready()
 
     async def _reload(self, roster: Roster, reception: Reception) -> None:
         """Agents, prompts and call settings for new calls; addresses and ARI stay until a restart."""
-        self.notifier.reloading()
         try:
             config = self.reload()
             toolbox = _take_up(config)
@@ -149,9 +191,21 @@ class Supervisor:
             await roster.replace(config.agents)
             reception.config, reception.toolbox = config, toolbox
             log.info("configuration reloaded", agents=sorted(config.agents))
-        self.notifier.ready("serving calls")
 
-    def _report(self, client: AriClient, running: Running, reception: Reception, roster: Roster) -> HealthReport:
+    async def _beat(self, running: Running, parts: Parts, watch: ProgressWatch) -> None:
+        """Beat for who does not beat by itself. The watchdog is for what hangs: a part that failed and is about to be
+        started again, or has not begun, must not have all calls ended."""
+        while True:
+            now = trio.current_time()
+            if parts.down or all(listens() for listens in running.listening.values()):
+                watch.beat(LISTENER, now)
+            if ARI_PUMP in parts.down or not self._up.is_set():
+                watch.beat(ARI_PUMP, now)
+            await trio.sleep(BEAT_EVERY)
+
+    def _report(
+        self, client: AriClient, running: Running, reception: Reception, roster: Roster, parts: Parts
+    ) -> HealthReport:
         return HealthReport(
             ari_connected=client.connected,
             listening={name: listens() for name, listens in running.listening.items()},
@@ -161,9 +215,15 @@ class Supervisor:
                 for name, entry in roster.entries.items()
             },
             uptime_seconds=trio.current_time() - self.started_at,
-            draining=reception.draining,
+            phase=self._phase(reception),
             media_trouble=reception.directory.trouble,
+            parts=parts.health,
         )
+
+    def _phase(self, reception: Reception) -> Phase:
+        if reception.draining:
+            return Phase.DRAINING
+        return Phase.SERVING if self._up.is_set() else Phase.STARTING
 
     def _engine_restarted(self, engine: str) -> None:
         self.metrics.provider_restarts.labels(engine=engine).inc()
@@ -198,16 +258,8 @@ def _take_up(config: Config) -> Toolbox:
     return toolbox
 
 
-async def _keep_open(  # noqa: ASYNC128 - started once they are open
-    block: AbstractAsyncContextManager[Running], *, task_status: trio.TaskStatus[Running]
-) -> None:
-    async with block as running:
-        task_status.started(running)
-        await trio.sleep_forever()
-
-
-async def _beat_listeners(running: Running, watch: ProgressWatch) -> None:
-    while True:
-        if all(listens() for listens in running.listening.values()):
-            watch.beat(LISTENER, trio.current_time())
-        await trio.sleep(PROGRESS_LIMITS[LISTENER] / 4)
+async def _pump(client: AriClient) -> None:
+    try:
+        await client.run()
+    finally:  # whatever ended it has ended the stream
+        client.lost()

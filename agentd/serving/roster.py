@@ -1,8 +1,9 @@
 """The agents that are configured: opened, kept, replaced on reload, and closed with their last call."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import attrs
 import structlog
@@ -11,10 +12,11 @@ import trio
 from agentd import deadlines
 from agentd.agent import Agent, Audio, Readiness
 from agentd.config.settings import AgentConfig
-from agentd.errors import AgentdError, ProviderError
+from agentd.errors import AgentdError, Failure, ProviderError, contained
 from agentd.metrics import Metrics
 from agentd.serving.breaker import Circuit, CircuitBreaker
 from agentd.serving.candidates import Candidate
+from agentd.serving.contained import ContainedAgent
 from agentd.tools.registry import Toolbox
 
 log = structlog.get_logger("agentd.roster")
@@ -90,29 +92,24 @@ async def in_use(chain: Sequence[Entry], toolbox: Toolbox, *, ari: bool) -> Asyn
         ]
 
 
+class Starter(Protocol):
+    """A nursery, or who starts a task as one does."""
+
+    def start_soon(self, run: Callable[[Entry], Awaitable[None]], entry: Entry, /, *, name: str) -> None: ...
+
+
 @attrs.define(eq=False)
 class Roster:
     """Keeps the configured agents open. An agent that cannot be opened is tried again with back-off."""
 
     open_agent: OpenAgent
     metrics: Metrics
-    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    nursery: Starter
+    """Where each agent has a task of its own, until it is retired and unused."""
     _entries: dict[str, Entry] = attrs.field(factory=dict, init=False)
     """The entry that takes calls."""
     _wanted: dict[str, Entry] = attrs.field(factory=dict, init=False)
     """The entry that should: another one only while a changed agent cannot be opened."""
-
-    async def run(
-        self,
-        agents: Mapping[str, AgentConfig],
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Keep agents until cancelled; `started` once each has been tried for the first time."""
-        async with trio.open_nursery() as self._nursery:
-            await self.replace(agents)
-            task_status.started()
-            await trio.sleep_forever()
 
     def find(self, name: str) -> Entry | None:
         """The agent of this name, ready or not."""
@@ -131,9 +128,11 @@ class Roster:
         return self._entries
 
     async def replace(self, agents: Mapping[str, AgentConfig]) -> None:
-        """Make these the agents of new calls. An agent whose configuration did not change is kept as it is;
-        a changed one takes over once it is open, be that later; running calls keep the agent they have."""
-        assert self._nursery is not None
+        """Make these the agents of new calls; each has been tried once when this returns.
+
+        An agent whose configuration did not change is kept as it is; a changed one takes over once it is open, be that
+        later; running calls keep the agent they have.
+        """
         fresh = {
             name: Entry(name, config)
             for name, config in agents.items()
@@ -144,7 +143,7 @@ class Roster:
                 outdated.retire()
         self._wanted.update(fresh)
         for entry in fresh.values():
-            self._nursery.start_soon(self._keep, entry)
+            self.nursery.start_soon(self._keep, entry, name=f"agent {entry.name}")
         for entry in fresh.values():
             await entry.attempted.wait()
         for name in [name for name in self._entries if name not in agents]:
@@ -173,29 +172,43 @@ class Roster:
         return 0.0 if entry is None else CIRCUIT_VALUES[entry.breaker.circuit(trio.current_time())]
 
     async def _keep(self, entry: Entry) -> None:
+        """Have an agent open until it is retired and unused: the outermost frame of its provider's code."""
         delay = FIRST_DELAY
         while True:
-            try:
-                async with self.open_agent(entry.name, entry.config) as agent:
-                    failures = await self._prepare(entry, agent, self._fixed_words(entry))
-                    for words, error in failures.items():
-                        log.warning("words cannot be spoken beforehand", agent=entry.name, words=words, error=error)
-                    entry.agent, entry.failure = agent, ""
-                    self._take_over(entry)
-                    entry.attempted.set()
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._prepare_later, entry, agent, set(failures))
-                        await entry.until_unused()
-                        nursery.cancel_scope.cancel()
-                    return
-            except AgentdError as error:
-                entry.agent, entry.failure = None, str(error)
-                log.error("agent cannot be opened", agent=entry.name, error=str(error), retry_in_s=delay)
+            failures, since = list[Failure](), trio.current_time()
+            with contained(failures.append):
+                await self._open(entry)
+                return
+            entry.agent = None
+            if trio.current_time() - since > LONGEST_DELAY:  # it was open for a while
+                delay = FIRST_DELAY
+            if isinstance(failures[0], AgentdError):
+                entry.failure, traceback = str(failures[0]), None
+            else:
+                entry.failure = f"a defect of the provider {entry.config.provider}: {type(failures[0]).__name__}"
+                traceback = failures[0]
+            log.error(
+                "agent cannot be opened", agent=entry.name, error=entry.failure, retry_in_s=delay, exc_info=traceback
+            )
             entry.attempted.set()
             with trio.move_on_after(delay):
                 await entry.until_unused()
                 return
             delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _open(self, entry: Entry) -> None:
+        async with self.open_agent(entry.name, entry.config) as opened:
+            agent = ContainedAgent(entry.name, opened)
+            failures = await self._prepare(entry, agent, self._fixed_words(entry))
+            for words, error in failures.items():
+                log.warning("words cannot be spoken beforehand", agent=entry.name, words=words, error=error)
+            entry.agent, entry.failure = agent, ""
+            self._take_over(entry)
+            entry.attempted.set()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._prepare_later, entry, agent, set(failures))
+                await entry.until_unused()
+                nursery.cancel_scope.cancel()
 
     def _fixed_words(self, entry: Entry) -> set[str]:
         """The words that an agent may have to say exactly, or while its own voice is broken."""

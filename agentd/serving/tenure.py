@@ -9,8 +9,9 @@ import structlog
 import trio
 
 from agentd.agent import AgentSession
-from agentd.errors import ProviderError, ProviderUnavailable, first_of
+from agentd.errors import Failure, ProviderError, ProviderUnavailable, first_of
 from agentd.serving.candidates import Candidate
+from agentd.serving.contained import ContainedSession
 from agentd.serving.muteness import Muteness
 
 log = structlog.get_logger("agentd.call")
@@ -75,23 +76,37 @@ async def hold(  # noqa: ASYNC128 - passes task_status on
     structlog.contextvars.bind_contextvars(agent=candidate.name)  # whoever serves the call meanwhile, or later
     tenure: Tenure | None = None
     failure: ProviderError | None = None
+
+    def raised(what: str, error: Failure) -> None:
+        """The session raised where it was asked something: that is its end."""
+        nonlocal failure
+        if isinstance(error, ProviderError):
+            failure = error
+        else:
+            log.error("the agent's session failed inside its provider", agent=candidate.name, what=what, exc_info=error)
+            failure = ProviderUnavailable(f"a defect of the provider, in {what}: {type(error).__name__}")
+        scope.cancel()
+        if tenure is not None:
+            tenure.failure = failure
+
     try:
         with trio.CancelScope() as scope, trio.fail_after(within) as opening:
             async with open_session(candidate) as session:
                 opening.deadline = math.inf
-                able = session.capabilities
+                contained = ContainedSession(session, raised)
+                able = contained.capabilities
                 muteness = Muteness(mute_after, able.takes_turns, able.answers_probes, able.longest_pause)
-                tenure = Tenure(candidate, session, muteness, scope)
+                tenure = Tenure(candidate, contained, muteness, scope)
                 task_status.started(tenure)
                 await trio.sleep_forever()
     except* ProviderError as group:
-        failure = first_of(group)
+        failure = failure or first_of(group)
     except* trio.TooSlowError:
-        failure = ProviderUnavailable(f"{candidate.name} opened no session within {within:g} s")
-    except* Exception as group:
+        failure = failure or ProviderUnavailable(f"{candidate.name} opened no session within {within:g} s")
+    except* (Exception, SystemExit) as group:
         # The outermost frame of a provider's code, which may be anybody's: its defect must not end the call.
         log.exception("the agent's session failed inside its provider", agent=candidate.name)
-        failure = ProviderUnavailable(f"a defect of the provider: {type(first_of(group)).__name__}")
+        failure = failure or ProviderUnavailable(f"a defect of the provider: {type(first_of(group)).__name__}")
     finally:
         if tenure is not None:
             tenure.failure = failure

@@ -1,15 +1,23 @@
-"""Engines that several agents share: opened once, closed with their last user."""
+"""Engines that several agents share: opened once, closed with their last user, and opened again when they fail."""
 
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 import attrs
 import trio
 
 from agentd import deadlines
+from agentd.errors import ProviderUnavailable
 
 T = TypeVar("T")
+
+
+class Starter(Protocol):
+    """A nursery; or who starts a task as a nursery does, and runs it again when it fails after it has started."""
+
+    async def start(self, run: Callable[..., Awaitable[object]], /, *args: object, name: str) -> Any: ...
 
 
 class JobQueue(Protocol):
@@ -28,11 +36,45 @@ class JobQueue(Protocol):
 
 @attrs.define(eq=False)
 class _Service:
+    name: str
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     users: int = 0
+    opened: bool = False
+    """It has been; from then on whoever runs it opens it again."""
     resource: Any = None
+    """What its factory gave; None while there is none."""
     scope: trio.CancelScope | None = None
     closed: trio.Event | None = None
+    lasting: "_Lasting" = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.lasting = _Lasting(self)
+
+
+class _Lasting:
+    """A service to its users: the same object, whichever life of the service stands behind it now.
+
+    It has the attributes and methods of what the factory gave. While that is being opened again, asking for one raises
+    ProviderUnavailable.
+    """
+
+    __slots__ = ("_service",)
+
+    def __init__(self, service: _Service) -> None:
+        object.__setattr__(self, "_service", service)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_behind(self), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(_behind(self), name, value)
+
+
+def _behind(lasting: _Lasting) -> Any:
+    service: _Service = object.__getattribute__(lasting, "_service")
+    if service.resource is None:
+        raise ProviderUnavailable(f"{service.name} has failed and is being started again")
+    return service.resource
 
 
 @attrs.define(eq=False)
@@ -45,7 +87,7 @@ class SharedServices:
     the oldest turns of its conversation, the model's context being full.
     """
 
-    nursery: trio.Nursery
+    nursery: Starter
     on_restart: Callable[[str], None] = lambda _engine: None
     observe_audio_delay: Callable[[float], None] = lambda _seconds: None
     on_unknown: Callable[[str], None] = lambda _vendor: None
@@ -55,15 +97,23 @@ class SharedServices:
     _queues: list[JobQueue] = attrs.field(factory=list, init=False, repr=False)
 
     @asynccontextmanager
-    async def use(self, key: Hashable, factory: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-        """The service of this key, made by `factory` if nobody uses it yet. Raises what `factory` raises."""
-        service = self._services.setdefault(key, _Service())
+    async def use(
+        self, key: Hashable, factory: Callable[[], AbstractAsyncContextManager[T]], name: str = ""
+    ) -> AsyncIterator[T]:
+        """The service of this key, made by `factory` if nobody uses it yet; `name` is how logs and the health page call
+        it.
+
+        Raises what `factory` raises. A service that fails later is made again by `factory`, and its users keep what
+        they were given: an object with the attributes and methods of what `factory` gives.
+        """
+        service = self._services.setdefault(key, _Service(name or _name_of(factory)))
         service.users += 1
         try:
             async with service.lock:
-                if service.scope is None:
-                    service.resource = await self.nursery.start(self._hold, service, factory)
-            yield service.resource
+                if not service.opened:
+                    await self.nursery.start(self._hold, service, factory, name=f"shared {service.name}")
+                    service.opened = True
+            yield cast("T", service.lasting)
         finally:
             service.users -= 1
             if not service.users:
@@ -96,14 +146,25 @@ class SharedServices:
         service: _Service,
         factory: Callable[[], AbstractAsyncContextManager[T]],
         *,
-        task_status: trio.TaskStatus[T],
+        task_status: trio.TaskStatus[None],
     ) -> None:
-        closed = trio.Event()
+        """One life of a service."""
+        if not service.users:
+            return  # the last one left while it was to be opened again
+        service.closed = closed = trio.Event()
         try:
-            with trio.CancelScope() as scope:
+            with trio.CancelScope() as service.scope:
                 async with factory() as resource:
-                    service.scope, service.closed = scope, closed
-                    task_status.started(resource)
+                    service.resource = resource
+                    task_status.started()
                     await trio.sleep_forever()
         finally:
+            service.resource = None
             closed.set()
+
+
+def _name_of(factory: Callable[[], object]) -> str:
+    """What a factory is called, whatever was bound to it."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    return str(getattr(factory, "__name__", type(factory).__name__)).strip("_")

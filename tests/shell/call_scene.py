@@ -17,6 +17,7 @@ from agentd.history import Speaker
 from agentd.media.transport import Transport
 from agentd.playback.contract import Announcement
 from agentd.serving.candidates import Candidate
+from agentd.serving.contained import ContainedSession
 from agentd.serving.failover import FailoverTimes
 from agentd.testing._call import StagedCall
 from agentd.testing._lines import Lines
@@ -75,6 +76,13 @@ class Scene(StagedCall):
     @property
     def session(self) -> FakeSession:
         return self.sessions[-1]
+
+    @property
+    def seated(self) -> FakeSession | None:
+        """The session that serves the call now."""
+        contained = self.call._keeper.session
+        assert contained is None or isinstance(contained, ContainedSession)
+        return None if contained is None else contained.session  # type: ignore[return-value]
 
     @property
     def said(self) -> list[str]:

@@ -130,7 +130,7 @@ async def open_for_callers(
         yield known[name]
 
     async with trio.open_nursery() as nursery:
-        roster = Roster(open_agent, metrics)
+        roster = Roster(open_agent, metrics, nursery)
         client = AriClient(
             "http://asterisk.test", USER, PASSWORD, "agentd", asterisk.rest(metrics), metrics, lambda start: None
         )
@@ -148,7 +148,7 @@ async def open_for_callers(
         reception.transports = {name: lines.transport(name, wideband=wideband) for name in transport_names()}
         reception.watch.rest(LINE_CLOCK)
         client.on_call = reception.on_call
-        await nursery.start(roster.run, configured)
+        await roster.replace(configured)
         desk = FrontDesk(asterisk, client, lines, known, reception)
         yield desk
         with trio.fail_after(120):

@@ -10,12 +10,19 @@ import trio.testing
 from trio.testing import MockClock
 
 from agentd.errors import ProviderUnavailable
+from agentd.metrics import Metrics
+from agentd.service.parts import Parts
 from agentd_providers.shared import SharedServices
+
+
+@attrs.frozen
+class Engine:
+    number: int
 
 
 @attrs.define(eq=False)
 class Engines:
-    """Opens engines; each is its own number. `failures` are raised by the next openings, one each."""
+    """Opens engines, each with a number. `failures` are raised by the next openings, one each."""
 
     takes: float = 0.0
     closing_takes: float = 0.0
@@ -25,7 +32,7 @@ class Engines:
     open_now: set[int] = attrs.field(factory=set)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[int]:
+    async def open(self) -> AsyncIterator[Engine]:
         self.tries += 1
         await trio.sleep(self.takes)
         if self.failures:
@@ -34,7 +41,7 @@ class Engines:
         number = self.opened
         self.open_now.add(number)
         try:
-            yield number
+            yield Engine(number)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.closing_takes)
@@ -60,9 +67,9 @@ async def sharing() -> AsyncIterator[SharedServices]:
 
 async def use(shared: SharedServices, engines: Engines, seconds: float, got: list[int], key: str = "stt") -> None:
     async with shared.use(key, engines.open) as engine:
-        got.append(engine)
+        got.append(engine.number)
         await trio.sleep(seconds)
-        assert engine in engines.open_now
+        assert engine.number in engines.open_now
 
 
 async def test_an_engine_is_opened_once_for_all_who_use_it_at_a_time(
@@ -103,7 +110,7 @@ async def test_an_engine_is_closed_with_its_last_user_and_not_before(
     async with sharing() as shared:
         async with shared.use("stt", engines.open) as first:
             async with shared.use("stt", engines.open) as second:
-                assert first == second
+                assert first.number == second.number
             assert engines.open_now == {1}
         assert engines.open_now == set()  # closed when the block is left, not some time later
 
@@ -112,7 +119,7 @@ async def test_an_engine_is_opened_anew_after_its_last_user(engines: Engines, au
     async with sharing() as shared:
         for number in (1, 2):
             async with shared.use("stt", engines.open) as engine:
-                assert engine == number
+                assert engine.number == number
 
 
 async def test_an_engine_is_opened_anew_for_who_comes_while_it_is_being_closed(
@@ -139,8 +146,8 @@ async def test_an_engine_that_outlives_its_first_user_does_not_depend_on_that_us
                     users.start_soon(use, shared, engines, 20, got)
                     await trio.sleep_forever()
             assert first_user.cancelled_caught
-            assert engine in engines.open_now
-    assert got == [engine]
+            assert engine.number in engines.open_now
+    assert got == [1]
 
 
 # --- failures
@@ -166,7 +173,7 @@ async def test_who_waits_for_an_opening_that_fails_tries_it_again(engines: Engin
     async def user(shared: SharedServices) -> None:
         try:
             async with shared.use("stt", engines.open) as engine:
-                outcomes.append(engine)
+                outcomes.append(engine.number)
         except ProviderUnavailable as error:
             outcomes.append(str(error))
 
@@ -244,3 +251,98 @@ async def test_the_end_of_the_daemon_closes_engines_that_are_in_use(
             assert engines.open_now
             daemon.cancel_scope.cancel()
     assert not engines.open_now
+
+
+# --- a service that fails after it was opened
+
+
+@attrs.define(eq=False)
+class Flaky:
+    """A service with a life of its own, in which `fail` has it raise; `opens` counts its lives."""
+
+    opens: int = 0
+    takes: float = 0.0
+    broken: trio.Event = attrs.field(factory=trio.Event)
+    refusals: list[Exception] = attrs.field(factory=list)
+
+    def fail(self) -> None:
+        self.broken.set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Engine]:
+        await trio.sleep(self.takes)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.opens += 1
+        self.broken = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._work)
+            yield Engine(self.opens)
+            nursery.cancel_scope.cancel()
+
+    async def _work(self) -> None:
+        await self.broken.wait()
+        raise RuntimeError("out of memory")
+
+
+@asynccontextmanager
+async def kept() -> AsyncIterator[tuple[SharedServices, Parts]]:
+    async with trio.open_nursery() as nursery:
+        parts = Parts(nursery, Metrics())
+        yield SharedServices(parts), parts
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+
+
+async def test_a_service_that_failed_is_opened_again_and_stays_the_same_object(autojump_clock: MockClock) -> None:
+    flaky = Flaky(takes=2.0)
+    async with kept() as (shared, parts):
+        async with shared.use("stt", flaky.open, name="stt") as engine, shared.use("stt", flaky.open) as same:
+            assert engine is same
+            assert engine.number == 1
+            flaky.fail()
+            await trio.sleep(1.0)
+            assert parts.down == ["shared stt"]
+            with pytest.raises(ProviderUnavailable, match="stt has failed and is being started again"):
+                engine.number  # noqa: B018 - it raises
+            await trio.sleep(2.0)
+            assert (engine.number, same.number) == (2, 2)
+            assert parts.down == []
+        assert flaky.opens == 2
+
+
+async def test_a_service_that_cannot_be_opened_again_is_tried_on(autojump_clock: MockClock) -> None:
+    flaky = Flaky()
+    async with kept() as (shared, parts):
+        async with shared.use("stt", flaky.open) as engine:
+            flaky.refusals = [ProviderUnavailable("no model")] * 3
+            flaky.fail()
+            await trio.sleep(60.0)
+            assert engine.number == 2
+            assert parts.health["shared open"].restarts == 4
+
+
+async def test_a_service_whose_last_user_leaves_while_it_is_down_is_not_opened_again(autojump_clock: MockClock) -> None:
+    flaky = Flaky()
+    async with kept() as (shared, parts):
+        async with shared.use("stt", flaky.open):
+            flaky.fail()
+            await trio.sleep(0.1)
+            assert parts.down
+        await trio.sleep(60.0)
+        assert flaky.opens == 1
+        assert parts.health == {}
+
+
+async def test_a_service_whose_last_user_leaves_while_it_is_being_opened_again_is_closed(
+    autojump_clock: MockClock,
+) -> None:
+    flaky = Flaky()
+    async with kept() as (shared, parts):
+        async with shared.use("stt", flaky.open):
+            flaky.takes = 30.0
+            flaky.fail()
+            await trio.sleep(5.0)
+        await trio.sleep(60.0)
+        assert flaky.opens == 1
+        assert parts.health == {}

@@ -1,6 +1,6 @@
 """The table of transports: what has a name runs, and whoever adds a row is there."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -18,12 +18,15 @@ from agentd.transports import TRANSPORTS, Daemon, Row, Running, open_transports,
 HERE = Config(audiosocket=AudioSocket(port=0))
 
 
-def a_daemon(config: Config = HERE) -> Daemon:
-    return Daemon(lambda: config, Metrics(), lambda uuid, connection: False)
+@asynccontextmanager
+async def a_daemon(config: Callable[[], Config] = lambda: HERE) -> AsyncIterator[Daemon]:
+    async with trio.open_nursery() as nursery:
+        yield Daemon(config, Metrics(), lambda uuid, connection: False, nursery.start, nursery)
+        nursery.cancel_scope.cancel()
 
 
 async def test_every_name_of_the_table_is_that_of_a_transport_that_runs() -> None:
-    async with open_transports(a_daemon()) as running:
+    async with a_daemon() as daemon, open_transports(daemon) as running:
         assert tuple(transport.name for transport in running.transports) == transport_names()
         assert running.listening["audiosocket"]()
     assert not running.listening["audiosocket"]()
@@ -45,7 +48,7 @@ async def test_a_row_more_is_a_transport_more() -> None:
 
     rows = (*TRANSPORTS, Row(("pigeon",), open_loft))
     assert transport_names(rows) == (*transport_names(), "pigeon")
-    async with open_transports(a_daemon(), rows) as running:
+    async with a_daemon() as daemon, open_transports(daemon, rows) as running:
         assert [transport.name for transport in running.transports] == list(transport_names(rows))
         assert {*running.listening} == {"audiosocket", "loft"}
 
@@ -54,13 +57,14 @@ async def test_an_address_that_is_taken_is_told_as_it_is() -> None:
     (taken,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with taken:
         config = Config(audiosocket=AudioSocket(port=taken.socket.getsockname()[1]))
-        with pytest.raises(OSError, match="already in use"):
-            async with open_transports(a_daemon(config)):
-                pytest.fail("nobody listens")  # pragma: no cover
+        async with a_daemon(lambda: config) as daemon:
+            with pytest.raises(OSError, match=r"^127\.0\.0\.1:\d+, as \[audiosocket\] .*: Address already in use$"):
+                async with open_transports(daemon):
+                    pytest.fail("nobody listens")  # pragma: no cover
 
 
 async def test_both_ways_of_audiosocket_lead_to_the_listener_that_was_opened() -> None:
-    async with open_transports(a_daemon()) as running:
+    async with a_daemon() as daemon, open_transports(daemon) as running:
         external, fork = running.transports
         assert external.way == fork.way
         host, _, port = external.way.removeprefix("Asterisk connects to ").rpartition(":")
@@ -76,8 +80,7 @@ async def test_both_ways_of_audiosocket_lead_to_the_listener_that_was_opened() -
 
 async def test_whether_16_khz_is_wanted_is_what_the_configuration_says_now() -> None:
     config = HERE
-    daemon = Daemon(lambda: config, Metrics(), lambda uuid, connection: False)
-    async with open_transports(daemon) as running:
+    async with a_daemon(lambda: config) as daemon, open_transports(daemon) as running:
         external, fork = running.transports
         assert external.carries(16000)
         assert external.carries(16000, "22.10.1")

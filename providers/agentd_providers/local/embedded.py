@@ -35,7 +35,7 @@ async def open_embedded(
         timeout=settings.timeout,
         context=settings.context,
     )
-    async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart)) as server:
+    async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart), "llm") as server:
         responder = ChatResponder(
             asked,
             lambda: (server.base_url, server.key),

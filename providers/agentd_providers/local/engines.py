@@ -137,7 +137,9 @@ async def open_local_speak(settings: TtsSettings, _language: str, shared: Shared
 async def open_turn_cues(settings: TurnSettings, shared: SharedServices) -> AsyncIterator[TurnCues]:
     """Voice activity, loaded, and the judge. Raises ProviderError when one is not installed or its model not there."""
     async with AsyncExitStack() as stack:
-        voice_activity = await stack.enter_async_context(shared.use("voice-activity", _open_voice_activity))
+        voice_activity = await stack.enter_async_context(
+            shared.use("voice-activity", _open_voice_activity, "voice-activity")
+        )
         judge = None
         if settings.smart_turn:
             model = await locate(SMART_TURN)
@@ -149,7 +151,7 @@ async def open_turn_cues(settings: TurnSettings, shared: SharedServices) -> Asyn
 def _worker(
     name: str, key: tuple[object, ...], load: Callable[[], object], shared: SharedServices
 ) -> AbstractAsyncContextManager[EngineWorker]:
-    return shared.use((name, *key), partial(_open_worker, name, load, shared))
+    return shared.use((name, *key), partial(_open_worker, name, load, shared), name)
 
 
 @asynccontextmanager

@@ -257,7 +257,7 @@ async def use_vendor_http(
     key = find_key(api_key_name, vendor)
     headers = {"Authorization": f"{scheme.value} {key}"} if key else {}
     opener = partial(open_vendor_http, vendor, base_url, headers, key, timeout)
-    async with shared.use(("http", vendor, base_url, api_key_name, timeout), opener) as http:
+    async with shared.use(("http", vendor, base_url, api_key_name, timeout), opener, vendor) as http:
         yield http
 
 

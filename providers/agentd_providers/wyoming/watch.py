@@ -86,7 +86,7 @@ class WyomingWatch:
 @asynccontextmanager
 async def watch_server(uri: str, connect_timeout: float, shared: SharedServices) -> AsyncIterator[WyomingWatch]:
     """The watch of a server, which has looked once. Never raises for a server that is away: `readiness` tells."""
-    async with shared.use(("wyoming", uri), partial(_open_watch, uri, connect_timeout)) as watch:
+    async with shared.use(("wyoming", uri), partial(_open_watch, uri, connect_timeout), "wyoming") as watch:
         yield watch
 
 

@@ -534,8 +534,8 @@ async def test_a_transport_is_a_row_and_the_dialplan_names_it(
     transport = MemoryTransport("memory", kind)
     table = (*TRANSPORTS, transport.row)
     assert transport_names(table)[-1] == "memory"
-    async with open_for_callers(tmp_path) as desk:
-        daemon = Daemon(lambda: Config(), Metrics(), lambda uuid, connection: False)
+    async with open_for_callers(tmp_path) as desk, trio.open_nursery() as nursery:
+        daemon = Daemon(lambda: Config(), Metrics(), lambda uuid, connection: False, nursery.start, nursery)
         async with open_transports(daemon, table[-1:]) as opened:
             desk.reception.transports = {transport.name: transport for transport in opened.transports}
             desk.asterisk.on_media = lambda uuid, request: transport.connect(UUID(uuid))

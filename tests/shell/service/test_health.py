@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Metric, exposition
 from agentd import __version__
 from agentd.agent import Readiness
 from agentd.metrics import Metrics
-from agentd.service.health import AgentHealth, HealthReport, HealthServer, MetricsPage
+from agentd.service.health import HealthServer, MetricsPage
 from agentd.service.http1 import Page
+from agentd.service.report import AgentHealth, HealthReport, PartHealth, Phase
 from agentd.serving.breaker import Circuit
 
 pytestmark = pytest.mark.loopback
@@ -27,6 +28,7 @@ REPORT = HealthReport(
     active_calls=3,
     providers={"default": UP, "sales": DOWN},
     uptime_seconds=12.34,
+    parts={"ari_pump": PartHealth(True, "the stream broke", 2)},
 )
 
 
@@ -73,6 +75,7 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
                 "circuit_reason": "no route",
             },
         },
+        "parts": {"ari_pump": {"up": True, "detail": "the stream broke", "restarts": 2}},
         "draining": False,
         "media_trouble": "",
         "uptime_seconds": 12.3,
@@ -87,8 +90,9 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
         {"listening": {"audiosocket": False}},
         {"providers": {"default": DOWN, "sales": DOWN}},
         {"providers": {}},
+        {"parts": {"ari_pump": PartHealth(True), "roster": PartHealth(False, "no memory", 1)}},
     ],
-    ids=["no ARI", "no listener", "every agent down", "no agent"],
+    ids=["no ARI", "no listener", "every agent down", "no agent", "a part is down"],
 )
 async def test_health_is_503_when_no_call_could_be_served(change: dict[str, object]) -> None:
     async with served(attrs.evolve(REPORT, **change)) as pages:
@@ -100,7 +104,7 @@ async def test_health_is_503_when_no_call_could_be_served(change: dict[str, obje
 
 
 async def test_a_draining_daemon_says_so_and_is_healthy() -> None:
-    async with served(attrs.evolve(REPORT, draining=True)) as pages:
+    async with served(attrs.evolve(REPORT, phase=Phase.DRAINING)) as pages:
         answer = await pages.get("/health")
     assert (answer.status_code, answer.json()["draining"]) == (200, True)
 

@@ -74,7 +74,7 @@ async def next_session(scene: Scene, within: float = SOON) -> FakeSession:
     """The session that takes the place of the one there is."""
     count = len(scene.sessions)
     with trio.fail_after(within):
-        await scene.until(lambda: len(scene.sessions) > count and scene.call._keeper.session is scene.session)
+        await scene.until(lambda: len(scene.sessions) > count and scene.seated is scene.session)
     return scene.session
 
 

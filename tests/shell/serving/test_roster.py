@@ -85,9 +85,9 @@ class Provider:
 
 @asynccontextmanager
 async def kept(provider: Provider, **agents: AgentConfig) -> AsyncIterator[Roster]:
-    roster = Roster(provider.open, Metrics())
     async with trio.open_nursery() as nursery:
-        await nursery.start(roster.run, agents)
+        roster = Roster(provider.open, Metrics(), nursery)
+        await roster.replace(agents)
         yield roster
         nursery.cancel_scope.cancel()
     assert not provider.open_now
@@ -146,9 +146,9 @@ async def test_one_agent_that_fails_keeps_no_other_from_serving(autojump_clock: 
         async with provider.open(name, config) as agent:
             yield agent
 
-    roster = Roster(open_agent, Metrics())
     async with trio.open_nursery() as nursery:
-        await nursery.start(roster.run, {"broken": PLAIN, "default": PLAIN})
+        roster = Roster(open_agent, Metrics(), nursery)
+        await roster.replace({"broken": PLAIN, "default": PLAIN})
         assert {name: state.ready for name, state in readiness(roster).items()} == {"broken": False, "default": True}
         nursery.cancel_scope.cancel()
 
@@ -261,11 +261,11 @@ async def test_a_chain_is_the_agent_and_its_fallbacks_that_are_open_in_their_ord
         async with provider.open(name, config) as agent:
             yield agent
 
-    roster = Roster(open_agent, Metrics())
     first = attrs.evolve(PLAIN, fallback=["third", "broken", "second"])
     async with trio.open_nursery() as nursery:
         agents = {"broken": attrs.evolve(PLAIN, fallback=["second"]), "first": first, "second": PLAIN, "third": PLAIN}
-        await nursery.start(roster.run, agents)
+        roster = Roster(open_agent, Metrics(), nursery)
+        await roster.replace(agents)
         assert [entry.name for entry in roster.chain("first")] == ["first", "third", "second"]
         assert [entry.name for entry in roster.chain("second")] == ["second"]
         assert [entry.name for entry in roster.chain("broken")] == ["second"], "a fallback serves from the start"
@@ -392,6 +392,6 @@ async def test_an_agent_that_is_removed_while_it_is_retried_is_not_tried_any_mor
 
 async def test_an_opening_that_never_ends_is_ended_with_the_daemon(autojump_clock: MockClock) -> None:
     provider = Provider(seconds=math.inf)
-    roster = Roster(provider.open, Metrics())
     with trio.move_on_after(100):
-        await roster.run({"default": PLAIN})
+        async with trio.open_nursery() as nursery:
+            await Roster(provider.open, Metrics(), nursery).replace({"default": PLAIN})

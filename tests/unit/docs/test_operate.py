@@ -10,7 +10,7 @@ from agentd.agent import Readiness
 from agentd.config.schema import settings_of
 from agentd.config.settings import Failover
 from agentd.metrics import Metrics
-from agentd.service.health import AgentHealth, HealthReport
+from agentd.service.report import AgentHealth, HealthReport, PartHealth
 from agentd.serving.breaker import Circuit
 from agentd.serving.failover import Loss
 
@@ -29,8 +29,9 @@ def test_every_metric_is_on_the_page() -> None:
 
 
 def test_every_field_of_the_health_page_is_on_the_page() -> None:
-    report = HealthReport(True, {"audiosocket": True}, 0, {"default": AgentHealth(Readiness(True))}, 0.0).as_json()
-    for field in (*report, *report["providers"]["default"]):
+    agents, parts = {"default": AgentHealth(Readiness(True))}, {"ari_pump": PartHealth(True)}
+    report = HealthReport(True, {"audiosocket": True}, 0, agents, 0.0, parts=parts).as_json()
+    for field in (*report, *report["providers"]["default"], *report["parts"]["ari_pump"]):
         assert f'"{field}"' in PAGE
 
 
