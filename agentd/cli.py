@@ -162,6 +162,7 @@ def serve(arguments: argparse.Namespace) -> int:
     from agentd.service.logs import set_up_logging
     from agentd.service.notify import Notifier
     from agentd.service.supervisor import Supervisor
+    from agentd.service.taken import advice
 
     faulthandler.enable()  # the watchdog's SIGABRT leaves a traceback
     notifier = Notifier.from_environment(os.environ)
@@ -176,7 +177,7 @@ def serve(arguments: argparse.Namespace) -> int:
         with withheld_from_children():
             trio.run(supervisor.run, strict_exception_groups=True)
     except* OSError as group:
-        raise AgentdError(f"cannot start: {first_of(group)}") from group
+        raise AgentdError(f"cannot start: {first_of(group)}{advice(first_of(group))}") from group
     finally:
         notifier.close()
     return EXIT_OK
@@ -185,6 +186,7 @@ def serve(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     """Validate the configuration."""
     from agentd.config.file import load_config
+    from agentd.plugins import blaming
     from agentd.tools.registry import Toolbox, missing_secrets
     from agentd_providers.registry import find_provider
 
@@ -200,7 +202,9 @@ def check(arguments: argparse.Namespace) -> int:
     for tool, missing in missing_secrets(config):
         print(f"note: the tool {tool!r} will fail: {missing}")
     for name, agent in config.agents.items():
-        if agent.tools and not find_provider(agent.provider).takes_tools(agent.settings):
+        with blaming(f"the provider {agent.provider!r}"):
+            takes_tools = not agent.tools or find_provider(agent.provider).takes_tools(agent.settings)
+        if not takes_tools:
             print(f"note: the language model of agents.{name} uses no tools: its `tools` are left out")
     _note(catalogue, sys.stdout)
     return EXIT_OK

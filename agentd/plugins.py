@@ -2,7 +2,8 @@
 providers, stages of their pipelines, kinds of tools. Imports nothing of what it finds until it is asked for.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -26,6 +27,18 @@ def no_such(what: str, name: str, names: Collection[str]) -> ConfigError:
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
     return ConfigError(f"there is no {what} {name!r}; {hint}")
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Around a question to what an installed package may have brought: whatever that raises becomes a ConfigError that
+    names `what`. Iterate in the block what it gives."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what} has a defect: {type(error).__name__}: {error}") from error
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@ Loading never half-succeeds: every problem of a file is found, each with its TOM
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from agentd.config.schema import Problem, build, is_number, not_among, settings_
 from agentd.config.settings import AgentConfig, Config, Health, Logging, ToolConfig
 from agentd.errors import ConfigError
 from agentd.parsing import NestedTooDeeply, load_toml
+from agentd.plugins import blaming
 
 
 def parse_config(
@@ -60,7 +61,7 @@ def _parse_speech_server(raw: Mapping[str, Any], problems: list[Problem], catalo
         problems.append(Problem("speech_server", "must be a table: [speech_server]"))
         return catalogue.speech_server()
     settings: object = build(catalogue.speech_server, table, "speech_server", problems)
-    problems += [Problem(f"speech_server.{where}", why) for where, why in _impossible_settings(settings)]
+    problems += _impossible(settings, "speech_server", "[speech_server]")
     return settings
 
 
@@ -93,8 +94,8 @@ def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], p
             return agent
         found[other] = build(schema, table_of_it, where, problems)
     settings = found[agent.provider]
-    if impossible := getattr(settings, "impossible", None):
-        problems += [Problem(f"{path}.{agent.provider}.{where}", why) for where, why in impossible(agent.language)]
+    whose = f"the provider {agent.provider!r}"
+    problems += _impossible(settings, f"{path}.{agent.provider}", whose, agent.language)
     return attrs.evolve(agent, settings=settings)
 
 
@@ -122,20 +123,27 @@ def _parse_tool(name: str, table: Mapping[str, Any], problems: list[Problem], ki
     found: list[Problem] = []
     settings: object = build(schema, settings_raw, f"{path}.{tool.kind}", found)
     if not found:
-        found = [Problem(f"{path}.{tool.kind}.{where}", why) for where, why in _impossible_settings(settings)]
-        found += [Problem(f"{path}.{tool.kind}.{where}", why, fatal=False) for where, why in _doubts(settings)]
+        whose = f"the kind of tools {tool.kind!r}"
+        found = _impossible(settings, f"{path}.{tool.kind}", whose)
+        found += _told("doubtful", settings, f"{path}.{tool.kind}", whose, fatal=False)
     problems += found
     return attrs.evolve(tool, settings=settings)
 
 
-def _impossible_settings(settings: object) -> Iterable[tuple[str, str]]:
-    impossible = getattr(settings, "impossible", None)
-    return impossible() if impossible else ()
+def _impossible(settings: object, path: str, whose: str, *given: str) -> list[Problem]:
+    """The combinations of settings that cannot work."""
+    return _told("impossible", settings, path, whose, *given, fatal=True)
 
 
-def _doubts(settings: object) -> Iterable[tuple[str, str]]:
-    doubtful = getattr(settings, "doubtful", None)
-    return doubtful() if doubtful else ()
+def _told(method: str, settings: object, path: str, whose: str, *given: str, fatal: bool) -> list[Problem]:
+    """The problems that a settings class tells by a method, where it has it; or that it has a defect."""
+    try:
+        with blaming(whose):
+            tell = getattr(settings, method, None)
+            found = tell(*given) if tell else ()
+            return [Problem(f"{path}.{where}", why, fatal=fatal) for where, why in found]
+    except ConfigError as error:
+        return [Problem(path, str(error))]
 
 
 def _tools_in_use(
@@ -143,7 +151,7 @@ def _tools_in_use(
 ) -> dict[str, ToolConfig]:
     """The tools that agents have. A kind that works with nothing but defaults needs no table."""
     plain = {kind: ToolConfig(kind, settings=cls()) for kind, cls in kinds.usable.items() if kind not in tools}
-    ready = {**tools, **{kind: tool for kind, tool in plain.items() if not [*_impossible_settings(tool.settings)]}}
+    ready = {**tools, **{kind: tool for kind, tool in plain.items() if not _impossible(tool.settings, "", repr(kind))}}
     found: dict[str, ToolConfig] = {}
     for agent, config in agents.items():
         for name in config.tools:

@@ -5,8 +5,9 @@ are tried in the same way. No secret is ever shown: of what a server says, nothi
 """
 
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,12 +18,13 @@ import trio
 
 from agentd import deadlines
 from agentd.config.secrets import credential_name
-from agentd.config.settings import Config
+from agentd.config.settings import AgentConfig, Config, ToolConfig
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.host import unit_text
 from agentd.doctor.secrets import Located, handing_over, how_to_give, is_handed_over, locate
 from agentd.errors import ConfigError
 from agentd.parsing import load_json
+from agentd.plugins import blaming
 from agentd.tools.registry import find_kind
 from agentd.websocket import tls_context
 from agentd_providers.credentials import Credential
@@ -54,9 +56,8 @@ async def examine_credentials(
 
     `credentials` is the directory that the unit's LoadCredential= reads. Takes DEADLINE seconds at most.
     """
-    needs = list(needed(config))
+    needs, findings = needed(config)
     unit = await unit_text()
-    findings: dict[str, list[Finding]] = {}
     keys: dict[Credential, str] = {}
     for need in needs:
         located, found = _look_up(need, environ, credentials, unit)
@@ -71,14 +72,36 @@ async def examine_credentials(
     return findings
 
 
-def needed(config: Config) -> Iterator[Need]:
-    """The needs of this configuration: each once for each agent and tool. Pure."""
+def needed(config: Config) -> tuple[list[Need], dict[str, list[Finding]]]:
+    """The needs of this configuration, each once for each agent and tool; and by the doctor's line whose cannot be
+    told. Pure."""
+    needs: list[Need] = []
+    findings: dict[str, list[Finding]] = {}
+    for check, found in _told(config):
+        try:
+            needs += found()
+        except ConfigError as error:
+            findings.setdefault(check, []).append(fail(check, str(error), "mend or remove the package that brings it"))
+    return needs, findings
+
+
+def _told(config: Config) -> Iterator[tuple[str, Callable[[], list[Need]]]]:
+    """By the doctor's line, what tells the needs of an agent or a tool; raises ConfigError where that is broken."""
+
+    def of_agent(check: str, agent: AgentConfig) -> list[Need]:
+        with blaming(f"the provider {agent.provider!r}"):
+            return [Need(check, each) for each in _merged(find_provider(agent.provider).credentials(agent.settings))]
+
+    def of_tool(check: str, kind: str, tool: ToolConfig) -> list[Need]:
+        with blaming(f"the kind of tools {kind!r}"):
+            secrets = dict.fromkeys(find_kind(kind).secrets(tool.settings))
+        what = "a secret of its requests"
+        return [Need(check, Credential(secret, what), essential=False) for secret in secrets]
+
     for name, agent in sorted(config.agents.items()):
-        for credential in _merged(find_provider(agent.provider).credentials(agent.settings)):
-            yield Need(f"agent {name}", credential)
+        yield (check := f"agent {name}"), partial(of_agent, check, agent)
     for name, tool in sorted(config.tools.items()):
-        for secret in dict.fromkeys(find_kind(tool.kind or name).secrets(tool.settings)):
-            yield Need(f"tool {name}", Credential(secret, "a secret of its requests"), essential=False)
+        yield (check := f"tool {name}"), partial(of_tool, check, tool.kind or name, tool)
 
 
 def _merged(credentials: Sequence[Credential]) -> list[Credential]:

@@ -11,7 +11,7 @@ import attrs
 from agentd.config.secrets import need_secret
 from agentd.config.settings import AgentConfig, Config, ToolConfig
 from agentd.errors import ConfigError
-from agentd.plugins import Registry
+from agentd.plugins import Registry, blaming
 from agentd.tools.contract import ToolKind
 from agentd.tools.hang_up import HANG_UP
 from agentd.tools.http_request import HTTP_REQUEST
@@ -67,7 +67,10 @@ class Toolbox:
 def missing_secrets(config: Config) -> Iterator[tuple[str, str]]:
     """The tools that will fail until a secret is there, each with what is missing."""
     for name, tool in config.tools.items():
-        for secret in find_kind(tool.kind or name).secrets(tool.settings):
+        kind = tool.kind or name
+        with blaming(f"the kind of tools {kind!r}"):
+            secrets = [*find_kind(kind).secrets(tool.settings)]
+        for secret in secrets:
             try:
                 need_secret(secret, "the secret of a header")
             except ConfigError as error:
@@ -75,9 +78,10 @@ def missing_secrets(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _offer(name: str, kind: ToolKind, config: ToolConfig) -> OfferedTool:
-    tool = kind.make(name, config.description, config.settings)
-    declaration = tool.declaration
-    problem = schema_problem(declaration.parameters)
+    with blaming(f"the kind of tools {config.kind or name!r}"):
+        tool = kind.make(name, config.description, config.settings)
+        declaration = tool.declaration
+        problem = schema_problem(declaration.parameters)
     if declaration.name != name:
         problem = f"is declared as {declaration.name!r}"
     if problem:
