@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
-import openai
 import pytest
 import trio
 import trio.testing
@@ -28,6 +27,7 @@ from agentd_providers.local.models.catalogue import ModelMissing
 from agentd_providers.local.models.commands import cli_fetch
 from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
 from agentd_providers.openai.chat_forms import transcript
+from agentd_providers.openai.client import make_client
 from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.stages import Message, Role
 from agentd_providers.pipeline_settings import PipelineAgentSettings
@@ -203,7 +203,7 @@ async def test_the_language_model_tells_a_whole_sentence_from_one_broken_off() -
         str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=1024, slots=1
     )
     async with open_llm_server(settings, lambda name: None) as server:
-        async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, max_retries=0) as client:
+        async with make_client(server.address, server.key) as client:
 
             async def ends(words: str) -> float:
                 prompt = transcript([Message(Role.SYSTEM, "Be brief."), Message(Role.USER, words)])

@@ -19,7 +19,6 @@ from zlib import crc32
 import attrs
 import numpy as np
 import numpy.typing as npt
-import openai
 import trio
 from scipy.optimize import minimize
 
@@ -29,6 +28,7 @@ from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.models.commands import cli_fetch
 from agentd_providers.openai.chat_forms import transcript
+from agentd_providers.openai.client import make_client
 from agentd_providers.pipeline.stages import Message, Role
 from agentd_providers.turns.end_of_turn import silence_needed, words_complete
 from agentd_providers.turns.settings import TurnSettings
@@ -133,7 +133,7 @@ async def ask_for_sentence_ends(turns: Sequence[Heard], timings: Timings) -> Non
         str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=2048, slots=4
     )
     async with open_llm_server(settings, lambda name: None) as server:
-        async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.key, max_retries=0) as client:
+        async with make_client(server.address, server.key) as client:
             opening = transcript([SYSTEM, Message(Role.USER, "Hello.")])
             await client.completions.create(model="", prompt=opening, max_tokens=1)  # reads the system's words
             for turn in turns:

@@ -38,7 +38,7 @@ async def open_embedded(
     async with shared.use(("llm", wanted), partial(open_llm_server, wanted, shared.on_restart), "llm") as server:
         responder = ChatResponder(
             asked,
-            lambda: (server.base_url, server.key),
+            lambda: (server.address, server.key),
             transcript_style=not chat,
             embedded=True,
             until_up=server.until_ready,

@@ -167,8 +167,8 @@ async def _open_voice_activity() -> AsyncIterator[VoiceActivityEngine]:
 
 
 async def locate(name_or_path: str) -> str:
-    """The path of a model. Raises ProviderError, with the command that fetches it, when it is not there, or when its disk
-    does not tell in time: then a thread is left to itself."""
+    """The path of a model. Raises ProviderError, with the command that fetches it, when it is not there, or when its
+    disk does not tell in time: then a thread is left to itself."""
     with trio.move_on_after(LOAD_WITHIN):
         return str(
             await trio.to_thread.run_sync(

@@ -1,8 +1,8 @@
 """The embedded language model's server: a process of its own, so that a crash in it ends no call.
 
 Run as `python -m agentd_providers.local.llm_process`. It reads one line of JSON from stdin (nothing of it belongs into
-argv: the key is a secret), loads the model, prints one line of JSON with the server's address, and serves until
-stdin ends, which also happens when the daemon dies.
+argv: the key is a secret), loads the model, prints one line of JSON with the server's address (unix://PATH), and
+serves until stdin ends, which also happens when the daemon dies.
 """
 
 import json
@@ -13,15 +13,15 @@ NICENESS = 5
 
 
 def main() -> int:
-    """Serve a GGUF model by llama.cpp's OpenAI-compatible server on a port of 127.0.0.1 that the system chooses."""
+    """Serve a GGUF model by llama.cpp's OpenAI-compatible server on a Unix socket, for its owner alone."""
     os.nice(NICENESS)
+    os.umask(0o077)
     request = json.loads(sys.stdin.readline())
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = request["model"]
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
+    params.hostnames = [request["socket"]]
     params.api_keys = [request["key"]]
     params.ui = False
     params.cache_ram_mib = 0

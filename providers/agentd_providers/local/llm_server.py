@@ -3,16 +3,20 @@
 It is asked for its slots (llama.cpp, tools/server/README.md: GET /slots), which its HTTP threads cannot tell by
 themselves: the question goes through the queue of the loop that computes, so one that is stuck is found out. While that
 loop reads a long prompt it does not answer either; so a server that works has more time than one that does nothing.
+
+It listens on a Unix socket in a directory of our own. A port of 127.0.0.1 is anybody's on this host: whoever opens
+connections there and says nothing takes the server's threads, key or not, and with them every call its answers.
 """
 
 import json
+import os
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from urllib.parse import urlsplit
 
 import attrs
 import structlog
@@ -24,6 +28,7 @@ from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
 from agentd_providers.local.process_watch import EngineLost, ProcessWatch
+from agentd_providers.openai.client import UNIX
 
 log = structlog.get_logger("agentd_providers.local")
 
@@ -33,6 +38,10 @@ ANSWER_WITHIN = deadlines.MODEL_ANSWER.seconds
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 HEALTHY_AFTER = 60.0
 MAX_ANSWER = 4096
+SOCKET = "llm.sock"
+"""llama.cpp's server takes a host that ends in .sock for a Unix socket (tools/server/README.md: --host)."""
+LONGEST_PLACE = 80
+"""Bytes of the path that may stand before the directory and the name of the socket."""
 
 
 @attrs.frozen
@@ -48,9 +57,10 @@ class LlmServerSettings:
 
 @attrs.define(eq=False)
 class LlmServer:
-    """A running server: `base_url` ends in /v1, `key` is its API key. Empty while it is being started again."""
+    """A running server: `address` is that of its Unix socket (see agentd_providers.openai.client), `key` is its API
+    key. Empty while it is being started again."""
 
-    base_url: str = ""
+    address: str = ""
     key: str = attrs.field(default="", repr=False)
     restarts: int = 0
     failing: bool = attrs.field(default=False, init=False)
@@ -59,7 +69,7 @@ class LlmServer:
 
     @property
     def ready(self) -> bool:
-        return bool(self.base_url)
+        return bool(self.address)
 
     async def until_ready(self) -> None:
         """Wait until it is up, where it is being replaced. Raises ProviderUnavailable while it cannot be started."""
@@ -68,14 +78,14 @@ class LlmServer:
                 raise ProviderUnavailable("the language model's server cannot be started; it is tried again")
             await self._changed.wait()
 
-    def is_up(self, base_url: str, key: str) -> None:
+    def is_up(self, address: str, key: str) -> None:
         """It listens there."""
-        self.base_url, self.key, self.failing = base_url, key, False
+        self.address, self.key, self.failing = address, key, False
         self._tell()
 
     def is_down(self) -> None:
         """Nobody is to be sent there any more."""
-        self.base_url = ""
+        self.address = ""
 
     def has_failed(self) -> None:
         """It did not come up."""
@@ -132,6 +142,17 @@ async def _keep_running(  # noqa: ASYNC128 - passes task_status on
 async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio.TaskStatus[None] | None) -> str:
     """One life of the process; returns why it is over, and ends it when cancelled. Raises ProviderUnavailable when it
     does not come up."""
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="agentd-", dir=_place(), ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ProviderUnavailable(f"there is no place for the language model's socket: {error}") from error
+    with directory as private:  # nobody else can enter it (mkdtemp(3): 0700)
+        return await _run_at(f"{private}/{SOCKET}", settings, server, status)
+
+
+async def _run_at(
+    socket: str, settings: LlmServerSettings, server: LlmServer, status: trio.TaskStatus[None] | None
+) -> str:
     key = secrets.token_urlsafe(24)
     try:
         process = await trio.lowlevel.open_process(
@@ -146,12 +167,14 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
     try:
         assert process.stdin is not None
         assert process.stdout is not None
-        request = json.dumps({**attrs.asdict(settings), "key": key}) + "\n"
+        request = json.dumps({**attrs.asdict(settings), "socket": socket, "key": key}) + "\n"
         try:
             with trio.fail_after(START_DEADLINE):
                 await process.stdin.send_all(request.encode())
                 answer = await _first_line(process.stdout)
-            server.is_up(f"{load_json(answer)['url']}/v1", key)
+            if (address := load_json(answer)["url"]) != f"{UNIX}{socket}":
+                raise ValueError("it listens elsewhere")
+            server.is_up(address, key)
         except (trio.TooSlowError, trio.BrokenResourceError, ValueError, TypeError, KeyError) as error:
             raise ProviderUnavailable(
                 f"the language model {settings.model} could not be served ({type(error).__name__}): is it a GGUF "
@@ -169,6 +192,14 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 await trio.aclose_forcefully(stream)
+
+
+def _place() -> str:
+    """The directory for the directory of a socket, whose path may have 107 bytes (unix(7)): systemd's for what lives as
+    long as the service does, or that for temporary files."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    places = [place for place in (runtime, tempfile.gettempdir()) if place and len(os.fsencode(place)) <= LONGEST_PLACE]
+    return (*places, "/tmp")[0]
 
 
 async def _until_lost(process: trio.Process, server: LlmServer) -> str:
@@ -198,11 +229,10 @@ async def _until_lost(process: trio.Process, server: LlmServer) -> str:
 async def ask(server: LlmServer) -> None:
     """Have the server answer, whatever it says. Raises OSError when it has no ear for it. Cancelling closes the
     connection."""
-    address = urlsplit(server.base_url)
     try:
-        async with await trio.open_tcp_stream(address.hostname or "", address.port or 0) as stream:
+        async with await trio.open_unix_socket(server.address.removeprefix(UNIX)) as stream:
             await stream.send_all(
-                f"GET /slots HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {server.key}\r\n"
+                f"GET /slots HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.key}\r\n"
                 "Connection: close\r\n\r\n".encode()
             )
             answer = await stream.receive_some(MAX_ANSWER)

@@ -18,9 +18,9 @@ import trio
 from agentd import deadlines
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderProtocolError, ProviderUnavailable
-from agentd_providers.openai.answer_body import PLAIN, bound
 from agentd_providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, ToolCalls, chat, declared, transcript
 from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.client import make_client
 from agentd_providers.openai.context import Fitted, ModelContext, estimate, refused_length
 from agentd_providers.openai.refusals import SHOWN, judged, told
 from agentd_providers.pipeline.stages import Message, Responder, ToolCall
@@ -47,7 +47,8 @@ AskSentenceEnd = Callable[[openai.AsyncOpenAI, str, str], Awaitable[float]]
 
 @attrs.define(eq=False)
 class ChatResponder:
-    """Streams replies from the server at `endpoint()`, which gives (base URL, key) of the moment."""
+    """Streams replies from the server at `endpoint()`, which gives (address, key) of the moment: see
+    agentd_providers.openai.client."""
 
     settings: ChatSettings
     endpoint: Callable[[], tuple[str, str]]
@@ -141,13 +142,7 @@ class ChatResponder:
             raise ProviderUnavailable("the language model's server is being started again")
         if self._client is None or endpoint != self._client_for:
             before, self._client_for = self._client, endpoint
-            self._client = client = openai.AsyncOpenAI(
-                base_url=endpoint[0],
-                api_key=endpoint[1] or "none",
-                max_retries=0,
-                timeout=WARM_UP_PATIENCE,  # the real deadline is `patience`
-                http_client=openai.DefaultAsyncHttpxClient(headers=PLAIN, event_hooks={"response": [bound]}),
-            )
+            self._client = client = make_client(*endpoint)  # the real deadline is `patience`
             await _close(before)  # last: whoever comes meanwhile uses the new one
             return client
         return self._client

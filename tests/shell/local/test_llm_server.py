@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -38,7 +39,8 @@ from agentd_providers.local.llm_server import (
 from agentd_providers.local.settings import EmbeddedSettings
 
 SETTINGS = LlmServerSettings("/models/tiny.gguf", threads=3, threads_batch=4, context=512, slots=2)
-ANSWER = b'{"url": "http://127.0.0.1:4711"}\n'
+ANSWER = b'{"url": "unix://SOCKET"}\n'
+"""SOCKET stands for the path that the process is told."""
 
 
 @attrs.define(eq=False)
@@ -68,7 +70,8 @@ class Process:
             self.requests.append(json.loads(await self._request.receive_some(4096)))
             await trio.sleep(self.loads_for)
             if self.answer is not None:
-                for byte in self.answer:  # a pipe may bring it in any pieces
+                answer = self.answer.replace(b"SOCKET", self.requests[-1]["socket"].encode())
+                for byte in answer:  # a pipe may bring it in any pieces
                     await self._out.send_all(bytes([byte]))
                 await trio.sleep(self.lives_for)
         await self._out.aclose()
@@ -162,7 +165,7 @@ async def serving(host: Host) -> AsyncIterator[LlmServer]:
 async def test_the_server_is_up_when_the_block_is_entered(host: Host, autojump_clock: MockClock) -> None:
     async with serving(host) as server:
         assert server.ready
-        assert server.base_url == "http://127.0.0.1:4711/v1"
+        assert server.address == f"unix://{host.processes[0].requests[0]['socket']}"
         assert trio.current_time() - host.processes[0].began == pytest.approx(host.loads_for)
         assert (server.restarts, host.restarts) == (0, [])
 
@@ -180,6 +183,7 @@ async def test_the_process_is_told_its_settings_and_its_key_by_its_stdin_and_not
                 "threads_batch": 4,
                 "context": 512,
                 "slots": 2,
+                "socket": server.address.removeprefix("unix://"),
                 "key": server.key,
             }
         ]
@@ -193,7 +197,10 @@ async def test_leaving_the_block_kills_the_server(host: Host, autojump_clock: Mo
     assert host.processes[0].killed
 
 
-@pytest.mark.parametrize("answer", [None, b"", b"no JSON\n", b'{"port": 1}\n', b"x" * 10_000, b"[]\n", b"7\n"])
+@pytest.mark.parametrize(
+    "answer",
+    [None, b"", b"no JSON\n", b'{"port": 1}\n', b'{"url": "http://127.0.0.1:1"}\n', b"x" * 10_000, b"[]\n", b"7\n"],
+)
 async def test_a_server_that_does_not_come_up_is_unavailable_and_the_message_says_what_to_look_at(
     host: Host, autojump_clock: MockClock, answer: bytes | None
 ) -> None:
@@ -236,12 +243,12 @@ async def test_a_server_that_dies_is_started_again_and_told(host: Host, autojump
     async with serving(host) as server:
         key = server.key
         host.lives_for = math.inf
-        host.answer = b'{"url": "http://127.0.0.1:4712"}\n'
         await trio.sleep(10.05)
         assert not server.ready  # no call is sent to a dead address
         await trio.sleep(2)
         assert server.ready
-        assert server.base_url == "http://127.0.0.1:4712/v1"
+        assert server.address == f"unix://{host.processes[1].requests[0]['socket']}"
+        assert host.processes[0].requests[0]["socket"] not in server.address  # and no socket
         assert server.key != key  # and no key is used twice
         assert (server.restarts, host.restarts) == (1, ["llm"])
 
@@ -375,7 +382,7 @@ async def test_a_server_that_works_for_long_is_not_taken_for_hung_until_the_dead
 SERVE = """
 import json, sys
 request = json.loads(sys.stdin.readline())
-print(json.dumps({"url": "http://127.0.0.1:1?" + request["model"]}), flush=True)
+print(json.dumps({"url": "unix://" + request["socket"]}), flush=True)
 sys.stdin.read()
 """
 
@@ -405,7 +412,8 @@ async def test_a_real_process_serves_dies_is_started_again_and_ends_with_the_blo
     processes, restarts = run_instead(monkeypatch, SERVE), list[str]()
     with trio.fail_after(20):
         async with open_llm_server(SETTINGS, restarts.append) as server:
-            assert server.base_url == "http://127.0.0.1:1?/models/tiny.gguf/v1"
+            directory = Path(server.address.removeprefix("unix://")).parent
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700, "it is nobody else's"
             command = Path(f"/proc/{processes[0].pid}/cmdline").read_bytes()
             environment = Path(f"/proc/{processes[0].pid}/environ").read_bytes()
             assert server.key.encode() not in command + environment
@@ -413,6 +421,7 @@ async def test_a_real_process_serves_dies_is_started_again_and_ends_with_the_blo
             while server.restarts < 1 or not server.ready:
                 await trio.sleep(0.01)
             assert restarts == ["llm"]
+    assert not directory.exists()
     assert len(processes) == 2
     for process in processes:
         assert process.returncode is not None
@@ -440,7 +449,7 @@ async def test_the_server_s_process_ends_with_the_daemon(monkeypatch: pytest.Mon
 
 
 ANSWERS = """
-import http.server, json, sys
+import http.server, json, socketserver, sys
 class Slots(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         known = self.path == "/slots" and self.headers["Authorization"] == "Bearer " + request["key"]
@@ -449,8 +458,9 @@ class Slots(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 request = json.loads(sys.stdin.readline())
-server = http.server.HTTPServer(("127.0.0.1", 0), Slots)
-print(json.dumps({"url": "http://127.0.0.1:%d" % server.server_port}), flush=True)
+Slots.address_string = lambda self: "here"
+server = socketserver.UnixStreamServer(request["socket"], Slots)
+print(json.dumps({"url": "unix://" + request["socket"]}), flush=True)
 server.serve_forever()
 """
 
