@@ -259,6 +259,19 @@ async def test_a_mute_server_is_unreachable_too() -> None:
         assert not engine.readiness.ready
 
 
+async def test_a_server_that_hangs_is_found_out_by_asking_it_and_serves_again_when_it_goes_on() -> None:
+    """Stopped, it takes connections as before: its kernel does."""
+    async with wyoming_peer() as peer, engine_of(peer.uri) as engine:
+        assert engine.readiness.ready
+        peer.describes = False
+        began = trio.current_time()
+        await until(lambda: not engine.readiness.ready, patience=60)  # although nobody was to be served meanwhile
+        assert trio.current_time() - began <= watch.INTERVAL + watch.ANSWER_DEADLINE + 1
+        assert "silent for" in engine.readiness.detail
+        peer.describes = True
+        await until(lambda: engine.readiness.ready)
+
+
 @pytest.mark.parametrize(("language", "model"), [("fr-FR", ""), ("en-US", "large")])
 async def test_a_server_without_the_language_or_the_model_is_refused_at_once(language: str, model: str) -> None:
     async with wyoming_peer() as peer:
