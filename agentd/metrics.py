@@ -121,4 +121,5 @@ class Metrics:
         )
         self.tool_calls = counter("tool_calls", "Uses of tools by agents' models, by outcome.", "tool", "outcome")
         self.tool_seconds = histogram("tool_seconds", "Duration of the uses of a tool.", "tool")
+        self.log_lines_lost = counter("log_lines_lost", "Log lines that neither the journal nor standard error took.")
         self.agent_ready = gauge("agent_ready", "1 while an agent can take calls.", "agent")

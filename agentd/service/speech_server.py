@@ -12,6 +12,7 @@ import trio
 
 from agentd import __version__, deadlines
 from agentd.service.health import HealthServer
+from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
 from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd_providers.wyoming.server.engines import open_engines
@@ -77,6 +78,7 @@ class SpeechService:
 
         Raises OSError when an address cannot be bound, ProviderError when an engine cannot be loaded.
         """
+        count_lost_lines(self.metrics.log_lines_lost)
         self._started_at = trio.current_time()
         settings = self.settings
         watch = ProgressWatch({LISTENER: LISTENER_LIMIT}, started=self._started_at)

@@ -22,6 +22,7 @@ from agentd.errors import ConfigError, naming_address
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.service.health import HealthServer
+from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
 from agentd.service.parts import Parts
 from agentd.service.reception import LINE_CLOCK, Reception
@@ -70,6 +71,7 @@ class Supervisor:
 
         Raises OSError when an address cannot be bound, ConfigError where a tool cannot be offered.
         """
+        count_lost_lines(self.metrics.log_lines_lost)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             toolbox = _take_up(self.config)
             self.started_at = trio.current_time()

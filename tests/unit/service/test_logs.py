@@ -13,9 +13,17 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter
 
 from agentd.config.settings import LogFormat, Logging, LogLevel
-from agentd.service.logs import LIBRARY_LOGGERS, JournalRenderer, choose_format, journal_fields, set_up_logging
+from agentd.service.logs import (
+    LIBRARY_LOGGERS,
+    JournalRenderer,
+    choose_format,
+    count_lost_lines,
+    journal_fields,
+    set_up_logging,
+)
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -24,6 +32,7 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 def logging_as_it_was() -> Iterator[None]:
     """Whatever a test sets up is taken down; nothing of it reaches another test."""
     configured, before = structlog.is_configured(), structlog.get_config()
+    last_resort = logging.lastResort
     libraries = [(library, library.handlers, library.level, library.propagate) for library in loggers()]
     structlog.contextvars.clear_contextvars()
     yield
@@ -34,6 +43,7 @@ def logging_as_it_was() -> Iterator[None]:
     if configured:
         structlog.configure(**before)
     structlog.contextvars.clear_contextvars()
+    logging.lastResort = last_resort
     for library, handlers, level, propagate in libraries:
         library.handlers, library.propagate = handlers, propagate
         library.setLevel(level)
@@ -266,6 +276,32 @@ def test_setting_up_twice_logs_once(journal: Journal) -> None:
     assert journal.empty
 
 
+def test_a_journal_that_takes_nothing_and_a_stuck_standard_error_hold_nobody_up(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under systemd both are journald: while it is stuck, its socket is full, and so is the stream behind stderr."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with os.fdopen(writing, "w") as stderr, os.fdopen(reading, "rb") as reader:
+        monkeypatch.setattr("sys.stderr", stderr)
+        log = journal.set_up()
+        registry = CollectorRegistry()
+        count_lost_lines(Counter("lost", "Lines.", registry=registry))
+        for number in range(3000):
+            log.info("nobody takes this", number=number, text="x" * 1000)  # the test ends: nothing waits
+        lost = registry.get_sample_value("lost_total")
+        assert lost
+        while not journal.empty:
+            journal.line()
+        messages: list[str] = []
+        while not any("log lines were lost" in message for message in messages):
+            reader.read()
+            log.info("well again")
+            while not journal.empty:
+                messages.append(journal.line()["MESSAGE"])
+        assert messages[-1] == f"log lines were lost: nobody took them lines={round(lost)}"
+
+
 # --- JSON and the terminal
 
 
@@ -294,6 +330,40 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert second["level"] == "error"
     assert "ValueError: inside" in second["exception"]
+
+
+@pytest.mark.parametrize("form", [LogFormat.JSON, LogFormat.CONSOLE])
+def test_an_error_is_a_plain_traceback_without_variables(
+    form: LogFormat, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One exception was 26 MB and 86 s of CPU where rich is installed, and it held what the caller had said."""
+    set_up_logging(Logging(format=form))
+    spoken = "my number is 4711"
+    try:
+        raise ValueError(len(spoken))
+    except ValueError:
+        structlog.get_logger("agentd.test").exception("broke")
+    err = capsys.readouterr().err
+    assert "ValueError: 17" in err
+    assert "4711" not in err.replace('"my number is 4711"', "")
+    assert "locals" not in err
+    assert len(err) < 2000
+
+
+def test_any_other_library_s_warnings_go_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's own last resort writes to standard error and waits for its reader."""
+    set_up_logging(Logging(format=LogFormat.JSON))
+    record = logging.LogRecord("some.library", logging.WARNING, __file__, 1, "%d connections", (5,), None)
+    assert logging.lastResort is not None
+    logging.lastResort.handle(record)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["logger"]) == ("5 connections", "some.library")
+
+
+def test_a_library_that_has_miscounted_its_values_ends_nobody_s_call(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Logging(format=LogFormat.JSON))
+    logging.getLogger("httpx").warning("%d of %d connections", 5)
+    assert "%d of %d connections" in capsys.readouterr().err
 
 
 def test_a_terminal_gets_readable_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

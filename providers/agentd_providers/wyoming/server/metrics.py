@@ -42,3 +42,6 @@ class SpeechMetrics:
         self.restarts = Counter(
             "agentd_provider_restarts", "Engine processes started again.", ["engine"], registry=registry
         )
+        self.log_lines_lost = Counter(
+            "agentd_log_lines_lost", "Log lines that neither the journal nor standard error took.", registry=registry
+        )
