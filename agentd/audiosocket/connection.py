@@ -10,6 +10,7 @@ import trio
 from agentd import deadlines
 from agentd.audiosocket.frames import (
     HANGUP_FRAME,
+    Allowance,
     AudioFrame,
     CallId,
     DtmfFrame,
@@ -37,7 +38,7 @@ class AudioSocketConnection:
     """A connection whose peer is an Asterisk; the listener makes it, a call serves and releases it.
 
     Meets agentd.media.leg.MediaConnection. The listener's handler stays parked on `released` for as long as a call owns
-    the connection, because the stream is closed when that handler returns (trio.serve_listeners).
+    the connection, because the stream is closed when that handler returns (agentd.accepting).
     """
 
     stream: trio.abc.Stream
@@ -49,6 +50,8 @@ class AudioSocketConnection:
     call_uuid: CallId | None = attrs.field(default=None, init=False)
     _parser: FrameParser = attrs.field(factory=FrameParser, init=False)
     _early: list[Frame] = attrs.field(factory=list, init=False)
+    _allowance: Allowance = attrs.field(factory=Allowance, init=False)
+    _warned: set[str] = attrs.field(factory=set, init=False)
     _hanging_up: bool = attrs.field(default=False, init=False)
     _served: trio.Event = attrs.field(factory=trio.Event, init=False)
     _sender: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -151,6 +154,8 @@ class AudioSocketConnection:
             while data := await self.stream.receive_some(READ_BYTES):
                 if reason := self._dispatch(self._parser.feed(bytes(data)), receive, press):
                     return reason
+                if rest := self._allowance.rest(trio.current_time()):
+                    await trio.sleep(rest)
         except MediaProtocolError as error:
             return f"protocol error: {error}"
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:  # closed: its handler has failed
@@ -162,9 +167,13 @@ class AudioSocketConnection:
     ) -> str | None:
         """Hand frames on; gives a reason when one of them ends the connection."""
         for frame in frames:
+            self._allowance.spend(frame)
             match frame:
                 case AudioFrame(rate, payload):
-                    receive(payload, rate, trio.current_time())
+                    if len(payload) % 2 or not payload:
+                        self._warn("AudioSocket audio that is no whole number of samples", length=len(payload))
+                    if whole := payload[: len(payload) & ~1]:
+                        receive(whole, rate, trio.current_time())
                 case DtmfFrame(digit):
                     press(digit)
                 case HangupFrame():
@@ -173,10 +182,16 @@ class AudioSocketConnection:
                     return f"error frame from Asterisk, code {code}"
                 case UnknownFrame(kind, length):
                     self.metrics.audiosocket_unknown_frames.inc()
-                    log.warning("unknown AudioSocket frame skipped", kind=f"{kind:#04x}", length=length)
+                    self._warn("unknown AudioSocket frame skipped", kind=f"{kind:#04x}", length=length)
                 case CallId(uuid):
                     return f"second UUID frame ({uuid})"
         return None
+
+    def _warn(self, what: str, **fields: object) -> None:
+        """Tell of something that a peer may do with each frame, once a connection."""
+        if what not in self._warned:
+            self._warned.add(what)
+            log.warning(what, peer=self.peer, **fields)
 
     async def _write(self, line: LineFormat, next_frame: NextFrame, beat: Callable[[], None]) -> str:
         silence = _silence(line)

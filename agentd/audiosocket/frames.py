@@ -166,3 +166,32 @@ class FrameParser:
     def mid_frame(self) -> bool:
         """True while bytes of an incomplete frame are held: an EOF now is a cut, not an end."""
         return bool(self._buffer)
+
+
+@attrs.define
+class Allowance:
+    """How much one connection may bring before its reader takes a rest: many times what a line brings.
+
+    A line is 50 frames a second, each of 20 ms. After a stall (Asterisk's, the network's, ours) what has waited comes
+    at once. What floods is held up by TCP, and nobody else's call is.
+    """
+
+    per_second: float = 500.0
+    at_once: float = 3000.0
+    _left: float = attrs.field(init=False)
+    _counted_at: float | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._left = self.at_once
+
+    def spend(self, frame: Frame) -> None:
+        """A frame was taken: it counts by the audio in it, at least as one."""
+        seconds = len(frame.payload) / 2 / frame.rate if isinstance(frame, AudioFrame) else 0.0
+        self._left -= max(1.0, seconds / 0.02)
+
+    def rest(self, now: float) -> float:
+        """Seconds until the next read."""
+        if self._counted_at is not None:
+            self._left = min(self.at_once, self._left + (now - self._counted_at) * self.per_second)
+        self._counted_at = now
+        return max(0.0, -self._left / self.per_second)

@@ -1,8 +1,8 @@
 """The AudioSocket listener: who may connect, and which call a connection belongs to."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID, uuid4
 
@@ -10,6 +10,7 @@ import attrs
 import structlog
 import trio
 
+from agentd.accepting import accept_connections
 from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.errors import MediaProtocolError, MediaTimeout, naming_address
@@ -20,6 +21,8 @@ log = structlog.get_logger("agentd.audiosocket")
 
 PARKED_LIMIT = 16
 """Connections that may wait at a time for a call to name their UUID."""
+UNNAMED_LIMIT = 128
+"""Connections that may be there at a time without having said which call they are of. Asterisk says so at once."""
 BACKLOG = 128
 
 
@@ -118,9 +121,20 @@ class Admission:
             self._parked.pop(uuid, None)
 
 
+def crowding(peers: Sequence[str]) -> int:
+    """Which of the connections from these addresses, oldest first, makes room for one more: the oldest of those whose
+    address has the most. So a stranger's silent ones keep no other address out."""
+    counts = Counter(peers)
+    return max(range(len(peers)), key=lambda at: (counts[peers[at]], -at))
+
+
 @attrs.define(eq=False)
 class AudioSocketListener:
-    """Accepts AudioSocket connections on `host`:`port` and hands each to the call that expects it. Times in seconds."""
+    """Accepts AudioSocket connections on `host`:`port` and hands each to the call that expects it. Times in seconds.
+
+    `max_connections` counts those that have said their UUID; of the others, `UNNAMED_LIMIT` may be there, each for
+    `uuid_timeout`.
+    """
 
     host: str
     port: int
@@ -138,18 +152,20 @@ class AudioSocketListener:
     _bound: int = attrs.field(default=0, init=False)
     """The port of a former run: Asterisk has been told of it."""
     _open: int = attrs.field(default=0, init=False)
+    _unnamed: dict[trio.CancelScope, str] = attrs.field(factory=dict, init=False)
+    """The address of each connection whose UUID has not come; oldest first."""
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; `started` gives the port that was bound. May be run again after it has failed.
 
         Raises AddressUnusable when the address cannot be bound. Asterisk's connections that it cannot accept for want
-        of descriptors or memory wait (trio.serve_listeners).
+        of descriptors or memory wait (agentd.accepting).
         """
         with naming_address(self.host, self.port, "audiosocket"):
             listeners = await trio.open_tcp_listeners(self._bound or self.port, host=self.host, backlog=BACKLOG)
         async with trio.open_nursery() as nursery:
-            serve = partial(trio.serve_listeners, handler_nursery=self.connections)
-            await nursery.start(serve, self._contain, listeners)
+            connections = self.connections or nursery
+            nursery.start_soon(accept_connections, "AudioSocket", listeners, self._contain, connections)
             self._bound = listeners[0].socket.getsockname()[1]
             self.listening = True
             log.info("AudioSocket listener is up", host=self.host, port=self._bound)
@@ -168,47 +184,59 @@ class AudioSocketListener:
             log.exception("an AudioSocket connection failed inside agentd; it is closed")
 
     async def _handle(self, stream: trio.SocketStream) -> None:
-        """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""
+        """One connection from its first byte to its close (accept_connections closes the stream afterwards)."""
         peer = address_of(stream)
-        if refusal := self._refusal(peer):
-            self._refuse(refusal, peer)
+        if not is_allowed(peer, self.allow):
+            self._refuse("not_allowed", peer)
             return
-        self._open += 1
         self.metrics.audiosocket_connections.inc()
         try:
-            await self._serve(AudioSocketConnection(stream, peer, self.metrics))
+            connection = AudioSocketConnection(stream, peer, self.metrics)
+            if (uuid := await self._named(connection)) is not None:
+                await self._serve(uuid, connection)
         finally:
-            self._open -= 1
             self.metrics.audiosocket_connections.dec()
 
-    async def _serve(self, connection: AudioSocketConnection) -> None:
+    async def _named(self, connection: AudioSocketConnection) -> UUID | None:
+        """The UUID that a connection begins with; None where it is refused."""
         peer = connection.peer
+        if len(self._unnamed) >= UNNAMED_LIMIT:
+            oldest = [*self._unnamed][crowding([*self._unnamed.values()])]
+            del self._unnamed[oldest]
+            oldest.cancel(reason="another connection takes its place")
+        scope = trio.CancelScope()
+        self._unnamed[scope] = peer
         try:
-            with trio.fail_after(self.uuid_timeout):
-                uuid = (await connection.handshake()).uuid
+            with scope, trio.fail_after(self.uuid_timeout):
+                return (await connection.handshake()).uuid
+            self._refuse("crowded_out", peer, "no UUID frame yet, and too many others without one")
         except trio.TooSlowError:
             self._refuse("no_uuid", peer, f"no UUID frame within {self.uuid_timeout:g} s")
-            return
         except (MediaProtocolError, trio.BrokenResourceError) as error:
             self._refuse("bad_handshake", peer, str(error))
-            return
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.carry_silence)
-            # An Expectation that appears while we are parked gets the connection from `expect` itself.
-            expected = self.admission.offer(uuid, connection)
-            known = expected or await self.admission.park(uuid, connection, self.bind_grace)
-            if known or (not is_trial(uuid) and self.on_stranger(uuid, connection)):
-                await connection.released.wait()
-            else:
-                self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
-            nursery.cancel_scope.cancel()
-
-    def _refusal(self, peer: str) -> str | None:
-        if self._open >= self.max_connections:
-            return "too_many"
-        if not is_allowed(peer, self.allow):
-            return "not_allowed"
+        finally:
+            self._unnamed.pop(scope, None)
         return None
+
+    async def _serve(self, uuid: UUID, connection: AudioSocketConnection) -> None:
+        peer = connection.peer
+        if self._open >= self.max_connections:
+            self._refuse("too_many", peer, f"{self._open} connections are open already")
+            return
+        self._open += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.carry_silence)
+                # An Expectation that appears while we are parked gets the connection from `expect` itself.
+                expected = self.admission.offer(uuid, connection)
+                known = expected or await self.admission.park(uuid, connection, self.bind_grace)
+                if known or (not is_trial(uuid) and self.on_stranger(uuid, connection)):
+                    await connection.released.wait()
+                else:
+                    self._refuse("unexpected_uuid", peer, f"no call expects UUID {uuid}")
+                nursery.cancel_scope.cancel()
+        finally:
+            self._open -= 1
 
     def _refuse(self, reason: str, peer: str, detail: str = "") -> None:
         self.metrics.audiosocket_refused.labels(reason=reason).inc()

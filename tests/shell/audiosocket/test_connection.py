@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from agentd.audiosocket.connection import SEND_DEADLINE, AudioSocketConnection
-from agentd.audiosocket.frames import HANGUP_FRAME, AudioFrame, DtmfFrame
+from agentd.audiosocket.frames import HANGUP_FRAME, Allowance, AudioFrame, DtmfFrame
 from agentd.errors import MediaProtocolError
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
@@ -216,6 +217,78 @@ async def test_a_connection_that_breaks_before_the_call_is_told_to_the_call(
     stream.broken = True
     await connection.carry_silence()
     assert await serve(connection, session) == "connection broke: connection reset"
+
+
+# --- frames of any kind
+
+
+@pytest.mark.parametrize(
+    ("sent", "heard"),
+    [
+        (audio_frame(b""), []),
+        (audio_frame(b"\x01"), []),
+        (audio_frame(b"\x01\x02\x03"), [AudioFrame(8000, b"\x01\x02")]),
+        (b"\x12\x00\x02\x01\x02", [AudioFrame(16000, b"\x01\x02")]),
+        (b"\x18\x00\x03\x01\x02\x03", [AudioFrame(192000, b"\x01\x02")]),
+        (b"\x42\x00\x03abc", []),
+        (b"\x02\x00\x00", []),
+        (dtmf_frame("5"), [DtmfFrame("5")]),
+    ],
+    ids=["no audio", "half a sample", "one and a half", "16 kHz", "192 kHz, odd", "unknown", "unknown, empty", "DTMF"],
+)
+async def test_a_frame_of_any_kind_leaves_the_line_in_step(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, sent: bytes, heard: list[object]
+) -> None:
+    """Audio of an odd length ended the call."""
+    stream.say(sent + audio_frame(b"\x07\x07"))
+    stream.end()
+    assert await serve(connection, session) == "closed by Asterisk"
+    assert session.frames == [*heard, AudioFrame(8000, b"\x07\x07")]
+
+
+@pytest.mark.parametrize("frame", [b"\x42\x00\x00", audio_frame(b"\x01"), audio_frame(b"")])
+async def test_there_were_195_000_lines_of_warning_in_2_s_for_frames_of_no_use(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, frame: bytes, autojump_clock: MockClock
+) -> None:
+    for _ in range(20):
+        stream.say(frame * 100)
+    stream.end()
+    with structlog.testing.capture_logs() as logs:
+        await serve(connection, session)
+    assert [line["log_level"] for line in logs] == ["warning"]
+    assert logs[0]["peer"] == "192.0.2.7"
+
+
+async def test_unknown_frames_are_all_counted(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, metrics: Metrics
+) -> None:
+    stream.say(b"\x42\x00\x00" * 100)
+    stream.end()
+    await serve(connection, session)
+    assert metrics.registry.get_sample_value("agentd_audiosocket_unknown_frames_total") == 100
+
+
+@pytest.mark.parametrize("frame", [b"\x42\x00\x00", dtmf_frame("5"), audio_frame(b"\x01\x02")])
+async def test_a_peer_that_floods_is_held_up_and_nobody_else(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, frame: bytes, autojump_clock: MockClock
+) -> None:
+    for _ in range(1000):
+        stream.say(frame * 1000)
+    with trio.move_on_after(10):
+        await serve(connection, session)
+    allowed = Allowance()
+    assert 1000 - stream.unread() <= (allowed.at_once + 10 * allowed.per_second) / 1000 + 2
+    assert session.beats >= 499, "its own line goes on"
+
+
+async def test_what_has_waited_during_a_stall_of_a_minute_is_taken_at_once(
+    connection: AudioSocketConnection, stream: ScriptedStream, session: Session, autojump_clock: MockClock
+) -> None:
+    stream.say(audio_frame() * 3000)
+    stream.end()
+    assert await serve(connection, session) == "closed by Asterisk"
+    assert trio.current_time() == 0.0
+    assert len(session.frames) == 3000
 
 
 # --- the writer

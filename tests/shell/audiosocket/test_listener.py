@@ -13,7 +13,14 @@ import trio
 import trio.testing
 
 from agentd.audiosocket.connection import AudioSocketConnection
-from agentd.audiosocket.listener import PARKED_LIMIT, Admission, AudioSocketListener, trial_uuid
+from agentd.audiosocket.listener import (
+    PARKED_LIMIT,
+    UNNAMED_LIMIT,
+    Admission,
+    AudioSocketListener,
+    crowding,
+    trial_uuid,
+)
 from agentd.errors import MediaTimeout
 from agentd.metrics import Metrics
 from agentd.testing._lines import SILENCE, Lines, audio_frame, uuid_frame
@@ -240,17 +247,78 @@ async def test_a_peer_that_leaves_before_its_uuid_leaks_nothing() -> None:
 
 
 async def test_connections_beyond_the_cap_are_closed_at_once() -> None:
-    async with listening(max_connections=2, uuid_timeout=60.0) as agentd:
-        first, second = await agentd.connect(), await agentd.connect()
-        await agentd.until(lambda: agentd.open == 2)
-        assert await closed(await agentd.connect())
+    async with listening(max_connections=2, on_stranger=lambda uuid, connection: True) as agentd:
+
+        async def call() -> trio.SocketStream:
+            stream = await agentd.connect()
+            await stream.send_all(uuid_frame(uuid4()))
+            return stream
+
+        first, second = await call(), await call()
+        await agentd.until(lambda: agentd.listener._open == 2)
+        assert await closed(await call())
         assert agentd.refused("too_many") == 1
-        await first.aclose()
+        assert agentd.open == 2
+        for connection in (first, second):
+            await connection.aclose()
+
+
+async def test_connections_without_a_uuid_filled_max_connections() -> None:
+    async with listening(max_connections=2, uuid_timeout=60.0) as agentd:
+        for _ in range(20):
+            await agentd.connect()
+        await agentd.until(lambda: agentd.open == 20)
+        with agentd.admission.expect(uuid := uuid4()) as expectation:
+            stream = await agentd.connect()
+            await stream.send_all(uuid_frame(uuid))
+            (await expectation.connection(PATIENCE)).release()
+        assert await closed(stream)
+        assert agentd.refused("too_many") == 0
+
+
+async def test_of_too_many_connections_without_a_uuid_the_oldest_goes() -> None:
+    async with listening(uuid_timeout=60.0) as agentd:
+        strangers = [await agentd.connect() for _ in range(UNNAMED_LIMIT)]
+        await agentd.until(lambda: agentd.open == UNNAMED_LIMIT)
+        with agentd.admission.expect(uuid := uuid4()) as expectation:
+            stream = await agentd.connect()
+            await stream.send_all(uuid_frame(uuid))
+            (await expectation.connection(PATIENCE)).release()
+        assert await closed(strangers[0])
+        assert agentd.refused("crowded_out") == 1
+        assert agentd.open <= UNNAMED_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("peers", "goes"),
+    [
+        (["a"], 0),
+        (["a", "a"], 0),
+        (["pbx", "a", "a"], 1),
+        (["a", "pbx", "pbx", "b", "a", "a"], 0),
+        (["pbx", "a", "b"], 0),
+    ],
+)
+def test_whoever_crowds_most_makes_room(peers: list[str], goes: int) -> None:
+    assert crowding(peers) == goes
+
+
+async def test_what_a_connection_s_handler_raises_ends_no_other_connection() -> None:
+    """Whatever a provider or a bug raises there: the listener carries every call."""
+
+    def take(uuid: UUID, connection: AudioSocketConnection) -> bool:
+        if uuid.int == 1:
+            raise RuntimeError("of ours")
+        return True
+
+    async with listening(on_stranger=take) as agentd:
+        good, bad = await agentd.connect(), await agentd.connect()
+        await good.send_all(uuid_frame(UUID(int=2)))
+        assert await frames(good, 1) == SILENCE
+        await bad.send_all(uuid_frame(UUID(int=1)))
+        assert await closed(bad)
+        assert await frames(good, 3) == 3 * SILENCE
         await agentd.until(lambda: agentd.open == 1)
-        third = await agentd.connect()
-        await agentd.until(lambda: agentd.open == 2)
-        await second.aclose()
-        await third.aclose()
 
 
 @pytest.mark.parametrize(("network", "allowed"), [("127.0.0.0/8", True), ("10.0.0.0/8", False), ("::1/128", False)])
