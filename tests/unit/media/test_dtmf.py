@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.media.dtmf import DIGITS, DigitFilter, DigitSource
+from agentd.media.dtmf import AT_ONCE, DIGITS, PER_SECOND, DigitFilter, DigitSource
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -79,4 +79,28 @@ def test_reports_without_a_partner_are_forgotten_with_the_window() -> None:
     digits = DigitFilter()
     for tick in range(1000):
         assert digits.accept(SIGNALLING, "5", tick * 0.5)
-    assert len(digits._unpaired) <= 5
+    assert sum(map(len, digits._unpaired.values())) <= 5
+
+
+@pytest.mark.parametrize("sources", [(MEDIA,), (SIGNALLING,), (SIGNALLING, MEDIA)])
+def test_a_flood_of_digits_gave_another_call_a_gap_of_864_ms(sources: tuple[DigitSource, ...]) -> None:
+    """Each report went through all of the last two seconds' reports."""
+    digits, keys = DigitFilter(), "0123456789"
+    taken = 0
+    for tick in range(20_000):  # a second
+        taken += digits.accept(sources[tick % len(sources)], keys[tick * 7 // 3 % 10], tick / 20_000)
+        assert sum(map(len, digits._unpaired.values())) <= AT_ONCE + 2 * PER_SECOND
+    assert taken <= AT_ONCE + PER_SECOND
+
+
+def test_a_long_number_that_a_machine_dials_is_taken_whole() -> None:
+    number = "0049301234567890123456789012345678901234"
+    assert accepted([(MEDIA, digit, at * 0.02) for at, digit in enumerate(number)]) == number
+
+
+def test_keys_go_on_to_count_after_a_flood() -> None:
+    digits = DigitFilter()
+    for _ in range(1000):
+        digits.accept(MEDIA, "1", 0.0)
+    assert not digits.accept(MEDIA, "5", 0.01)
+    assert digits.accept(MEDIA, "5", 0.2)
