@@ -375,6 +375,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.ari.channel: transport.bind_timeout": (BIND,),
     "agentd.ari.rest: deadline": (ARI_TIMEOUT,),
     "agentd.ari.rest: self.deadline": (ARI_TIMEOUT,),
+    "agentd.ari.rest: until": REQUEST,
     "agentd.audiosocket.connection: FRAME_SECONDS": (LINE_BEAT,),
     "agentd.audiosocket.listener: deadline": (BIND,),
     "agentd.audiosocket.listener: patience": (BIND_GRACE,),

@@ -1,8 +1,9 @@
 """ARI requests over httpx.
 
-httpx 0.28 leaks pool slots when requests are cancelled at random (httpcore issue 1093), so a request is never
-cancelled half-way: it runs in a shielded scope to its own short deadline, and a cancelled caller notices
-afterwards. There is one client for the process.
+httpx 0.28 leaks the places of its pool (httpcore issue 1093): a request that is cancelled, or gives up, while it waits
+for a connection may leave one behind that was made for it, is never opened, and counts for ever. So no request waits
+there: its pool has no bound, ours is in front of it. And no request is cancelled half-way: it runs in a shielded scope
+to its own short deadline, and a cancelled caller notices afterwards. There is one client for the process.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -28,7 +29,13 @@ log = structlog.get_logger("agentd.ari")
 
 MAX_ANSWER = 4 << 20
 """Bytes of one answer; GET /channels of 500 calls is about 1 MiB."""
+MAX_REQUESTS = 64
+"""Requests at a time; others wait for their turn. Asterisk takes 100 connections (http.conf, sessionlimit)."""
 LAST_RESORT = deadlines.ARI_LAST_RESORT.seconds
+"""Seconds beyond httpx's own timeouts after which a request is cancelled all the same: by then it has its connection,
+and that is closed."""
+IDENTITY = {"accept-encoding": "identity"}
+"""An answer is read as it is sent: four megabytes of zeros come in four kilobytes otherwise."""
 
 
 @attrs.define(eq=False)
@@ -41,35 +48,64 @@ class AriRest:
     client: httpx.AsyncClient = attrs.field(repr=False)
     metrics: Metrics
     deadline: float
+    _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_REQUESTS), init=False, repr=False)
 
     async def request(
         self, method: str, path: str, params: Mapping[str, str] | None = None, body: object = None
     ) -> Any:
-        """Make one request below /ari; gives the parsed JSON answer, or None for an empty one."""
+        """Make one request below /ari; gives the parsed JSON answer, or None for an empty one.
+
+        Raises AriUnavailable, AriRejected; AriError for an answer that is no JSON, too long, or encoded.
+        """
         what = f"ARI {method} {path}"
         started = trio.current_time()
+        until = started + self.deadline + LAST_RESORT
+        with trio.move_on_after(self.deadline) as waiting:
+            await self._places.acquire()
+        if waiting.cancelled_caught:
+            self.metrics.ari_request_failures.labels(method=method).inc()
+            raise AriUnavailable(
+                f"{what}: too many requests at once: {MAX_REQUESTS} wait for Asterisk's answer already"
+            )
         try:
-            with trio.fail_after(self.deadline + LAST_RESORT, shield=True):
-                answer = await self.client.request(method, f"/ari{path}", params=params, json=body)
+            with trio.fail_at(until, shield=True):
+                status, content = await self._exchange(what, method, f"/ari{path}", params, body)
         except (httpx.HTTPError, trio.TooSlowError) as error:
             self.metrics.ari_request_failures.labels(method=method).inc()
             raise AriUnavailable(
                 f"{what}: Asterisk at {self.client.base_url} did not answer: {type(error).__name__} {error}".rstrip()
             ) from error
         finally:
+            self._places.release()
             self.metrics.ari_request_seconds.labels(method=method).observe(trio.current_time() - started)
         await trio.lowlevel.checkpoint_if_cancelled()
-        if answer.status_code >= 300:
+        if status >= 300:
             self.metrics.ari_request_failures.labels(method=method).inc()
-            raise AriRejected(f"{what}: HTTP {answer.status_code} {_reason(answer)}", answer.status_code)
-        if len(answer.content) > MAX_ANSWER:
-            raise AriError(f"{what}: an answer of {len(answer.content)} bytes; at most {MAX_ANSWER} are expected")
-        if not answer.content:
+            raise AriRejected(f"{what}: HTTP {status} {_reason(status, content)}", status)
+        if not content:
             return None
         try:
-            return load_json(answer.content)
+            return load_json(content)
         except ValueError as error:
-            raise AriError(f"{what}: the answer is not JSON ({error}): {answer.text[:200]!r}") from error
+            raise AriError(f"{what}: the answer is not JSON ({error}): {_text(content)!r}") from error
+
+    async def _exchange(
+        self, what: str, method: str, path: str, params: Mapping[str, str] | None, body: object
+    ) -> tuple[int, bytes]:
+        """An answer's status and body. Whoever answers need not be Asterisk: no more is read than is expected."""
+        content = bytearray()
+        async with self.client.stream(method, path, params=params, json=body, headers=IDENTITY) as answer:
+            if (encoding := answer.headers.get("content-encoding", "")) not in ("", "identity"):
+                raise AriError(f"{what}: an answer in the encoding {encoding[:20]!r}; none was asked for")
+            # httpx's generators end by what is raised in the innermost one, and not when they are left.
+            with trio.CancelScope() as reading:
+                async for data in answer.aiter_bytes():
+                    content += data
+                    if len(content) > MAX_ANSWER:
+                        reading.cancel(reason="no answer is as long")
+        if len(content) > MAX_ANSWER:
+            raise AriError(f"{what}: an answer of more than {MAX_ANSWER} bytes")
+        return answer.status_code, bytes(content)
 
     async def delete_quietly(self, path: str) -> None:
         """DELETE that takes "it is not there" for done."""
@@ -250,7 +286,7 @@ async def open_rest(
         base_url=url,
         auth=httpx.BasicAuth(username, password),
         timeout=httpx.Timeout(deadline, connect=min(deadlines.ARI_CONNECT.seconds, deadline)),
-        limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
         trust_env=False,
     ) as client:
         yield AriRest(client, metrics, deadline)
@@ -267,10 +303,15 @@ def _objects(what: str, answer: Any) -> list[dict[str, Any]]:
     return answer
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(status: int, content: bytes) -> str:
     try:
-        message = load_json(answer.content).get("message", "")
+        message = load_json(content).get("message", "")
     except (ValueError, AttributeError):
-        message = answer.text
-    hint = " (is the user in ari.conf, and the password the same?)" if answer.status_code == 401 else ""
+        message = _text(content)
+    hint = " (is the user in ari.conf, and the password the same?)" if status == 401 else ""
     return f"{str(message)[:200]}{hint}"
+
+
+def _text(content: bytes) -> str:
+    """The beginning of an answer, for a message."""
+    return content[:800].decode(errors="replace")[:200]

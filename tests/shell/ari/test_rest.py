@@ -1,8 +1,11 @@
 """ARI requests: in memory, and over real sockets where httpx itself is what is tested."""
 
+import gzip
 import logging
 import math
-from collections.abc import Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -12,7 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from agentd.ari.client import AriClient, try_leave
-from agentd.ari.rest import LAST_RESORT, AriRest, open_rest
+from agentd.ari.rest import LAST_RESORT, MAX_ANSWER, MAX_REQUESTS, AriRest, open_rest
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.metrics import Metrics
@@ -418,3 +421,165 @@ async def test_httpcore_issue_1093_a_frozen_asterisk_costs_the_pool_no_places(
                 for _ in range(80):
                     assert set(await rest.channels()) == {CALLER}
         server.cancel_scope.cancel()
+
+
+class SlowAsterisk(FakeAsterisk):
+    """Takes its time, another for each request, as long as it has a `chance`."""
+
+    chance: random.Random | None = None
+
+    async def handle(self, request: Request) -> Answer:
+        if self.chance is not None:
+            await trio.sleep(self.chance.uniform(0, 9))
+        return await super().handle(request)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_300_requests_to_an_ari_that_takes_up_to_9_s_cost_the_pool_no_place(metrics: Metrics, seed: int) -> None:
+    """Some are answered, some in vain, some wait for their turn in vain, and callers hang up at any moment of it. Then
+    as many as may be under way at once are answered at once."""
+    asterisk = SlowAsterisk()
+    asterisk.chance = chance = random.Random(seed)
+    ends: list[str] = []
+    async with trio.open_nursery() as server:
+        url = await server.start(asterisk.serve)
+        async with open_rest(url, USER, PASSWORD, metrics, DEADLINE) as rest:
+
+            async def ask(begin: float, patience: float) -> None:
+                await trio.sleep(begin)
+                with trio.move_on_after(patience) as scope:
+                    try:
+                        await rest.bridges()
+                        ends.append("answered")
+                    except AriUnavailable as error:
+                        ends.append("too many" if "too many requests at once" in str(error) else "unanswered")
+                if scope.cancelled_caught:
+                    ends.append("cancelled")
+
+            async def none_waits_in_the_pool() -> None:
+                """One that gives up there at the moment when it is given a connection leaves that behind."""
+                while len(ends) < 300:
+                    assert not any(request.is_queued() for request in pool._requests)
+                    await trio.sleep(0.5)
+
+            pool = rest.client._transport._pool  # type: ignore[attr-defined]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(none_waits_in_the_pool)
+                for _ in range(300):
+                    nursery.start_soon(ask, chance.uniform(0, 3), chance.choice([math.inf, chance.uniform(0, 9)]))
+            assert len(ends) == 300
+            assert set(ends) == {"answered", "unanswered", "too many", "cancelled"}
+            asterisk.chance = None
+            assert all(connection.is_idle() or connection.is_closed() for connection in pool.connections)
+            started = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for _ in range(MAX_REQUESTS):
+                    nursery.start_soon(rest.channels)
+            assert trio.current_time() - started < 1.0
+        server.cancel_scope.cancel()
+
+
+async def test_one_request_too_many_is_told_for_what_it_is(
+    asterisk: FakeAsterisk, metrics: Metrics, autojump_clock: MockClock
+) -> None:
+    asterisk.slow("GET /bridges", math.inf)
+    rest = asterisk.rest(metrics, deadline=2.0)
+    async with trio.open_nursery() as nursery:
+
+        async def unanswered() -> None:
+            with pytest.raises(AriUnavailable, match="TooSlowError"):
+                await rest.bridges()
+
+        for _ in range(MAX_REQUESTS):
+            nursery.start_soon(unanswered)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(AriUnavailable, match=f"GET /channels: too many requests at once: {MAX_REQUESTS} wait"):
+            await rest.channels()
+        assert trio.current_time() == 2.0
+
+
+# --- whoever answers need not be Asterisk
+
+
+@asynccontextmanager
+async def answering(
+    say: Callable[[trio.SocketStream, bytes], Awaitable[None]], deadline: float = DEADLINE
+) -> AsyncIterator[AriRest]:
+    """A client of a server that does what `say(stream, head of a request)` does."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            while head := bytes(await stream.receive_some(65536)):
+                await say(stream, head)
+
+    async with trio.open_nursery() as server:
+        listeners = await server.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        async with open_rest(url, USER, PASSWORD, Metrics(), deadline) as rest:
+            yield rest
+        server.cancel_scope.cancel()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"500 Server Error"])
+@pytest.mark.parametrize("length", [b"Content-Length: 300000000", b"X: until the connection is closed"])
+async def test_an_answer_of_300_mb_took_460_mb(status: bytes, length: bytes) -> None:
+    sent = 0
+
+    async def endless(stream: trio.SocketStream, head: bytes) -> None:
+        nonlocal sent
+        await stream.send_all(b"HTTP/1.1 " + status + b"\r\n" + length + b"\r\n\r\n")
+        while sent < 300_000_000:
+            await stream.send_all(bytes(65536))
+            sent += 65536
+
+    async with answering(endless) as rest:
+        with pytest.raises(AriError, match=f"an answer of more than {MAX_ANSWER} bytes"):
+            await rest.channels()
+        assert sent < MAX_ANSWER + (16 << 20), "and no more is read, but for what the kernel holds"
+
+
+async def test_an_answer_that_grows_when_it_is_unpacked_is_not_unpacked() -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    heads: list[bytes] = []
+
+    async def packed(stream: trio.SocketStream, head: bytes) -> None:
+        heads.append(head.lower())
+        await stream.send_all(OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb)
+
+    async with answering(packed) as rest:
+        with pytest.raises(AriError, match="an answer in the encoding 'gzip'; none was asked for"):
+            await rest.channels()
+    assert [b"accept-encoding: identity\r\n" in head for head in heads] == [True]
+
+
+@pytest.mark.parametrize("begun", [OK + b"X: ", OK + b"Content-Length: 100000\r\n\r\n"], ids=["headers", "body"])
+async def test_an_answer_that_trickles_in_is_given_up_and_costs_the_pool_no_place(begun: bytes) -> None:
+    trickles = True
+
+    async def trickle(stream: trio.SocketStream, head: bytes) -> None:
+        if not trickles:
+            await stream.send_all(OK + b"Content-Length: 2\r\n\r\n[]")
+            return
+        await stream.send_all(begun)
+        while True:
+            await trio.sleep(1)
+            await stream.send_all(b"x")
+
+    async with answering(trickle) as rest:
+
+        async def ask() -> None:
+            started = trio.current_time()
+            with pytest.raises(AriUnavailable, match="TooSlowError"):
+                await rest.channels()
+            assert trio.current_time() - started == pytest.approx(DEADLINE + LAST_RESORT, abs=0.2)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(MAX_REQUESTS):
+                nursery.start_soon(ask)
+        trickles = False
+        async with trio.open_nursery() as nursery:
+            for _ in range(MAX_REQUESTS):
+                nursery.start_soon(rest.channels)
