@@ -27,6 +27,7 @@ from agentd.environment import for_child
 from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
+from agentd_providers.local.hung import IDLE_LOOKS, LOOK_EVERY
 from agentd_providers.local.process_watch import EngineLost, ProcessWatch
 from agentd_providers.openai.client import UNIX
 
@@ -209,14 +210,20 @@ async def _until_lost(process: trio.Process, server: LlmServer) -> str:
 
     async def keep_asking(scope: trio.CancelScope) -> None:
         nonlocal why
-        while True:
-            await trio.sleep(ASK_EVERY)
+        refusals = 0
+        while refusals < IDLE_LOOKS:
+            await trio.sleep(LOOK_EVERY if refusals else ASK_EVERY)
             try:
                 with watch.asked(ANSWER_WITHIN):
                     await ask(server)
-            except (EngineLost, OSError) as error:
-                why = str(error)
-                scope.cancel()
+            except EngineLost as lost:
+                why = str(lost)
+                break
+            except OSError as error:  # one alone may be of a moment when too many connect
+                why, refusals = str(error), refusals + 1
+            else:
+                why, refusals = "ended", 0
+        scope.cancel()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)

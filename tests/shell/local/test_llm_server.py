@@ -24,7 +24,7 @@ from agentd.environment import for_child
 from agentd.errors import ProviderUnavailable
 from agentd.testing.clock import until
 from agentd_providers.local import llm_server, process_watch
-from agentd_providers.local.hung import Seen
+from agentd_providers.local.hung import IDLE_LOOKS, Seen
 from agentd_providers.local.llm_server import (
     ANSWER_WITHIN,
     ASK_EVERY,
@@ -104,6 +104,8 @@ class Host:
     asked: int = 0
     answers: Callable[[], bool] = lambda: True
     """Whether a server that is asked answers."""
+    refuses: Callable[[], bool] = lambda: False
+    """Whether it takes no connection."""
     works: bool = False
     """Whether one that does not answer is at work meanwhile."""
 
@@ -121,6 +123,8 @@ class Host:
     async def ask(self, server: LlmServer) -> None:
         assert server.ready
         self.asked += 1
+        if self.refuses():
+            raise ConnectionRefusedError("nobody listens")
         if not self.answers():
             await trio.sleep_forever()
         await trio.lowlevel.checkpoint()
@@ -360,6 +364,25 @@ async def test_a_server_that_neither_answers_nor_works_is_replaced_before_its_ca
         await server.until_ready()
         assert trio.current_time() - began < EmbeddedSettings().timeout
         assert host.processes[0].killed
+        await trio.sleep(60)
+        assert host.restarts == ["llm"]
+
+
+async def test_a_server_that_refuses_a_connection_now_and_then_stays(host: Host, autojump_clock: MockClock) -> None:
+    """As a Unix socket does while too many connect at once."""
+    async with serving(host):
+        host.refuses = lambda: host.asked % IDLE_LOOKS != 0
+        await trio.sleep(60)
+        assert host.restarts == []
+
+
+async def test_a_server_that_refuses_every_connection_is_replaced(host: Host, autojump_clock: MockClock) -> None:
+    async with serving(host) as server:
+        host.refuses = lambda: len(host.processes) == 1
+        began = trio.current_time()
+        await host.until_processes(2)
+        assert trio.current_time() - began < EmbeddedSettings().timeout
+        await server.until_ready()
         await trio.sleep(60)
         assert host.restarts == ["llm"]
 
