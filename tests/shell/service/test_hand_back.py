@@ -19,7 +19,8 @@ from agentd.config.secrets import ARI_PASSWORD
 from agentd.errors import AriRejected
 from agentd.metrics import Metrics
 from agentd.service.hand_back import hand_back_callers, is_alive
-from agentd.service.health import AgentHealth, HealthReport, HealthServer
+from agentd.service.health import HealthServer
+from agentd.service.report import AgentHealth, HealthReport
 from agentd.testing._asterisk import Answer, FakeAsterisk
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"

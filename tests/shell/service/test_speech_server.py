@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+import structlog
 import trio
 import trio.testing
 
@@ -462,6 +463,17 @@ async def test_connections_beyond_the_most_are_told_and_closed() -> None:
         assert at.counted("refused_total", reason="too_many") == 1
         await first.send("ping")
         assert (await first.answer())[0] == "pong"
+
+
+async def test_what_an_engine_s_code_raises_ends_one_connection_and_not_the_server() -> None:
+    async with a_server() as at, at.client() as first, at.client() as second:
+        at.hearer.failure = RuntimeError("a defect")
+        with structlog.testing.capture_logs() as logs:
+            await first.say(sound_of("one"))
+            await first.until_closed()
+        assert [line["event"] for line in logs] == ["a connection is ended by an error of ours"]
+        await second.send("ping")
+        assert (await second.answer())[0] == "pong"
 
 
 async def test_strangers_are_closed_without_a_word() -> None:

@@ -11,6 +11,7 @@ import attrs
 import structlog
 import trio
 
+from agentd.accepting import accept_connections
 from agentd.allow_list import address_of, is_allowed
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd_providers.wyoming.connection import WyomingConnection
@@ -56,7 +57,7 @@ class SpeechServer:
             task_status.started(bound)
             try:
                 with self._accepting:
-                    await trio.serve_listeners(self._handle, listeners, handler_nursery=connections)
+                    await accept_connections("speech server", listeners, self._handle, connections)
             finally:
                 self.listening = False
 
@@ -75,7 +76,7 @@ class SpeechServer:
             scope.cancel()
 
     async def _handle(self, stream: trio.SocketStream) -> None:
-        """One connection from its first byte to its close (serve_listeners closes the stream afterwards)."""
+        """One connection from its first byte to its close (accept_connections closes the stream afterwards)."""
         peer = address_of(stream)
         connection = WyomingConnection(peer, stream)
         if not is_allowed(peer, self.settings.allowed_networks):
