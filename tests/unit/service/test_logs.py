@@ -6,6 +6,8 @@ import logging
 import os
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -377,6 +379,40 @@ def test_a_terminal_gets_readable_lines_on_stderr(capsys: pytest.CaptureFixture[
     assert "media leg lost" in err
     assert "tries_left=3" in err
     assert "\x1b" not in err, "no colours where there is no terminal"
+
+
+TALKATIVE = """
+import structlog
+from agentd.config.settings import LogFormat, Logging
+from agentd.service.logs import set_up_logging
+
+set_up_logging(Logging(format=LogFormat.JSON))
+log = structlog.get_logger("agentd.test")
+for number in range(5000):
+    log.info("a line", number=number, text="x" * 1000)
+print("served to the end", flush=True)
+"""
+
+
+def test_a_process_whose_log_nobody_reads_serves_to_its_end_and_ends() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TALKATIVE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read() == "served to the end\n"
+        assert process.wait() == 0
+        lines = process.stderr.read().splitlines()
+    assert [json.loads(line)["number"] for line in lines[:-1]] == list(range(len(lines) - 1))
+
+
+def test_the_last_lines_of_a_process_that_fails_are_out() -> None:
+    """Also where somebody reads them late: what waits is written at the end."""
+    failing = TALKATIVE.replace("range(5000)", "range(500)").replace("print(", "raise SystemExit(3)  # ")
+    with subprocess.Popen([sys.executable, "-c", failing], stderr=subprocess.PIPE, text=True) as process:
+        _, err = process.communicate()
+    assert process.returncode == 3
+    assert [json.loads(line)["number"] for line in err.splitlines()] == list(range(500))
 
 
 # --- what auto means
