@@ -48,6 +48,16 @@ async def test_it_boots_with_the_files_as_they_are_and_complains_about_nothing(p
     assert [name for name in wanted if not re.search(rf"^{re.escape(name)} .*Running", loaded, re.M)] == []
 
 
+@pytest.mark.parametrize(("directive", "there"), [("tryinclude", True), ("include", False)])
+async def test_a_file_that_is_gone_takes_all_other_extensions_with_it_unless_it_was_only_tried(
+    pbx_prefix: Prefix, directive: str, there: bool
+) -> None:
+    # main/config.c (process_text_line): what agentd.service.includes is for.
+    extra = f'{EXTRA_DIALPLAN}\n#{directive} "/nowhere/extensions_agentd.conf"\n'
+    async with PrivateAsterisk(pbx_prefix, extra_dialplan=extra) as pbx:
+        assert ("'600' =>" in await pbx.cli("dialplan show from-lab")) is there
+
+
 async def test_its_dialplan_has_the_sample_extensions_and_the_fork(pbx: PrivateAsterisk) -> None:
     agentd = await pbx.cli("dialplan show agentd")
     assert "'7000' =>" in agentd and "(default,external)" in agentd
