@@ -299,13 +299,22 @@ PAGE_FAREWELL = Deadline(
     "kernel would throw away an answer that it has not read.",
 )
 
+LEAVING = Deadline(
+    35.0,
+    "Calls that are left then are cancelled, and each caller is handed back, whatever is still to be said.",
+    holds=((LEAVE, TEARDOWN), (TEARDOWN, HAND_BACK)),
+)
+ORPHANS = Deadline(
+    3.0, "Callers whom a crash left are handed back, before any model loads. Asterisk need not be there yet."
+)
+
 STOP = UnitSetting(
     "agentd.service",
     "TimeoutStopSec",
     60.0,
     "What a stop takes beyond the drain, for which the daemon asks systemd for time (EXTEND_TIMEOUT_USEC). Then all is "
     "killed.",
-    holds=((SHUTDOWN_WORDS, LEAVE, TEARDOWN, SERVICE_CLOSE),),
+    holds=((SHUTDOWN_WORDS, LEAVING, SERVICE_CLOSE),),
 )
 START = UnitSetting(
     "agentd.service",

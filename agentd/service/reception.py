@@ -40,6 +40,7 @@ from agentd.tools.registry import Toolbox
 log = structlog.get_logger("agentd.reception")
 
 HAND_BACK_DEADLINE = deadlines.HAND_BACK.seconds
+LEAVING_TIME = deadlines.LEAVING.seconds
 LINE_CLOCK = "line_clock"
 
 
@@ -59,6 +60,10 @@ class Reception:
     """Their opener puts them here, before there is a call."""
     draining: bool = attrs.field(default=False, init=False)
     _calls: set[Call] = attrs.field(factory=set, init=False)
+    _stays: set[trio.CancelScope] = attrs.field(factory=set, init=False)
+    """Of every caller who is here, be they in a call yet or not."""
+    _ending: bool = attrs.field(default=False, init=False)
+    """The patience of `drain` is over."""
     _active: int = attrs.field(default=0, init=False)
     _idle: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -70,7 +75,7 @@ class Reception:
     def on_call(self, start: StasisStart) -> None:
         """A channel entered the application. Does not block."""
         route = self.client.route(start.channel.id)
-        self.nursery.start_soon(self._receive, start, route)
+        self.nursery.start_soon(self._contain, self._receive, start, route)
 
     def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
         """A connection that no call expects: true if it becomes a call of its own. Does not block."""
@@ -80,23 +85,42 @@ class Reception:
         if isinstance(admitted, Refusal):
             log.warning("headless call refused", uuid=str(uuid), detail=admitted.detail)
             return False
-        self.nursery.start_soon(self._receive_headless, uuid, connection)
+        self.nursery.start_soon(self._contain, self._receive_headless, uuid, connection)
         return True
 
     async def drain(self, patience: float, announcement_time: float) -> None:
-        """Take no new calls; give running ones `patience` seconds, then announce the end to those left."""
+        """Take no new calls; give running ones `patience` seconds, then announce the end to those left.
+
+        Whoever is still there after `announcement_time` more is handed back, whatever is still to be said or answered.
+
+        Takes LEAVING_TIME more at the most. Callers who are left even then are logged.
+        """
         self.draining = True
         with trio.move_on_after(patience):
             await self._until_idle()
+        self._ending = True
         for call in tuple(self._calls):
             call.shut_down()
         with trio.move_on_after(announcement_time):
             await self._until_idle()
+        for stay in tuple(self._stays):
+            stay.cancel(reason="agentd is being stopped")
+        with trio.move_on_after(LEAVING_TIME):
+            await self._until_idle()
+        if self._active:
+            log.error("callers could not be handed back before the end", calls=self._active)
 
     async def _until_idle(self) -> None:
         while self._active:
             self._idle = trio.Event()
             await self._idle.wait()
+
+    async def _contain(self, stay: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Whatever the end of a stay may raise, its hand-back for instance, ends that stay only."""
+        try:
+            await stay(*args)
+        except* Exception:
+            log.exception("the end of a call failed inside agentd")
 
     async def _receive(self, start: StasisStart, route: Route) -> None:
         """The whole of one caller's stay, from StasisStart to the last trace."""
@@ -129,18 +153,28 @@ class Reception:
         serve: Callable[[], Awaitable[Result]],
         hand_back: Callable[[Result], Awaitable[object]],
     ) -> None:
-        """The outermost frame of a call: whatever happens in it ends this call only, and is told once."""
+        """The outermost frame of a call: whatever happens in it ends this call only, and is told once.
+
+        A caller who is still there is handed back: after a failure, at the end of a drain, and where all of it is
+        cancelled.
+        """
         begin_call_fields(call_id=call_id, channel=channel)
-        result = Result.FAILED_INTERNAL
+        stay, served, result = trio.CancelScope(), False, Result.FAILED_INTERNAL
+        self._stays.add(stay)
         self._active += 1
         self.metrics.calls_active.inc()
         try:
-            result = await serve()
+            with stay:
+                result = await serve()
+                served = True
         except* Exception:
             log.exception("the call failed inside agentd; its channel goes on in the dialplan")
-            with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
-                await hand_back(result)
         finally:
+            if not served:
+                result = Result.SHUTDOWN if stay.cancel_called else Result.FAILED_INTERNAL
+                with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
+                    await hand_back(result)
+            self._stays.discard(stay)
             self._active -= 1
             self.metrics.calls_active.dec()
             self.metrics.calls.labels(result=str(result)).inc()
@@ -249,8 +283,10 @@ class Reception:
 
     @contextmanager
     def _running(self, call: Call) -> Iterator[None]:
-        """A call that `drain` knows of."""
+        """A call that `drain` knows of; one that has just begun when the patience is over is told at once."""
         self._calls.add(call)
+        if self._ending:
+            call.shut_down()
         try:
             yield
         finally:

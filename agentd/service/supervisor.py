@@ -15,10 +15,11 @@ import trio
 
 from agentd import __version__, deadlines
 from agentd.ari.client import AriClient
+from agentd.ari.orphans import hand_back_orphans
 from agentd.ari.rest import AriRest, open_rest
 from agentd.config.secrets import Secret
 from agentd.config.settings import AgentConfig, Config
-from agentd.errors import ConfigError, naming_address
+from agentd.errors import AriError, ConfigError, naming_address
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.service.health import HealthServer
@@ -138,6 +139,7 @@ class Supervisor:
         parts.start_soon(self._beat, running, parts, watch, name="beat")
         parts.start_soon(feed_watchdog, self.notifier, watch, name="watchdog")
         parts.start_soon(tell_status, self.notifier, report, name="status")
+        await self._hand_back_orphans(client.rest)
         await self._sweep(directory)
         await roster.replace(self.config.agents)
         # Only now does our application exist: until then the dialplan's fallback serves callers.
@@ -147,6 +149,13 @@ class Supervisor:
         self._up.set()
         log.info("agentd is up", version=__version__, health_port=health_port)
         self.notifier.ready()
+
+    async def _hand_back_orphans(self, rest: AriRest) -> None:
+        """Callers whom a crash left hear nothing, for as long as models take to load and longer."""
+        try:
+            await hand_back_orphans(rest, self.config.asterisk.app, deadlines.ORPHANS.seconds)
+        except AriError as error:
+            log.warning("whether an earlier agentd left callers behind cannot be asked yet", error=str(error))
 
     async def _sweep(self, directory: MediaDirectory) -> None:
         try:

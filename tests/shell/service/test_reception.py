@@ -13,10 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agentd import session_events as tells
 from agentd.agent import Agent, Readiness
 from agentd.calls.figures import CallFigures
+from agentd.calls.last_words import LastWords
 from agentd.config.settings import AgentConfig, AudioSocket, Calls, DownstreamMode, Failover
 from agentd.errors import ProviderUnavailable
 from agentd.playback.directory import MediaDirectory
 from agentd.service import reception
+from agentd.service.reception import LEAVING_TIME
 from agentd.serving.breaker import FAILURES
 from agentd.serving.failover import FailoverTimes
 from agentd.testing._asterisk import Answer, Request
@@ -129,6 +131,64 @@ async def test_while_agentd_is_being_stopped_callers_go_on(tmp_path: Path, autoj
             assert desk.left_with("1700000000.2") == "refused:draining"
             assert desk.left_with() is None, "who is there already is served on"
         assert desk.left_with() == "shutdown"
+
+
+async def test_a_caller_whose_farewell_does_not_end_is_handed_back_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def say(*_given: object, **_more: object) -> None:
+        await trio.sleep_forever()
+
+    async with open_for_callers(tmp_path) as desk:
+        desk.call()
+        await begun(desk)
+        monkeypatch.setattr(LastWords, "say", say)
+        began = trio.current_time()
+        await desk.reception.drain(5.0, 10.0)
+        assert desk.left_with() == "shutdown"
+        assert trio.current_time() - began == pytest.approx(15.0, abs=0.5)
+    assert desk.results("shutdown") == 1
+
+
+async def test_a_caller_who_is_still_being_answered_at_the_end_is_handed_back(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.slow("POST /channels/*/answer", 1000.0)
+        desk.call()
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        await desk.reception.drain(1.0, 1.0)
+        assert desk.left_with() == "shutdown"
+        assert trio.current_time() - began <= 2.0 + LEAVING_TIME
+    assert desk.results("shutdown") == 1
+
+
+async def test_a_caller_who_was_being_answered_when_the_patience_ended_is_told_as_well(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.slow("POST /channels/*/answer", 3.0)
+        desk.call()
+        await wait_all_tasks_blocked()
+        await desk.reception.drain(1.0, 100.0)
+        assert desk.left_with() == "shutdown"
+        assert desk.results("shutdown") == 1
+        assert trio.current_time() < 60.0, "told, not waited for"
+
+
+async def test_callers_of_a_daemon_that_is_cancelled_are_handed_back(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.call()
+        await begun(desk)
+        async with trio.open_nursery() as calls:
+            desk.reception.nursery = calls
+            desk.call(caller="1700000000.2")
+            await desk.until(lambda: len(desk.agent.sessions) == 2)
+            calls.cancel_scope.cancel()
+        assert desk.left_with("1700000000.2") == "failed:internal"
+        assert desk.left_with() is None
+        desk.hang_up()
 
 
 async def test_a_reload_while_a_caller_is_answered_does_not_close_their_agent(

@@ -1,7 +1,9 @@
 """The daemon as a whole: what may end it, and what signals do, in whatever phase it is."""
 
+import signal
 from pathlib import Path
 
+import attrs
 import httpx
 import outcome
 import pytest
@@ -9,9 +11,10 @@ import structlog
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from agentd.config.settings import AudioSocket, Health
+from agentd.config.settings import Asterisk, AudioSocket, Calls, Config, Health
+from agentd.service.reception import LEAVING_TIME
 from agentd.testing.clock import until
-from tests.shell.service.daemon_scene import DaemonScene, daemon_scene
+from tests.shell.service.daemon_scene import QUIET, DaemonScene, daemon_scene, free_port
 
 pytestmark = pytest.mark.loopback
 
@@ -87,7 +90,7 @@ async def test_a_connection_that_fails_ends_itself_and_its_call_gets_another(
         await a_caller_talks(scene)
         assert scene.task is not None
         calls = scene.task.child_nurseries[0]
-        (connection,) = [task for task in calls.child_tasks if "_run_handler" in task.name]
+        (connection,) = [task for task in calls.child_tasks if "accepting" in task.name]
         await raise_in(connection, RuntimeError("injected"))
         await until(lambda: len(scene.heard) == 2)
         await is_served(scene)
@@ -104,7 +107,7 @@ async def test_a_call_that_fails_is_handed_back_and_ends_nothing_else(
         await scene.up()
         await a_caller_talks(scene)
         assert scene.task is not None
-        (call,) = [task for task in scene.task.child_nurseries[0].child_tasks if "_run_handler" not in task.name]
+        (call,) = [task for task in scene.task.child_nurseries[0].child_tasks if "accepting" not in task.name]
         await raise_in(call, RuntimeError("injected"))
         await until(lambda: scene.left_with() == "failed:internal")
         await scene.call("1700000000.2")
@@ -149,3 +152,105 @@ async def test_an_address_that_is_taken_at_the_start_ends_the_daemon_and_is_name
             flatten_subgroups=True,
         ):
             await scene.run()
+
+
+# --- signals, in every phase
+
+
+async def is_told(scene: DaemonScene, number: signal.Signals, within: float) -> None:
+    """The daemon ends within so many seconds after a signal, and without an error."""
+    signal.raise_signal(number)
+    await until(scene.ended.is_set, within)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_daemon_that_loads_agents_ends_when_it_is_told(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with daemon_scene(tmp_path, monkeypatch) as scene:
+        scene.provider.opening = trio.sleep_forever
+        scene.nursery.start_soon(scene.run)
+        await until(lambda: scene.pages)
+        await trio.sleep(1.0)
+        await is_told(scene, number, 2.0)
+        assert "READY=1" not in scene.notifier.told
+        assert "STOPPING=1" in scene.notifier.told
+
+
+async def test_a_daemon_that_waits_for_asterisk_ends_when_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = Asterisk(url=f"http://127.0.0.1:{free_port()}", require_at_start=True)
+    async with daemon_scene(tmp_path, monkeypatch, asterisk=nowhere) as scene:
+        scene.nursery.start_soon(scene.run)
+        await trio.sleep(30.0)
+        assert "READY=1" not in scene.notifier.told
+        await is_told(scene, signal.SIGTERM, 10.0)
+
+
+async def test_a_daemon_that_reloads_ends_when_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with daemon_scene(tmp_path, monkeypatch) as scene:
+        await scene.up()
+        scene.provider.opening = trio.sleep_forever
+        scene.supervisor.reload = lambda: attrs.evolve(scene.config, agents={"default": QUIET, "new": QUIET})
+        signal.raise_signal(signal.SIGHUP)
+        await until(lambda: "RELOADING=1" in scene.notifier.told)
+        await trio.sleep(1.0)
+        await is_told(scene, signal.SIGTERM, 2.0)
+
+
+async def test_a_daemon_with_a_call_drains_and_hands_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with daemon_scene(tmp_path, monkeypatch, calls=Calls(drain_timeout=5.0)) as scene:
+        await scene.up()
+        await a_caller_talks(scene)
+        await is_told(scene, signal.SIGTERM, 5.0 + 15.0 + LEAVING_TIME)
+        assert scene.left_with() == "shutdown"
+
+
+async def test_a_reload_that_is_asked_for_while_the_daemon_starts_comes_once_it_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with daemon_scene(tmp_path, monkeypatch) as scene:
+        loaded, reloads = trio.Event(), list[str]()
+        scene.provider.opening = loaded.wait
+
+        def reload() -> Config:
+            reloads.append("asked")
+            return scene.config
+
+        scene.supervisor.reload = reload
+        scene.nursery.start_soon(scene.run)
+        await until(lambda: scene.pages)
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(5.0)
+        assert reloads == []
+        assert not scene.ended.is_set()
+        loaded.set()
+        await until(lambda: reloads == ["asked"])
+        await is_told(scene, signal.SIGTERM, 10.0)
+
+
+# --- who was there before
+
+
+async def test_callers_whom_a_crash_left_are_handed_back_before_any_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with daemon_scene(tmp_path, monkeypatch) as scene:
+        scene.asterisk.enter("1700000000.7")
+        scene.provider.opening = trio.sleep_forever
+        scene.nursery.start_soon(scene.run)
+        await until(lambda: scene.left_with("1700000000.7") == "failed:internal")
+        assert not scene.agent.opened
+
+
+async def test_an_asterisk_that_is_not_there_yet_holds_up_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = Asterisk(url=f"http://127.0.0.1:{free_port()}")
+    async with daemon_scene(tmp_path, monkeypatch, asterisk=nowhere) as scene:
+        began = trio.current_time()
+        scene.nursery.start_soon(scene.run)
+        await until(lambda: "READY=1" in scene.notifier.told)
+        assert trio.current_time() - began <= 10.0
+        await until(lambda: any("ARI is down since" in line for line in scene.notifier.told))
