@@ -84,8 +84,8 @@ Ways = tuple[tuple[Bound, ...], ...]
 ARI_TIMEOUT = Setting(
     "asterisk.request_timeout",
     "Asterisk answers within milliseconds; while it loads its dialplan or is frozen, within seconds.",
-    most=10.0,
-    beyond="the removal of a media leg waits no longer for a request",
+    most=7.0,
+    beyond="a hand-over, which takes two, is waited for 20 s",
 )
 ARI_LAST_RESORT = Deadline(
     3.0,
@@ -98,11 +98,16 @@ ARI_CONNECT = Deadline(2.0, "Asterisk is near; whether it listens shows at once.
 ARI_REGISTRATION = Deadline(
     2.0, "Asterisk registers our application just after it has opened the WebSocket. A request that is begun is ended."
 )
+ARI_BACK_OFF = Deadline(15.0, "The longest pause until the event stream is opened again.")
 ARI_PUMP_TURN = Deadline(5.0, "Without an event the pump tells now and then that it lives.")
 LEAVE = Deadline(
-    20.0, "A hand-over in all: the variable, the destination, the place where the caller came from; shielded."
+    20.0,
+    "A hand-over in all: the variable, and where the caller goes on; shielded.",
+    holds=(2 * REQUEST,),
 )
-HAND_BACK = Deadline(15.0, "The same after a defect of ours, out of the outermost frame of the call.")
+HAND_BACK = Deadline(
+    20.0, "The same out of the outermost frame of a call, after a defect of ours; shielded.", holds=((LEAVE,),)
+)
 TEARDOWN = Deadline(
     14.0,
     "The removal of a media leg in all, whose parts are asked for at once; shielded. What is left is found at the next "
@@ -201,6 +206,12 @@ VENDOR_CONNECT = Setting(
 VENDOR_ANSWER = Setting(
     "agents.NAME.deepgram.answer_within", "An answer begins; then another agent answers.", most=9.0, beyond=_STUCK
 )
+DEEPGRAM_TOLD = Setting(
+    "agents.NAME.deepgram.keep_alive",
+    "Without audio, Deepgram is told that the call goes on.",
+    most=9.0,
+    beyond="Deepgram hangs up after 10 s without a word",
+)
 VENDOR_WORDS = Setting(
     "agents.NAME.deepgram.speech_timeout, agents.NAME.openai_realtime.announcements.timeout",
     "Fixed words are spoken beforehand, or a part of them.",
@@ -289,7 +300,16 @@ SOCKET_CLOSE = Deadline(
 
 DRAIN = Setting("calls.drain_timeout", "Running calls may go on for so long at shutdown.")
 SHUTDOWN_WORDS = Deadline(15.0, "Calls that are left then hear the announcement of the end.")
-PUMP_PROGRESS = Deadline(45.0, "The pump of events shows no progress; it covers its longest back-off.")
+EXTEND_EVERY = Deadline(10.0, "Systemd is asked for more time so often while the daemon starts or drains.")
+EXTENSION = Deadline(60.0, "So much more each time.", holds=((EXTEND_EVERY, LEAVE, TEARDOWN, SERVICE_CLOSE),))
+LONGEST_START = Deadline(
+    900.0, "More time to start is asked for so long; what has not been loaded by then never will be."
+)
+PUMP_PROGRESS = Deadline(
+    45.0,
+    "The pump of events shows no progress.",
+    holds=((ARI_BACK_OFF, SOCKET_CONNECT, ARI_REGISTRATION, *REQUEST), (ARI_PUMP_TURN,)),
+)
 LISTENER_PROGRESS = Deadline(10.0, "A listener shows no progress.")
 LINE_PROGRESS = Deadline(10.0, "No line of any call moves.")
 PAGE_REQUEST = Deadline(15.0, "The health page: from when a request may come until its answer has been taken.")

@@ -115,7 +115,7 @@ class AriClient:
     on_call: Callable[[StasisStart], None]
     beat: Callable[[], None] = lambda: None
     first_delay: float = 0.1
-    longest_delay: float = 15.0
+    longest_delay: float = deadlines.ARI_BACK_OFF.seconds
     connected: bool = attrs.field(default=False, init=False)
     routes: dict[str, Route] = attrs.field(factory=dict, init=False)
     ever_connected: trio.Event = attrs.field(factory=trio.Event, init=False)

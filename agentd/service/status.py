@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import trio
 
+from agentd import deadlines
 from agentd.service.notify import Notifier
 from agentd.service.report import HealthReport, Phase, status_line
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at how things stand."""
-EXTEND_EVERY, EXTENSION = 10.0, 30.0
+EXTEND_EVERY, EXTENSION = deadlines.EXTEND_EVERY.seconds, deadlines.EXTENSION.seconds
 """Seconds between two words that it takes longer, and how much longer each of them asks for."""
-LONGEST_START = 900.0
-"""Seconds for which more time to start is asked for: models that have not been loaded by then never will be."""
+LONGEST_START = deadlines.LONGEST_START.seconds
 
 
 async def tell_status(notifier: Notifier, report: Callable[[], HealthReport]) -> None:

@@ -102,7 +102,6 @@ TIMES = {
     "agents.NAME.liveness.slow_after": "when the filler is due",
     "agents.NAME.liveness.max_duration": "the length of a call",
     "agents.NAME.liveness.warn_before": "when its end is told",
-    "agents.NAME.deepgram.keep_alive": "how often Deepgram is told that the call goes on",
     "agents.NAME.deepgram.session_limit": "the length of a session, which Deepgram bounds",
     "agents.NAME.deepgram.renew_before": "when the next one is looked for",
     "agents.NAME.openai_realtime.session_minutes": "the length of a session, which OpenAI bounds",
@@ -179,6 +178,7 @@ def test_every_row_of_a_setting_has_one() -> None:
 def test_a_message_that_names_a_number_of_the_table_has_the_right_one() -> None:
     assert f" {deadlines.SESSION_STUCK.seconds:g} s " in deadlines.STAGE_TIMEOUT.beyond
     assert f" {deadlines.SPEECH_STOP.seconds:g} s " in deadlines.SPEECH_DRAIN.beyond
+    assert deadlines.ARI_TIMEOUT.beyond.endswith(f" {deadlines.LEAVE.seconds:g} s")
 
 
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if isinstance(row, UnitSetting)])

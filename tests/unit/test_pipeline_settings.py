@@ -61,6 +61,14 @@ def test_a_voice_that_speaks_one_language_speaks_the_agent_s() -> None:
     assert not impossible(pipeline("openai", speak="deepgram", speak_deepgram=unknown), "de-DE")
 
 
+def test_a_clause_s_connection_and_its_sound_come_before_the_session_is_given_up() -> None:
+    assert parse(speak="wyoming", speak_wyoming={"timeout": 8.0, "connect_timeout": 2.0})
+    with pytest.raises(
+        ConfigError, match=r"speak_wyoming\.timeout: must be at most 7 with a connect_timeout of 3 .* 8"
+    ):
+        parse(speak="wyoming", speak_wyoming={"timeout": 8.0, "connect_timeout": 3.0})
+
+
 def test_only_what_is_chosen_needs_its_key() -> None:
     assert pipeline_credentials(pipeline(think="embedded")) == ()
     settings = pipeline(

@@ -1,5 +1,6 @@
 """The settings of a pipeline's stages that a Wyoming server does. Imports no engine."""
 
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -59,3 +60,11 @@ class WyomingSpeakSettings:
     connect_timeout: Annotated[
         float, text("Seconds that connecting may take.", positive, deadlines.STAGE_CONNECT.check)
     ] = 1.0
+
+    def impossible(self, _language: str) -> Iterator[tuple[str, str]]:
+        """Settings that cannot work together, as (setting, why). A clause waits for a connection, then for sound."""
+        stuck = deadlines.SESSION_STUCK.seconds
+        if self.timeout > (most := stuck - self.connect_timeout):
+            why = f"a session that makes no progress for {stuck:g} s is given up"
+            beside = f"with a connect_timeout of {self.connect_timeout:g}"
+            yield "timeout", f"must be at most {most:g} {beside} ({why}), not {self.timeout:g}"

@@ -1,7 +1,8 @@
 """Tools in a whole call: an end comes after the agent's words, a transferred channel is somebody else's."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -10,15 +11,18 @@ import trio
 from trio.testing import MockClock
 
 from agentd import session_events as tells
-from agentd.agent import Audio, SegmentStart, UtteranceEnd
+from agentd.agent import Audio, SegmentStart, ToolDeclaration, UtteranceEnd
 from agentd.conversation.commands import Result
 from agentd.testing._asterisk import Answer
 from agentd.testing._call import CALLER
 from agentd.testing.sound import RATE, voice
+from agentd.tools.contract import ToolContext, ToolOutcome
+from agentd.tools.offered import OfferedTool
+from agentd.tools.parameters import Arguments
 from agentd.tools.registry import Toolbox
 from agentd.tools.runner import WORDS_PATIENCE
 from tests.installed import parse_config
-from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
+from tests.shell.call_scene import GREETING, SETTINGS, Mode, Scene, make_scene, running
 from tests.shell.fakes import CAPABLE, FakeAgent
 
 SHOP = """
@@ -237,3 +241,35 @@ async def test_a_farewell_is_no_silence_of_the_agent_s(autojump_clock: MockClock
     assert scene.left_with == "completed"
     assert scene.agent_turns == [GREETING, FAREWELL]
     assert len(scene.sessions) == 1, "nobody has to take over"
+
+
+@attrs.frozen
+class SlowTool:
+    """A tool that takes its time."""
+
+    seconds: float
+    declaration: ToolDeclaration = attrs.field(
+        factory=lambda: ToolDeclaration("search", "Searches.", {"type": "object", "properties": {}})
+    )
+
+    async def run(self, arguments: Mapping[str, Any], call: ToolContext) -> ToolOutcome:
+        await trio.sleep(self.seconds)
+        return ToolOutcome("Found.")
+
+
+async def test_a_tool_at_work_is_no_dead_air_and_what_follows_it_is(autojump_clock: MockClock) -> None:
+    scene = make_scene(liveness=attrs.evolve(SETTINGS.liveness, dead_air_after=20.0))
+    tool = SlowTool(28.0)
+    slow = OfferedTool(tool, Arguments.of(tool.declaration.parameters), 30.0)
+    candidates = scene.call.candidates
+    assert isinstance(candidates, list)
+    candidates[:] = [attrs.evolve(candidate, tools={"search": slow}) for candidate in candidates]
+    async with running(scene):
+        await scene.greeted()
+        scene.session.emit(tells.CallerSpeechStarted(trio.current_time()), tells.ToolRequested("search", "{}", "c1"))
+        await trio.sleep(28.1)
+        assert [result for _, result in scene.session.results] == ["Found."]
+        answered = trio.current_time()
+        await scene.until(lambda: scene.call.result)
+        assert trio.current_time() - answered == pytest.approx(20.0, abs=0.5)
+    assert scene.result is Result.FAILED_SILENCE

@@ -299,17 +299,17 @@ def test_a_stranger_s_connection_is_not_kept_longer_than_a_call_waits_for_its_ow
 
 
 def test_a_request_does_not_outlast_the_leg_that_it_is_made_for() -> None:
-    assert problems(f"[asterisk]\nrequest_timeout = 8.0\n{ONE_AGENT}") == [
-        "audiosocket.bind_timeout: must be at least 8 (asterisk.request_timeout 8), not 5"
+    assert problems(f"[asterisk]\nrequest_timeout = 7.0\n{ONE_AGENT}") == [
+        "audiosocket.bind_timeout: must be at least 7 (asterisk.request_timeout 7), not 5"
     ]
-    parsed(f"[asterisk]\nrequest_timeout = 8.0\n[audiosocket]\nbind_timeout = 8.0\n{ONE_AGENT}")
+    parsed(f"[asterisk]\nrequest_timeout = 7.0\n[audiosocket]\nbind_timeout = 7.0\n{ONE_AGENT}")
 
 
 def test_a_deadline_that_another_one_would_cut_is_refused() -> None:
     (problem,) = problems(f"[asterisk]\nrequest_timeout = 12.0\n[audiosocket]\nbind_timeout = 15.0\n{ONE_AGENT}")
     path, _, complaint = problem.partition(": ")
     assert path == "asterisk.request_timeout"
-    assert complaint == "must be at most 10 (the removal of a media leg waits no longer for a request), not 12.0"
+    assert complaint == "must be at most 7 (a hand-over, which takes two, is waited for 20 s), not 12.0"
 
 
 def test_the_agent_of_headless_calls_must_be_one_that_there_is() -> None:

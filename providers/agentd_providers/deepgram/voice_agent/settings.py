@@ -148,7 +148,12 @@ class DeepgramAgentSettings:
         text("Seconds that Deepgram may be silent in an announcement.", positive, deadlines.VENDOR_WORDS.check),
     ] = 5.0
     keep_alive: Annotated[
-        float, text("Seconds without audio after which Deepgram is told that the call goes on; it waits 10.", positive)
+        float,
+        text(
+            "Seconds without audio after which Deepgram is told that the call goes on; it waits 10.",
+            positive,
+            deadlines.DEEPGRAM_TOLD.check,
+        ),
     ] = 5.0
     session_limit: Annotated[
         float, text("Seconds after which Deepgram ends a session, however lively (two hours).", positive)
