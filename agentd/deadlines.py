@@ -128,6 +128,10 @@ BIND = Setting(
 )
 LINE_BEAT = Clock("A frame every 20 ms until a call serves the connection.")
 LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")
+MEDIA_FILE_WRITE = Deadline(
+    3.0,
+    "A sentence's audio is written, or it is tried whether one can be. On a hung disk the thread is left to itself.",
+)
 MEDIA_FILE_REMOVAL = Deadline(3.0, "A file is unlinked; shielded. The thread of one on a hung disk is left to itself.")
 PLAYBACK_STOP = Deadline(14.0, "A playback is stopped while its call ends; shielded.", holds=(REQUEST,))
 PLAYBACK_EVENT = Deadline(0.4, "Beyond a file's own length; then its end is asked for instead of waited for.")

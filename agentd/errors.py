@@ -153,7 +153,7 @@ class PlaybackError(AgentdError):
 
 
 class MediaUnwritable(PlaybackError):
-    """No file could be written for Asterisk to play; `reason` is the name of errno's value, as ENOSPC."""
+    """No file could be written for Asterisk to play; `reason` is the name of errno's value, as ENOSPC, or "hung"."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)

@@ -1,8 +1,8 @@
 """The directory of audio files that agentd writes and Asterisk plays.
 
 The files are raw 8 kHz slin (`.sln`), named at random, readable by agentd's user and the directory's group (Asterisk)
-and nobody else. A disk may be full, over its quota, gone read-only or not ours: then no file can be written, nothing of
-one is left, and `trouble` says so until one can.
+and nobody else. A disk may be full, over its quota, gone read-only, not ours or hung: then no file can be written,
+nothing of one is left, and `trouble` says so until one can.
 """
 
 import errno
@@ -50,6 +50,11 @@ class MediaDirectory:
             self.trouble = f"cannot write to {self.path}: {error.strerror}; check [media] directory"
             raise MediaUnwritable(self.trouble, errno.errorcode.get(error.errno or 0, "other")) from error
         self.trouble = ""
+
+    def does_not_answer(self) -> MediaUnwritable:
+        """A file was not written in time: take note of it; gives what is to be raised."""
+        self.trouble = f"cannot write to {self.path}: its disk does not answer"
+        return MediaUnwritable(self.trouble, "hung")
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it is there and can be; one that cannot be is told. Blocking."""

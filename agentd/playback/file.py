@@ -34,13 +34,18 @@ QUEUED_SEGMENTS = 2
 EVENT_PATIENCE = deadlines.PLAYBACK_EVENT.seconds
 HANG_UP_NEWS = 0.5
 """Seconds within which a hang-up that made a playback fail has made itself known."""
+WRITE_DEADLINE = deadlines.MEDIA_FILE_WRITE.seconds
 CLEAN_UP_DEADLINE = deadlines.MEDIA_FILE_REMOVAL.seconds
 _file_limiter = trio.CapacityLimiter(4)
 
 
 async def takes_files(directory: MediaDirectory) -> bool:
-    """See agentd.playback.directory.MediaDirectory.takes_files."""
-    return not directory.trouble or await trio.to_thread.run_sync(directory.takes_files, limiter=_file_limiter)
+    """See agentd.playback.directory.MediaDirectory.takes_files. A disk that does not answer takes none."""
+    taken = not directory.trouble
+    if not taken:
+        with trio.move_on_after(WRITE_DEADLINE):
+            taken = await trio.to_thread.run_sync(directory.takes_files, limiter=_file_limiter, abandon_on_cancel=True)
+    return taken
 
 
 @attrs.define(eq=False)
@@ -214,11 +219,24 @@ class FilePlayback:
                     )
 
     async def _write(self, path: Path, pcm: bytes) -> None:
+        """Write a file. Where the disk does not answer the thread is left to itself, and removes what it wrote."""
+        waited_for = True
+
+        def write() -> None:
+            self.directory.write(path, pcm)
+            if not waited_for:
+                self.directory.remove(path)
+
         try:
-            await trio.to_thread.run_sync(self.directory.write, path, pcm, limiter=_file_limiter)
+            with trio.move_on_after(WRITE_DEADLINE) as deadline:
+                await trio.to_thread.run_sync(write, limiter=_file_limiter, abandon_on_cancel=True)
+            if deadline.cancelled_caught:
+                raise self.directory.does_not_answer()
         except MediaUnwritable as error:
             self.metrics.media_write_failures.labels(reason=error.reason).inc()
             raise
+        finally:
+            waited_for = False
 
     async def _attend(
         self, segment: _Segment, task_status: trio.TaskStatus[_Segment] = trio.TASK_STATUS_IGNORED
