@@ -69,10 +69,11 @@ class _Attempt:
         while True:
             try:
                 return await listing()
-            except AriUnavailable:
-                tries += 1
-                if not await self._again(tries):
-                    raise
+            except AriUnavailable as error:
+                unanswered = error
+            tries += 1
+            if not await self._again(tries):
+                raise unanswered
 
     async def each(self, ids: Iterable[str], do: Callable[[str], Awaitable[None]]) -> int:
         """Do it to all of them, some at a time; gives how often it was done."""
