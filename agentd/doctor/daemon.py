@@ -89,6 +89,11 @@ async def examine_health(config: Config, daemon: RunningDaemon) -> Finding:
         wrong += [
             f"agent {name}: {state['detail']}" for name, state in health["providers"].items() if not state["ready"]
         ]
+        wrong += [
+            f"{name} is being started again: {part['detail']}"
+            for name, part in health.get("parts", {}).items()
+            if not part["up"]
+        ]
         return fail(
             "health",
             f"agentd answers 503 at {daemon.url}/health: {'; '.join(wrong)}",

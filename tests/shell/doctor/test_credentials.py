@@ -229,7 +229,8 @@ async def test_secrets_of_tools_are_looked_up_and_only_warned_of() -> None:
 
 def test_the_local_agent_needs_the_key_of_its_server_which_is_tried_elsewhere() -> None:
     llm = LlmSettings(base_url="http://127.0.0.1:1/v1", api_key_name="LLM_KEY")
-    needs = list(needed(Config(agents={"default": AgentConfig(settings=LocalSettings(llm=llm))})))
+    needs, findings = needed(Config(agents={"default": AgentConfig(settings=LocalSettings(llm=llm))}))
+    assert not findings
     assert [(need.check, need.credential.secret, need.credential.check_url) for need in needs] == [
         ("agent default", "LLM_KEY", "")
     ]
@@ -443,3 +444,14 @@ async def test_an_agents_keys_and_who_stands_in_for_it_are_among_its_lines() -> 
     lines = [finding.found for finding in findings if finding.check == "agent polly"]
     assert f"{WHAT}: in the environment variable {NAME} of this shell" in lines
     assert "when it fails, its calls go to: spare, then last" in lines
+
+
+async def test_a_provider_that_cannot_tell_its_keys_is_a_finding_and_the_others_are_examined() -> None:
+    broken = AgentConfig("parrot", settings=None)  # its `credentials` asks for an attribute that is not there
+    good = AgentConfig("parrot", settings=Settings((Credential(NAME, WHAT),)))
+    config = Config(agents={"broken": broken, "good": good})
+    findings = await examine_credentials(config, {NAME: KEY}, Path("/nowhere"))
+    (told,) = findings["agent broken"]
+    assert told.failed
+    assert "the provider 'parrot' has a defect: AttributeError" in told.found
+    assert not [finding for finding in findings["agent good"] if finding.failed]

@@ -370,6 +370,18 @@ async def test_another_program_at_the_health_port_is_not_taken_for_agentd(answer
                 {
                     **HEALTHY,
                     "status": "unavailable",
+                    "parts": {"watchdog": {"up": True}, "shared stt": {"up": False, "detail": "no memory"}},
+                },
+            ),
+            State.FAIL,
+            "shared stt is being started again: no memory",
+        ),
+        (
+            RunningDaemon(
+                URL,
+                {
+                    **HEALTHY,
+                    "status": "unavailable",
                     "providers": {"default": {"ready": False, "detail": "no voice"}},
                 },
             ),
