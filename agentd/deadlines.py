@@ -304,11 +304,6 @@ SOCKET_CLOSE = Deadline(
 
 DRAIN = Setting("calls.drain_timeout", "Running calls may go on for so long at shutdown.")
 SHUTDOWN_WORDS = Deadline(15.0, "Calls that are left then hear the announcement of the end.")
-EXTEND_EVERY = Deadline(10.0, "Systemd is asked for more time so often while the daemon starts or drains.")
-EXTENSION = Deadline(60.0, "So much more each time.", holds=((EXTEND_EVERY, LEAVE, TEARDOWN, SERVICE_CLOSE),))
-LONGEST_START = Deadline(
-    900.0, "More time to start is asked for so long; what has not been loaded by then never will be."
-)
 PUMP_PROGRESS = Deadline(
     45.0,
     "The pump of events shows no progress.",
@@ -332,6 +327,11 @@ ORPHANS = Deadline(
     3.0, "Callers whom a crash left are handed back, before any model loads. Asterisk need not be there yet."
 )
 
+EXTEND_EVERY = Deadline(10.0, "Systemd is asked for more time so often while the daemon starts or drains.")
+EXTENSION = Deadline(60.0, "So much more each time.", holds=((EXTEND_EVERY, LEAVING, SERVICE_CLOSE),))
+LONGEST_START = Deadline(
+    900.0, "More time to start is asked for so long; what has not been loaded by then never will be."
+)
 STOP = UnitSetting(
     "agentd.service",
     "TimeoutStopSec",

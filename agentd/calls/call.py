@@ -122,6 +122,8 @@ class Call:
     _acted_at: float = attrs.field(default=-math.inf, init=False)
     """When the last sign of life came that agentd's own ear does not hear: a key, the end of a hold, a tool's result,
     and what a session tells of a caller who may be very quiet."""
+    _passed_at: float = attrs.field(default=-math.inf, init=False)
+    """When the agent last passed the turn back without a word: to a cough, or for it has nothing to say."""
     _echo: EchoGuard = attrs.field(init=False)
     _keeper: SessionKeeper = attrs.field(init=False)
     _tools: CallTools = attrs.field(init=False)
@@ -294,7 +296,7 @@ class Call:
     def _ears(self) -> Ears:
         return Ears(
             caller_at=max(self._keeper.caller_heard_at, self._acted_at),
-            agent_at=self.playback.heard_at,
+            agent_at=max(self.playback.heard_at, self._passed_at),
             excused=self._on_hold or self._tools.busy,
         )
 
@@ -372,6 +374,8 @@ class Call:
         """Figures and logs, for which the conversation machine has no use."""
         if isinstance(event, OF_THE_CALLER):
             self._acted_at = trio.current_time()
+        elif isinstance(event, tells.CallerSpeechDismissed | tells.NothingToSay):
+            self._passed_at = trio.current_time()
         self._figures.on_session(event)
         self._tools.on_session_event(event)
         self._voice.on_session_event(event)

@@ -702,6 +702,24 @@ async def test_a_caller_who_holds_is_waited_for(heeded: Scene, autojump_clock: M
         await dead_since(heeded, trio.current_time())
 
 
+@pytest.mark.parametrize("passed", [tells.CallerSpeechDismissed("a cough"), tells.NothingToSay("a mumble")])
+async def test_a_sound_to_which_the_agent_has_nothing_to_say_leaves_the_caller_their_time(
+    passed: tells.CallerSpeechDismissed | tells.NothingToSay, autojump_clock: MockClock
+) -> None:
+    scene = make_scene(liveness=HEEDED)
+    async with running(scene):
+        await scene.greeted()
+        a_word(scene)
+        scene.session.emit(tells.CallerSpeechStarted(trio.current_time()))
+        if isinstance(passed, tells.NothingToSay):
+            scene.session.emit(tells.CallerSpeechEnded(trio.current_time(), trio.current_time()))
+        await trio.sleep(0.7)
+        scene.session.emit(passed)
+        await trio.sleep(100.0)
+        assert scene.result is None
+        scene.hang_up()
+
+
 async def test_a_caller_who_is_heard_or_presses_keys_is_there(heeded: Scene, autojump_clock: MockClock) -> None:
     async with running(heeded):
         await heeded.greeted()
