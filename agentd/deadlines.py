@@ -99,10 +99,17 @@ ARI_REGISTRATION = Deadline(
     2.0, "Asterisk registers our application just after it has opened the WebSocket. A request that is begun is ended."
 )
 ARI_BACK_OFF = Deadline(15.0, "The longest pause until the event stream is opened again.")
+ARI_PROOF = Deadline(5.0, "An event of our own comes back over the stream; else the stream is deaf, and opened anew.")
+ARI_LOOK = Deadline(
+    25.0, "What the PBX has is listed and put right. What is left then is seen by the next look; requests are ended."
+)
+ARI_LOOKS = Clock("A look at what the PBX has, every 30 s and after every doubt.")
+ARI_YIELDED = Clock("An application that another program has taken is left to it, unless it is given up before.")
+HAND_BACK_RETRY = Clock("The back-off until a hand-back is tried again, unless another one is owed before.")
 ARI_PUMP_TURN = Deadline(5.0, "Without an event the pump tells now and then that it lives.")
 LEAVE = Deadline(
     20.0,
-    "A hand-over in all: the variable, and where the caller goes on; shielded.",
+    "A call waits for the hand-over of its caller, the first try shielded; what is not done by then stays owed.",
     holds=(2 * REQUEST,),
 )
 HAND_BACK = Deadline(
@@ -406,6 +413,9 @@ TABLE: Mapping[str, Row] = {name: value for name, value in dict(globals()).items
 
 PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.ari.channel: transport.bind_timeout": (BIND,),
+    "agentd.ari.client: LOOK_INTERVAL": (ARI_LOOKS,),
+    "agentd.ari.client: pause": (ARI_YIELDED,),
+    "agentd.ari.owed: next_due": (HAND_BACK_RETRY,),
     "agentd.ari.rest: deadline": (ARI_TIMEOUT,),
     "agentd.ari.rest: self.deadline": (ARI_TIMEOUT,),
     "agentd.ari.rest: until": REQUEST,

@@ -137,6 +137,10 @@ class AriRejected(AriError):
         self.status = status
 
 
+class ApplicationLost(AriError):
+    """Another program has taken over our ARI application: its events no longer come to us."""
+
+
 class WebSocketError(AgentdError):
     """A WebSocket connection could not be opened, broke, or missed its heartbeat.
 

@@ -32,10 +32,13 @@ class Metrics:
         self.ari_reconnects = counter("ari_reconnects", "Times the ARI event socket was opened again.")
         self.ari_events = counter("ari_events", "ARI events received.")
         self.ari_events_dropped = counter(
-            "ari_events_dropped", "ARI events that found a call's queue full; the call reconciled instead."
+            "ari_events_dropped", "ARI events that found a queue full; Asterisk was asked instead."
         )
         self.ari_request_seconds = histogram("ari_request_seconds", "Duration of ARI requests.", "method")
         self.ari_request_failures = counter("ari_request_failures", "ARI requests that failed.", "method")
+        self.hand_backs_owed = gauge(
+            "hand_backs_owed", "Callers whom Asterisk has not let go on in the dialplan yet: it is tried again."
+        )
         self.audiosocket_connections = gauge("audiosocket_connections", "Open AudioSocket connections.")
         self.audiosocket_refused = counter(
             "audiosocket_refused", "AudioSocket connections closed at once, by reason.", "reason"

@@ -21,9 +21,11 @@ import structlog
 import trio
 
 from agentd import deadlines
-from agentd.ari.client import AriClient, Resync, Route
+from agentd.ari.client import AriClient
 from agentd.ari.events import ChannelDestroyed, DtmfReceived, Hold, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
+from agentd.ari.hand_back import Refusal, judge, pause_after
 from agentd.ari.rest import AriRest
+from agentd.ari.route import Route
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, MediaTimeout
@@ -63,8 +65,8 @@ class CallerChannel:
     async def next_event(self) -> happens.CallerEvent:
         """The next thing that happens to the caller. For one reader, from the call's begin to its end.
 
-        News of our own channels and playbacks is dealt with meanwhile. Where events were lost, Asterisk is asked
-        whether the caller is still there.
+        News of our own channels and playbacks is dealt with meanwhile. Where events were lost, a reconciliation finds
+        out whether the caller is still there.
         """
         while True:
             match event := await self.route.receive():
@@ -78,16 +80,21 @@ class CallerChannel:
                     self._expected[channel.id].told({variable: value})
                 case PlaybackStarted() | PlaybackFinished():
                     self.on_playback(event)
-                case Resync() if not await self._exists():
-                    return happens.CallerHungUp()
 
     async def answer(self) -> None:
         """Answer the call and send silence, so that the caller's line carries audio from the first moment.
 
-        Raises AriRejected when the channel is gone, AriUnavailable when Asterisk does not answer.
+        Asterisk is asked once more where it cannot do it now, or where it is not known whether it has: to answer a call
+        that is answered does nothing. Raises AriError where that is in vain.
         """
-        await self.rest.answer(self.id)
-        await self.keep_silence()
+        try:
+            await self.rest.answer(self.id)
+        except AriError as error:
+            if judge(error) is not Refusal.TRY_AGAIN:
+                raise
+            await trio.sleep(pause_after(1))
+            await self.rest.answer(self.id)
+        await self.carry_silence()
 
     async def keep_silence(self) -> None:
         """Send silence until the next playback: some phones hang up when no RTP comes."""
@@ -103,16 +110,8 @@ class CallerChannel:
         except AriError as error:
             log.warning("the caller's line may carry no audio until the next leg", error=str(error))
 
-    async def _exists(self) -> bool:
-        """Whether Asterisk still has the channel; taken for granted where it does not answer."""
-        try:
-            return self.id in await self.rest.channels()
-        except AriError as error:
-            log.warning("cannot tell whether the channel lives", error=str(error))
-            return True
-
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
-        """Go on in the dialplan with AGENTD_RESULT set; false if the channel was gone already.
+        """Go on in the dialplan with AGENTD_RESULT set; see agentd.ari.route.Route.leave.
 
         From then on the channel is not ours: nothing is asked of Asterisk about it any more.
         """

@@ -110,6 +110,22 @@ class PlaybackFinished:
 
 
 @attrs.frozen
+class UserEvent:
+    """Somebody asked for this event (ChannelUserevent); of ours no channel is told."""
+
+    name: str
+    channel: Channel | None = None
+
+
+@attrs.frozen
+class ApplicationReplaced:
+    """Another program has taken over the application."""
+
+    application: str
+    channel: None = None
+
+
+@attrs.frozen
 class Other:
     """An event that agentd does not read."""
 
@@ -126,6 +142,8 @@ Event = (
     | VarSet
     | PlaybackStarted
     | PlaybackFinished
+    | UserEvent
+    | ApplicationReplaced
     | Other
 )
 
@@ -166,11 +184,17 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             if kind == "PlaybackStarted":
                 return PlaybackStarted(_text(playback["id"]), channel)
             return PlaybackFinished(_text(playback["id"]), channel, _text(playback.get("state")))
+        case "ChannelUserevent":
+            return UserEvent(_text(raw.get("eventname")), _channel_of(raw))
+        case "ApplicationReplaced":
+            return ApplicationReplaced(_text(raw.get("application")))
         case _:
-            channel_raw = raw.get("channel")
-            if isinstance(channel_raw, dict) and channel_raw.get("id"):
-                return Other(kind, Channel.parse(channel_raw))
-            return Other(kind)
+            return Other(kind, _channel_of(raw))
+
+
+def _channel_of(raw: Mapping[str, Any]) -> Channel | None:
+    channel = raw.get("channel")
+    return Channel.parse(channel) if isinstance(channel, dict) and channel.get("id") else None
 
 
 def _application(dialplan: Mapping[str, Any]) -> str | None:

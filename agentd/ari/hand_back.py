@@ -11,6 +11,8 @@ from agentd.errors import AriError, AriRejected
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 """Seconds between two tries of a hand-back."""
 RESULT_VARIABLE = "AGENTD_RESULT"
+TRANSFER_TRIES = 3
+"""Times that a transfer is tried which Asterisk cannot do now."""
 
 
 class Refusal(Enum):
@@ -62,3 +64,11 @@ def judge(error: AriError) -> Refusal:
 def pause_after(tries: int) -> float:
     """Seconds to wait after a hand-back was tried `tries` times in vain: twice as long each time, up to a bound."""
     return min(FIRST_PAUSE * 2.0 ** min(max(tries - 1, 0), 16), LONGEST_PAUSE)
+
+
+def refuses_destination(error: AriRejected, tries: int) -> bool:
+    """Whether a channel that was to go on at a destination is to go on where it came from, after `tries` tries."""
+    refusal = judge(error)
+    if refusal is Refusal.TRY_AGAIN:
+        return tries >= TRANSFER_TRIES
+    return not refusal.remedy

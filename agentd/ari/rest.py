@@ -6,7 +6,7 @@ there: its pool has no bound, ours is in front of it. And no request is cancelle
 to its own short deadline, and a cancelled caller notices afterwards. There is one client for the process.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ import trio
 from agentd import deadlines
 from agentd.ari.events import Channel
 from agentd.ari.hand_back import RESULT_VARIABLE, judge
+from agentd.ari.standing import Standing
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.media.transport import DialplanMedia, ExternalMedia
@@ -48,6 +49,9 @@ class AriRest:
     client: httpx.AsyncClient = attrs.field(repr=False)
     metrics: Metrics
     deadline: float
+    on_unanswered: Callable[[], None] = attrs.field(default=lambda: None, init=False, repr=False)
+    """Called, and must not block, for a request that had no answer: it may have been carried out."""
+    standing: Standing = attrs.field(factory=Standing, init=False)
     _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_REQUESTS), init=False, repr=False)
 
     async def request(
@@ -72,12 +76,14 @@ class AriRest:
                 status, content = await self._exchange(what, method, f"/ari{path}", params, body)
         except (httpx.HTTPError, trio.TooSlowError) as error:
             self.metrics.ari_request_failures.labels(method=method).inc()
+            self.on_unanswered()
             raise AriUnavailable(
                 f"{what}: Asterisk at {self.client.base_url} did not answer: {type(error).__name__} {error}".rstrip()
             ) from error
         finally:
             self._places.release()
             self.metrics.ari_request_seconds.labels(method=method).observe(trio.current_time() - started)
+        self._heed(method, status)
         await trio.lowlevel.checkpoint_if_cancelled()
         if status >= 300:
             self.metrics.ari_request_failures.labels(method=method).inc()
@@ -106,6 +112,13 @@ class AriRest:
         if len(content) > MAX_ANSWER:
             raise AriError(f"{what}: an answer of more than {MAX_ANSWER} bytes")
         return answer.status_code, bytes(content)
+
+    def _heed(self, method: str, status: int) -> None:
+        if self.standing.answered(method, status):
+            if trouble := self.standing.trouble:
+                log.error("Asterisk refuses agentd's requests", trouble=trouble, status=status)
+            else:
+                log.info("Asterisk obeys agentd's requests again")
 
     async def delete_quietly(self, path: str) -> None:
         """DELETE that takes "it is not there" for done."""
@@ -260,6 +273,10 @@ class AriRest:
         if not isinstance(channels, list):
             raise AriError(f"ARI GET {path}: expected an application, got {str(answer)[:200]}")
         return {str(channel) for channel in channels}
+
+    async def user_event(self, app: str, name: str) -> None:
+        """Have an event of our own come to the application. Raises AriRejected(404) without one."""
+        await self.request("POST", f"/events/user/{_id(name)}", {"application": app})
 
     async def subscribe(self, app: str, source: str) -> None:
         """Have a source's events come to the application, as in "channel:ID". Asterisk counts how often."""

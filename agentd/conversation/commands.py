@@ -13,6 +13,7 @@ class Result(StrEnum):
     CALLER_HUNG_UP = "caller-hung-up"
     FAILED_MEDIA = "failed:media"
     FAILED_AGENT = "failed:agent"
+    FAILED_TRANSFER = "failed:transfer"
     FAILED_INTERNAL = "failed:internal"
     FAILED_SILENCE = "failed:silence"
     SHUTDOWN = "shutdown"

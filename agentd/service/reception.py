@@ -12,8 +12,11 @@ import trio
 from agentd import deadlines
 from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel
-from agentd.ari.client import AriClient, Route, try_leave
+from agentd.ari.client import AriClient
 from agentd.ari.events import StasisStart
+from agentd.ari.hand_back import judge
+from agentd.ari.owed import Debt
+from agentd.ari.route import Route
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.headless import HeadlessLine
 from agentd.calls.call import Call
@@ -22,7 +25,7 @@ from agentd.calls.settings import settings_of_call
 from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
 from agentd.dialplan import DialplanError, StasisArguments, parse_arguments
-from agentd.errors import AriError, AriRejected
+from agentd.errors import AriError
 from agentd.media.leg import LineFormat
 from agentd.media.transport import Transport
 from agentd.media.wideband import NARROW, WIDE, is_wideband
@@ -131,6 +134,7 @@ class Reception:
                 channel.name,
                 lambda: self._admit(start, route),
                 lambda result: route.leave(str(result)),
+                lambda: route.owed,
             )
         finally:
             route.close()
@@ -142,7 +146,9 @@ class Reception:
             await trio.lowlevel.checkpoint()
 
         try:
-            await self._attend(str(uuid), "AudioSocket", lambda: self._serve_headless(uuid, connection), hand_back)
+            await self._attend(
+                str(uuid), "AudioSocket", lambda: self._serve_headless(uuid, connection), hand_back, lambda: None
+            )
         finally:
             connection.release()
 
@@ -152,11 +158,14 @@ class Reception:
         channel: str,
         serve: Callable[[], Awaitable[Result]],
         hand_back: Callable[[Result], Awaitable[object]],
+        owed: Callable[[], Debt | None],
     ) -> None:
         """The outermost frame of a call: whatever happens in it ends this call only, and is told once.
 
         A caller who is still there is handed back: after a failure, at the end of a drain, and where all of it is
         cancelled.
+
+        `owed` tells what has become of the caller's hand-back, if there was one.
         """
         begin_call_fields(call_id=call_id, channel=channel)
         stay, served, result = trio.CancelScope(), False, Result.FAILED_INTERNAL
@@ -177,23 +186,32 @@ class Reception:
             self._stays.discard(stay)
             self._active -= 1
             self.metrics.calls_active.dec()
-            self.metrics.calls.labels(result=str(result)).inc()
-            log.info("call ended", result=str(result))
+            self._conclude(str(result), owed())
             if not self._active:
                 self._idle.set()
                 self.watch.rest(LINE_CLOCK)
+
+    def _conclude(self, result: str, owed: Debt | None) -> None:
+        """Tell how the call ended; it is counted once its caller is really handed back."""
+        if owed is not None and owed.outcome is None:
+            owed.on_settled = lambda ended_with: self.metrics.calls.labels(result=ended_with).inc()
+            log.warning("call ended", result=owed.ended_with, hand_back="owed")
+            return
+        ended_with = result if owed is None else owed.ended_with
+        self.metrics.calls.labels(result=ended_with).inc()
+        log.info("call ended", result=ended_with)
 
     async def _admit(self, start: StasisStart, route: Route) -> Result:
         """Serve the caller, or hand the channel back with the reason."""
         try:
             arguments = parse_arguments(start.args, self.transports)
         except DialplanError as error:
-            return await self._refuse(start, Result.REFUSED_ARGUMENTS, str(error))
+            return await self._refuse(route, Result.REFUSED_ARGUMENTS, str(error))
         name = arguments.agent or self.config.default_agent
         set_call_fields(agent=name)
         admitted = self._ask(name, self._active - 1)
         if isinstance(admitted, Refusal):
-            return await self._refuse(start, admitted.result, admitted.detail)
+            return await self._refuse(route, admitted.result, admitted.detail)
         chain = self.roster.chain(name)
         async with in_use(chain, self.toolbox, ari=True) as candidates:  # from now on: a reload may come at any await
             return await self._serve(start, route, admitted, candidates, arguments)
@@ -217,9 +235,9 @@ class Reception:
         assert entry is not None
         return entry
 
-    async def _refuse(self, start: StasisStart, result: Result, detail: str) -> Result:
+    async def _refuse(self, route: Route, result: Result, detail: str) -> Result:
         log.warning("caller handed back to the dialplan", result=str(result), detail=detail)
-        await try_leave(self.client.rest, start.channel.id, str(result))
+        await route.leave(str(result))
         return result
 
     async def _serve(
@@ -234,9 +252,8 @@ class Reception:
         channel = CallerChannel(caller.id, self.client, route, transport)
         try:
             await channel.answer()
-        except AriRejected as error:
-            log.info("the caller was gone before the call was answered", error=str(error))
-            return Result.CALLER_HUNG_UP
+        except AriError as error:
+            return await self._not_answered(channel, error)
         rate = await self._rate(caller.id, transport, candidates)
         channel.line = LineFormat(rate)
         info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
@@ -250,6 +267,16 @@ class Reception:
         call = Call(info, channel, candidates, playback, settings, self.metrics, self._line_moves)
         with self._running(call):
             return await call.run()
+
+    async def _not_answered(self, channel: CallerChannel, error: AriError) -> Result:
+        """A caller whom Asterisk did not let us answer goes on in the dialplan, if they are there."""
+        meaning = judge(error)
+        if meaning.settles:
+            log.info("the caller was gone before the call was answered", error=str(error))
+            return Result.CALLER_HUNG_UP
+        log.error("the caller cannot be answered", error=str(error), remedy=meaning.remedy)
+        await channel.leave(str(Result.FAILED_INTERNAL))
+        return Result.FAILED_INTERNAL
 
     async def _rate(self, channel: str, transport: Transport, candidates: Sequence[Candidate]) -> int:
         """16 kHz where everybody on the way has it, else 8."""

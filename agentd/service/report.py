@@ -51,7 +51,8 @@ class Phase(StrEnum):
 @attrs.frozen
 class HealthReport:
     """The daemon's page GET /health. `listening`: of what waits for connections, whether it does. `media_trouble`: why
-    no audio file can be written for Asterisk; calls stream then, and announcements are sounds of Asterisk's own."""
+    no audio file can be written for Asterisk; calls stream then, and announcements are sounds of Asterisk's own.
+    `ari_trouble`: what Asterisk refuses though it is there, with what helps."""
 
     ari_connected: bool
     listening: Mapping[str, bool]
@@ -61,18 +62,21 @@ class HealthReport:
     phase: Phase = Phase.SERVING
     media_trouble: str = ""
     parts: Mapping[str, PartHealth] = attrs.field(factory=dict)
+    ari_trouble: str = ""
 
     @property
     def healthy(self) -> bool:
-        """False when calls could not be served: ARI, a listener or every agent is down; or a part of the daemon is."""
+        """False when calls could not be served: ARI, a listener or every agent is down, or Asterisk refuses us; or a
+        part of the daemon is down."""
         agents = any(agent.readiness.ready for agent in self.providers.values())
         parts = all(part.up for part in self.parts.values())
-        return self.ari_connected and all(self.listening.values()) and agents and parts
+        return self.ari_connected and not self.ari_trouble and all(self.listening.values()) and agents and parts
 
     def as_json(self) -> dict[str, Any]:
         return {
             "status": "ok" if self.healthy else "unavailable",
             "ari_connected": self.ari_connected,
+            "ari_trouble": self.ari_trouble,
             **{f"{name}_listening": listens for name, listens in self.listening.items()},
             "active_calls": self.active_calls,
             "providers": {name: agent.as_json() for name, agent in self.providers.items()},
@@ -96,6 +100,8 @@ def status_line(report: HealthReport, ari_down_since: str) -> str:
     obstacles = [f"{name} does not listen" for name, listens in report.listening.items() if not listens]
     if not report.ari_connected:
         obstacles.insert(0, f"ARI is down since {ari_down_since}")
+    if report.ari_trouble:
+        obstacles.insert(0, report.ari_trouble)
     if not ready:
         obstacles.append("no agent is ready")
     troubles = [f"{name} is being started again" for name, part in report.parts.items() if not part.up]

@@ -227,6 +227,7 @@ class Supervisor:
             },
             uptime_seconds=trio.current_time() - self.started_at,
             phase=self._phase(reception),
+            ari_trouble=client.trouble,
             media_trouble=reception.directory.trouble,
             parts=parts.health,
         )

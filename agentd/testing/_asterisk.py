@@ -8,6 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -112,6 +113,10 @@ class FakeAsterisk:
     on_media: Callable[[str, Request], None] = lambda uuid, request: None
     """Asterisk opens the AudioSocket connection while it handles externalMedia (or originates a fork)."""
     sockets: list[EventSocket] = attrs.field(factory=list)
+    owner: EventSocket | None = None
+    """The event socket whose the application is: the last one that asked for it."""
+    served: bool = False
+    """It has a real port: the application exists while somebody owns it, or callers are in it."""
     connections: int = 0
     """Event sockets opened so far."""
     reject_events: int = 0
@@ -172,7 +177,17 @@ class FakeAsterisk:
             answer = rule.act if isinstance(rule.act, Answer) else await rule.act(request)
             if answer is not None:
                 return answer
-        return self._obey(request)
+        answer = self._obey(request)
+        if answer.status < 300 and (event := request.path.partition("/events/user/")[2]):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.push("ChannelUserevent", eventname=event, userevent={"eventname": event})
+        return answer
+
+    @property
+    def registered(self) -> bool:
+        """Whether the application exists. One that callers are in outlives its program: `app_is_finished` in Asterisk
+        22 res/stasis/app.c."""
+        return not self.served or self.owner is not None or bool(self.in_app)
 
     def _obey(self, request: Request) -> Answer:
         parts = request.path.strip("/").split("/")
@@ -181,8 +196,10 @@ class FakeAsterisk:
                 return Answer.json(list(self.channels.values()))
             case ("GET", "bridges"):
                 return Answer.json([{"id": bridge, "channels": []} for bridge in self.bridges])
+            case ("POST", "events", "user", _) if self.registered and request.params["application"] == self.app:
+                return Answer()
             case ("GET", "applications", app):
-                if app != self.app:
+                if app != self.app or not self.registered:
                     return Answer.refusal(404, "Application not found")
                 return Answer.json({"name": app, "channel_ids": sorted(self.in_app)})
             case ("GET", "asterisk", "info"):
@@ -290,17 +307,18 @@ class FakeAsterisk:
     async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen on a port of its own; `started` gives the URL."""
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.served = True
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, self._connection, listeners)
             task_status.started(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
 
     async def push(self, kind: str, **fields: object) -> None:
-        """Send an event to every client of the event stream."""
+        """Send an event to the client whose the application is."""
         await self.push_text(json.dumps({"type": kind, "application": self.app, **fields}))
 
     async def push_text(self, text: str) -> None:
-        for socket in tuple(self.sockets):
-            await socket.send(ws.TextMessage(data=text))
+        if self.owner is not None:
+            await self.owner.send(ws.TextMessage(data=text))
 
     async def cut_events(self) -> None:
         """Close the event sockets without a word, as a crash does."""
@@ -372,6 +390,8 @@ class FakeAsterisk:
         finally:
             if socket in self.sockets:
                 self.sockets.remove(socket)
+            if socket is self.owner:
+                self.owner = None
 
     async def _on_event(self, socket: EventSocket, event: wsproto.events.Event) -> None:
         match event:
@@ -379,6 +399,8 @@ class FakeAsterisk:
                 await socket.send(ws.RejectConnection(status_code=self.reject_events))
             case ws.Request():
                 await socket.send(ws.AcceptConnection())
+                await self.push("ApplicationReplaced")
+                self.owner = socket
                 self.sockets.append(socket)
                 self.connections += 1
             case ws.Pong():

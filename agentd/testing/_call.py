@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+import trio
 
 from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel
@@ -78,7 +79,10 @@ class StagedCall:
 
     async def run(self) -> None:
         """The call, from its begin to its end."""
-        self.result = await self.call.run()
+        async with trio.open_nursery() as daemon:
+            daemon.start_soon(self.client.hand_backs.run)
+            self.result = await self.call.run()
+            daemon.cancel_scope.cancel()
 
     @property
     def line(self) -> Line:

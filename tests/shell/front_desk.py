@@ -148,6 +148,7 @@ async def open_for_callers(
         reception.transports = {name: lines.transport(name, wideband=wideband) for name in transport_names()}
         reception.watch.rest(LINE_CLOCK)
         client.on_call = reception.on_call
+        nursery.start_soon(client.hand_backs.run)
         await roster.replace(configured)
         desk = FrontDesk(asterisk, client, lines, known, reception)
         yield desk

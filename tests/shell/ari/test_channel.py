@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentd import deadlines
 from agentd.ari.channel import CallerChannel
-from agentd.ari.client import AriClient, Resync, Route
+from agentd.ari.client import AriClient
 from agentd.ari.events import (
     Channel,
     ChannelDestroyed,
@@ -22,6 +22,7 @@ from agentd.ari.events import (
     StasisEnd,
     VarSet,
 )
+from agentd.ari.route import Route
 from agentd.audiosocket.listener import Admission
 from agentd.audiosocket.transport import EXTERNAL, FORK
 from agentd.conversation import events as happens
@@ -520,15 +521,11 @@ async def test_who_plays_files_hears_of_playbacks(pbx: Pbx) -> None:
 
 
 async def test_where_events_were_lost_asterisk_is_asked_whether_the_caller_is_there(pbx: Pbx) -> None:
-    pbx.route.put(Resync())
+    await pbx.client.reconciler.look(ours=True)
     await wait_all_tasks_blocked()
     assert pbx.told == []
-    pbx.asterisk.rule("GET /channels", Answer.refusal(500, "no"), times=1)
-    pbx.route.put(Resync())
-    await wait_all_tasks_blocked()
-    assert pbx.told == [], "an Asterisk that does not answer has not said that the caller is gone"
     pbx.asterisk.gone(CALLER)
-    pbx.route.put(Resync())
+    await pbx.client.reconciler.look(ours=True)
     await wait_all_tasks_blocked()
     assert pbx.told == [happens.CallerHungUp()]
 

@@ -12,15 +12,17 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from agentd.ari import client as client_module
-from agentd.ari.client import ORPHAN_PATIENCE, ROUTE_QUEUE, AriClient, Resync, Route
+from agentd.ari.client import LOOK_INTERVAL, AriClient
+from agentd.ari.contention import FIRST_PAUSE
 from agentd.ari.events import Channel, DtmfReceived, Event, Other, StasisEnd, StasisStart
+from agentd.ari.possession import PROOF_DEADLINE
 from agentd.ari.rest import open_rest
-from agentd.conversation.commands import Destination
+from agentd.ari.route import ROUTE_QUEUE
 from agentd.errors import WebSocketError
 from agentd.metrics import Metrics
-from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk
+from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
 from agentd.testing.clock import until
+from agentd.websocket import WebSocket
 
 pytestmark = pytest.mark.loopback
 
@@ -37,7 +39,7 @@ def digit(pressed: str, channel_id: str = CALLER) -> DtmfReceived:
     return DtmfReceived(Channel(channel_id), pressed)
 
 
-def digits(events: list[Event | Resync]) -> list[str]:
+def digits(events: list[Event]) -> list[str]:
     return [event.digit for event in events if isinstance(event, DtmfReceived)]
 
 
@@ -89,16 +91,16 @@ async def test_a_route_gets_the_events_of_the_channels_that_it_owns_and_no_other
     assert client.routes == {}
 
 
-async def test_an_overflow_is_counted_and_answered_with_one_resync_after_what_was_kept(
-    asterisk: FakeAsterisk,
-) -> None:
+async def test_an_overflow_is_counted_and_asterisk_is_asked_after_what_was_kept(asterisk: FakeAsterisk) -> None:
     client = in_memory(asterisk)
     route = client.route(CALLER)
     for n in range(ROUTE_QUEUE + 7):
         client._dispatch(digit(str(n)))
+    await client.reconciler.look(ours=True)
     received = [await route.receive() for _ in range(ROUTE_QUEUE + 1)]
-    assert received == [*(digit(str(n)) for n in range(ROUTE_QUEUE)), Resync()]
+    assert received == [*(digit(str(n)) for n in range(ROUTE_QUEUE)), StasisEnd(Channel(CALLER))], "told, though full"
     assert sample(client, "ari_events_dropped_total") == 7
+    assert client._doubt.is_set()
     client._dispatch(digit("next"))
     assert await route.receive() == digit("next")
     route.close()
@@ -123,185 +125,6 @@ async def test_a_closed_route_gets_nothing_more(asterisk: FakeAsterisk) -> None:
     client._dispatch(StasisEnd(Channel(CALLER)))
     client._dispatch(digit("1"))
     assert not calls
-
-
-# --- reconciliation, in memory
-
-
-async def test_calls_that_are_gone_end_and_calls_that_live_look_after_what_they_missed(asterisk: FakeAsterisk) -> None:
-    asterisk.enter(OTHER)
-    client = in_memory(asterisk)
-    gone, alive = client.route(CALLER), client.route(OTHER)
-    await client._reconcile()
-    assert await gone.receive() == StasisEnd(Channel(CALLER))
-    assert await alive.receive() == Resync()
-    assert asterisk.subscribed == [], "Asterisk counts subscriptions, and ends only its own when the caller leaves"
-    gone.close()
-    alive.close()
-
-
-@pytest.mark.parametrize("gone", [False, True])
-async def test_calls_that_asterisk_forgot_with_the_application_are_watched_again(
-    gone: bool, asterisk: FakeAsterisk
-) -> None:
-    asterisk.enter(CALLER)
-    asterisk.in_app.clear()
-    if gone:  # between two requests
-        asterisk.rule("POST /applications/*", Answer.refusal(422, "no such channel"))
-    client = in_memory(asterisk)
-    route = client.route(CALLER)
-    await client._reconcile()
-    assert await route.receive() == Resync(), "which finds out whether the caller is there"
-    assert asterisk.subscribed == ([] if gone else [f"channel:{CALLER}"])
-    route.close()
-
-
-async def test_leg_channels_and_bridges_that_nobody_owns_are_removed(asterisk: FakeAsterisk) -> None:
-    client = in_memory(asterisk)
-    owned = [client.leg_id(part, "00") for part in ("bridge", "snoop", "media")]
-    left = [client.leg_id(part, "ff") for part in ("bridge", "snoop", "media")]
-    asterisk.enter(CALLER)
-    for channel_id in (owned[1], owned[2], left[1], left[2], "agentd-2-leg-media-1", "PJSIP-bob"):
-        asterisk.enter(channel_id)
-    for bridge in (owned[0], left[0], "a-conference"):
-        asterisk.bridges[bridge] = set()
-    route = client.route(CALLER)
-    for part in owned:
-        route.owns(part)
-    await client._reconcile()
-    assert set(asterisk.channels) == {CALLER, owned[1], owned[2], "agentd-2-leg-media-1", "PJSIP-bob"}
-    assert set(asterisk.bridges) == {owned[0], "a-conference"}
-    route.close()
-
-
-async def test_a_call_that_ends_while_it_is_being_reconciled_does_not_end_the_daemon(
-    asterisk: FakeAsterisk, autojump_clock: MockClock
-) -> None:
-    asterisk.enter(CALLER)
-    asterisk.enter(OTHER)
-    asterisk.slow("POST /applications/*", 1.0)
-    client = in_memory(asterisk)
-    routes = [client.route(CALLER), client.route(OTHER), client.route("a third")]
-
-    async def end_calls() -> None:
-        await trio.sleep(0.5)
-        for route in routes:
-            route.close()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_calls)
-        await client._reconcile()
-
-
-async def test_a_caller_that_no_call_owns_is_handed_back_after_a_moment(
-    asterisk: FakeAsterisk, autojump_clock: MockClock
-) -> None:
-    client = in_memory(asterisk)
-    late = "1700000000.3"
-    for channel_id in (CALLER, OTHER, late, client.leg_id("media", "00")):
-        asterisk.enter(channel_id)
-    owned = client.route(OTHER)
-
-    async def start_late() -> None:
-        await trio.sleep(ORPHAN_PATIENCE / 2)
-        routes.append(client.route(late))
-
-    routes = [owned]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(start_late)
-        await client._hand_back_orphans()
-    assert asterisk.continued == [CALLER]
-    assert asterisk.variables == {CALLER: {"AGENTD_RESULT": "failed:internal"}}
-    assert trio.current_time() == pytest.approx(ORPHAN_PATIENCE)
-    for route in routes:
-        route.close()
-
-
-async def test_a_caller_who_was_handed_over_is_nobody_s_to_watch(asterisk: FakeAsterisk) -> None:
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    route = client.route(CALLER)
-    route.owns("agentd-leg-media-1")
-    assert await route.leave("transferred", Destination("from-internal", "200"))
-    client._dispatch(StasisEnd(Channel(CALLER)))
-    await client._reconcile()
-    assert asterisk.subscribed == []
-    assert not asterisk.asked("DELETE *")
-    assert asterisk.went_to == {CALLER: "200@from-internal"}
-    route.close()
-
-
-@pytest.mark.parametrize("handed_over_first", [True, False])
-async def test_a_caller_who_is_transferred_to_an_extension_of_ours_becomes_a_call_again(
-    asterisk: FakeAsterisk, handed_over_first: bool
-) -> None:
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    calls: list[Route] = []
-    client.on_call = lambda start: calls.append(client.route(start.channel.id))
-    first = client.route(CALLER)
-    if handed_over_first:
-        await first.leave("transferred", Destination("agentd", "7001"))
-    client._dispatch(StasisEnd(Channel(CALLER)))
-    client._dispatch(StasisStart(Channel(CALLER), ()))  # the call before has not noticed yet
-    first.close()
-    client._dispatch(digit("5"))
-    (second,) = calls
-    assert await second.receive() == digit("5")
-    second.close()
-    assert not client.routes
-
-
-async def test_a_caller_is_handed_over_once_and_then_left_alone(asterisk: FakeAsterisk) -> None:
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    route = client.route(CALLER)
-    assert await route.leave("transferred", Destination("from-internal", "200"))
-    asked = asterisk.asked()
-    assert not await route.leave("failed:internal")
-    assert asterisk.asked() == asked
-    route.close()
-
-
-async def test_a_hand_over_is_whole_also_when_the_call_is_cancelled_meanwhile(
-    asterisk: FakeAsterisk, autojump_clock: MockClock
-) -> None:
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    asterisk.slow("POST */variable", 1.0)
-    route = client.route(CALLER)
-    with trio.move_on_after(0.5):
-        await route.leave("transferred", Destination("from-internal", "200"))
-    assert route.left
-    assert asterisk.went_to == {CALLER: "200@from-internal"}
-    route.close()
-
-
-@pytest.mark.parametrize("answer", [Answer.refusal(404, "No such context"), Answer(drop=True)])
-async def test_a_transfer_that_fails_goes_on_where_the_caller_came_from(asterisk: FakeAsterisk, answer: Answer) -> None:
-    client = in_memory(asterisk)
-    asterisk.enter(CALLER)
-    asterisk.rule("POST */continue", answer, times=1)
-    with structlog.testing.capture_logs() as logs:
-        assert await client.route(CALLER).leave("transferred", Destination("from-internal", "200"))
-    assert asterisk.continued == [CALLER]
-    assert asterisk.went_to == {}
-    assert [entry["destination"] for entry in logs if entry["event"] == "the transfer failed"] == ["200@from-internal"]
-
-
-async def test_it_waits_until_asterisk_knows_the_application(asterisk: FakeAsterisk, autojump_clock: MockClock) -> None:
-    asterisk.rule("GET /applications/*", Answer.refusal(404, "Application not found"), times=5)
-    await in_memory(asterisk)._registered()
-    assert len(asterisk.requests) == 6
-
-
-async def test_an_application_that_never_appears_ends_the_attempt(
-    asterisk: FakeAsterisk, autojump_clock: MockClock
-) -> None:
-    asterisk.rule("GET /applications/*", Answer.refusal(404, "Application not found"))
-    with pytest.raises(client_module.AriError, match="does not know the application 'agentd'"):
-        await in_memory(asterisk)._registered()
-    assert trio.current_time() < 3
 
 
 async def test_a_stream_that_fails_while_the_daemon_ends_brings_no_error_of_its_own(
@@ -375,18 +198,24 @@ class Running:
 
 @asynccontextmanager
 async def running(asterisk: FakeAsterisk, **settings: Any) -> AsyncIterator[Running]:
-    metrics = Metrics()
-    calls: list[StasisStart] = []
     async with trio.open_nursery() as nursery:
         url = await nursery.start(asterisk.serve)
-        async with open_rest(url, USER, PASSWORD, metrics, 2.0) as rest:
-            settings = {"first_delay": 0.01, "longest_delay": 0.05, **settings}
-            client = AriClient(url, USER, PASSWORD, "agentd", rest, metrics, calls.append, **settings)
-            async with trio.open_nursery() as inner:
-                inner.start_soon(client.run)
-                yield Running(asterisk, client, calls)
-                inner.cancel_scope.cancel()
+        async with running_at(asterisk, url, **settings) as agentd:
+            yield agentd
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running_at(asterisk: FakeAsterisk, url: str, **settings: Any) -> AsyncIterator[Running]:
+    metrics = Metrics()
+    calls: list[StasisStart] = []
+    async with open_rest(url, USER, PASSWORD, metrics, 2.0) as rest:
+        settings = {"first_delay": 0.01, "longest_delay": 0.05, **settings}
+        client = AriClient(url, USER, PASSWORD, "agentd", rest, metrics, calls.append, **settings)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            yield Running(asterisk, client, calls)
+            nursery.cancel_scope.cancel()
 
 
 async def connected(agentd: Running) -> None:
@@ -397,13 +226,14 @@ async def connected(agentd: Running) -> None:
 async def test_a_call_arrives_and_its_events_follow_in_order(asterisk: FakeAsterisk) -> None:
     async with running(asterisk) as agentd:
         await connected(agentd)
+        asterisk.enter(CALLER)
         await asterisk.push("StasisStart", channel=channel(), args=["agent=default"])
         await agentd.until(lambda: agentd.calls)
         route = agentd.client.route(CALLER)
         for pressed in "0123456789" * 5:
             await asterisk.push("ChannelDtmfReceived", channel=channel(), digit=pressed)
         with trio.fail_after(PATIENCE):
-            received: list[Event | Resync] = [await route.receive() for _ in range(50)]
+            received = [await route.receive() for _ in range(50)]
         assert digits(received) == [*"0123456789" * 5]
         route.close()
     assert agentd.calls[0].args == ("agent=default",)
@@ -441,10 +271,9 @@ async def test_after_a_cut_the_stream_comes_back_and_a_live_call_goes_on(asteris
         route, gone = agentd.client.route(CALLER), agentd.client.route(OTHER)
         await asterisk.cut_events()
         with trio.fail_after(PATIENCE):
-            assert await route.receive() == Resync()
             assert await gone.receive() == StasisEnd(Channel(OTHER))
-        await agentd.until(lambda: agentd.client.connected)
-        assert sample(agentd.client, "ari_reconnects_total") == 1
+        await agentd.until(lambda: sample(agentd.client, "ari_reconnects_total") == 1)
+        assert agentd.client.connected
         assert sample(agentd.client, "ari_connected") == 1
         await asterisk.push("ChannelDtmfReceived", channel=channel(), digit="7")
         with trio.fail_after(PATIENCE):
@@ -491,6 +320,8 @@ async def test_requests_that_fail_after_connecting_close_the_stream_and_it_is_tr
 
 
 async def test_a_flood_of_events_of_another_call_loses_nobody_else_s(asterisk: FakeAsterisk) -> None:
+    asterisk.enter(CALLER)
+    asterisk.enter(OTHER)
     async with running(asterisk) as agentd:
         await connected(agentd)
         busy, quiet = agentd.client.route(CALLER), agentd.client.route(OTHER)
@@ -499,8 +330,9 @@ async def test_a_flood_of_events_of_another_call_loses_nobody_else_s(asterisk: F
         await asterisk.push("ChannelDtmfReceived", channel=channel(OTHER), digit="*")
         with trio.fail_after(PATIENCE):
             assert digits([await quiet.receive()]) == ["*"]
-            received = [await busy.receive() for _ in range(ROUTE_QUEUE + 1)]
-        assert received[-1] == Resync()
+            received = [await busy.receive() for _ in range(ROUTE_QUEUE)]
+        assert len(digits(received)) == ROUTE_QUEUE
+        assert sample(agentd.client, "ari_events_dropped_total") == ROUTE_QUEUE
         busy.close()
         quiet.close()
 
@@ -509,3 +341,153 @@ async def test_the_end_of_the_daemon_closes_the_event_stream(asterisk: FakeAster
     async with running(asterisk) as agentd:
         await connected(agentd)
     await until(lambda: not asterisk.sockets)
+
+
+# --- whose the application is
+
+
+async def down(agentd: Running) -> None:
+    await agentd.until(lambda: not agentd.client.connected)
+
+
+async def test_it_waits_until_asterisk_knows_the_application(asterisk: FakeAsterisk) -> None:
+    asked = 0
+
+    async def not_yet(_request: Request) -> Answer | None:
+        nonlocal asked
+        asked += 1
+        return Answer.refusal(404, "Application not found") if asked < 7 else None
+
+    asterisk.rule("POST /events/user/*", not_yet)
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        assert asterisk.connections == 1
+        assert asked == 7, "the first one is asked before there is an application"
+
+
+async def test_an_application_that_never_appears_ends_the_attempt(asterisk: FakeAsterisk) -> None:
+    asterisk.rule("POST /events/user/*", Answer.refusal(404, "Application not found"))
+    with structlog.testing.capture_logs() as logs:
+        async with running(asterisk) as agentd:
+            await agentd.until(lambda: asterisk.connections == 3)
+            assert not agentd.client.connected
+    assert "does not know the application 'agentd'" in logs[0]["error"]
+
+
+async def test_a_user_who_may_not_write_gets_no_application_that_callers_could_enter(asterisk: FakeAsterisk) -> None:
+    asterisk.rule("POST *", Answer.refusal(403, "Write access denied"))
+    with structlog.testing.capture_logs() as logs:
+        async with running(asterisk) as agentd:
+            await agentd.until(lambda: len(asterisk.asked("POST /events/*")) >= 3)
+            assert asterisk.connections == 0, "callers go on to the dialplan's fallback at once"
+            assert "read_only = no" in agentd.client.trouble
+            asterisk.rules.clear()
+            await connected(agentd)
+            assert agentd.client.trouble == ""
+    told = [entry for entry in logs if entry["log_level"] == "error"]
+    assert ["read_only = no" in entry["trouble"] for entry in told] == [True], "once"
+
+
+async def test_a_user_who_is_made_read_only_while_agentd_runs_takes_no_more_callers(asterisk: FakeAsterisk) -> None:
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        asterisk.rule("POST *", Answer.refusal(403, "Write access denied"))
+        with trio.fail_after(LOOK_INTERVAL + PATIENCE):
+            while agentd.client.connected:
+                await trio.sleep(0.5)
+        assert "read_only = no" in agentd.client.trouble
+        await agentd.until(lambda: not asterisk.sockets)
+        asterisk.rules.clear()
+        await agentd.until(lambda: agentd.client.connected)
+
+
+async def test_a_stream_on_which_nothing_comes_back_is_opened_again(asterisk: FakeAsterisk) -> None:
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        asterisk.rule("POST /events/user/*", Answer())  # taken, and never sent
+        with trio.fail_after(LOOK_INTERVAL + PROOF_DEADLINE + PATIENCE):
+            while agentd.client.connected:
+                await trio.sleep(0.5)
+        asterisk.rules.clear()
+        await agentd.until(lambda: agentd.client.connected)
+        assert asterisk.connections > 1
+
+
+@pytest.mark.parametrize("answer", [Answer(drop=True), Answer.refusal(503, "not booted")])
+async def test_a_proof_that_cannot_be_asked_for_costs_no_stream(asterisk: FakeAsterisk, answer: Answer) -> None:
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        asterisk.rule("POST /events/user/*", answer)
+        await trio.sleep(2.5 * LOOK_INTERVAL)
+        assert agentd.client.connected
+        assert asterisk.connections == 1
+
+
+@asynccontextmanager
+async def another_program(asterisk: FakeAsterisk, url: str) -> AsyncIterator[None]:
+    """It asks for the same application."""
+    async with trio.open_nursery() as nursery:
+        headers = (("Authorization", basic_authorization()),)
+        socket = WebSocket(f"{url.replace('http', 'ws')}/ari/events?app=agentd", headers)
+        await nursery.start(socket.run)
+        yield
+        nursery.cancel_scope.cancel()
+    await until(lambda: len(asterisk.sockets) <= 1)
+
+
+async def test_an_application_that_was_taken_for_half_a_second_is_ours_again_once_it_is_free(
+    asterisk: FakeAsterisk,
+) -> None:
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        async with another_program(asterisk, agentd.client.url):
+            await down(agentd)
+            assert "another program" in agentd.client.trouble
+            await trio.sleep(0.5)
+            assert not agentd.client.connected
+        with trio.fail_after(PATIENCE):
+            while not agentd.client.connected:
+                await trio.sleep(0.1)
+        assert agentd.client.trouble == ""
+        await asterisk.push("StasisStart", channel=channel(OTHER))
+        await agentd.until(lambda: agentd.calls)
+
+
+async def test_two_programs_of_one_name_do_not_take_it_from_each_other_in_turn(asterisk: FakeAsterisk) -> None:
+    async with running(asterisk) as first:
+        await connected(first)
+        async with running_at(asterisk, first.client.url) as second:
+            await connected(second)
+            await trio.sleep(400.0)
+            taken = asterisk.connections - 2
+            assert 1 <= taken <= 6, "rarely, and more and more so"
+            assert first.client.trouble or second.client.trouble
+
+
+async def test_callers_of_the_program_that_has_taken_the_application_are_left_alone(asterisk: FakeAsterisk) -> None:
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        async with another_program(asterisk, agentd.client.url):
+            await down(agentd)
+            asterisk.enter(CALLER)
+            asterisk.enter("agentd-leg-media-1")
+            asterisk.bridges["agentd-leg-bridge-1"] = {CALLER}
+            await trio.sleep(FIRST_PAUSE - 5.0)
+            assert not asterisk.continued
+            assert set(asterisk.channels) == {CALLER, "agentd-leg-media-1"}
+            assert asterisk.bridges
+
+
+async def test_while_another_program_has_the_application_a_caller_who_hangs_up_is_noticed(
+    asterisk: FakeAsterisk,
+) -> None:
+    asterisk.enter(CALLER)
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        route = agentd.client.route(CALLER)
+        async with another_program(asterisk, agentd.client.url):
+            await down(agentd)
+            asterisk.gone(CALLER)
+            with trio.fail_after(LOOK_INTERVAL + PATIENCE):
+                assert await route.receive() == StasisEnd(Channel(CALLER))
+        route.close()

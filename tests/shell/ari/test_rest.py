@@ -14,7 +14,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.ari.client import AriClient, try_leave
+from agentd.ari.client import AriClient
 from agentd.ari.rest import LAST_RESORT, MAX_ANSWER, MAX_REQUESTS, AriRest, open_rest
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.media.transport import DialplanMedia, ExternalMedia
@@ -294,17 +294,47 @@ async def test_a_cancelled_request_hides_no_cancellation_behind_a_refusal(
 
 
 async def test_a_channel_is_handed_back_with_its_result(asterisk: FakeAsterisk, rest: AriRest) -> None:
-    assert await try_leave(rest, CALLER, "completed")
+    await rest.hand_back(CALLER, "completed")
     assert asterisk.asked() == [f"POST /channels/{CALLER}/variable", f"POST /channels/{CALLER}/continue"]
     assert asterisk.variables[CALLER] == {"AGENTD_RESULT": "completed"}
 
 
+@pytest.mark.parametrize("answer", [Answer.refusal(400, "no"), Answer.refusal(500, "no"), Answer(drop=True)])
+async def test_a_result_that_cannot_be_told_keeps_nobody(asterisk: FakeAsterisk, rest: AriRest, answer: Answer) -> None:
+    asterisk.rule("POST */variable", answer)
+    with structlog.testing.capture_logs() as logs:
+        await rest.hand_back(CALLER, "completed")
+    assert asterisk.continued == [CALLER]
+    assert "the dialplan is not told why the call ended" in [entry["event"] for entry in logs]
+
+
 @pytest.mark.parametrize("answer", [Answer.refusal(404, "gone"), Answer.refusal(500, "no"), Answer(drop=True)])
-async def test_handing_back_a_channel_that_is_gone_is_no_failure(
+async def test_a_channel_that_is_not_let_go_is_told_by_the_refusal(
     asterisk: FakeAsterisk, rest: AriRest, answer: Answer
 ) -> None:
     asterisk.rule("*", answer)
-    assert not await try_leave(rest, CALLER, "completed")
+    with pytest.raises(AriError):
+        await rest.hand_back(CALLER, "completed")
+
+
+async def test_a_request_that_had_no_answer_is_a_reason_to_look(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    doubts: list[int] = []
+    rest.on_unanswered = lambda: doubts.append(1)
+    with pytest.raises(AriRejected):
+        await rest.answer("nobody")
+    assert not doubts
+    asterisk.rule("*", Answer(drop=True))
+    with pytest.raises(AriUnavailable):
+        await rest.answer(CALLER)
+    assert doubts == [1]
+
+
+async def test_an_event_of_our_own_is_asked_for_without_a_body(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    await rest.user_event("agentd", "ours")
+    assert asterisk.requests[-1].params == {"application": "agentd"}
+    with pytest.raises(AriRejected) as caught:
+        await rest.user_event("another", "ours")
+    assert caught.value.status == 404
 
 
 # --- over real sockets
@@ -333,7 +363,8 @@ async def test_a_wrong_password_is_a_401_and_appears_nowhere(
             async with open_rest(url, USER, secret, metrics, DEADLINE) as rest:
                 with pytest.raises(AriRejected) as caught:
                     await rest.channels()
-                assert not await try_leave(rest, CALLER, "completed")
+                with pytest.raises(AriRejected):
+                    await rest.hand_back(CALLER, "completed")
                 client = AriClient(url, USER, secret, "agentd", rest, metrics, lambda start: None)
                 shown = [repr(rest), str(rest), repr(client), str(client)]
         nursery.cancel_scope.cancel()

@@ -11,7 +11,6 @@ from trio.testing import MockClock
 
 from agentd import deadlines
 from agentd import session_events as tells
-from agentd.ari.client import Resync
 from agentd.ari.events import Channel, DtmfReceived, Hold, PlaybackFinished, StasisEnd
 from agentd.calls.inbox import INBOX
 from agentd.calls.last_words import ANNOUNCEMENT_DEADLINE
@@ -373,16 +372,14 @@ async def test_after_lost_events_a_caller_who_is_gone_ends_the_call(scene: Scene
     async with running(scene):
         await scene.live()
         scene.asterisk.gone(CALLER)
-        scene.event(Resync())
+        await scene.client.reconciler.look(ours=True)
     assert scene.result is Result.CALLER_HUNG_UP
 
 
 async def test_after_lost_events_a_caller_who_is_there_goes_on(scene: Scene, autojump_clock: MockClock) -> None:
     async with running(scene):
         await scene.live()
-        scene.event(Resync())
-        scene.asterisk.rule("GET /channels", Answer.refusal(500, "busy"), times=1)
-        scene.event(Resync())
+        await scene.client.reconciler.look(ours=True)
         await trio.sleep(1.0)
         assert scene.agent.closed == 0
         scene.hang_up()

@@ -64,6 +64,7 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
     assert answer.json() == {
         "status": "ok",
         "ari_connected": True,
+        "ari_trouble": "",
         "audiosocket_listening": True,
         "active_calls": 3,
         "providers": {
@@ -91,8 +92,9 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
         {"providers": {"default": DOWN, "sales": DOWN}},
         {"providers": {}},
         {"parts": {"ari_pump": PartHealth(True), "roster": PartHealth(False, "no memory", 1)}},
+        {"ari_trouble": "the ARI user may not write"},
     ],
-    ids=["no ARI", "no listener", "every agent down", "no agent", "a part is down"],
+    ids=["no ARI", "no listener", "every agent down", "no agent", "a part is down", "no right to write"],
 )
 async def test_health_is_503_when_no_call_could_be_served(change: dict[str, object]) -> None:
     async with served(attrs.evolve(REPORT, **change)) as pages:

@@ -15,6 +15,8 @@ from agentd.agent import Agent, Readiness
 from agentd.calls.figures import CallFigures
 from agentd.calls.last_words import LastWords
 from agentd.config.settings import AgentConfig, AudioSocket, Calls, DownstreamMode, Failover
+from agentd.conversation import events as happens
+from agentd.conversation.commands import Destination, Result
 from agentd.errors import ProviderUnavailable
 from agentd.playback.directory import MediaDirectory
 from agentd.service import reception
@@ -221,13 +223,96 @@ async def test_a_reload_while_a_caller_is_answered_does_not_close_their_agent(
         assert open_agents == ["the next one"]
 
 
-async def test_a_caller_who_was_gone_before_the_answer_is_no_failure(tmp_path: Path, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_caller_who_was_gone_before_the_answer_is_no_failure(
+    status: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with open_for_callers(tmp_path) as desk:
-        desk.asterisk.rule("POST /channels/*/answer", Answer.refusal(404, "Channel not found"))
+        desk.asterisk.rule("POST /channels/*/answer", Answer.refusal(status, "not there"))
         desk.call()
         await desk.over()
         assert desk.results("caller-hung-up") == 1
         assert desk.agent.opened == 0
+        assert not desk.asterisk.continued
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 412, 500, 503])
+async def test_a_caller_whom_asterisk_does_not_let_us_answer_is_not_taken_for_gone(
+    status: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.rule("POST /channels/*/answer", Answer.refusal(status, "Write access denied"))
+        with structlog.testing.capture_logs() as logs:
+            desk.call()
+            await desk.over()
+        assert desk.left_with() == "failed:internal"
+        assert desk.results("failed:internal") == 1
+    (told,) = [entry for entry in logs if entry["event"] == "the caller cannot be answered"]
+    assert told["log_level"] == "error"
+    assert ("read_only = no" in told["remedy"]) is (status == 403)
+
+
+@pytest.mark.parametrize("answer", [Answer(drop=True), Answer.refusal(503, "not now")])
+async def test_an_answer_that_fails_once_is_asked_for_again(
+    answer: Answer, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.rule("POST /channels/*/answer", answer, times=1)
+        desk.call()
+        await begun(desk)
+        desk.hang_up()
+    assert desk.results("caller-hung-up") == 1
+
+
+async def test_a_caller_who_cannot_be_sent_silence_is_served_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.rule("POST /channels/*/silence", Answer(drop=True))
+        desk.call()
+        await begun(desk)
+        desk.hang_up()
+
+
+@pytest.mark.parametrize("request_", ["variable", "continue"])
+@pytest.mark.parametrize(
+    "answer", [Answer(drop=True), *(Answer.refusal(status, "no") for status in (400, 401, 403, 412, 500, 503))]
+)
+async def test_a_caller_who_is_refused_goes_on_whatever_becomes_of_the_requests(
+    answer: Answer, request_: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.rule(f"POST */{request_}", answer, times=3)
+        desk.call("agent=nobody")
+        await desk.until(lambda: desk.asterisk.continued)
+        await desk.over()
+        assert desk.results("refused:agent") == 1
+
+
+async def test_a_call_counts_as_ended_once_its_caller_is_handed_back(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.rule("POST */continue", Answer.refusal(403, "Write access denied"))
+        with structlog.testing.capture_logs() as logs:
+            desk.call("agent=nobody")
+            await desk.over()
+            assert desk.results("refused:agent") == 0
+            assert [entry["hand_back"] for entry in logs if entry["event"] == "call ended"] == ["owed"]
+            desk.asterisk.rules.clear()
+            await desk.until(lambda: desk.asterisk.continued)
+            await wait_all_tasks_blocked()
+        assert desk.results("refused:agent") == 1
+
+
+async def test_a_transfer_that_was_refused_counts_as_a_failure(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.rule("POST */continue", Answer.refusal(400, "no"), times=1)
+        desk.call()
+        await begun(desk)
+        (call,) = desk.reception._calls
+        call._inbox.post(happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")))
+        await desk.over()
+        assert desk.left_with() == "failed:transfer"
+        assert (desk.results("transferred"), desk.results("failed:transfer")) == (0, 1)
 
 
 async def test_a_defect_in_a_call_hands_its_caller_back_and_ends_no_other(

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from agentd.ari.hand_back import FIRST_PAUSE, LONGEST_PAUSE, Refusal, judge, pause_after
+from agentd.ari.hand_back import FIRST_PAUSE, LONGEST_PAUSE, Refusal, judge, pause_after, refuses_destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
 
 
@@ -49,3 +49,13 @@ def test_tries_come_at_longer_and_longer_pauses_up_to_a_bound() -> None:
     assert all(later == min(earlier * 2, LONGEST_PAUSE) for earlier, later in pairwise(pauses))
     assert pauses[-1] == LONGEST_PAUSE
     assert pause_after(10**6) == LONGEST_PAUSE
+
+
+@pytest.mark.parametrize(
+    ("status", "tries", "refused"),
+    [(400, 1, True), (404, 1, True), (409, 1, True), (500, 1, False), (503, 2, False), (500, 3, True), (403, 9, False)],
+)
+def test_a_transfer_is_given_up_where_it_is_refused_and_not_where_nothing_is_obeyed(
+    status: int, tries: int, refused: bool
+) -> None:
+    assert refuses_destination(AriRejected("POST continue", status), tries) is refused
