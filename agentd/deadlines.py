@@ -416,6 +416,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.ari.client: LOOK_INTERVAL": (ARI_LOOKS,),
     "agentd.ari.client: pause": (ARI_YIELDED,),
     "agentd.ari.owed: next_due": (HAND_BACK_RETRY,),
+    "agentd.ari.owed: retry": (HAND_BACK_RETRY,),
     "agentd.ari.rest: deadline": (ARI_TIMEOUT,),
     "agentd.ari.rest: self.deadline": (ARI_TIMEOUT,),
     "agentd.ari.rest: until": REQUEST,

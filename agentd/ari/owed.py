@@ -102,6 +102,16 @@ class HandBacks:
             debt.due = trio.current_time() + pause_after(debt.tries)
             self._note()
 
+    async def see_through(self, debt: Debt) -> None:
+        """Pay this one, with back-off, until it is settled, whether `run` runs or not; the caller sets the deadline."""
+        while debt.outcome is None:
+            if debt.at_work or debt.due > trio.current_time():
+                retry = math.inf if debt.at_work else debt.due
+                with trio.move_on_at(retry):
+                    await self._changed.wait()
+            else:
+                await self.pay(debt)
+
     async def run(self) -> None:
         """Pay what is due, with back-off, until cancelled."""
         async with trio.open_nursery() as nursery:

@@ -53,20 +53,20 @@ class Route:
         """Hand the caller over to the dialplan with AGENTD_RESULT set; true once the caller goes on there, false where
         there was nobody to hand over, and where that is still owed after LEAVE_DEADLINE.
 
-        Only once: the channel is somebody else's afterwards. What is not done stays owed and is done without this call
-        (`owed` tells what comes of it), also when this is cancelled, which takes effect once the first try has had its
-        answer.
+        Only once: the channel is somebody else's afterwards; asked again, it waits for what is owed yet. What is not
+        done stays owed and is done without this call (`owed` tells what comes of it), also when this is cancelled,
+        which takes effect once the first try has had its answer.
         """
-        if self.owed is not None:
-            return False
-        self.owed = debt = self._hand_backs.owe(self.caller, result, destination)
+        again, debt = self.owed is not None, self.owed or self._hand_backs.owe(self.caller, result, destination)
+        self.owed = debt
         with trio.move_on_after(LEAVE_DEADLINE):
-            with trio.move_on_after(LEAVE_DEADLINE, shield=True):
-                await self._hand_backs.pay(debt)
-            await debt.settled.wait()
+            if not again:
+                with trio.move_on_after(LEAVE_DEADLINE, shield=True):
+                    await self._hand_backs.pay(debt)
+            await self._hand_backs.see_through(debt)
         if self.left:
             self.disowns(self.caller)
-        return self.left
+        return self.left and not again
 
     @property
     def left(self) -> bool:

@@ -96,7 +96,8 @@ class Reception:
 
         Whoever is still there after `announcement_time` more is handed back, whatever is still to be said or answered.
 
-        Takes LEAVING_TIME more at the most. Callers who are left even then are logged.
+        Takes LEAVING_TIME more at the most, in which hand-backs that are owed are seen through, too. Callers who are
+        left even then are logged.
         """
         self.draining = True
         with trio.move_on_after(patience):
@@ -110,8 +111,9 @@ class Reception:
             stay.cancel(reason="agentd is being stopped")
         with trio.move_on_after(LEAVING_TIME):
             await self._until_idle()
-        if self._active:
-            log.error("callers could not be handed back before the end", calls=self._active)
+            await self.client.hand_backs.nothing_owed()
+        if left := self._active + len(self.client.hand_backs.channels):
+            log.error("callers could not be handed back before the end", calls=left)
 
     async def _until_idle(self) -> None:
         while self._active:

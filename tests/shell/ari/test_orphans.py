@@ -91,8 +91,8 @@ async def test_a_user_who_may_not_write_is_told_with_its_remedy_within_the_deadl
     with structlog.testing.capture_logs() as logs:
         assert await hand_back_orphans(rest, "agentd", DEADLINE) == 0
     assert trio.current_time() < DEADLINE
-    (told,) = [entry for entry in logs if entry["log_level"] == "error"]
-    assert told["id"] == CALLER
+    (told,) = [entry for entry in logs if "stays behind" in entry["event"]]
+    assert (told["log_level"], told["id"]) == ("error", CALLER)
     assert "read_only = no" in told["remedy"]
 
 

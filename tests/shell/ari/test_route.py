@@ -181,6 +181,31 @@ async def test_a_call_does_not_wait_for_ever_for_a_hand_back_that_stays_owed(
         assert asterisk.continued == [CALLER]
 
 
+async def test_a_call_sees_its_hand_back_through_where_nobody_else_does(
+    asterisk: FakeAsterisk, autojump_clock: MockClock
+) -> None:
+    metrics = Metrics()
+    rest = asterisk.rest(metrics)
+    client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
+    asterisk.rule("POST */continue", Answer.refusal(503, "not now"), times=4)
+    route = client.route(CALLER)
+    assert await route.leave("shutdown")
+    assert asterisk.continued == [CALLER]
+    route.close()
+
+
+async def test_whoever_asks_again_waits_for_what_is_owed_yet(asterisk: FakeAsterisk, autojump_clock: MockClock) -> None:
+    asterisk.rule("POST */continue", Answer.refusal(503, "not now"), times=4)
+    async with paying(asterisk) as desk:
+        route = desk.client.route(CALLER)
+        with trio.move_on_after(0.1):
+            await route.leave("completed")
+        assert not asterisk.continued
+        await route.leave("failed:internal")
+        assert asterisk.variables[CALLER] == {"AGENTD_RESULT": "completed"}
+        assert route.left
+
+
 @pytest.mark.parametrize("status", [404, 409])
 async def test_nothing_is_owed_to_a_channel_that_is_gone_or_no_longer_ours(
     status: int, asterisk: FakeAsterisk, autojump_clock: MockClock

@@ -289,6 +289,35 @@ async def test_a_caller_who_is_refused_goes_on_whatever_becomes_of_the_requests(
         assert desk.results("refused:agent") == 1
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.5, 5.0])
+@pytest.mark.parametrize("fault", [None, Answer(drop=True), Answer.refusal(503, "not now")])
+async def test_a_call_that_is_cancelled_hands_its_caller_back(
+    fault: Answer | None, moment: float, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        for request in ("answer", "silence"):
+            desk.asterisk.slow(f"POST */{request}", 0.1)
+        if fault is not None:
+            desk.asterisk.rule("POST */continue", fault, times=2)
+        async with trio.open_nursery() as calls:
+            desk.reception.nursery = calls
+            desk.call()
+            await trio.sleep(moment)
+            calls.cancel_scope.cancel()
+        assert desk.left_with() == "failed:internal"
+        assert desk.results("failed:internal") == 1
+        assert not desk.client.hand_backs.channels
+
+
+async def test_a_daemon_that_is_stopped_waits_for_what_is_owed(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_for_callers(tmp_path) as desk:
+        desk.asterisk.rule("POST */continue", Answer.refusal(503, "not now"), times=6)
+        desk.call("agent=nobody")
+        await trio.sleep(1.0)
+        await desk.reception.drain(20.0, 15.0)
+        assert desk.asterisk.continued
+
+
 async def test_a_call_counts_as_ended_once_its_caller_is_handed_back(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with open_for_callers(tmp_path) as desk:
         desk.asterisk.rule("POST */continue", Answer.refusal(403, "Write access denied"))
