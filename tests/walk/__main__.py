@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tests.walk.faults import Course, Fault, Where
 from tests.walk.kinds import KINDS
-from tests.walk.life import Outcome
+from tests.walk.life import IDLE, Outcome
 from tests.walk.walk import Walked, clean, live_all, named, steps
 
 HELP = """\
@@ -36,10 +36,10 @@ A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as for
 """
 EXAMPLES = """\
 examples:
-  just walk                                                  all but every step: some minutes
+  just walk                                                  all of it: the better part of an hour
+  just walk --steps none                                     all but the steps: some minutes
   just walk --kind external-stream-pipeline-tool             one kind
   just walk --fault 'request-*/403' --fault 'event-*'        some faults
-  just walk --steps all                                      every step of every call: hours
   just walk --life fork-stream-full-none/request-7/dropped   one life, with the daemon's log
 """
 
@@ -52,13 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", action="append", metavar="KIND", help="only this kind (a pattern); repeatable")
     parser.add_argument("--fault", action="append", metavar="FAULT", help="only such faults (a pattern); repeatable")
     parser.add_argument("--life", metavar="NAME", help="one life, with its log and what it was made of")
-    parser.add_argument("--steps", default="200", metavar="N", help="steps a kind, by chance (200); or: all, none")
+    parser.add_argument("--steps", default="all", metavar="N", help="all (the default), none, or so many a kind")
     parser.add_argument("--seed", type=int, default=1, help="of the steps, and of the order of tasks (1)")
+    parser.add_argument(
+        "--idle", type=float, default=IDLE, metavar="S", help=f"seconds until a life is judged ({IDLE:g})"
+    )
     parser.add_argument("--processes", type=int, help="at a time (one a core)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write what went wrong: one life a line")
     options = parser.parse_args(arguments)
     if options.life:
-        return _one(Walked(options.life, options.seed))
+        return _one(Walked(options.life, options.seed, options.idle))
     began = time.monotonic()
     lives = _chosen(options)
     print(f"{len(lives)} lives, seed {options.seed}")
@@ -105,7 +108,7 @@ def _chosen(options: argparse.Namespace) -> list[Walked]:
             for fault in _faults(course, options, str(kind))
             if not options.fault or any(fnmatchcase(str(fault), pattern) for pattern in options.fault)
         ]
-        chosen += named(kind, faults, options.seed)
+        chosen += named(kind, faults, options.seed, options.idle)
     return chosen
 
 

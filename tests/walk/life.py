@@ -70,11 +70,12 @@ class Outcome:
 
 @attrs.define(eq=False)
 class Life:
-    """One life. `log` is told every line of the daemon's log."""
+    """One life, judged after `idle` seconds. `log` is told every line of the daemon's log."""
 
     kind: Kind
     fault: Fault | None = None
     seed: int = 1
+    idle: float = IDLE
     log: Callable[[str], None] | None = None
     _log: DaemonLog = attrs.field(init=False)
     _steps: "Steps" = attrs.field(init=False)
@@ -155,7 +156,7 @@ class Life:
         if self._beside and not self._daemon.ended.is_set():
             self._other_left_by_itself = pbx.place_of(OTHER) is not Place.STASIS
             pbx.hang_up(OTHER)
-        await self._until(began + IDLE)
+        await self._until(began + self.idle)
         if self._daemon.ended.is_set():
             await trio.sleep(AFTER_STOP)
         return self._judge(before, course)

@@ -10,22 +10,23 @@ import attrs
 
 from tests.walk.faults import OF_STEPS, Course, Fault, Where
 from tests.walk.kinds import BY_NAME, Kind
-from tests.walk.life import Life, Outcome
+from tests.walk.life import IDLE, Life, Outcome
 
 
 @attrs.frozen
 class Walked:
-    """A life that is to be lived, by its name, and the seed of the order in which tasks run."""
+    """A life that is to be lived, by its name; the seed of the order in which tasks run; seconds until it is judged."""
 
     name: str
     seed: int = 1
+    idle: float = IDLE
 
     def life(self) -> Life:
         """Raises ValueError for a name that is none."""
         kind, _, fault = self.name.partition("/")
         if kind not in BY_NAME:
             raise ValueError(f"there is no kind {kind!r}; there are: {', '.join(BY_NAME)}")
-        return Life(BY_NAME[kind], None if fault == "clean" else Fault.parse(fault), self.seed)
+        return Life(BY_NAME[kind], None if fault == "clean" else Fault.parse(fault), self.seed, self.idle)
 
 
 def clean(kind: Kind, seed: int = 1) -> Course:
@@ -47,6 +48,12 @@ def steps(course: Course, few: int | None, seed: int, name: str) -> Iterator[Fau
         yield Fault(Where.STEP, chance.randint(1, course.steps), OF_STEPS[number % len(OF_STEPS)])
 
 
+def sample(faults: Sequence[Fault], few: int, seed: int, name: str) -> list[Fault]:
+    """So many of them by chance, in their order."""
+    chosen = random.Random(f"{seed} {name}").sample(range(len(faults)), min(few, len(faults)))
+    return [faults[number] for number in sorted(chosen)]
+
+
 def live(walked: Walked) -> Outcome:
     """Live one life. For a process of a pool."""
     return walked.life().run()
@@ -63,6 +70,6 @@ def _collect_seldom() -> None:
     gc.set_threshold(50_000)
 
 
-def named(kind: Kind, faults: Iterable[Fault], seed: int = 1) -> list[Walked]:
+def named(kind: Kind, faults: Iterable[Fault], seed: int = 1, idle: float = IDLE) -> list[Walked]:
     """Lives of a kind, each once."""
-    return [Walked(name, seed) for name in dict.fromkeys(f"{kind}/{fault}" for fault in faults)]
+    return [Walked(name, seed, idle) for name in dict.fromkeys(f"{kind}/{fault}" for fault in faults)]

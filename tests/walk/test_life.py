@@ -1,0 +1,87 @@
+"""The walk sees what is wrong: each defect that is made here on purpose is found, and nothing where there is none."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from agentd.ari.rest import AriRest
+from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.service.reception import Reception
+from agentd.service.supervisor import Supervisor
+from tests.walk.faults import Fault, How, Where
+from tests.walk.kinds import BY_NAME, KINDS, Kind
+from tests.walk.life import Life, Outcome
+
+KIND = BY_NAME["fork-stream-full-none"]
+HANDED_BACK = BY_NAME["fork-stream-pipeline-tool"]
+
+
+async def _nothing(*_arguments: Any, **_named: Any) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_call_to_which_nothing_happens_leaves_nothing(kind: Kind) -> None:
+    outcome = Life(kind).run()
+    assert (outcome.wrong, outcome.errors) == ((), ())
+    assert outcome.main in ("dialplan", "gone")
+    assert outcome.course is not None
+    assert outcome.course.steps > 100
+
+
+def test_a_life_is_the_same_each_time() -> None:
+    once, again = (Life(KIND, Fault(Where.REQUEST, 3, How.R500)).run() for _ in range(2))
+    assert once == again
+
+
+def test_a_caller_who_is_kept_in_the_application_is_stranded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AriRest, "continue_in_dialplan", _nothing)
+    assert "STRANDED" in Life(HANDED_BACK).run().wrong
+
+
+def test_a_bridge_that_is_not_removed_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AriRest, "destroy_bridge", _nothing)
+    assert "LEFT bridge agentd-leg-bridge-ID" in Life(KIND).run().wrong
+
+
+def test_a_task_that_goes_on_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_call = Reception.on_call
+
+    def with_a_task(reception: Reception, start: Any) -> None:
+        on_call(reception, start)
+        reception.nursery.start_soon(trio.sleep_forever)
+
+    monkeypatch.setattr(Reception, "on_call", with_a_task)
+    outcome = Life(KIND).run()
+    assert [it for it in outcome.wrong if it.startswith("LEFT task") and "sleep_forever" in it]
+
+
+def test_another_caller_who_hears_a_gap_is_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    send, sent = AudioSocketConnection._send, list[AudioSocketConnection]()
+
+    async def slow(connection: AudioSocketConnection, frame: bytes) -> bool:
+        sent.append(connection)
+        if connection is sent[0] and sent.count(connection) == 50:  # the other caller's, who came first
+            await trio.sleep(0.2)
+        return await send(connection, frame)
+
+    monkeypatch.setattr(AudioSocketConnection, "_send", slow)
+    assert [it for it in Life(KIND).run().wrong if it.startswith("OTHER heard a gap")]
+
+
+def test_a_daemon_that_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Supervisor.run
+
+    async def ending(supervisor: Supervisor) -> None:
+        with trio.move_on_after(5.0):
+            await run(supervisor)
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Supervisor, "run", ending)
+    assert "DAEMON ENDED RuntimeError: a defect" in Life(KIND).run().wrong
+
+
+def test_what_is_wrong_has_its_sorts() -> None:
+    assert Outcome("x", "gone", ("LEFT bridge", "LEFT route", "STRANDED")).sorts == "LEFT STRANDED"
+    assert str(Outcome("x", "gone")) == "gone"
