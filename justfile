@@ -81,8 +81,8 @@ lint: setup-dev
     {{ python }} -m ruff check .
     {{ python }} -m ruff format --check .
     {{ python }} -m mypy
-    {{ python }} -m flake8_async --enable={{ async_rules }} \
-        $(git ls-files 'agentd/*.py' 'providers/*.py' 'tests/lab/*.py')
+    git ls-files 'agentd/*.py' 'providers/*.py' 'tests/lab/*.py' | xargs --max-procs={{ num_cpus() }} --max-args=20 \
+        {{ python }} -m flake8_async --enable={{ async_rules }}
     .venv/bin/lint-imports
     {{ python }} -m tests.lab.deadline_lint
 
