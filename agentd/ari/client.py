@@ -69,12 +69,14 @@ class AriClient:
     _contention: Contention = attrs.field(factory=Contention, init=False)
     _taken: str = attrs.field(default="", init=False)
     _doubt: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _refused: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.hand_backs = HandBacks(self.rest, self.metrics)
         self.reconciler = Reconciler(self.rest, self.app, self.routes, self.hand_backs, lambda: self.beat())
         self._possession = Possession(self.rest, self.app)
         self.rest.on_unanswered = self.doubt
+        self.rest.on_refused = lambda: self._refused.set()
 
     @property
     def trouble(self) -> str:
@@ -140,7 +142,9 @@ class AriClient:
                 self.ever_connected.set()
                 self.doubt()
                 while True:
-                    await trio.sleep(LOOK_INTERVAL)
+                    self._refused = trio.Event()
+                    with trio.move_on_after(LOOK_INTERVAL):
+                        await self._refused.wait()  # without the application the dialplan serves who comes now
                     await self._proven()
 
     async def _proven(self) -> None:

@@ -51,6 +51,8 @@ class AriRest:
     deadline: float
     on_unanswered: Callable[[], None] = attrs.field(default=lambda: None, init=False, repr=False)
     """Called, and must not block, for a request that had no answer: it may have been carried out."""
+    on_refused: Callable[[], None] = attrs.field(default=lambda: None, init=False, repr=False)
+    """Called, and must not block, when Asterisk has begun to refuse the user's requests, whatever they ask for."""
     standing: Standing = attrs.field(factory=Standing, init=False)
     _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_REQUESTS), init=False, repr=False)
 
@@ -117,6 +119,7 @@ class AriRest:
         if self.standing.answered(method, status):
             if trouble := self.standing.trouble:
                 log.error("Asterisk refuses agentd's requests", trouble=trouble, status=status)
+                self.on_refused()
             else:
                 log.info("Asterisk obeys agentd's requests again")
 

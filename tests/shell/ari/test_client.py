@@ -18,7 +18,7 @@ from agentd.ari.events import Channel, DtmfReceived, Event, Other, StasisEnd, St
 from agentd.ari.possession import PROOF_DEADLINE
 from agentd.ari.rest import open_rest
 from agentd.ari.route import ROUTE_QUEUE
-from agentd.errors import WebSocketError
+from agentd.errors import AriRejected, WebSocketError
 from agentd.metrics import Metrics
 from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
 from agentd.testing.clock import until
@@ -399,6 +399,19 @@ async def test_a_user_who_is_made_read_only_while_agentd_runs_takes_no_more_call
         await agentd.until(lambda: not asterisk.sockets)
         asterisk.rules.clear()
         await agentd.until(lambda: agentd.client.connected)
+
+
+async def test_the_first_request_that_a_user_may_not_make_ends_the_application_at_once(asterisk: FakeAsterisk) -> None:
+    """Callers of the next half minute would have waited in it for the one who mends the user."""
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        asterisk.enter(CALLER)
+        asterisk.rule("POST *", Answer.refusal(403, "Write access denied"))
+        refused = trio.current_time()
+        with pytest.raises(AriRejected):
+            await agentd.client.rest.answer(CALLER)
+        await agentd.until(lambda: not asterisk.sockets)
+        assert trio.current_time() - refused < 1
 
 
 async def test_a_stream_on_which_nothing_comes_back_is_opened_again(asterisk: FakeAsterisk) -> None:
