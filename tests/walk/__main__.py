@@ -30,7 +30,7 @@ A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as for
   http-N/hangs      Asterisk's HTTP interface hangs from the N-th request on, for a minute
   events-N/hangs    the event stream does, from the N-th event on
   audiosocket-N/hangs, listen-N, think-N, speak-N, agent-N/hangs
-                    the peer hangs from its N-th step on, for good
+                    the peer hangs from its N-th step on, for good (AudioSocket, which is Asterisk's, for a minute)
   step-N/hang-up    the caller hangs up just before the N-th step of the call's tasks
   step-N/stop       the daemon is told to stop there, with no patience for calls
 """

@@ -12,6 +12,7 @@ import trio
 from agentd.audiosocket.frames import HEADER, Kind
 from agentd.testing._lines import audio_frame, uuid_frame
 from agentd.testing.sound import voice
+from tests.walk.faults import HANGS_SECONDS
 from tests.walk.network import VirtualSocket
 
 FRAME = 0.02
@@ -87,9 +88,10 @@ class AudioSocketPeer:
     ear: Callable[[], Caller | None]
     on_end: Callable[[], None]
     hangs_after: float = math.inf
-    """Seconds after the connection from which nothing is read or sent any more."""
+    """Seconds after the connection from which nothing is read or sent, for HANGS_SECONDS."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _unheard: bytes = b""
+    _named: bool = False
 
     async def run(self, host: str, port: int, *, task_status: trio.TaskStatus[None]) -> None:
         """Connect and carry audio until one of the two ends it. Raises OSError where nobody listens."""
@@ -101,7 +103,9 @@ class AudioSocketPeer:
                     await self._carry(stream)
                     ended = True
                 if not ended:
-                    await trio.sleep_forever()
+                    await trio.sleep(HANGS_SECONDS)  # it is Asterisk, which does not hang for good
+                    await self._carry(stream)
+                    ended = True
         if ended:
             self.on_end()
 
@@ -109,7 +113,9 @@ class AudioSocketPeer:
         """Both ways by one clock: what has come is read when the next frame is sent."""
         end, start, tick = stream.socket, trio.current_time(), 0
         assert isinstance(end, VirtualSocket)
-        end.put(uuid_frame(self.uuid))
+        if not self._named:
+            self._named = True
+            end.put(uuid_frame(self.uuid))
         while not end.over:
             if (caller := self.mouth()) is not None:
                 end.put(audio_frame(caller.next_frame()))
