@@ -150,7 +150,7 @@ async def test_a_transferred_channel_is_left_alone(mode: Mode, autojump_clock: M
 
 async def test_a_transfer_that_asterisk_refuses_goes_back_to_the_dialplan(autojump_clock: MockClock) -> None:
     scene = shop()
-    scene.asterisk.rule("POST */continue", Answer.refusal(500, "no"), times=1)
+    scene.asterisk.rule("POST */continue", Answer.refusal(400, "no such extension"), times=1)
     async with running(scene):
         await scene.greeted()
         await scene.speaking("I am transferring you")

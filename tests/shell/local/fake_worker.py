@@ -15,6 +15,7 @@ from unittest.mock import patch
 import attrs
 import trio
 
+from agentd.agent import Readiness
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd_providers.local import moonshine, vosk
 from agentd_providers.local.hung import SMALL_JOB
@@ -55,6 +56,10 @@ class FakeWorker:
     deaths: int = 0
     done: list[Job] = attrs.field(factory=list)
     _jobs: deque[Job] = attrs.field(factory=deque)
+
+    @property
+    def readiness(self) -> Readiness:
+        return Readiness(True)
 
     def post(self, function: Callable[..., Any], *args: Any, limit: float = SMALL_JOB) -> Job:
         if self.full:
