@@ -149,7 +149,7 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.LOST, happens.CallerHungUp): _gone,
     (Line.LOST, happens.ShutdownDue): _shutdown,
     (Line.LOST, happens.DurationOver): _too_long,
-    (Line.LOST, happens.DeadAir): _dead_air,
+    (Line.LOST, happens.DeadAir): _no_media,
     (Line.CLOSING, happens.CallerHungUp): _gone,
     (Line.CLOSING, happens.Left): (Line.ENDED, _nothing),
 }

@@ -39,7 +39,8 @@ def test_a_silence_is_dead_air_whatever_the_conversation_takes_itself_for(
     )
     step = conversation.step(event)
     assert conversation.line is Line.CLOSING
-    assert step.commands == (do.Leave(Result.FAILED_SILENCE, event.reason, announce=True),)
+    known = Result.FAILED_MEDIA if line is Line.LOST else Result.FAILED_SILENCE
+    assert step.commands == (do.Leave(known, event.reason, announce=True),)
 
 
 def test_it_is_told_once() -> None:
