@@ -170,7 +170,7 @@ async def test_what_a_daemon_leaves_that_is_killed_in_mid_call_is_cleared_up_by_
             left = Path(pbx.media_directory) / "agentd-left.sln"
             left.write_bytes(bytes(320))
             second = await stack.enter_async_context(run_daemon(config, environ))
-            await second.wait_for("handing back a caller that no call owns")
+            await second.wait_for("handed back a caller whom an earlier agentd left behind")
             with trio.fail_after(20):
                 await call.ended.wait()
             assert call.ended_by == "remote", "the dialplan went on to its end"

@@ -107,7 +107,7 @@ async def test_what_one_host_speaks_another_hears(tmp_path: Path) -> None:
         assert likeness(TEXT, await heard(hearing, pcm)) > 0.8
         status, health = await server.daemon.health()
         assert (status, health["status"]) == (200, "ok")
-        assert health["engines"]["stt"] == {"processes": 1, "busy": 0, "waiting": 0}
+        assert health["engines"]["stt"] == {"processes": 1, "busy": 0, "waiting": 0, "detail": ""}
         assert await server.counted("speech_requests_total", engine="stt", outcome="done") == 1
 
 
