@@ -27,6 +27,9 @@ def _uri(value: str) -> str | None:
     return None
 
 
+_ConnectTimeout = Annotated[float, text("Seconds that connecting may take.", positive, deadlines.STAGE_CONNECT.check)]
+
+
 @attrs.frozen
 class WyomingListenSettings:
     """Speech to text by a Wyoming server (Home Assistant's protocol): faster-whisper, Vosk, agentd's own."""
@@ -39,9 +42,7 @@ class WyomingListenSettings:
         float,
         text("Seconds that the words may take after the caller's pause.", positive, deadlines.STAGE_TIMEOUT.check),
     ] = 5.0
-    connect_timeout: Annotated[
-        float, text("Seconds that connecting may take.", positive, deadlines.STAGE_CONNECT.check)
-    ] = 1.0
+    connect_timeout: _ConnectTimeout = 1.0
 
 
 @attrs.frozen
@@ -57,9 +58,7 @@ class WyomingSpeakSettings:
         float,
         text("Seconds that the server may be silent, before and in a clause.", positive, deadlines.STAGE_TIMEOUT.check),
     ] = 5.0
-    connect_timeout: Annotated[
-        float, text("Seconds that connecting may take.", positive, deadlines.STAGE_CONNECT.check)
-    ] = 1.0
+    connect_timeout: _ConnectTimeout = 1.0
 
     def impossible(self, _language: str) -> Iterator[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why). A clause waits for a connection, then for sound."""
