@@ -32,19 +32,25 @@ Handler = Callable[[trio.SocketStream], Awaitable[None]]
 
 
 async def accept_connections(
-    port: str, listeners: Sequence[trio.SocketListener], handle: Handler, connections: trio.Nursery
+    port: str,
+    listeners: Sequence[trio.SocketListener],
+    handle: Handler,
+    connections: trio.Nursery,
+    on_failed: Callable[[], None] = lambda: None,
 ) -> None:
     """Run `handle(stream)` in `connections` for each connection, until cancelled; closes the listeners then.
 
     The stream is closed when its handler returns or raises. What a handler raises is logged and ends its own connection
-    only; `port` is how the log calls it. Raises OSError when a listener itself is broken.
+    only, and `on_failed` is told; `port` is how the log calls it. Raises OSError when a listener itself is broken.
     """
     async with trio.open_nursery() as nursery:
         for listener in listeners:
-            nursery.start_soon(_accept, port, listener, handle, connections)
+            nursery.start_soon(_accept, port, listener, handle, connections, on_failed)
 
 
-async def _accept(port: str, listener: trio.SocketListener, handle: Handler, connections: trio.Nursery) -> NoReturn:
+async def _accept(
+    port: str, listener: trio.SocketListener, handle: Handler, connections: trio.Nursery, on_failed: Callable[[], None]
+) -> NoReturn:
     told = -SILENCE
     async with listener:
         while True:
@@ -57,7 +63,7 @@ async def _accept(port: str, listener: trio.SocketListener, handle: Handler, con
                 elif error.errno not in GONE:
                     raise
             if stream is not None:
-                connections.start_soon(_serve, port, stream, handle)
+                connections.start_soon(_serve, port, stream, handle, on_failed)
             if shortage is not None:
                 if trio.current_time() - told >= SILENCE:
                     told = trio.current_time()
@@ -65,11 +71,12 @@ async def _accept(port: str, listener: trio.SocketListener, handle: Handler, con
                 await trio.sleep(PAUSE)
 
 
-async def _serve(port: str, stream: trio.SocketStream, handle: Handler) -> None:
+async def _serve(port: str, stream: trio.SocketStream, handle: Handler, on_failed: Callable[[], None]) -> None:
     """The outermost frame of a connection."""
     try:
         await handle(stream)
     except* Exception:
+        on_failed()
         log.exception("a connection is ended by an error of ours", port=port)
     finally:
         await trio.aclose_forcefully(stream)

@@ -165,7 +165,7 @@ class AudioSocketListener:
             listeners = await trio.open_tcp_listeners(self._bound or self.port, host=self.host, backlog=BACKLOG)
         async with trio.open_nursery() as nursery:
             connections = self.connections or nursery
-            nursery.start_soon(accept_connections, "AudioSocket", listeners, self._contain, connections)
+            nursery.start_soon(accept_connections, "AudioSocket", listeners, self._handle, connections, self._failed)
             self._bound = listeners[0].socket.getsockname()[1]
             self.listening = True
             log.info("AudioSocket listener is up", host=self.host, port=self._bound)
@@ -175,13 +175,9 @@ class AudioSocketListener:
             finally:
                 self.listening = False
 
-    async def _contain(self, stream: trio.SocketStream) -> None:
-        """The outermost frame of a connection: whatever it raises ends this connection only, and is told once."""
-        try:
-            await self._handle(stream)
-        except* Exception:
-            self.metrics.audiosocket_refused.labels(reason="failed").inc()
-            log.exception("an AudioSocket connection failed inside agentd; it is closed")
+    def _failed(self) -> None:
+        """A connection's handler has raised."""
+        self.metrics.audiosocket_refused.labels(reason="failed").inc()
 
     async def _handle(self, stream: trio.SocketStream) -> None:
         """One connection from its first byte to its close (accept_connections closes the stream afterwards)."""
