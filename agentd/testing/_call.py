@@ -24,7 +24,8 @@ from agentd.metrics import Metrics
 from agentd.playback.downstream import Downstream
 from agentd.playback.stream import StreamPlayback
 from agentd.serving.candidates import Candidate
-from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk, Request
+from agentd.testing._ari_server import PASSWORD, USER, Request
+from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing._lines import Line, Lines
 from agentd.testing._playback import FakePlayback
 from agentd.testing.sound import RATE

@@ -21,7 +21,7 @@ from agentd.history import History, Speaker, ToolUse
 from agentd.history import Turn as HistoryTurn
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import SessionEvent
-from agentd.testing._asterisk import Answer
+from agentd.testing._ari_server import Answer
 from agentd.testing._contract import Contract, hides_keys, needs
 from agentd.testing._unruly import UnrulyCall, in_order
 from agentd.testing.agents import Able, AgentParty, Turn

@@ -21,7 +21,8 @@ from agentd.playback.directory import MediaDirectory
 from agentd.service.reception import LINE_CLOCK, Reception
 from agentd.service.watchdog import ProgressWatch
 from agentd.serving.roster import Roster
-from agentd.testing._asterisk import PASSWORD, USER, FakeAsterisk
+from agentd.testing._ari_server import PASSWORD, USER
+from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing._lines import Line, Lines, make_line
 from agentd.tools.registry import Toolbox
 from agentd.transports import transport_names

@@ -14,7 +14,8 @@ import trio
 from wsproto import events as ws
 
 from agentd.errors import WebSocketError
-from agentd.testing._asterisk import EventSocket, FakeAsterisk
+from agentd.testing._ari_server import EventSocket
+from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing.clock import until
 from agentd.websocket import WebSocket, tls_context
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import attrs
 import trio
 
-from agentd.testing._asterisk import Answer, Request
+from agentd.testing._ari_server import Answer, Request
 from tests.walk.channels import PbxChannel, Place, Sort
 from tests.walk.pbx import Switch
 

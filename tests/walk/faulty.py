@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentd.testing._asterisk import Answer, EventSocket, Request
+from agentd.testing._ari_server import Answer, EventSocket, Request
 from tests.walk.ari import Pbx
 from tests.walk.faults import HANGS_SECONDS, LATE_SECONDS, OF_REQUESTS, Fault, How, Where
 

@@ -19,7 +19,7 @@ from agentd.calls.fields import _fields
 from agentd.config.secrets import ARI_PASSWORD, Secret
 from agentd.service.notify import Notifier
 from agentd.service.supervisor import Supervisor
-from agentd.testing._asterisk import PASSWORD
+from agentd.testing._ari_server import PASSWORD
 from agentd_providers.registry import PROVIDERS as REGISTRY
 from tests.walk.agents import PROVIDERS, Script
 from tests.walk.channels import Place, Sort

@@ -18,7 +18,7 @@ from agentd.config.settings import (
     Media,
     ToolConfig,
 )
-from agentd.testing._asterisk import USER
+from agentd.testing._ari_server import USER
 from agentd.tools.registry import find_kind
 from agentd.tools.transfer import TransferSettings
 from agentd_providers.pipeline.stages import ToolCall

@@ -31,7 +31,8 @@ from agentd.conversation.events import CallerEvent
 from agentd.errors import AriRejected, AriUnavailable, MediaTimeout
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.metrics import Metrics
-from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
+from agentd.testing._ari_server import PASSWORD, USER, Answer, Request
+from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing._lines import Lines
 
 CALLER = "1700000000.1"

@@ -20,7 +20,8 @@ from agentd.ari.rest import open_rest
 from agentd.ari.route import ROUTE_QUEUE
 from agentd.errors import AriRejected, WebSocketError
 from agentd.metrics import Metrics
-from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
+from agentd.testing._ari_server import PASSWORD, USER, Answer, Request, basic_authorization
+from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing.clock import until
 from agentd.websocket import WebSocket
 

@@ -9,7 +9,8 @@ from agentd.ari.orphans import AT_ONCE, hand_back_orphans
 from agentd.ari.rest import AriRest
 from agentd.errors import AriRejected, AriUnavailable
 from agentd.metrics import Metrics
-from agentd.testing._asterisk import Answer, FakeAsterisk, Request
+from agentd.testing._ari_server import Answer, Request
+from agentd.testing._asterisk import FakeAsterisk
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"
 DEADLINE = 10.0

@@ -13,7 +13,8 @@ from agentd.ari.reconciler import LOOK_DEADLINE, MOST_AT_A_LOOK, SURE_AFTER
 from agentd.conversation.commands import Destination
 from agentd.errors import AriRejected
 from agentd.metrics import Metrics
-from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk
+from agentd.testing._ari_server import PASSWORD, USER, Answer
+from agentd.testing._asterisk import FakeAsterisk
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"
 

@@ -19,7 +19,8 @@ from agentd.ari.rest import LAST_RESORT, MAX_ANSWER, MAX_REQUESTS, AriRest, open
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.metrics import Metrics
-from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request, basic_authorization
+from agentd.testing._ari_server import PASSWORD, USER, Answer, Request, basic_authorization
+from agentd.testing._asterisk import FakeAsterisk
 
 pytestmark = pytest.mark.loopback
 

@@ -16,7 +16,8 @@ from agentd.ari.owed import AT_ONCE
 from agentd.ari.route import LEAVE_DEADLINE, Route
 from agentd.conversation.commands import Destination
 from agentd.metrics import Metrics
-from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
+from agentd.testing._ari_server import PASSWORD, USER, Answer, Request
+from agentd.testing._asterisk import FakeAsterisk
 
 CALLER = "1700000000.1"
 SALES = Destination("from-internal", "200")

@@ -18,7 +18,7 @@ from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
 from agentd.errors import ProviderRejected, ProviderUnavailable
 from agentd.serving.keeper import LAST_RESORT_WITHIN
-from agentd.testing._asterisk import Answer, Request
+from agentd.testing._ari_server import Answer, Request
 from agentd.testing._call import CALLER
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import voice

@@ -14,7 +14,7 @@ from agentd.audio.level import gain, ramp, rms_dbfs
 from agentd.conversation.commands import Phrase, Result
 from agentd.playback.contract import Announcement
 from agentd.playback.stream import ATTENUATED
-from agentd.testing._asterisk import Answer
+from agentd.testing._ari_server import Answer
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import RATE, voice
 from agentd.transports import transport_names

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from agentd import session_events as tells
 from agentd.agent import Audio, SegmentStart, ToolDeclaration, UtteranceEnd
 from agentd.conversation.commands import Result
-from agentd.testing._asterisk import Answer
+from agentd.testing._ari_server import Answer
 from agentd.testing._call import CALLER
 from agentd.testing.sound import RATE, voice
 from agentd.tools.contract import ToolContext, ToolOutcome

@@ -29,7 +29,7 @@ from agentd.media.transport import Transport
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
 from agentd.playback.stream import ATTENUATED
-from agentd.testing._asterisk import Answer
+from agentd.testing._ari_server import Answer
 from agentd.testing._call import CALLER
 from agentd.testing._lines import Line, Lines, audio_frame, dtmf_frame
 from agentd.testing.sound import RATE, voice

@@ -31,7 +31,8 @@ from agentd.playback.file import FilePlayback, takes_files
 from agentd.playback.heard import words_heard
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
-from agentd.testing._asterisk import PASSWORD, USER, Answer, FakeAsterisk, Request
+from agentd.testing._ari_server import PASSWORD, USER, Answer, Request
+from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing._lines import Lines
 from agentd.testing.clock import until
 

@@ -19,7 +19,8 @@ from agentd.service import supervisor as module
 from agentd.service.health import HealthServer
 from agentd.service.notify import Notifier
 from agentd.service.supervisor import Supervisor
-from agentd.testing._asterisk import PASSWORD, FakeAsterisk, Request
+from agentd.testing._ari_server import PASSWORD, Request
+from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing._lines import audio_frame, uuid_frame
 from agentd.testing.clock import until
 from agentd_providers.shared import SharedServices

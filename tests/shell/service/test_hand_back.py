@@ -21,7 +21,8 @@ from agentd.metrics import Metrics
 from agentd.service.hand_back import hand_back_callers, is_alive
 from agentd.service.health import HealthServer
 from agentd.service.report import AgentHealth, HealthReport
-from agentd.testing._asterisk import Answer, FakeAsterisk
+from agentd.testing._ari_server import Answer
+from agentd.testing._asterisk import FakeAsterisk
 
 CALLER, OTHER = "1700000000.1", "1700000000.2"
 

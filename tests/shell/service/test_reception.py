@@ -23,7 +23,7 @@ from agentd.service import reception
 from agentd.service.reception import LEAVING_TIME
 from agentd.serving.breaker import FAILURES
 from agentd.serving.failover import FailoverTimes
-from agentd.testing._asterisk import Answer, Request
+from agentd.testing._ari_server import Answer, Request
 from agentd.testing.sound import voice
 from tests.shell.fakes import failing, stand_still
 from tests.shell.front_desk import CALLER, QUIET, FrontDesk, open_for_callers
