@@ -1,26 +1,23 @@
 """The reception turns a channel that entered our application, or a connection without ARI, into a call, or hands it
-back. It is the outermost frame of every call, the only place that catches everything."""
+back."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import attrs
 import structlog
 import trio
 
-from agentd import deadlines
 from agentd.agent import CallInfo
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
 from agentd.ari.events import StasisStart
 from agentd.ari.hand_back import judge
-from agentd.ari.owed import Debt
 from agentd.ari.route import Route
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.headless import HeadlessLine
 from agentd.calls.call import Call
-from agentd.calls.fields import begin_call_fields, set_call_fields
+from agentd.calls.fields import set_call_fields
 from agentd.calls.settings import settings_of_call
 from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
@@ -35,16 +32,13 @@ from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback, takes_files
 from agentd.playback.stream import StreamPlayback
 from agentd.service.admittance import Arrival, Refusal, refusal
+from agentd.service.stays import Stays
 from agentd.service.watchdog import ProgressWatch
 from agentd.serving.candidates import Candidate
 from agentd.serving.roster import Entry, Roster, in_use
 from agentd.tools.registry import Toolbox
 
 log = structlog.get_logger("agentd.reception")
-
-HAND_BACK_DEADLINE = deadlines.HAND_BACK.seconds
-LEAVING_TIME = deadlines.LEAVING.seconds
-LINE_CLOCK = "line_clock"
 
 
 @attrs.define(eq=False)
@@ -61,77 +55,32 @@ class Reception:
     toolbox: Toolbox
     transports: Mapping[str, Transport] = attrs.field(factory=dict, init=False)
     """Their opener puts them here, before there is a call."""
-    draining: bool = attrs.field(default=False, init=False)
-    _calls: set[Call] = attrs.field(factory=set, init=False)
-    _stays: set[trio.CancelScope] = attrs.field(factory=set, init=False)
-    """Of every caller who is here, be they in a call yet or not."""
-    _ending: bool = attrs.field(default=False, init=False)
-    """The patience of `drain` is over."""
-    _active: int = attrs.field(default=0, init=False)
-    _idle: trio.Event = attrs.field(factory=trio.Event, init=False)
+    stays: Stays = attrs.field(init=False)
 
-    @property
-    def active(self) -> int:
-        """Calls that are being served."""
-        return self._active
+    def __attrs_post_init__(self) -> None:
+        self.stays = Stays(self.client.hand_backs, self.metrics, self.watch)
 
     def on_call(self, start: StasisStart) -> None:
         """A channel entered the application. Does not block."""
         route = self.client.route(start.channel.id)
-        self.nursery.start_soon(self._contain, self._receive, start, route)
+        self.nursery.start_soon(self.stays.contain, self._receive, start, route)
 
     def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
         """A connection that no call expects: true if it becomes a call of its own. Does not block."""
         if self.config.audiosocket.headless is not Headless.ACCEPT:
             return False
-        admitted = self._ask(self.config.headless_agent, self._active)
+        admitted = self._ask(self.config.headless_agent, self.stays.active)
         if isinstance(admitted, Refusal):
             log.warning("headless call refused", uuid=str(uuid), detail=admitted.detail)
             return False
-        self.nursery.start_soon(self._contain, self._receive_headless, uuid, connection)
+        self.nursery.start_soon(self.stays.contain, self._receive_headless, uuid, connection)
         return True
-
-    async def drain(self, patience: float, announcement_time: float) -> None:
-        """Take no new calls; give running ones `patience` seconds, then announce the end to those left.
-
-        Whoever is still there after `announcement_time` more is handed back, whatever is still to be said or answered.
-
-        Takes LEAVING_TIME more at the most, in which hand-backs that are owed are seen through, too. Callers who are
-        left even then are logged.
-        """
-        self.draining = True
-        with trio.move_on_after(patience):
-            await self._until_idle()
-        self._ending = True
-        for call in tuple(self._calls):
-            call.shut_down()
-        with trio.move_on_after(announcement_time):
-            await self._until_idle()
-        for stay in tuple(self._stays):
-            stay.cancel(reason="agentd is being stopped")
-        with trio.move_on_after(LEAVING_TIME):
-            await self._until_idle()
-            await self.client.hand_backs.nothing_owed()
-        if left := self._active + len(self.client.hand_backs.channels):
-            log.error("callers could not be handed back before the end", calls=left)
-
-    async def _until_idle(self) -> None:
-        while self._active:
-            self._idle = trio.Event()
-            await self._idle.wait()
-
-    async def _contain(self, stay: Callable[..., Awaitable[None]], *args: object) -> None:
-        """Whatever the end of a stay may raise, its hand-back for instance, ends that stay only."""
-        try:
-            await stay(*args)
-        except* Exception:
-            log.exception("the end of a call failed inside agentd")
 
     async def _receive(self, start: StasisStart, route: Route) -> None:
         """The whole of one caller's stay, from StasisStart to the last trace."""
         channel = start.channel
         try:
-            await self._attend(
+            await self.stays.attend(
                 channel.id,
                 channel.name,
                 lambda: self._admit(start, route),
@@ -148,60 +97,11 @@ class Reception:
             await trio.lowlevel.checkpoint()
 
         try:
-            await self._attend(
+            await self.stays.attend(
                 str(uuid), "AudioSocket", lambda: self._serve_headless(uuid, connection), hand_back, lambda: None
             )
         finally:
             connection.release()
-
-    async def _attend(
-        self,
-        call_id: str,
-        channel: str,
-        serve: Callable[[], Awaitable[Result]],
-        hand_back: Callable[[Result], Awaitable[object]],
-        owed: Callable[[], Debt | None],
-    ) -> None:
-        """The outermost frame of a call: whatever happens in it ends this call only, and is told once.
-
-        A caller who is still there is handed back: after a failure, at the end of a drain, and where all of it is
-        cancelled.
-
-        `owed` tells what has become of the caller's hand-back, if there was one.
-        """
-        begin_call_fields(call_id=call_id, channel=channel)
-        stay, served, result = trio.CancelScope(), False, Result.FAILED_INTERNAL
-        self._stays.add(stay)
-        self._active += 1
-        self.metrics.calls_active.inc()
-        try:
-            with stay:
-                result = await serve()
-                served = True
-        except* Exception:
-            log.exception("the call failed inside agentd; its channel goes on in the dialplan")
-        finally:
-            if not served:
-                result = Result.SHUTDOWN if stay.cancel_called else Result.FAILED_INTERNAL
-                with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
-                    await hand_back(result)
-            self._stays.discard(stay)
-            self._active -= 1
-            self.metrics.calls_active.dec()
-            self._conclude(str(result), owed())
-            if not self._active:
-                self._idle.set()
-                self.watch.rest(LINE_CLOCK)
-
-    def _conclude(self, result: str, owed: Debt | None) -> None:
-        """Tell how the call ended; it is counted once its caller is really handed back."""
-        if owed is not None and owed.outcome is None:
-            owed.on_settled = lambda ended_with: self.metrics.calls.labels(result=ended_with).inc()
-            log.warning("call ended", result=owed.ended_with, hand_back="owed")
-            return
-        ended_with = result if owed is None else owed.ended_with
-        self.metrics.calls.labels(result=ended_with).inc()
-        log.info("call ended", result=ended_with)
 
     async def _admit(self, start: StasisStart, route: Route) -> Result:
         """Serve the caller, or hand the channel back with the reason."""
@@ -211,7 +111,7 @@ class Reception:
             return await self._refuse(route, Result.REFUSED_ARGUMENTS, str(error))
         name = arguments.agent or self.config.default_agent
         set_call_fields(agent=name)
-        admitted = self._ask(name, self._active - 1)
+        admitted = self._ask(name, self.stays.active - 1)
         if isinstance(admitted, Refusal):
             return await self._refuse(route, admitted.result, admitted.detail)
         chain = self.roster.chain(name)
@@ -229,7 +129,7 @@ class Reception:
                 trouble=entry.readiness.detail if entry is not None else "",
                 others=others,
                 max_calls=self.config.calls.max_calls,
-                draining=self.draining,
+                draining=self.stays.draining,
             )
         )
         if refused is not None:
@@ -266,8 +166,8 @@ class Reception:
         )
         log.info("call", extension=info.extension, media=transport.name, rate=rate, streaming=stream)
         settings = settings_of_call(self.config, entry)
-        call = Call(info, channel, candidates, playback, settings, self.metrics, self._line_moves)
-        with self._running(call):
+        call = Call(info, channel, candidates, playback, settings, self.metrics, self.stays.line_moves)
+        with self.stays.running(call):
             return await call.run()
 
     async def _not_answered(self, channel: CallerChannel, error: AriError) -> Result:
@@ -297,7 +197,7 @@ class Reception:
     async def _serve_headless(self, uuid: UUID, connection: AudioSocketConnection) -> Result:
         name = self.config.headless_agent
         set_call_fields(agent=name)
-        admitted = self._ask(name, self._active - 1)  # again: several may have come at one moment
+        admitted = self._ask(name, self.stays.active - 1)  # again: several may have come at one moment
         if isinstance(admitted, Refusal):
             log.warning("headless call refused", detail=admitted.detail)
             return admitted.result
@@ -306,23 +206,6 @@ class Reception:
         async with in_use(self.roster.chain(name), self.toolbox, ari=False) as candidates:
             playback = Downstream(StreamPlayback(NARROW, self.metrics))
             settings = settings_of_call(self.config, admitted)
-            call = Call(CallInfo(str(uuid)), line, candidates, playback, settings, self.metrics, self._line_moves)
-            with self._running(call):
+            call = Call(CallInfo(str(uuid)), line, candidates, playback, settings, self.metrics, self.stays.line_moves)
+            with self.stays.running(call):
                 return await call.run()
-
-    @contextmanager
-    def _running(self, call: Call) -> Iterator[None]:
-        """A call that `drain` knows of; one that has just begun when the patience is over is told at once."""
-        self._calls.add(call)
-        if self._ending:
-            call.shut_down()
-        try:
-            yield
-        finally:
-            self._calls.remove(call)
-
-    def _line_moves(self, moving: bool) -> None:
-        if moving:
-            self.watch.beat(LINE_CLOCK, trio.current_time())
-        else:
-            self.watch.rest(LINE_CLOCK)

@@ -26,9 +26,10 @@ from agentd.service.health import HealthServer
 from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
 from agentd.service.parts import Parts
-from agentd.service.reception import LINE_CLOCK, Reception
+from agentd.service.reception import Reception
 from agentd.service.report import AgentHealth, HealthReport, Phase
 from agentd.service.status import tell_status
+from agentd.service.stays import LINE_CLOCK
 from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd.serving.roster import Roster
 from agentd.tools.registry import Toolbox, missing_secrets
@@ -118,8 +119,8 @@ class Supervisor:
                 parts.start_soon(self._reload_when_due, roster, reception, name="reload")
                 await trio.sleep_forever()
             self.notifier.stopping()
-            log.info("stopping", active_calls=reception.active)
-            await reception.drain(reception.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
+            log.info("stopping", active_calls=reception.stays.active)
+            await reception.stays.drain(reception.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
 
     async def _start_up(
         self,
@@ -220,7 +221,7 @@ class Supervisor:
         return HealthReport(
             ari_connected=client.connected,
             listening={name: listens() for name, listens in running.listening.items()},
-            active_calls=reception.active,
+            active_calls=reception.stays.active,
             providers={
                 name: AgentHealth(entry.readiness, entry.breaker.circuit(trio.current_time()), entry.breaker.reason)
                 for name, entry in roster.entries.items()
@@ -233,7 +234,7 @@ class Supervisor:
         )
 
     def _phase(self, reception: Reception) -> Phase:
-        if reception.draining:
+        if reception.stays.draining:
             return Phase.DRAINING
         return Phase.SERVING if self._up.is_set() else Phase.STARTING
 

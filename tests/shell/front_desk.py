@@ -18,7 +18,8 @@ from agentd.config.settings import AgentConfig, Config, Liveness
 from agentd.errors import ProviderUnavailable
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
-from agentd.service.reception import LINE_CLOCK, Reception
+from agentd.service.reception import Reception
+from agentd.service.stays import LINE_CLOCK
 from agentd.service.watchdog import ProgressWatch
 from agentd.serving.roster import Roster
 from agentd.testing._ari_server import PASSWORD, USER
@@ -94,11 +95,11 @@ class FrontDesk:
     async def over(self) -> None:
         """Until every call that has come has ended."""
         await wait_all_tasks_blocked()
-        await self.until(lambda: not self.reception.active)
+        await self.until(lambda: not self.reception.stays.active)
 
     def nothing_is_left(self) -> None:
-        assert self.reception.active == 0
-        assert not self.reception._calls
+        assert self.reception.stays.active == 0
+        assert not self.reception.stays._calls
         assert not self.client.routes
         assert not self.asterisk.bridges
         assert not [channel for channel in self.asterisk.channels if channel.startswith("agentd-leg-")]
@@ -154,7 +155,7 @@ async def open_for_callers(
         desk = FrontDesk(asterisk, client, lines, known, reception)
         yield desk
         with trio.fail_after(120):
-            while reception.active:
+            while reception.stays.active:
                 await trio.sleep(0.01)
         desk.nothing_is_left()
         nursery.cancel_scope.cancel()

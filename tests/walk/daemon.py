@@ -62,7 +62,7 @@ class Daemon:
         assert self.client is not None and self.reception is not None and self.roster is not None
         if self.client.routes:
             yield "route"
-        if self.reception.active:
+        if self.reception.stays.active:
             yield "call"
         if any(entry._users for entry in self.roster.entries.values()):
             yield "roster user"

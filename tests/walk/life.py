@@ -190,7 +190,7 @@ class Life:
         wrong = ["STRANDED"] if main == "STRANDED" else []
         if ended and (not told_to_stop or self._daemon.failure):
             wrong.append(f"DAEMON ENDED {self._daemon.failure}".strip())
-        if told_to_stop and not ended and self._daemon.reception is not None and self._daemon.reception.draining:
+        if told_to_stop and not ended and self._daemon.reception is not None and self._daemon.reception.stays.draining:
             wrong.append("DAEMON does not stop")
         wrong += sorted({f"LEFT {what}" for what in self._left(before, main)})
         if self._beside:

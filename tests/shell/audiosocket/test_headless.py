@@ -58,7 +58,7 @@ async def test_a_connection_that_nobody_expects_becomes_a_call(tmp_path: Path, a
     ("name", "hindrance"),
     [
         ("not configured", lambda desk: setattr(desk.reception, "config", desk.reception.config.__class__())),
-        ("draining", lambda desk: setattr(desk.reception, "draining", True)),
+        ("draining", lambda desk: setattr(desk.reception.stays, "draining", True)),
         ("agent not ready", lambda desk: setattr(desk.agent, "readiness", Readiness(False, "restarting"))),
     ],
 )
@@ -177,8 +177,8 @@ async def test_the_end_of_the_daemon_is_announced_and_hung_up(tmp_path: Path, au
     async with accepting(tmp_path) as desk:
         line, _ = desk.stranger()
         await desk.until(lambda: desk.agent.sessions and desk.session.reports)
-        await desk.reception.drain(1.0, 10.0)
-        assert desk.reception.active == 0
+        await desk.reception.stays.drain(1.0, 10.0)
+        assert desk.reception.stays.active == 0
         assert line.hung_up
         assert desk.results("shutdown") == 1
 
@@ -205,7 +205,7 @@ async def test_two_callers_whose_dialplan_gives_the_same_uuid_have_each_a_call(
         await trio.sleep(3.0)
         first.cut()
         await trio.sleep(1.0)
-        assert desk.reception.active == 1
+        assert desk.reception.stays.active == 1
         second.cut()
         await desk.over()
         assert desk.results("caller-hung-up") == 2
@@ -245,7 +245,7 @@ async def test_a_defect_in_one_call_ends_that_call_only(
             line, _ = desk.stranger()
             await desk.until(lambda: line.released)
         assert [log["log_level"] for log in logs if "failed inside agentd" in log["event"]] == ["error"]
-        assert desk.reception.active == 1
+        assert desk.reception.stays.active == 1
         assert desk.results("failed:internal") == 1
         other.cut()
 

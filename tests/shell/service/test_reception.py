@@ -20,7 +20,7 @@ from agentd.conversation.commands import Destination, Result
 from agentd.errors import ProviderUnavailable
 from agentd.playback.directory import MediaDirectory
 from agentd.service import reception
-from agentd.service.reception import LEAVING_TIME
+from agentd.service.stays import LEAVING_TIME
 from agentd.serving.breaker import FAILURES
 from agentd.serving.failover import FailoverTimes
 from agentd.testing._ari_server import Answer, Request
@@ -126,7 +126,7 @@ async def test_while_agentd_is_being_stopped_callers_go_on(tmp_path: Path, autoj
         desk.call()
         await begun(desk)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(desk.reception.drain, 5.0, 10.0)
+            nursery.start_soon(desk.reception.stays.drain, 5.0, 10.0)
             await trio.sleep(1.0)
             desk.call(caller="1700000000.2")
             await trio.sleep(1.0)
@@ -146,7 +146,7 @@ async def test_a_caller_whose_farewell_does_not_end_is_handed_back_all_the_same(
         await begun(desk)
         monkeypatch.setattr(LastWords, "say", say)
         began = trio.current_time()
-        await desk.reception.drain(5.0, 10.0)
+        await desk.reception.stays.drain(5.0, 10.0)
         assert desk.left_with() == "shutdown"
         assert trio.current_time() - began == pytest.approx(15.0, abs=0.5)
     assert desk.results("shutdown") == 1
@@ -160,7 +160,7 @@ async def test_a_caller_who_is_still_being_answered_at_the_end_is_handed_back(
         desk.call()
         await wait_all_tasks_blocked()
         began = trio.current_time()
-        await desk.reception.drain(1.0, 1.0)
+        await desk.reception.stays.drain(1.0, 1.0)
         assert desk.left_with() == "shutdown"
         assert trio.current_time() - began <= 2.0 + LEAVING_TIME
     assert desk.results("shutdown") == 1
@@ -173,7 +173,7 @@ async def test_a_caller_who_was_being_answered_when_the_patience_ended_is_told_a
         desk.asterisk.slow("POST /channels/*/answer", 3.0)
         desk.call()
         await wait_all_tasks_blocked()
-        await desk.reception.drain(1.0, 100.0)
+        await desk.reception.stays.drain(1.0, 100.0)
         assert desk.left_with() == "shutdown"
         assert desk.results("shutdown") == 1
         assert trio.current_time() < 60.0, "told, not waited for"
@@ -314,7 +314,7 @@ async def test_a_daemon_that_is_stopped_waits_for_what_is_owed(tmp_path: Path, a
         desk.asterisk.rule("POST */continue", Answer.refusal(503, "not now"), times=6)
         desk.call("agent=nobody")
         await trio.sleep(1.0)
-        await desk.reception.drain(20.0, 15.0)
+        await desk.reception.stays.drain(20.0, 15.0)
         assert desk.asterisk.continued
 
 
@@ -337,7 +337,7 @@ async def test_a_transfer_that_was_refused_counts_as_a_failure(tmp_path: Path, a
         desk.asterisk.rule("POST */continue", Answer.refusal(400, "no"), times=1)
         desk.call()
         await begun(desk)
-        (call,) = desk.reception._calls
+        (call,) = desk.reception.stays._calls
         call._inbox.post(happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")))
         await desk.over()
         assert desk.left_with() == "failed:transfer"
@@ -358,7 +358,7 @@ async def test_a_defect_in_a_call_hands_its_caller_back_and_ends_no_other(
         assert [log["event"] for log in logs if log["log_level"] == "error"] == [
             "the call failed inside agentd; its channel goes on in the dialplan"
         ]
-        assert desk.reception.active == 1
+        assert desk.reception.stays.active == 1
         desk.hang_up("1700000000.2")
 
 
@@ -549,7 +549,7 @@ async def test_what_a_call_says_and_waits_for_is_its_own_agent_s(tmp_path: Path,
     async with open_for_callers(tmp_path, agents) as desk:
         desk.call()
         await begun(desk)
-        (call,) = desk.reception._calls
+        (call,) = desk.reception.stays._calls
         assert call.settings.failover == FailoverTimes(2.0, 3.0, "Wait.", "Sorry?")
         assert [candidate.name for candidate in call.candidates] == ["default", "night"]
         assert all("Wait." in candidate.spoken for candidate in call.candidates)

@@ -12,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agentd.config.settings import Asterisk, AudioSocket, Calls, Config, Health
-from agentd.service.reception import LEAVING_TIME
+from agentd.service.stays import LEAVING_TIME
 from agentd.testing.clock import until
 from tests.shell.service.daemon_scene import QUIET, DaemonScene, daemon_scene, free_port
 
