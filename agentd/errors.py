@@ -113,6 +113,10 @@ class ConfigError(AgentdError):
     """The configuration cannot be used; the message lists every problem found, one a line."""
 
 
+class BudgetExceeded(AgentdError):
+    """A call uses up more than it may (agentd.budgets), by a defect: it has to end."""
+
+
 class MediaProtocolError(AgentdError):
     """A peer's bytes on an AudioSocket connection broke the protocol."""
 

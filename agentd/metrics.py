@@ -123,6 +123,10 @@ class Metrics:
             "Turns of conversations that prompts went without, the model's context being full; for each prompt anew.",
         )
         self.tool_calls = counter("tool_calls", "Uses of tools by agents' models, by outcome.", "tool", "outcome")
+        self.call_budget = gauge("call_budget", "How much of a kind one call may use up.", "budget")
+        self.call_budget_exceeded = counter(
+            "call_budget_exceeded", "What calls wanted beyond their budgets, by the kind.", "budget"
+        )
         self.tool_seconds = histogram("tool_seconds", "Duration of the uses of a tool.", "tool")
         self.log_lines_lost = counter("log_lines_lost", "Log lines that neither the journal nor standard error took.")
         self.agent_ready = gauge("agent_ready", "1 while an agent can take calls.", "agent")

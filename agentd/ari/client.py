@@ -3,14 +3,13 @@
 import base64
 import random
 from collections.abc import Callable
-from functools import partial
 from urllib.parse import urlencode, urlsplit
 
 import attrs
 import structlog
 import trio
 
-from agentd import deadlines
+from agentd import budgets, deadlines
 from agentd.ari.contention import Contention
 from agentd.ari.events import (
     ApplicationReplaced,
@@ -88,7 +87,7 @@ class AriClient:
 
         It takes effect at once, so that nothing that follows the channel's StasisStart is missed.
         """
-        return Route(caller, self.routes, self.hand_backs, partial(self._lost_events, 1))
+        return Route(caller, self.routes, self.hand_backs, self._overrun)
 
     def doubt(self) -> None:
         """Something may have happened that nobody told us: Asterisk is asked soon. Does not block."""
@@ -238,6 +237,10 @@ class AriClient:
     def _lost_events(self, count: int) -> None:
         self.metrics.ari_events_dropped.inc(count)
         self.doubt()
+
+    def _overrun(self) -> None:
+        self.metrics.call_budget_exceeded.labels(budget=budgets.EVENTS.name).inc()
+        self._lost_events(1)
 
     def is_ours(self, object_id: str) -> bool:
         """True for the ids of channels and bridges that this application makes (see `leg_id`)."""

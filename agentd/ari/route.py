@@ -5,12 +5,12 @@ from collections.abc import Callable, MutableMapping
 import attrs
 import trio
 
-from agentd import deadlines
+from agentd import budgets, deadlines
 from agentd.ari.events import Channel, Event, StasisEnd
 from agentd.ari.owed import Debt, HandBacks, Outcome
 from agentd.conversation.commands import Destination
 
-ROUTE_QUEUE = 128
+ROUTE_QUEUE = budgets.EVENTS.most
 """Events that may wait for one call."""
 LEAVE_DEADLINE = deadlines.LEAVE.seconds
 

@@ -21,13 +21,16 @@ import attrs
 import structlog
 import trio
 
+from agentd import budgets
 from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo
 from agentd.audio.echo import EchoGuard
+from agentd.budgets import Budget
 from agentd.calls.fields import set_call_fields
 from agentd.calls.figures import CallFigures
 from agentd.calls.inbox import Inbox
 from agentd.calls.last_words import LastWords
+from agentd.calls.tasks import watch_tasks
 from agentd.calls.voice import AgentVoice
 from agentd.conversation import commands as do
 from agentd.conversation import events as happens
@@ -201,6 +204,7 @@ class Call:
             nursery.start_soon(self._keeper.run)
             nursery.start_soon(self._voice.run)
             nursery.start_soon(self._keep_time)
+            nursery.start_soon(watch_tasks, nursery, self._exceeded(budgets.TASKS))
             await self._converse(nursery)
             nursery.cancel_scope.cancel()
         self._figures.conclude()
@@ -325,6 +329,7 @@ class Call:
     def _digit(self, source: DigitSource, digit: str) -> None:
         if self._digits.accept(source, digit, trio.current_time()):
             self._acted_at = trio.current_time()
+            self._tools.callers_turn()
             self._inbox.post(happens.DigitPressed(digit))
 
     # --- the agent
@@ -361,9 +366,13 @@ class Call:
         if isinstance(event, CONVERSATION_EVENTS):
             await self._inbox.send(event)
 
+    def _exceeded(self, budget: Budget) -> Callable[[], None]:
+        return self.metrics.call_budget_exceeded.labels(budget=budget.name).inc
+
     def _tool_answered(self, session: AgentSession, request: tells.ToolRequested, result: str) -> None:
         """Hand a tool's result to the session that asked; where another one serves meanwhile, the history has it."""
-        self._acted_at = trio.current_time()
+        if not self._tools.spent:  # a model that only asks on and on is dead air
+            self._acted_at = trio.current_time()
         if session is self._keeper.session:
             session.tool_result(request.call, result)
         else:

@@ -6,11 +6,12 @@ import attrs
 import structlog
 import trio
 
+from agentd import budgets
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.call")
 
-INBOX = 128
+INBOX = budgets.INBOX.most
 """Events that may wait, and as many again of the call's own."""
 
 
@@ -39,6 +40,7 @@ class Inbox:
             if len(self._overflow) < INBOX:
                 self._overflow.append(event)
             else:
+                self.metrics.call_budget_exceeded.labels(budget=budgets.INBOX.name).inc()
                 log.error("an event found the call's inbox full and was dropped", event_type=type(event).__name__)
 
     async def receive(self) -> object:

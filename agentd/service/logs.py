@@ -20,6 +20,7 @@ from logging_journald import JournaldTransport, check_journal_stream
 from prometheus_client import Counter
 
 from agentd.calls.fields import merge_call_fields
+from agentd.calls.log_lines import within_budget
 from agentd.config.settings import LogFormat, Logging
 from agentd.service.log_sink import LogSink, opened
 from agentd.service.tracebacks import plain_traceback
@@ -108,6 +109,7 @@ def set_up_logging(settings: Logging, journal_socket: Path | None = None) -> Non
     _sinks[:] = [sink]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        within_budget,
         merge_call_fields,
         _add_logger_name,
         structlog.stdlib.add_log_level,

@@ -8,10 +8,11 @@ import attrs
 import structlog
 import trio
 
-from agentd import deadlines
+from agentd import budgets, deadlines
 from agentd.ari.owed import Debt, HandBacks
 from agentd.calls.call import Call
 from agentd.calls.fields import begin_call_fields
+from agentd.calls.log_lines import begin_call_lines
 from agentd.conversation.commands import Result
 from agentd.metrics import Metrics
 from agentd.service.watchdog import ProgressWatch
@@ -67,6 +68,7 @@ class Stays:
         `owed` tells what has become of the caller's hand-back, if there was one.
         """
         begin_call_fields(call_id=call_id, channel=channel)
+        lines = begin_call_lines(self.metrics.call_budget_exceeded.labels(budget=budgets.LOG_LINES.name).inc)
         stay, served, result = trio.CancelScope(), False, Result.FAILED_INTERNAL
         self._scopes.add(stay)
         self._active += 1
@@ -76,6 +78,7 @@ class Stays:
                 result = await serve()
                 served = True
         except* Exception:
+            lines.end()
             log.exception("the call failed inside agentd; its channel goes on in the dialplan")
         finally:
             if not served:
@@ -85,20 +88,21 @@ class Stays:
             self._scopes.discard(stay)
             self._active -= 1
             self.metrics.calls_active.dec()
-            self._conclude(str(result), owed())
+            self._conclude(str(result), owed(), lines.end())
             if not self._active:
                 self._idle.set()
                 self.watch.rest(LINE_CLOCK)
 
-    def _conclude(self, result: str, owed: Debt | None) -> None:
+    def _conclude(self, result: str, owed: Debt | None, left_out: int) -> None:
         """Tell how the call ended; it is counted once its caller is really handed back."""
+        figures = {"log_lines_left_out": left_out} if left_out else {}
         if owed is not None and owed.outcome is None:
             owed.on_settled = lambda ended_with: self.metrics.calls.labels(result=ended_with).inc()
-            log.warning("call ended", result=owed.ended_with, hand_back="owed")
+            log.warning("call ended", result=owed.ended_with, hand_back="owed", **figures)
             return
         ended_with = result if owed is None else owed.ended_with
         self.metrics.calls.labels(result=ended_with).inc()
-        log.info("call ended", result=ended_with)
+        log.info("call ended", result=ended_with, **figures)
 
     @contextmanager
     def running(self, call: Call) -> Iterator[None]:

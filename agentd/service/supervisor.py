@@ -13,7 +13,7 @@ import attrs
 import structlog
 import trio
 
-from agentd import __version__, deadlines
+from agentd import __version__, budgets, deadlines
 from agentd.ari.client import AriClient
 from agentd.ari.orphans import hand_back_orphans
 from agentd.ari.rest import AriRest, open_rest
@@ -74,6 +74,7 @@ class Supervisor:
         Raises OSError when an address cannot be bound, ConfigError where a tool cannot be offered.
         """
         count_lost_lines(self.metrics.log_lines_lost)
+        self._publish_budgets()
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             toolbox = _take_up(self.config)
             self.started_at = trio.current_time()
@@ -249,6 +250,11 @@ class Supervisor:
 
     def _unknown_message(self, vendor: str) -> None:
         self.metrics.provider_unknown_messages.labels(vendor=vendor).inc()
+
+    def _publish_budgets(self) -> None:
+        for budget in budgets.TABLE.values():
+            self.metrics.call_budget.labels(budget=budget.name).set(budget.most)
+            self.metrics.call_budget_exceeded.labels(budget=budget.name)
 
     def _turns_left_out(self, turns: int) -> None:
         self.metrics.prompt_turns_left_out.inc(turns)

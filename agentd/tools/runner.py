@@ -13,9 +13,10 @@ import attrs
 import structlog
 import trio
 
-from agentd import deadlines
+from agentd import budgets, deadlines
 from agentd import session_events as tells
 from agentd.agent import CallInfo
+from agentd.budgets import Allowance, Budget
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination, Result
 from agentd.errors import AriError
@@ -26,12 +27,20 @@ from agentd.tools.offered import OfferedTool
 
 log = structlog.get_logger("agentd.tools")
 
-AT_ONCE = 4
+AT_ONCE = budgets.TOOLS_AT_ONCE.most
 """Tools that a call may have at work at a time."""
 MAX_RESULT = 8 * 1024
 """Bytes of a result that a model is given."""
 MAX_LOGGED = 500
 WORDS_PATIENCE = deadlines.TOOL_WORDS.seconds
+
+
+REFUSALS = {
+    budgets.TOOLS_AT_ONCE: "Too many tools are at work: wait for their results.",
+    budgets.TURN_TOOL_CALLS: "Too many uses of tools for one turn: speak with the caller first.",
+    budgets.TOOL_CALLS: "No tool can be used any more in this call: go on without, or say goodbye.",
+}
+"""What a model is told of a use that is over a budget."""
 
 
 class Ended(StrEnum):
@@ -90,6 +99,8 @@ class CallTools:
     tell: Callable[[object], None]
     log_transcripts: bool
     _at_work: int = attrs.field(default=0, init=False)
+    _call: Allowance = attrs.field(factory=lambda: Allowance(budgets.TOOL_CALLS), init=False)
+    _turn: Allowance = attrs.field(factory=lambda: Allowance(budgets.TURN_TOOL_CALLS), init=False)
     _departing: bool = attrs.field(default=False, init=False)
     _left: bool = attrs.field(default=False, init=False)
     _spoken: bool = attrs.field(default=False, init=False)
@@ -100,6 +111,15 @@ class CallTools:
         """Whether a tool is at work, or the call is about to end by one: the caller waits for no answer meanwhile."""
         return bool(self._at_work) or self._departing
 
+    @property
+    def spent(self) -> bool:
+        """Whether the model has asked for more uses of tools than it has, in this turn or in this call."""
+        return self._turn.spent or self._call.spent
+
+    def callers_turn(self) -> None:
+        """The caller has said or pressed something: what the model does now, it does for that."""
+        self._turn = Allowance(budgets.TURN_TOOL_CALLS)
+
     def on_session_event(self, event: object) -> None:
         """Take note of an event of the session: of when the agent has spoken."""
         match event:
@@ -108,6 +128,9 @@ class CallTools:
                 self._begun.set()
             case tells.CallerSpeechEnded():
                 self._spoken = False
+                self.callers_turn()
+            case tells.CallerText(final=True):
+                self.callers_turn()
 
     async def run(self, request: tells.ToolRequested, answer: Callable[[str], None]) -> None:
         """Serve one request of the model: `answer` hands it the result, and may not block. Raises nothing; cancelling
@@ -126,11 +149,12 @@ class CallTools:
             await self._depart(answer, outcome, spoken)
 
     async def _use(self, request: tells.ToolRequested) -> tuple[Ended, ToolOutcome, Exception | None]:
+        if (budget := self._over()) is not None:
+            self.metrics.call_budget_exceeded.labels(budget=budget.name).inc()
+            return Ended.REFUSED, ToolOutcome(REFUSALS[budget]), None
         offered = self.tools.get(request.name)
         if offered is None:
             return Ended.UNKNOWN, ToolOutcome("There is no such tool."), None
-        if self._at_work >= AT_ONCE:
-            return Ended.REFUSED, ToolOutcome("Too many tools are at work: wait for their results."), None
         self._at_work += 1
         try:
             await trio.lowlevel.checkpoint()  # of a flood, the rest is refused before it is parsed
@@ -151,6 +175,14 @@ class CallTools:
         finally:
             self._at_work -= 1
         return Ended.FAILED if outcome.failed else Ended.DONE, outcome, None
+
+    def _over(self) -> Budget | None:
+        """The budget that one more use is over; where there is none, it is taken."""
+        if self._at_work >= AT_ONCE:
+            return budgets.TOOLS_AT_ONCE
+        if not self._turn.take():
+            return budgets.TURN_TOOL_CALLS
+        return None if self._call.take() else budgets.TOOL_CALLS
 
     def _give(self, answer: Callable[[str], None], text: str) -> None:
         """Give the model a result: whatever it says from now on, it says knowing this. Once the call is on its way out,

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentd import session_events as tells
 from agentd.agent import CallInfo, ToolDeclaration
+from agentd.budgets import TOOL_CALLS, TURN_TOOL_CALLS, Budget
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination, Result
 from agentd.errors import AriUnavailable
@@ -119,6 +120,47 @@ class Bench:
     def count(self, tool: str, outcome: str) -> float:
         labels = {"tool": tool, "outcome": outcome}
         return self.metrics.registry.get_sample_value("agentd_tool_calls_total", labels) or 0.0
+
+    def exceeded(self, budget: Budget) -> float:
+        labels = {"budget": budget.name}
+        return self.metrics.registry.get_sample_value("agentd_call_budget_exceeded_total", labels) or 0.0
+
+
+# --- budgets
+
+
+async def test_a_model_that_goes_round_in_a_circle_is_refused_until_the_caller_s_next_turn() -> None:
+    bench = Bench()
+    for _ in range(TURN_TOOL_CALLS.most + 2):
+        await bench.ask("work", '{"n": 3}')
+    assert bench.count("work", "done") == TURN_TOOL_CALLS.most
+    assert bench.answers[-1] == ("c1", "Too many uses of tools for one turn: speak with the caller first.")
+    assert bench.tools.spent
+    assert bench.exceeded(TURN_TOOL_CALLS) == 2
+    for turn in (TURN, tells.CallerText("and now?", final=True)):
+        bench.hear(turn)
+        assert not bench.tools.spent
+        await bench.ask("work", '{"n": 4}')
+        assert bench.answers[-1] == ("c1", "done 4")
+
+
+async def test_one_that_asks_for_what_there_is_not_is_refused_just_so() -> None:
+    bench = Bench()
+    for _ in range(TURN_TOOL_CALLS.most + 1):
+        await bench.ask("nothing")
+    assert bench.count("unknown", "unknown") == TURN_TOOL_CALLS.most
+    assert bench.count("unknown", "refused") == 1
+
+
+async def test_a_call_has_so_many_uses_of_tools_in_all() -> None:
+    bench = Bench()
+    for _ in range(TOOL_CALLS.most + 1):
+        bench.hear(TURN)
+        await bench.ask("work", '{"n": 3}')
+    assert bench.count("work", "done") == TOOL_CALLS.most
+    assert "No tool can be used any more" in bench.answers[-1][1]
+    assert bench.exceeded(TOOL_CALLS) == 1
+    assert bench.tools.spent
 
 
 # --- requests

@@ -6,6 +6,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agentd import budgets
 from agentd.agent import Readiness
 from agentd.config.schema import settings_of
 from agentd.config.settings import Failover
@@ -26,6 +27,12 @@ def test_every_metric_is_on_the_page() -> None:
     families = text_string_to_metric_families(generate_latest(Metrics().registry).decode())
     names = {family.name for family in families if not family.name.endswith("_created")}
     assert [name for name in names if name not in PAGE] == []
+
+
+def test_every_budget_of_a_call_is_on_the_page_as_it_is() -> None:
+    (table,) = re.findall(r"^### Budgets of a call\n(.*?)^```", PAGE, re.M | re.S)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.*) \| (.*) \|$", table, re.M)
+    assert rows == [(row.name, str(row.most), row.why, row.over) for row in budgets.TABLE.values()]
 
 
 def test_every_field_of_the_health_page_is_on_the_page() -> None:
