@@ -1,6 +1,6 @@
 """A call that is staged (agentd.testing._call) with agents that are none."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from agentd.agent import Audio
+from agentd.audio.level import ramp
 from agentd.audiosocket.transport import EXTERNAL
 from agentd.calls.call import CallSettings
 from agentd.conversation.commands import Phrase, Result
@@ -16,11 +17,13 @@ from agentd.conversation.liveness import LivenessTimes
 from agentd.history import Speaker
 from agentd.media.transport import Transport
 from agentd.playback.contract import Announcement
+from agentd.playback.stream import ATTENUATED
 from agentd.serving.candidates import Candidate
 from agentd.serving.contained import ContainedSession
 from agentd.serving.failover import FailoverTimes
 from agentd.testing._call import StagedCall
 from agentd.testing._lines import Lines
+from agentd.testing.clock import until
 from agentd.testing.sound import RATE, voice
 from tests.shell.fakes import FakeAgent, FakeSession
 
@@ -116,9 +119,9 @@ class Scene(StagedCall):
         return spoken
 
     async def until(self, condition: Callable[[], object]) -> None:
-        with trio.fail_after(120):
-            while not condition():
-                await trio.sleep(0.005)
+        """Until it is so, and a moment longer: what else is done at that moment has been done then."""
+        await until(condition, patience=120)
+        await trio.sleep(0.003)
 
     def nothing_is_left(self) -> None:
         """Of a call that is over, at its agents too."""
@@ -157,3 +160,10 @@ async def running(scene: Scene) -> AsyncIterator[Scene]:
             yield scene
     scene.nothing_is_left()
     assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+def frame_numbers(spoken: Sequence[bytes]) -> Mapping[bytes, int]:
+    """The numbers of the frames that were spoken, by how the caller may hear them: in full, attenuated, and changing
+    from the one to the other. Silence and fades are none of them."""
+    levels = ((1.0, 1.0), (ATTENUATED, ATTENUATED), (1.0, ATTENUATED), (ATTENUATED, 1.0))
+    return {ramp(frame, *ends): number for number, frame in reversed(list(enumerate(spoken))) for ends in levels}

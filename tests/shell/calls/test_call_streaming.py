@@ -18,7 +18,7 @@ from agentd.testing._ari_server import Answer
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import RATE, voice
 from agentd.transports import transport_names
-from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
+from tests.shell.call_scene import GREETING, Mode, Scene, frame_numbers, make_scene, running
 
 FRAME = 320
 TWO_FRAMES = 0.04
@@ -38,14 +38,6 @@ FULL = level(voice(1.0))
 
 def silent(frames: list[bytes]) -> bool:
     return not any(map(any, frames))
-
-
-def which(frame: bytes, spoken: list[bytes]) -> int | None:
-    """The number of the spoken frame that this is, at full level or attenuated; None for silence and for fades."""
-    levels = ((1.0, 1.0), (ATTENUATED, ATTENUATED), (1.0, ATTENUATED), (ATTENUATED, 1.0))
-    return next(
-        (number for number, said in enumerate(spoken) if any(frame == ramp(said, *ends) for ends in levels)), None
-    )
 
 
 @pytest.fixture
@@ -129,7 +121,8 @@ async def test_after_an_interruption_the_history_holds_what_was_heard(scene: Sce
         scene.session.emit(tells.CallerSpeechStarted(9.0), tells.CallerTakesTurn(9.0))
         await trio.sleep(0.5)
         utterance, milliseconds, completed = scene.session.reports[-1]
-        heard = [frame for frame in scene.line.since(since) if which(frame, spoken) is not None]
+        known = frame_numbers(spoken)
+        heard = [frame for frame in scene.line.since(since) if frame in known]
         assert (utterance, completed) == (2, False)
         assert milliseconds == pytest.approx(20 * len(heard), abs=20)
         assert scene.agent_turns == [GREETING, "One two three four. Five six"]
@@ -168,7 +161,8 @@ async def test_after_a_sound_that_was_nothing_no_word_is_lost(
         scene.session.emit(tells.CallerSpeechDismissed("a cough"))
         await trio.sleep(2.5)
         frames = scene.line.since(since)
-        numbers = [number for frame in frames if (number := which(frame, spoken)) is not None]
+        known = frame_numbers(spoken)
+        numbers = [known[frame] for frame in frames if frame in known]
         assert numbers == list(range(len(spoken))), "all of it at an even level, in order, nothing twice"
         first_again = min(at for at, frame in scene.line.frames if at >= dismissed and level(frame) > FULL - 1)
         assert first_again - dismissed <= TWO_FRAMES + 0.02, "faded in over one frame"
@@ -320,7 +314,7 @@ async def test_an_utterance_goes_on_over_a_fresh_leg(way: str, autojump_clock: M
         scene.line.cut()
         await trio.sleep(3.0)
         heard = [frame for line in scene.lines.all for frame in line.since(since) if any(frame)]
-        numbers = [which(frame, spoken) for frame in heard]
+        numbers = list(map(frame_numbers(spoken).get, heard))
         assert numbers == pytest.approx(range(len(spoken)), abs=1), "but for the frame that met the broken line"
         assert scene.agent_turns[-1] == " ".join(WORDS)
         assert not scene.file.log

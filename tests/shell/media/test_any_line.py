@@ -28,13 +28,12 @@ from agentd.media.leg import LONGEST_LEAD
 from agentd.media.transport import Transport
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement
-from agentd.playback.stream import ATTENUATED
 from agentd.testing._ari_server import Answer
 from agentd.testing._call import CALLER
 from agentd.testing._lines import Line, Lines, audio_frame, dtmf_frame
 from agentd.testing.sound import RATE, voice
 from agentd.transports import TRANSPORTS, Daemon, open_transports, transport_names
-from tests.shell.call_scene import GREETING, Scene, make_scene, running
+from tests.shell.call_scene import GREETING, Scene, frame_numbers, make_scene, running
 from tests.shell.front_desk import open_for_callers
 from tests.shell.media.memory_lines import ClockedLine, MemoryTransport, SelfClockedLine
 from tests.shell.steps import Act, play
@@ -142,15 +141,10 @@ def frames_of(pcm: bytes) -> list[bytes]:
     return [pcm[at : at + FRAME] for at in range(0, len(pcm), FRAME)]
 
 
-def which(frame: bytes, spoken: list[bytes]) -> int | None:
-    """The number of the spoken frame that this is, at any even level; None for silence and for fades."""
-    levels = ((1.0, 1.0), (ATTENUATED, ATTENUATED), (1.0, ATTENUATED), (ATTENUATED, 1.0))
-    return next((at for at, said in enumerate(spoken) if any(frame == ramp(said, *ends) for ends in levels)), None)
-
-
 def numbers(phone: Phone, spoken: list[bytes], since: float) -> list[int]:
     """Which frames of what was spoken the caller heard, in the order in which they were."""
-    return [number for frame in phone.heard(since) if (number := which(frame, spoken)) is not None]
+    known = frame_numbers(spoken)
+    return [known[frame] for frame in phone.heard(since) if frame in known]
 
 
 def silent(frames: Sequence[bytes]) -> bool:
@@ -461,7 +455,8 @@ async def story(scene: Scene, phone: Phone) -> None:
     scene.session.emit(tells.Ended())
 
 
-STEPS = range(1, 650, 13)
+SITUATIONS = range(1, 260, 5)
+"""A sample of those of the story, from its first to its last."""
 
 
 @pytest.mark.parametrize("way", ["hangs up", "is cancelled"])
@@ -472,12 +467,12 @@ async def test_nothing_is_left_of_a_line_that_clocks_itself_at_whatever_step_the
         phone = KINDS["clocks itself"]()
         return phone, await play(phone.scene, lambda scene: story(scene, phone), act, at)
 
-    whole, steps = await told(float("inf"), lambda scene, scope: None)
+    whole, situations = await told(float("inf"), lambda scene, scope: None)
     assert whole.scene.left_with == "completed"
     assert whole.scene.agent_turns[-1] == "Goodbye"
     assert len(whole.legs()) == 2
-    assert steps > STEPS[-1]
-    for at in STEPS:
+    assert situations > SITUATIONS[-1]
+    for at in SITUATIONS:
         phone, _ = await told(at, lambda scene, scope: scene.hang_up() if way == "hangs up" else scope.cancel())
         assert all(leg.released for leg in phone.legs())
 
