@@ -20,6 +20,7 @@ from agentd import __version__
 from agentd.config.secrets import ARI_PASSWORD, find_secret, need_secret
 from agentd.environment import INHERITED, withheld_from_children
 from agentd.errors import AgentdError, ConfigError, ProviderError, first_of
+from agentd.service.command_logs import log_to_stderr
 
 if TYPE_CHECKING:
     from agentd.config.catalogue import Catalogue
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; gives the exit status (0 good, 1 failed, 2 refused configuration or arguments)."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what no encoding can write (PEP 383)
         sys.stdout.reconfigure(errors="backslashreplace")
+    log_to_stderr()
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

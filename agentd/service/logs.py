@@ -22,8 +22,8 @@ from prometheus_client import Counter
 from agentd.calls.fields import merge_call_fields
 from agentd.calls.log_lines import within_budget
 from agentd.config.settings import LogFormat, Logging
+from agentd.service.command_logs import console, exceptions
 from agentd.service.log_sink import LogSink, opened
-from agentd.service.tracebacks import plain_traceback
 
 CALL_FIELDS = ("call_id", "channel", "agent", "state")
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -114,7 +114,7 @@ def set_up_logging(settings: Logging, journal_socket: Path | None = None) -> Non
         _add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=False),
-        structlog.processors.ExceptionRenderer(lambda exc_info: plain_traceback(exc_info[1])),
+        exceptions(),
     ]
     renderers: list[Any]
     if chosen is LogFormat.JOURNAL:
@@ -125,8 +125,7 @@ def set_up_logging(settings: Logging, journal_socket: Path | None = None) -> Non
     elif chosen is LogFormat.JSON:
         renderers = [structlog.processors.JSONRenderer(default=str)]
     else:
-        plain = structlog.dev.plain_traceback  # they are text by now; it keeps structlog from looking for rich
-        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        renderers = [console()]
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level.value]),
