@@ -235,7 +235,9 @@ def _foretold_db(slin: bytes) -> float:
     if len(samples) <= _ORDER:
         return 0.0
     samples -= samples.mean()
-    lags = np.array([samples[: len(samples) - lag] @ samples[lag:] for lag in range(_ORDER + 1)])
+    # By einsum, which stays in this thread: a dot product of so many goes to threads of BLAS, and on a busy host all
+    # calls wait until each of them has had a core.
+    lags = np.array([np.einsum("i,i", samples[: len(samples) - lag], samples[lag:]) for lag in range(_ORDER + 1)])
     if lags[0] == 0:
         return 0.0
     # A little white noise keeps the equations solvable for a pure tone, of which everything can be foretold.

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tests.walk.faults import Course, Fault, Where
 from tests.walk.kinds import KINDS
 from tests.walk.life import IDLE, Outcome
-from tests.walk.walk import Walked, clean, live_all, named, steps
+from tests.walk.walk import Share, Walked, clean, live_all, shares, steps
 
 HELP = """\
 The fault walk: a whole agentd around a call, on virtual time, against an Asterisk and agents that are none and strict.
@@ -63,21 +63,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.life:
         return _one(Walked(options.life, options.seed, options.idle))
     began = time.monotonic()
-    lives = _chosen(options)
-    print(f"{len(lives)} lives, seed {options.seed}")
+    chosen = _chosen(options)
+    lives = sum(len(share.faults) for share in chosen)
+    print(f"{lives} lives, seed {options.seed}", flush=True)
     outcomes = list[Outcome]()
-    bar = tqdm(live_all(lives, options.processes), total=len(lives), unit="life", disable=not sys.stderr.isatty())
+    bar = tqdm(live_all(chosen, options.processes), total=lives, unit="life", disable=not sys.stderr.isatty())
     with options.save.open("w", encoding="utf-8") if options.save else nullcontext() as file:
         for outcome in bar:
             outcomes.append(outcome)
             if outcome.wrong:
                 tqdm.write(f"{outcome.name}: {outcome}")
+                sys.stdout.flush()
                 if file is not None:
                     print(f"{outcome.name}: {outcome}", file=file, flush=True)
     print(_table(outcomes))
     failed = sum(bool(outcome.wrong) for outcome in outcomes)
-    print(f"{len(lives)} lives in {time.monotonic() - began:.0f} s: {failed} went wrong")
-    return bool(failed)
+    print(f"{len(outcomes)} of {lives} lives in {time.monotonic() - began:.0f} s: {failed} went wrong")
+    return bool(failed) or len(outcomes) < lives
 
 
 def _one(walked: Walked) -> int:
@@ -97,8 +99,8 @@ def _one(walked: Walked) -> int:
     return bool(outcome.wrong)
 
 
-def _chosen(options: argparse.Namespace) -> list[Walked]:
-    chosen: list[Walked] = []
+def _chosen(options: argparse.Namespace) -> list[Share]:
+    chosen: list[Share] = []
     for kind in KINDS:
         if options.kind and not any(fnmatchcase(str(kind), pattern) for pattern in options.kind):
             continue
@@ -108,7 +110,7 @@ def _chosen(options: argparse.Namespace) -> list[Walked]:
             for fault in _faults(course, options, str(kind))
             if not options.fault or any(fnmatchcase(str(fault), pattern) for pattern in options.fault)
         ]
-        chosen += named(kind, faults, options.seed, options.idle)
+        chosen += shares(kind, faults, options.seed, options.idle)
     return chosen
 
 
@@ -138,7 +140,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
                 row.wrong[sort] += 1
             row.wrong["wrong"] += bool(outcome.wrong)
     total = rows.pop("in all", _Row())
-    columns = ("STRANDED", "LEFT", "OTHER", "DAEMON", "wrong")
+    columns = ("STRANDED", "LEFT", "OTHER", "DAEMON", "BROKEN", "wrong")
     lines = [f"{'':24}{'lives':>8}" + "".join(f"{column:>10}" for column in columns)]
     for group, row in [*sorted(rows.items()), ("in all", total)]:
         lines.append(f"{group:24}{row.lives:8}" + "".join(f"{row.wrong[column]:10}" for column in columns))

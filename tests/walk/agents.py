@@ -24,6 +24,7 @@ from agentd_providers.registry import Provider
 from agentd_providers.shared import SharedServices
 from tests.shell.fakes import FakeSession
 from tests.shell.pipeline_fakes import SETTINGS, FakeDetector
+from tests.walk.faults import How, Strike, Where, never
 
 SECONDS_A_WORD = 0.1
 TURN_END = 0.3
@@ -37,15 +38,16 @@ Piece = str | ToolCall | Exception
 class Script:
     """An agent's part. `phrases` are the caller's, by number; `answers` what is said to one, or to a tool's result.
 
-    From its `hangs_at`-th step on the stage `hanging` does not come back. Steps are counted once it is `armed`."""
+    A stage that `strike` has told to hang at a step does not come back from it, nor from any later one. Steps are
+    counted once it is `armed`."""
 
     phrases: Mapping[int, str]
     answers: Mapping[str, Sequence[Piece]]
-    hanging: str = ""
-    hangs_at: int = 0
+    strike: Strike = never
     armed: bool = False
     steps: dict[str, int] = attrs.field(factory=dict)
     open_sessions: int = 0
+    _hanging: set[str] = attrs.field(factory=set)
 
     async def step(self, stage: str) -> None:
         """Something is asked of a stage."""
@@ -53,7 +55,9 @@ class Script:
         if not self.armed:
             return
         self.steps[stage] = self.steps.get(stage, 0) + 1
-        if stage == self.hanging and self.steps[stage] >= self.hangs_at:
+        if self.strike(Where(stage), self.steps[stage]) is How.HANGS:
+            self._hanging.add(stage)
+        if stage in self._hanging:
             await trio.sleep_forever()
 
     @asynccontextmanager

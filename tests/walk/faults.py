@@ -1,7 +1,7 @@
 """What goes wrong in a life: one fault, at one place. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 import attrs
@@ -74,6 +74,15 @@ HANGS_SECONDS = 60.0
 """Seconds that Asterisk hangs. Other peers do so for good."""
 MEDIA_STAGES = (-1.0, 0.0, 0.005, 0.5, 3.0)
 """Seconds after its connection at which a media leg hangs; less than 0: it does not connect."""
+
+
+Strike = Callable[[Where, int], How | None]
+"""Asked at each place where something can go wrong, in the order in which a life comes by: what does, if anything."""
+
+
+def never(_where: Where, _number: int) -> How | None:
+    """Nothing goes wrong."""
+    return None
 
 
 @attrs.frozen

@@ -1,5 +1,6 @@
 """An Asterisk to whom something happens at one place."""
 
+import math
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import trio
 
 from agentd.testing._ari_server import Answer, EventSocket, Request
 from tests.walk.ari import Pbx
-from tests.walk.faults import HANGS_SECONDS, LATE_SECONDS, OF_REQUESTS, Fault, How, Where
+from tests.walk.faults import HANGS_SECONDS, LATE_SECONDS, MEDIA_STAGES, OF_REQUESTS, How, Strike, Where, never
 
 MAIN, OTHER = "1700000000.1", "1700000000.2"
 """The channels of the caller to whom something happens, and of the other one."""
@@ -18,29 +19,35 @@ MAIN, OTHER = "1700000000.1", "1700000000.2"
 class FaultyPbx(Pbx):
     """An Asterisk to whose requests, events and connections something happens. It counts them once it is `armed`."""
 
-    fault: Fault | None = None
+    strike: Strike = never
     request_names: list[str] = attrs.field(factory=list)
     event_names: list[str] = attrs.field(factory=list)
+    at_work: int = 0
+    """Requests that are not answered yet."""
     _http_hangs_until: float = 0.0
     _events_hang_until: float = 0.0
+    _media_hangs_after: float = math.inf
     _held: tuple[str, dict[str, Any]] | None = None
-
-    def _strikes(self, where: Where, number: int) -> bool:
-        return self.fault is not None and self.fault.where is where and self.fault.number == number
 
     async def handle(self, request: Request) -> Answer:
         """See FakeAsterisk."""
         await trio.lowlevel.checkpoint()
         self.requests.append(request)
+        self.at_work += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.at_work -= 1
+
+    async def _answer(self, request: Request) -> Answer:
         if not self.armed:
             return await self.carry_out(request)
         self.request_names.append(nameless(f"{request} {request.params.get('variable', '')}".strip()))
         number = len(self.request_names)
-        if self._strikes(Where.HTTP, number):
+        if self.strike(Where.HTTP, number):
             self._http_hangs_until = trio.current_time() + HANGS_SECONDS
         await trio.sleep_until(self._http_hangs_until)
-        how = self.fault.how if self.fault is not None and self._strikes(Where.REQUEST, number) else None
-        match how:
+        match how := self.strike(Where.REQUEST, number):
             case How.DROPPED:
                 return Answer(drop=True)
             case How.LATE:
@@ -63,19 +70,28 @@ class FaultyPbx(Pbx):
         channel = fields.get("channel", {}).get("id", "") or fields.get("playback", {}).get("target_uri", "")
         self.event_names.append(nameless(f"{kind} {channel}".strip()))
         number = len(self.event_names)
-        if self._strikes(Where.EVENTS, number):
+        if self.strike(Where.EVENTS, number):
             self._events_hang_until = trio.current_time() + HANGS_SECONDS
         await trio.sleep_until(self._events_hang_until)
-        if self.fault is not None and self._strikes(Where.EVENT, number):
-            if self.fault.how is How.LOST:
+        match self.strike(Where.EVENT, number):
+            case How.LOST:
                 return
-            if self.fault.how is How.SWAPPED:
+            case How.SWAPPED:
                 self._held = (kind, fields)
                 self.nursery.start_soon(self._let_go_later)
                 return
-            await super().deliver(kind, fields)
+            case How.DOUBLED:
+                await super().deliver(kind, fields)
         await super().deliver(kind, fields)
         await self._let_go()
+
+    def media_hangs_after(self) -> float:
+        """See Switch."""
+        if self.armed:
+            for number, seconds in enumerate(MEDIA_STAGES, 1):
+                if self.strike(Where.AUDIOSOCKET, number):
+                    self._media_hangs_after = seconds
+        return self._media_hangs_after
 
     async def _let_go_later(self) -> None:
         await trio.sleep(1.0)  # where no other one comes it is only late

@@ -1,9 +1,11 @@
 """One life: a daemon, a caller to whom something happens, another caller who is to notice nothing, and ten minutes
 after which every trace of the two must be gone."""
 
+import math
 import random
 import signal
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -17,6 +19,7 @@ import trio.testing
 
 from agentd.calls.fields import _fields
 from agentd.config.secrets import ARI_PASSWORD, Secret
+from agentd.errors import first_of
 from agentd.service.notify import Notifier
 from agentd.service.supervisor import Supervisor
 from agentd.testing._ari_server import PASSWORD
@@ -24,7 +27,7 @@ from agentd_providers.registry import PROVIDERS as REGISTRY
 from tests.walk.agents import PROVIDERS, Script
 from tests.walk.channels import Place, Sort
 from tests.walk.daemon import Daemon, DaemonLog, predictable
-from tests.walk.faults import MEDIA_STAGES, STAGES, Course, Fault, How, Where
+from tests.walk.faults import Course, Fault, How, Where
 from tests.walk.faulty import MAIN, OTHER, FaultyPbx, nameless
 from tests.walk.kinds import Happening, Kind, Way
 from tests.walk.network import Network
@@ -40,8 +43,12 @@ OTHER_STAYS = 4.5
 """Seconds from the caller's arrival until the other one hangs up."""
 IDLE = 600.0
 """Seconds after which nothing may be left, from the caller's arrival on."""
+AT_REST = 40.0
+"""Seconds for which nothing has been at work before idle time is leapt over: the PBX is looked at every 30 s."""
 AFTER_STOP = 60.0
 """The same after the daemon's end."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks whether it is at rest."""
 LISTENED = 60.0
 """Seconds without a word from agentd after which a caller is not served."""
 GAP = 0.0401
@@ -68,7 +75,7 @@ class Outcome:
         return " ".join(sorted({it.partition(" ")[0] for it in self.wrong}))
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Life:
     """One life, judged after `idle` seconds. `log` is told every line of the daemon's log."""
 
@@ -77,15 +84,21 @@ class Life:
     seed: int = 1
     idle: float = IDLE
     log: Callable[[str], None] | None = None
+    branch: Callable[[Where, int], Fault | None] = attrs.field(default=lambda _where, _number: None)
+    """Asked at each place: the fault with which this life goes on from there."""
+    on_judged: Callable[[Outcome], None] = attrs.field(default=lambda _outcome: None)
+    """Told how it ended, before what it was made of is removed."""
     _log: DaemonLog = attrs.field(init=False)
     _steps: "Steps" = attrs.field(init=False)
-    _media: Path = attrs.field(init=False)
+    media: Path = attrs.field(init=False)
+    """The directory of audio files, while it is lived."""
     _script: Script = attrs.field(init=False)
     _others: Script = attrs.field(init=False)
     _pbx: FaultyPbx = attrs.field(init=False)
     _daemon: Daemon = attrs.field(init=False)
     _caller: Caller = attrs.field(init=False)
     _other: Caller = attrs.field(init=False)
+    _clock: trio.testing.MockClock = attrs.field(init=False)
     _other_left_by_itself: bool = attrs.field(default=False, init=False)
 
     @property
@@ -96,33 +109,46 @@ class Life:
         """Live it, on virtual time, and judge it."""
         random.seed(self.seed)
         self._log, self._steps = DaemonLog(self.log), Steps(self)
-        counts = self.fault is None or self.fault.where is Where.STEP
-        clock = trio.testing.MockClock(autojump_threshold=0)
+        counts = self.fault is None or self.fault.where is Where.STEP  # it costs time
+        self._clock = clock = trio.testing.MockClock(autojump_threshold=0)
         with (
             tempfile.TemporaryDirectory() as directory,
             self._log.kept(),
             predictable(self.seed),
             patch.dict(REGISTRY.built_in, PROVIDERS),
         ):
-            self._media = Path(directory)
-            return trio.run(self._live, clock=clock, instruments=[self._steps] if counts else [])
+            self.media = Path(directory) / "media"
+            self.media.mkdir()
+            try:
+                outcome = trio.run(self._live, clock=clock, instruments=[self._steps] if counts else [])
+            except Exception as error:  # of the walk's own: whatever a daemon ends with it has kept to itself
+                cause = first_of(error) if isinstance(error, ExceptionGroup) else error
+                outcome = Outcome(self.name, "", (f"BROKEN {cause!r}",))
+                if self.log is not None:
+                    self.log("".join(traceback.format_exception(error)))
+            self.on_judged(outcome)
+            return outcome
+
+    def strike(self, where: Where, number: int) -> How | None:
+        """See tests.walk.faults.Strike."""
+        if self.fault is None:
+            self.fault = self.branch(where, number)
+        fault = self.fault
+        return fault.how if fault is not None and (fault.where, fault.number) == (where, number) else None
 
     # --- its course
 
     async def _live(self) -> Outcome:
-        fault = self.fault
         Network().enable()
-        self._script, self._others = Script(PHRASES, answers(self.kind)), Script(PHRASES, others_answers())
-        if fault is not None and fault.where in STAGES:
-            self._script.hanging, self._script.hangs_at = str(fault.where), fault.number
-        self._pbx = FaultyPbx(fault=fault, extensions={"200@internal", "600@default"}, fork_port=AUDIOSOCKET_PORT)
-        if fault is not None and fault.where is Where.AUDIOSOCKET:
-            self._pbx.media_hangs_after = MEDIA_STAGES[fault.number - 1]
+        self._script = Script(PHRASES, answers(self.kind), self.strike)
+        self._others = Script(PHRASES, others_answers())
+        extensions = {"200@internal", "600@default"}
+        self._pbx = FaultyPbx(strike=self.strike, extensions=extensions, fork_port=AUDIOSOCKET_PORT)
         async with trio.open_nursery() as nursery:
             self._pbx.nursery = nursery
             url = await nursery.start(self._pbx.serve)
             nursery.start_soon(self._pbx.send_events)
-            config = configuration(self.kind, url, self._media, self._script, self._others)
+            config = configuration(self.kind, url, self.media, self._script, self._others)
             self._daemon = Daemon(Supervisor(config, Secret(ARI_PASSWORD, PASSWORD), lambda: config, Notifier()))
             with self._daemon.observed():
                 nursery.start_soon(self._daemon.run)
@@ -132,17 +158,11 @@ class Life:
             nursery.cancel_scope.cancel()
         return outcome
 
-    @property
-    def _beside(self) -> bool:
-        """Whether there is another caller: a call that is cut short at any step is by itself."""
-        return self.fault is None or self.fault.where is not Where.STEP
-
     async def _calls(self, nursery: trio.Nursery) -> Outcome:
         pbx, before = self._pbx, self._daemon.tasks()
-        if self._beside:
-            self._other = pbx.arrive(OTHER, "agent=other")
-            nursery.start_soon(self._talk, self._other, (QUESTION,) * 20, False)
-            await trio.sleep(BESIDE)
+        self._other = pbx.arrive(OTHER, "agent=other")
+        nursery.start_soon(self._talk, self._other, (QUESTION,) * 20, False)
+        await trio.sleep(BESIDE)
         pbx.armed = self._script.armed = self._steps.armed = True
         began = trio.current_time()
         if self.kind.way is Way.HEADLESS:
@@ -153,10 +173,10 @@ class Life:
         nursery.start_soon(self._talk, self._caller, (ORDER,), not agent_ends_it)
         await self._until(began + OTHER_STAYS)
         course = Course(tuple(pbx.request_names), tuple(pbx.event_names), dict(self._script.steps), self._steps.count)
-        if self._beside and not self._daemon.ended.is_set():
+        if not self._daemon.ended.is_set():
             self._other_left_by_itself = pbx.place_of(OTHER) is not Place.STASIS
             pbx.hang_up(OTHER)
-        await self._until(began + self.idle)
+        await self._pass_idle_time(before, began + self.idle)
         if self._daemon.ended.is_set():
             await trio.sleep(AFTER_STOP)
         return self._judge(before, course)
@@ -166,6 +186,33 @@ class Life:
         with trio.move_on_at(moment):
             await self._daemon.ended.wait()
 
+    async def _pass_idle_time(self, before: Counter[str], end: float) -> None:
+        """Wait until `end`. Once the daemon has been for a while as it was `before` the call, there is nothing in it
+        but what it does on a clock, and the clock goes on by one leap, which makes all of that due at once."""
+        rested_since = math.inf
+        while not self._daemon.ended.is_set() and (now := trio.current_time()) < end:
+            rested_since = min(rested_since, now) if self._at_rest(before) else math.inf
+            if now - rested_since >= AT_REST and now < end - 2 * LOOK_EVERY:
+                await trio.testing.wait_all_tasks_blocked()
+                if self._at_rest(before):
+                    self._log.deaf = True  # to a watchdog that nobody has fed in all that time
+                    self._clock.jump(end - 2 * LOOK_EVERY - now)
+                    await self._until(end - LOOK_EVERY)
+                    self._log.deaf = False
+                    await self._until(end)
+                    return
+            await self._until(min(now + LOOK_EVERY, end))
+
+    def _at_rest(self, before: Counter[str]) -> bool:
+        """Whether the caller is where they will stay, and nothing is under way."""
+        main = self._place_of(self._caller)
+        return (
+            main in (Place.DIALPLAN, Place.GONE)
+            and not self._pbx.at_work
+            and not any(self._left(before, main))
+            and self._daemon.tasks() == before
+        )
+
     async def _talk(self, caller: Caller, phrases: tuple[int, ...], hangs_up: bool) -> None:
         await caller.be_answered()
         for phrase in phrases:
@@ -174,13 +221,13 @@ class Life:
         if hangs_up:
             self._pbx.hang_up(caller.channel)
 
-    def strike(self) -> None:
-        """The step of the call has come at which something happens."""
-        assert self.fault is not None
-        if self.fault.how is How.HANG_UP:
-            self._pbx.hang_up(MAIN)
-        else:
-            signal.raise_signal(signal.SIGTERM)
+    def cut_short(self, how: How | None) -> None:
+        """What happens at a step."""
+        match how:
+            case How.HANG_UP:
+                self._pbx.hang_up(MAIN)
+            case How.STOP:
+                signal.raise_signal(signal.SIGTERM)
 
     # --- what came of it
 
@@ -193,8 +240,7 @@ class Life:
         if told_to_stop and not ended and self._daemon.reception is not None and self._daemon.reception.stays.draining:
             wrong.append("DAEMON does not stop")
         wrong += sorted({f"LEFT {what}" for what in self._left(before, main)})
-        if self._beside:
-            wrong += [f"OTHER {what}" for what in self._disturbed()]
+        wrong += [f"OTHER {what}" for what in self._disturbed(told_to_stop)]
         return Outcome(self.name, main, tuple(wrong), course, tuple(self._log.errors))
 
     def _place_of(self, caller: Caller) -> str:
@@ -214,16 +260,18 @@ class Life:
                 yield f"playback {file.media.partition(':')[0]}"
         for bridge in self._pbx.rooms:
             yield f"bridge {nameless(bridge)}"
-        if any(self._media.iterdir()):
+        if any(self.media.iterdir()):
             yield "audio file"
         if self._script.open_sessions or self._others.open_sessions:
             yield "session"
         if not self._daemon.ended.is_set():
             yield from self._daemon.left(before)
 
-    def _disturbed(self) -> Iterator[str]:
+    def _disturbed(self, told_to_stop: bool) -> Iterator[str]:
         if self._place_of(self._other) == "STRANDED":
             yield "STRANDED"
+        if told_to_stop:
+            return  # there is no daemon any more that would serve them
         if self._other_left_by_itself:
             yield "not served any more"
         longest = max((after - before for before, after in pairwise(self._other.heard_at)), default=OTHER_STAYS)
@@ -243,9 +291,7 @@ class Steps(trio.abc.Instrument):
         if not self.armed or not _is_of_call(task):
             return
         self.count += 1
-        fault = self.life.fault
-        if fault is not None and fault.where is Where.STEP and fault.number == self.count:
-            self.life.strike()
+        self.life.cut_short(self.life.strike(Where.STEP, self.count))
 
 
 def _is_of_call(task: trio.lowlevel.Task) -> bool:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import attrs
 import trio
+import wsproto
 
 from agentd.testing._asterisk import FakeAsterisk
 from tests.walk.channels import PbxChannel, Place, PlayingFile, Sort
@@ -39,9 +40,6 @@ class Switch(FakeAsterisk):
     """Channels whose events the application is told."""
     untold: deque[tuple[str, dict[str, Any]]] = attrs.field(factory=deque)
     told: trio.Event = attrs.field(factory=trio.Event)
-    media_hangs_after: float = math.inf
-    """Seconds after its connection that a media leg hangs which is made once calls are `armed`; less than 0: it does
-    not connect."""
     armed: bool = False
     extensions: set[str] = attrs.field(factory=set)
     """Extensions that there are, as "extension@context"."""
@@ -131,11 +129,15 @@ class Switch(FakeAsterisk):
         mouth: Callable[[], Caller | None],
         ear: Callable[[], Caller | None],
     ) -> None:
-        hangs_after = self.media_hangs_after if self.armed else math.inf
+        hangs_after = self.media_hangs_after()
         if hangs_after < 0:
             return
         channel.peer = AudioSocketPeer(uuid, mouth, ear, lambda: self._disconnected(channel), hangs_after)
         await self.nursery.start(channel.peer.run, host, port)
+
+    def media_hangs_after(self) -> float:
+        """Seconds after its connection that a media leg hangs which is made now; less than 0: it does not connect."""
+        return math.inf
 
     def _disconnected(self, channel: PbxChannel) -> None:
         """agentd has closed the connection: an AudioSocket channel hangs up, AudioSocket() in the dialplan returns."""
@@ -189,7 +191,7 @@ class Switch(FakeAsterisk):
         """Send one event to all who listen."""
         try:
             await self.push(kind, **fields)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, wsproto.utilities.LocalProtocolError):
             pass  # who does not listen any more is told nothing
 
     def _model(self, channel: PbxChannel) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Which lives there are, and how many of them at a time are lived."""
 
-import gc
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,9 +7,13 @@ from concurrent.futures import ProcessPoolExecutor
 
 import attrs
 
+from tests.walk.branches import live_branches
 from tests.walk.faults import OF_STEPS, Course, Fault, Where
 from tests.walk.kinds import BY_NAME, Kind
 from tests.walk.life import IDLE, Life, Outcome
+
+SHARE = 100
+"""Lives that one process branches off from a life."""
 
 
 @attrs.frozen
@@ -48,28 +51,29 @@ def steps(course: Course, few: int | None, seed: int, name: str) -> Iterator[Fau
         yield Fault(Where.STEP, chance.randint(1, course.steps), OF_STEPS[number % len(OF_STEPS)])
 
 
-def sample(faults: Sequence[Fault], few: int, seed: int, name: str) -> list[Fault]:
-    """So many of them by chance, in their order."""
-    chosen = random.Random(f"{seed} {name}").sample(range(len(faults)), min(few, len(faults)))
-    return [faults[number] for number in sorted(chosen)]
+@attrs.frozen
+class Share:
+    """So many lives of one kind, for one process."""
+
+    kind: Kind
+    faults: tuple[Fault, ...]
+    seed: int = 1
+    idle: float = IDLE
+
+    def live(self) -> list[Outcome]:
+        """Live them, in the order of their places."""
+        return live_branches(self.kind, self.faults, self.seed, self.idle)
 
 
-def live(walked: Walked) -> Outcome:
-    """Live one life. For a process of a pool."""
-    return walked.life().run()
+def shares(kind: Kind, faults: Iterable[Fault], seed: int = 1, idle: float = IDLE) -> Iterator[Share]:
+    """Lives of a kind, each once, in shares."""
+    each = list(dict.fromkeys(faults))
+    for first in range(0, len(each), SHARE):
+        yield Share(kind, tuple(each[first : first + SHARE]), seed, idle)
 
 
-def live_all(lives: Sequence[Walked], processes: int | None = None) -> Iterator[Outcome]:
-    """Live them, a process a core, in their order."""
-    with ProcessPoolExecutor(processes or os.cpu_count() or 1, initializer=_collect_seldom) as pool:
-        yield from pool.map(live, lives, chunksize=4)
-
-
-def _collect_seldom() -> None:
-    gc.freeze()
-    gc.set_threshold(50_000)
-
-
-def named(kind: Kind, faults: Iterable[Fault], seed: int = 1, idle: float = IDLE) -> list[Walked]:
-    """Lives of a kind, each once."""
-    return [Walked(name, seed, idle) for name in dict.fromkeys(f"{kind}/{fault}" for fault in faults)]
+def live_all(lives: Sequence[Share], processes: int | None = None) -> Iterator[Outcome]:
+    """Live them, a process a core."""
+    with ProcessPoolExecutor(processes or os.cpu_count() or 1) as pool:
+        for outcomes in pool.map(Share.live, lives):
+            yield from outcomes
