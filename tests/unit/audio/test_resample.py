@@ -115,7 +115,7 @@ def test_the_output_is_the_same_for_any_chunking(pair: tuple[int, int], pcm: byt
 
 
 def test_frames_of_any_size_and_single_bytes_give_what_the_whole_gives() -> None:
-    noise = slin(np.random.default_rng(1).uniform(-32768, 32767, 11025))
+    noise = slin(np.random.default_rng(1).uniform(-32768, 32767, 3000))
     for source, target in [(22050, 8000), (8000, 16000), (24000, 8000)]:
         whole = convert(noise, source, target)
         for size in (1, 7, 320, 882, 5000):

@@ -13,7 +13,8 @@ ANY_TEXT = st.text(st.characters(categories=None) | st.characters(categories=["C
 """Also such as holds halves, alone and in pairs."""
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
-    lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=8,
 )
 
 
