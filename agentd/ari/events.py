@@ -30,11 +30,10 @@ class Channel:
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> "Channel":
-        """Read ARI's Channel model; raises AriError if it has no id."""
+        """Read ARI's Channel model; raises AriError if it has no id, or is another thing."""
         if not (channel_id := _text(raw.get("id"))):
             raise AriError(f"a channel without an id in ARI's answer: {str(raw)[:200]}")
-        caller = raw.get("caller") or {}
-        dialplan = raw.get("dialplan") or {}
+        caller, dialplan = _fields(raw, "caller"), _fields(raw, "dialplan")
         return cls(
             channel_id,
             _text(raw.get("name")),
@@ -159,7 +158,7 @@ def parse_event(text: str | bytes) -> Event:
         raise AriError(f"an ARI event without a type: {text[:200]!r}")
     try:
         return _parse(kind, raw)
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except (AriError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise AriError(f"a malformed ARI event {kind} ({error!r}): {text[:200]!r}") from error
 
 
@@ -190,6 +189,14 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             return ApplicationReplaced(_text(raw.get("application")))
         case _:
             return Other(kind, _channel_of(raw))
+
+
+def _fields(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a channel, which may be left out. Raises AriError where it has no fields."""
+    value = raw.get(name) or {}
+    if not isinstance(value, dict):
+        raise AriError(f"a channel whose {name} has no fields: {str(raw)[:200]}")
+    return value
 
 
 def _channel_of(raw: Mapping[str, Any]) -> Channel | None:

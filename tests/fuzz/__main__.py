@@ -5,12 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from tests.fuzz.run import fuzz
+from tests.fuzz.run import Fuzzed, open_fuzzer
 from tests.fuzz.targets import TARGETS
 
 HELP = """\
@@ -53,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"refused: {type(error).__name__}: {error}")
         return 0
     failed = 0
-    one = partial(fuzz, inputs=options.inputs, seed=options.seed, below=options.below)
+
+    def one(name: str) -> Fuzzed:
+        with open_fuzzer() as fuzzer:
+            return fuzzer.fuzz(name, options.inputs, options.seed, options.below)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         running = [pool.submit(one, name) for name in names]
         bar = tqdm(as_completed(running), total=len(running), unit="target", disable=not sys.stderr.isatty())

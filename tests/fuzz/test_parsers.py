@@ -1,22 +1,33 @@
 """Whatever bytes a peer sends, its parser gives a value or refuses them with its own error."""
 
+import json
+import random
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.run import fuzz
-from tests.fuzz.targets import TARGETS, pieces
+from tests.fuzz.run import Fuzzer, open_fuzzer
+from tests.fuzz.target import pieces
+from tests.fuzz.targets import TARGETS
+from tests.fuzz.values import mutated
 
 INPUTS = 50_000
 """`just fuzz` tries more."""
 needs_atheris = pytest.mark.skipif(find_spec("atheris") is None, reason="Atheris has no wheel for this Python")
 
 
+@pytest.fixture(scope="module")
+def fuzzer() -> Iterator[Fuzzer]:
+    with open_fuzzer() as fuzzer:
+        yield fuzzer
+
+
 @needs_atheris
 @pytest.mark.parametrize("target", TARGETS)
-def test_any_bytes_are_taken_or_refused(target: str, tmp_path: Path) -> None:
-    fuzzed = fuzz(target, INPUTS, 1, tmp_path)
+def test_any_bytes_are_taken_or_refused(target: str, fuzzer: Fuzzer, tmp_path: Path) -> None:
+    fuzzed = fuzzer.fuzz(target, INPUTS, 1, tmp_path)
     assert not fuzzed.fault, fuzzed.fault
     assert fuzzed.inputs >= INPUTS
 
@@ -37,3 +48,23 @@ def test_the_fuzzer_begins_with_inputs_that_the_parser_knows(target: str) -> Non
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xff", b"\x00abc", b"\x80abcdefghij", b"\xffabcdefghij"])
 def test_a_stream_in_pieces_is_the_same_stream(data: bytes) -> None:
     assert b"".join(pieces(data)) == data[1:]
+
+
+def test_values_are_changed_and_what_comes_is_json_again() -> None:
+    data = b'\x80{"type":"a","data":{"rate":16000,"names":["x",null]}}\nabcd'
+    made = {mutated(data, 1000, seed, lambda data, _most: data) for seed in range(400)}
+    assert len(made) > 100
+    for each in made - {data}:
+        lines = each.split(b"\n")
+        assert lines[-1] == b"abcd"
+        assert lines[0].startswith(b"\x80")
+        json.loads(lines[0][1:])
+
+
+def test_what_is_too_long_or_no_json_is_changed_by_its_letters() -> None:
+    def letters(data: bytes, most: int) -> bytes:
+        return b"letters"[:most]
+
+    assert mutated(b"no json", 1000, 1, letters) == b"letters"
+    assert all(len(mutated(b'{"a":"bcdefghijk"}', 10, seed, letters)) <= 10 for seed in range(100))
+    assert mutated(b"", 1000, random.randrange(100), letters) == b"letters"

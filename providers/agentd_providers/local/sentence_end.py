@@ -19,6 +19,8 @@ from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnava
 DEADLINE = deadlines.SENTENCE_END.seconds
 MOST_LIKELY = 40
 """Tokens asked for; the rest share too little to matter."""
+LARGEST_LOGARITHM = 0.01
+"""Of a probability: 0, and what a sum of many floats comes to beyond it."""
 _ENDS = re.compile(r"\s*[.?!]+\s*|\s*\n\s*|<\|.*\|>|")
 _ANSWERED = "\nAssistant:"
 _PUNCTUATION = " \t\n.,!?;:…-"
@@ -68,11 +70,18 @@ def broken_off(transcript: str) -> str:
 def end_probability(most_likely: Sequence[Any]) -> float:
     """The share of the next tokens that end a sentence: a full stop, a question mark, the line's or text's end.
 
-    Three dots do not: they break a sentence off. Raises ValueError, TypeError or LookupError if these are no tokens.
+    Three dots do not: they break a sentence off. Raises ValueError, TypeError or LookupError if these are no tokens,
+    or what is said of one is the logarithm of no probability.
     """
     ends = [
-        math.exp(token["logprob"])
+        _probability(token["logprob"])
         for token in most_likely
         if _ENDS.fullmatch(token["token"]) and not token["token"].strip().startswith("..")
     ]
     return min(math.fsum(ends), 1.0)
+
+
+def _probability(logarithm: float) -> float:
+    if not logarithm <= LARGEST_LOGARITHM:
+        raise ValueError("the logarithm of no probability")
+    return math.exp(logarithm)

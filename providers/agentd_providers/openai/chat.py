@@ -18,7 +18,15 @@ import trio
 from agentd import deadlines
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderProtocolError, ProviderUnavailable
-from agentd_providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, ToolCalls, chat, declared, transcript
+from agentd_providers.openai.chat_forms import (
+    NO_CHUNK,
+    TRANSCRIPT_EXAMPLES,
+    ToolCalls,
+    chat,
+    declared,
+    transcript,
+    words_of,
+)
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.client import make_client
 from agentd_providers.openai.context import Fitted, ModelContext, estimate, refused_length
@@ -215,9 +223,8 @@ class ChatResponder:
                     chunk = await anext(chunks, None)
                 if chunk is None:
                     break
-                words = mender.feed(self._words(chunk, calls))
-            except (ValueError, TypeError, AttributeError, LookupError) as error:
-                # openai checks nothing of a chunk
+                words = mender.feed(words_of(chunk, calls, self.transcript_style))
+            except NO_CHUNK as error:
                 raise ProviderProtocolError(
                     f"the language model's server sent a chunk that is none: {str(error)[:SHOWN]}"
                 ) from error
@@ -231,21 +238,6 @@ class ChatResponder:
             yield half
         for call in calls.whole():
             yield call
-
-    def _words(self, chunk: Any, calls: ToolCalls) -> str:
-        """The words of a chunk; its share of tool calls goes to `calls`."""
-        if not chunk.choices:
-            return ""
-        choice = chunk.choices[0]
-        if self.transcript_style:
-            words = choice.text or ""
-        else:
-            words = choice.delta.content or ""
-            if requested := choice.delta.tool_calls:
-                calls.feed(requested)
-        if not isinstance(words, str):
-            raise TypeError(f"expected words, not {type(words).__name__}")
-        return words
 
 
 @attrs.frozen

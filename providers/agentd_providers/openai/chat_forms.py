@@ -149,6 +149,30 @@ class ToolCalls:
         ]
 
 
+NO_CHUNK = (ValueError, TypeError, AttributeError, LookupError)
+"""What `words_of` raises where a chunk is none."""
+
+
+def words_of(chunk: Any, calls: ToolCalls, written: bool) -> str:
+    """The words of a streamed chunk; its share of tool calls goes to `calls`. `written`: it is a completion's, else a
+    chat's.
+
+    Raises one of `NO_CHUNK`: the openai client checks nothing of what it reads.
+    """
+    if not chunk.choices:
+        return ""
+    choice = chunk.choices[0]
+    if written:
+        words = choice.text or ""
+    else:
+        words = choice.delta.content or ""
+        if requested := choice.delta.tool_calls:
+            calls.feed(requested)
+    if not isinstance(words, str):
+        raise TypeError(f"expected words, not {type(words).__name__}")
+    return words
+
+
 def _of(value: Any, name: str) -> Any:
     """A field of what the client made of JSON: an object with attributes, or a mapping; None where it has none."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)

@@ -270,6 +270,16 @@ async def test_a_request_that_httpx_itself_never_ends_is_given_up(
     assert trio.current_time() == 5.0 + LAST_RESORT
 
 
+@pytest.mark.parametrize("part", ["caller", "dialplan"])
+@pytest.mark.parametrize("value", [1, "100", ["a"], True])
+async def test_a_channel_of_another_shape_is_an_ari_error_and_no_crash(
+    asterisk: FakeAsterisk, rest: AriRest, part: str, value: object
+) -> None:
+    asterisk.rule("GET /channels", Answer.json([{"id": "1.2", part: value}]))
+    with pytest.raises(AriError, match=part):
+        await rest.channels()
+
+
 async def test_a_cancelled_request_is_finished_first_and_then_cancelled(
     asterisk: FakeAsterisk, rest: AriRest, autojump_clock: MockClock
 ) -> None:

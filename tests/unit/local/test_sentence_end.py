@@ -45,6 +45,12 @@ def test_what_goes_on_does_not(going_on):
     assert end_probability([token(going_on, 0.9)]) == 0.0
 
 
+@pytest.mark.parametrize("logarithm", [1e308, 10**400, 1, math.inf, math.nan])
+def test_the_logarithm_of_no_probability_is_refused(logarithm):
+    with pytest.raises(ValueError, match="no probability"):
+        end_probability([{"token": ".", "logprob": logarithm}])
+
+
 async def test_the_ends_share_is_the_answer():
     asked = {}
 

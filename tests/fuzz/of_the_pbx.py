@@ -1,0 +1,138 @@
+"""The parsers of what Asterisk sends, or who comes to a port in its place."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+import httpx
+
+from agentd.ari.caller_id import caller_name, caller_number
+from agentd.ari.events import parse_event
+from agentd.ari.rest import AriRest
+from agentd.audiosocket.frames import FrameParser
+from agentd.dialplan import DialplanError, parse_arguments
+from agentd.doctor.credentials import reason
+from agentd.errors import AriError, MediaProtocolError
+from agentd.media.transport import ExternalMedia
+from agentd.metrics import Metrics
+from agentd.parsing import load_json
+from agentd.service.http1 import Asked, HttpConnection, Page
+from tests.fuzz.target import Target, each, pieces, text
+
+
+def frames(data: bytes) -> None:
+    parser = FrameParser()
+    for piece in pieces(data):
+        for _frame in parser.feed(piece):
+            pass
+
+
+def page(data: bytes) -> None:
+    connection = HttpConnection(("/health", "/metrics"))
+    for piece in [*pieces(data), b""]:
+        if connection.closed:
+            return
+        connection.receive(piece)
+        while not connection.closed and (due := connection.next()) is not None:
+            if isinstance(due, Asked):
+                connection.answer(Page(b"{}"))
+
+
+def stasis(data: bytes) -> None:
+    arguments = tuple(data.decode(errors="replace").split(","))
+    parse_arguments(arguments, ("audiosocket", "fork"))
+
+
+class AnswersWith(AriRest):
+    """A PBX that answers the same to each request."""
+
+    answer_body: object = None
+
+    async def request(
+        self, method: str, path: str, params: Mapping[str, str] | None = None, body: object = None
+    ) -> Any:
+        return self.answer_body
+
+
+PBX = AnswersWith(httpx.AsyncClient(), Metrics(), 1.0)
+
+
+def at_once(ask: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Run what waits for nothing."""
+    try:
+        ask().send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
+
+
+def ari_answers(data: bytes) -> None:
+    PBX.answer_body = load_json(data)
+    asked: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
+        PBX.channels,
+        PBX.bridges,
+        PBX.version,
+        partial(PBX.variable, "1.2", "A"),
+        partial(PBX.application_channels, "agentd"),
+        partial(PBX.external_media, "1.2", "agentd", ExternalMedia("audiosocket", "tcp", "127.0.0.1:1", "slin")),
+    )
+    each((partial(at_once, ask) for ask in asked), AriError)
+
+
+_CHANNEL = b'{"id":"1.2","name":"PJSIP/a","caller":{"name":"Ann","number":"1"},"dialplan":{"exten":"7000"}}'
+
+TARGETS: Mapping[str, Target] = {
+    "audiosocket": Target(
+        frames,
+        (MediaProtocolError,),
+        (
+            b"\x80\x01\x00\x10" + bytes(16) + b"\x10\x01\x40" + bytes(320),
+            b"\x10\x03\x00\x017\x00\x00\x00",
+            b"\x00\xff\x00\x01\x04\x02\x00\x00",
+        ),
+    ),
+    "ari-event": Target(
+        parse_event,
+        (AriError,),
+        (
+            b'{"type":"StasisStart","args":["agent=a"],"channel":' + _CHANNEL + b"}",
+            b'{"type":"ChannelDtmfReceived","digit":"5","channel":' + _CHANNEL + b"}",
+            b'{"type":"ChannelVarset","variable":"A","value":"b","channel":' + _CHANNEL + b"}",
+            b'{"type":"PlaybackFinished","playback":{"id":"p","target_uri":"channel:1.2","state":"done"}}',
+            b'{"type":"ChannelDestroyed","cause":16,"channel":' + _CHANNEL + b"}",
+            b'{"type":"ChannelUserevent","eventname":"a","channel":' + _CHANNEL + b"}",
+            b'{"type":"ApplicationReplaced","application":"agentd"}',
+        ),
+        is_json=True,
+    ),
+    "ari-answer": Target(
+        ari_answers,
+        (ValueError,),
+        (
+            b'[{"id":"1.2","caller":{"name":"A","number":"1"},"dialplan":{"exten":"7","app_name":"Stasis",'
+            b'"app_data":"agentd,a"}}]',
+            b'{"channel_ids":["1.2"],"system":{"version":"22.1.0"},"value":"x"}',
+            b'{"channelvars":{"UNICASTRTP_LOCAL_PORT":"1"},"message":"no"}',
+        ),
+        is_json=True,
+    ),
+    "stasis-arguments": Target(stasis, (DialplanError,), (b"agent=sales,media=fork", b"agent=", b"media")),
+    "caller-name": Target(partial(text, caller_name), (), ("José 李".encode(), b"a\x1b[31m\n")),
+    "caller-number": Target(partial(text, caller_number), (), (b"+49 30 123", b"anonymous")),
+    "health-page": Target(
+        page,
+        (),
+        (
+            b"\x40GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"\x90HEAD /x HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
+            b"\x10POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n3\r\nabc\r\n",
+            b"\x00PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ),
+    ),
+    "refused-key": Target(
+        lambda data: reason(data, "a-key-that-is-secret"),
+        (),
+        (b'{"error":{"message":"no a-key-that-is-secret","code":1}}', b'{"detail":"x"}', b'{"err_msg":"y"}'),
+        is_json=True,
+    ),
+}
