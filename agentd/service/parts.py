@@ -1,4 +1,4 @@
-"""The parts of the daemon: the children of its root nursery, each in a frame of its own.
+"""The parts of a service (the daemon, the speech server): the children of its root nursery, each in a frame of its own.
 
 A part that fails ends nothing but itself. It is logged and counted once, and started again, with back-off
 (agentd.service.restarts); meanwhile the health page says so. What a part raises before it has started is its starter's:
@@ -6,20 +6,27 @@ an address that is taken ends the daemon. Cancelled is not failed.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import structlog
 import trio
+from prometheus_client import Counter
 
 from agentd.errors import AgentdError, Failure, contained
-from agentd.metrics import Metrics
 from agentd.service.report import PartHealth
 from agentd.service.restarts import RestartSchedule
 
 log = structlog.get_logger("agentd.parts")
 
 Run = Callable[..., Awaitable[object]]
+
+
+class PartMetrics(Protocol):
+    """Where it is counted how often parts were started again."""
+
+    @property
+    def daemon_part_restarts(self) -> Counter: ...
 
 
 @attrs.define(eq=False)
@@ -41,7 +48,7 @@ class Parts:
     """
 
     nursery: trio.Nursery
-    metrics: Metrics
+    metrics: PartMetrics
     _parts: list[Part] = attrs.field(factory=list, init=False)
 
     async def start(self, run: Run, *args: object, name: str) -> Any:

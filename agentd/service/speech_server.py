@@ -4,6 +4,8 @@ The server itself is agentd_providers.wyoming.server.server.
 """
 
 import signal
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,6 +16,8 @@ from agentd import __version__, deadlines
 from agentd.service.health import HealthServer
 from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
+from agentd.service.parts import Parts
+from agentd.service.report import PartHealth
 from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd_providers.wyoming.server.engines import open_engines
 from agentd_providers.wyoming.server.metrics import SpeechMetrics
@@ -29,17 +33,21 @@ LISTENER_LIMIT = deadlines.LISTENER_PROGRESS.seconds
 
 @attrs.frozen
 class SpeechReport:
-    """The speech server's page GET /health; `server` is None while engines are being loaded."""
+    """The speech server's page GET /health; `server` is None while engines are being loaded. `parts`: how each part of
+    the process is, by name."""
 
     server: SpeechServer | None
     uptime_seconds: float
+    parts: Mapping[str, PartHealth] = {}
 
     @property
     def healthy(self) -> bool:
         server = self.server
         if server is None or server.draining or not server.listening:
             return False
-        return all(pool.readiness.ready for pool in server.engines.pools)
+        return all(part.up for part in self.parts.values()) and all(
+            pool.readiness.ready for pool in server.engines.pools
+        )
 
     def as_json(self) -> dict[str, Any]:
         server = self.server
@@ -57,6 +65,7 @@ class SpeechReport:
             },
             "connections": server.connections if server is not None else 0,
             "draining": server is not None and server.draining,
+            "parts": {name: part.as_json() for name, part in self.parts.items()},
             "uptime_seconds": round(self.uptime_seconds, 1),
             "version": __version__,
         }
@@ -84,20 +93,25 @@ class SpeechService:
         watch = ProgressWatch({LISTENER: LISTENER_LIMIT}, started=self._started_at)
         watch.rest(LISTENER)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with trio.open_nursery() as nursery:
-                health = HealthServer(settings.health_host, settings.health_port, self._report, self.metrics)
-                health_port = await nursery.start(health.run)
-                nursery.start_soon(feed_watchdog, self.notifier, watch)
-                nursery.start_soon(self._await_stop, signals, nursery.cancel_scope)
+            # A connection outlives whatever part fails: they are no parts, and contain what they raise themselves.
+            async with trio.open_nursery() as connections, trio.open_nursery() as nursery:
+                parts = Parts(nursery, self.metrics)
+                health = HealthServer(
+                    settings.health_host, settings.health_port, partial(self._report, parts), self.metrics
+                )
+                health_port = await parts.start(health.run, name="health_page")
+                parts.start_soon(feed_watchdog, self.notifier, watch, name="watchdog")
+                parts.start_soon(self._await_stop, signals, nursery.cancel_scope, name="signals")
                 self.notifier.status("loading engines")
                 async with open_engines(settings, self.metrics) as engines:
                     server = SpeechServer(settings, engines, self.metrics)
-                    port = await nursery.start(server.run)
+                    port = await parts.start(server.run, connections, name=LISTENER)
                     self._server = server
-                    nursery.start_soon(_beat_listener, server, watch)
+                    parts.start_soon(_beat_listener, server, parts, watch, name="beat")
                     log.info("speech server is up", version=__version__, port=port, health_port=health_port)
                     self.notifier.ready("serving speech")
                     await self._drained.wait()
+                connections.cancel_scope.cancel()
                 nursery.cancel_scope.cancel()
         log.info("speech server has ended")
 
@@ -112,12 +126,13 @@ class SpeechService:
                 self._drained.set()
             return
 
-    def _report(self) -> SpeechReport:
-        return SpeechReport(self._server, trio.current_time() - self._started_at)
+    def _report(self, parts: Parts) -> SpeechReport:
+        return SpeechReport(self._server, trio.current_time() - self._started_at, parts.health)
 
 
-async def _beat_listener(server: SpeechServer, watch: ProgressWatch) -> None:
+async def _beat_listener(server: SpeechServer, parts: Parts, watch: ProgressWatch) -> None:
+    """The watchdog is for what hangs: a listener that failed is about to be started again."""
     while True:
-        if server.listening or server.draining:
+        if server.listening or server.draining or parts.down:
             watch.beat(LISTENER, trio.current_time())
         await trio.sleep(LISTENER_LIMIT / 4)

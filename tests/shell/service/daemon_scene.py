@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+import outcome
 import pytest
 import trio
 
@@ -35,6 +36,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+async def raise_in(task: trio.lowlevel.Task, error: Exception) -> None:
+    """Have a task raise where it waits, as if what it waits for had."""
+    while task._abort_func is None:  # it works just now
+        await trio.lowlevel.checkpoint()
+    task._attempt_abort(outcome.Error(error).unwrap)
 
 
 @attrs.define(eq=False)

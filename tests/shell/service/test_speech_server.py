@@ -197,7 +197,7 @@ async def a_server(gate_is_open: bool = True, **settings: Any) -> AsyncIterator[
     server = SpeechServer(made, Engines(INFO, hearer, speaker), metrics)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(server.run)
+            port = await nursery.start(server.run, nursery)
             at = RunningServer(server, hearer, speaker, port, workers)
             yield at
             gate.set()
@@ -652,6 +652,7 @@ async def test_it_is_healthy_from_when_it_listens_until_it_drains() -> None:
             "engines": {name: {"processes": 1, "busy": 0, "waiting": 0, "detail": ""} for name in ("stt", "tts")},
             "connections": 1,
             "draining": False,
+            "parts": {},
             "uptime_seconds": 2.0,
             "version": __version__,
         }

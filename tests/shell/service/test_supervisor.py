@@ -5,7 +5,6 @@ from pathlib import Path
 
 import attrs
 import httpx
-import outcome
 import pytest
 import structlog
 import trio
@@ -14,19 +13,12 @@ from trio.testing import wait_all_tasks_blocked
 from agentd.config.settings import Asterisk, AudioSocket, Calls, Config, Health
 from agentd.service.stays import LEAVING_TIME
 from agentd.testing.clock import until
-from tests.shell.service.daemon_scene import QUIET, DaemonScene, daemon_scene, free_port
+from tests.shell.service.daemon_scene import QUIET, DaemonScene, daemon_scene, free_port, raise_in
 
 pytestmark = pytest.mark.loopback
 
 WHILE_UP = 30.0
 """Seconds within which a part that raised has to be up again."""
-
-
-async def raise_in(task: trio.lowlevel.Task, error: Exception) -> None:
-    """Have a task raise where it waits, as if what it waits for had."""
-    while task._abort_func is None:  # it works just now
-        await trio.lowlevel.checkpoint()
-    task._attempt_abort(outcome.Error(error).unwrap)
 
 
 async def a_caller_talks(scene: DaemonScene) -> None:

@@ -42,6 +42,12 @@ class SpeechMetrics:
         self.restarts = Counter(
             "agentd_provider_restarts", "Engine processes started again.", ["engine"], registry=registry
         )
+        self.daemon_part_restarts = Counter(
+            "agentd_daemon_part_restarts",
+            "Parts of the server that failed and were started again.",
+            ["part"],
+            registry=registry,
+        )
         self.log_lines_lost = Counter(
             "agentd_log_lines_lost", "Log lines that neither the journal nor standard error took.", registry=registry
         )

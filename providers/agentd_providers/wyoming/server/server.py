@@ -30,7 +30,7 @@ FAREWELL = 1.0
 
 @attrs.define(eq=False)
 class SpeechServer:
-    """Serves `engines` as `settings` say. Run it once."""
+    """Serves `engines` as `settings` say. Its port may be served again after a failure, by the same object."""
 
     settings: SpeechServerSettings
     engines: Engines
@@ -40,23 +40,30 @@ class SpeechServer:
     _sessions: dict[SpeechSession, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _empty: trio.Event = attrs.field(factory=trio.Event, init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _port: int = attrs.field(default=0, init=False)
+    """The one that was bound: a free one is chosen once."""
 
     @property
     def connections(self) -> int:
         return len(self._sessions)
 
-    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; `started` gives the port that was bound.
+    async def run(
+        self, connections: trio.Nursery, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Take connections, which are served in `connections`, until cancelled or drained; `started` gives the port
+        that was bound. Connections that are open outlive it.
 
-        Raises OSError when the address cannot be bound.
+        Raises OSError when the address cannot be bound, or the port is broken.
         """
-        listeners = await trio.open_tcp_listeners(self.settings.port, host=self.settings.host, backlog=BACKLOG)
-        async with trio.open_nursery() as connections:
-            bound: int = listeners[0].socket.getsockname()[1]
-            self.listening = True
-            task_status.started(bound)
+        host, port = self.settings.host, self._port or self.settings.port
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        self._port = listeners[0].socket.getsockname()[1]
+        self._accepting = trio.CancelScope()
+        with self._accepting:
             try:
-                with self._accepting:
+                self.listening = True
+                task_status.started(self._port)
+                if not self.draining:
                     await accept_connections("speech server", listeners, self._handle, connections)
             finally:
                 self.listening = False
