@@ -5,8 +5,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 python := ".venv/bin/python"
 # All of flake8-async but the opt-in ones, 109 and 110 (ruff has them), 114 and 127 (httpx is the choice here)
 async_rules := "ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC116,ASYNC118,ASYNC119,ASYNC120,ASYNC121,ASYNC122,ASYNC123,ASYNC124,ASYNC125,ASYNC126,ASYNC128,ASYNC200,ASYNC210,ASYNC220,ASYNC221,ASYNC222,ASYNC230,ASYNC231,ASYNC232,ASYNC240,ASYNC250,ASYNC251"
-# Tests that need neither engines nor Asterisk: a process a core, each with the tests of whole modules
-side_by_side := "-n auto --dist loadscope"
+# Tests that need neither engines nor Asterisk: a process a core, and who has finished takes over from the other's rest
+side_by_side := "-n auto --dist worksteal"
 
 # List the recipes
 default:

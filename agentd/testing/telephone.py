@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import attrs
@@ -42,6 +42,12 @@ LEAVING = 2.0
 """Seconds within which nothing of a call that is over is left."""
 WHOSE: ContextVar[object] = ContextVar("WHOSE", default=None)
 """The call that a task was begun for: a task has the context of the one that began it."""
+
+
+@lru_cache(maxsize=4096)
+def _audible(pcm: bytes) -> bool:
+    """Whoever waits until so much was heard asks about all frames of a call again and again."""
+    return rms_dbfs(pcm) > AUDIBLE_DBFS
 
 
 def configuration(party: AgentParty, **agent: Any) -> Config:
@@ -103,7 +109,7 @@ class Telephone(StagedCall):
     def heard(self, since: float = 0.0, before: float = float("inf")) -> float:
         """Seconds of sound that the caller has heard in a time (seconds of Trio's clock)."""
         frames = [pcm for line in self.lines.all for at, pcm in line.frames if since <= at < before]
-        return FRAME_SECONDS * len([pcm for pcm in frames if rms_dbfs(pcm) > AUDIBLE_DBFS])
+        return FRAME_SECONDS * sum(map(_audible, frames))
 
     # --- the agent
 

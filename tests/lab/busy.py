@@ -40,7 +40,7 @@ def run(seed: int, tests: Sequence[str]) -> int:
         "-n",
         "auto",
         "--dist",
-        "loadscope",
+        "worksteal",
     ]
     return subprocess.run([*command, "--shuffle", str(seed), *tests], check=False).returncode
 
