@@ -119,7 +119,7 @@ def test(wanted: str, arguments: Sequence[str]) -> int:
         "-n",
         "auto",
         "--dist",
-        "loadscope",
+        "worksteal",
         "tests/unit",
         "tests/shell",
         *arguments,
