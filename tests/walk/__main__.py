@@ -20,7 +20,8 @@ from tests.walk.walk import Share, Walked, clean, live_all, shares, steps
 HELP = """\
 The fault walk: a whole agentd around a call, on virtual time, against an Asterisk and agents that are none and strict.
 In each life one thing goes wrong at one place, while another caller talks and must notice nothing. Ten minutes later
-the caller must be served, in the dialplan, or gone, and nothing of the call may be left anywhere.
+the caller must be served, in the dialplan, or gone, and nothing of the call may be left anywhere. Lives of a kind
+branch off, each a process, from the one to which nothing happens; what breaks the walk itself is told as BROKEN.
 
 A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as fork-stream-full-none/request-7/dropped:
 
@@ -36,7 +37,7 @@ A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as for
 """
 EXAMPLES = """\
 examples:
-  just walk                                                  all of it: the better part of an hour
+  just walk                                                  all of it: about half an hour on two cores
   just walk --steps none                                     all but the steps: some minutes
   just walk --kind external-stream-pipeline-tool             one kind
   just walk --fault 'request-*/403' --fault 'event-*'        some faults

@@ -43,8 +43,8 @@ OTHER_STAYS = 4.5
 """Seconds from the caller's arrival until the other one hangs up."""
 IDLE = 600.0
 """Seconds after which nothing may be left, from the caller's arrival on."""
-AT_REST = 40.0
-"""Seconds for which nothing has been at work before idle time is leapt over: the PBX is looked at every 30 s."""
+AT_REST = 10.0
+"""Seconds for which nothing has been at work before idle time is leapt over, and that pass after it."""
 AFTER_STOP = 60.0
 """The same after the daemon's end."""
 LOOK_EVERY = 5.0
@@ -192,11 +192,11 @@ class Life:
         rested_since = math.inf
         while not self._daemon.ended.is_set() and (now := trio.current_time()) < end:
             rested_since = min(rested_since, now) if self._at_rest(before) else math.inf
-            if now - rested_since >= AT_REST and now < end - 2 * LOOK_EVERY:
+            if now - rested_since >= AT_REST and now < end - AT_REST:
                 await trio.testing.wait_all_tasks_blocked()
                 if self._at_rest(before):
                     self._log.deaf = True  # to a watchdog that nobody has fed in all that time
-                    self._clock.jump(end - 2 * LOOK_EVERY - now)
+                    self._clock.jump(end - AT_REST - now)
                     await self._until(end - LOOK_EVERY)
                     self._log.deaf = False
                     await self._until(end)
