@@ -107,6 +107,7 @@ ARI_LOOKS = Clock("A look at what the PBX has, every 30 s and after every doubt.
 ARI_YIELDED = Clock("An application that another program has taken is left to it, unless it is given up before.")
 HAND_BACK_RETRY = Clock("The back-off until a hand-back is tried again, unless another one is owed before.")
 ARI_PUMP_TURN = Deadline(5.0, "Without an event the pump tells now and then that it lives.")
+ADMISSION_LOOKS = Clock("It is looked whether one more call can be set up, at short intervals while callers wait.")
 LEAVE = Deadline(
     20.0,
     "A call waits for the hand-over of its caller, the first try shielded; what is not done by then stays owed.",
@@ -434,6 +435,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.doctor.probe: deadline": (DOCTOR_PLAYBACK,),
     "agentd.playback.file: segment.heard_seconds": (PLAYBACK_EVENT,),
     "agentd.playback.file: segment.seconds": (PLAYBACK_EVENT,),
+    "agentd.service.waiting: patience": (ADMISSION_LOOKS,),
     "agentd.service.stays: announcement_time": (SHUTDOWN_WORDS,),
     "agentd.service.stays: patience": (DRAIN,),
     "agentd.serving.keeper: tenure.lasts": (SESSION_RENEWAL,),

@@ -39,6 +39,17 @@ class Metrics:
         self.hand_backs_owed = gauge(
             "hand_backs_owed", "Callers whom Asterisk has not let go on in the dialplan yet: it is tried again."
         )
+        self.hand_backs_untold = counter(
+            "hand_backs_untold", "Callers handed back without AGENTD_RESULT, a request less, because Asterisk was slow."
+        )
+        self.callers_waiting = gauge(
+            "callers_waiting", "Callers whose call is not set up yet: Asterisk or this host could not bear one more."
+        )
+        self.callers_refused = counter("callers_refused", "Callers who were not let in, by cause.", "cause")
+        self.call_set_up_seconds = histogram(
+            "call_set_up_seconds",
+            "From a call's first request to its media leg, the caller's wait not included.",
+        )
         self.audiosocket_connections = gauge("audiosocket_connections", "Open AudioSocket connections.")
         self.audiosocket_refused = counter(
             "audiosocket_refused", "AudioSocket connections closed at once, by reason.", "reason"

@@ -43,7 +43,8 @@ NOT_YET = (400, 409, 422)
 class CallerChannel:
     """The caller's channel `id` and everything that agentd makes on the PBX for it.
 
-    `on_playback` is told, while `next_event` is being waited for, how the channel's playbacks go; it must not block.
+    `on_playback` is told, while `next_event` is being waited for, how the channel's playbacks go; `on_leg`, how each
+    media leg came up: None, or what it failed by. Neither may block.
     """
 
     id: str
@@ -54,13 +55,17 @@ class CallerChannel:
     """The format that the legs carry."""
     lost_means_hang_up: bool = False
     on_playback: Callable[[PlaybackStarted | PlaybackFinished], None] = lambda _event: None
+    on_leg: Callable[[AriError | MediaTimeout | None], None] = lambda _error: None
+    _set_up: bool = attrs.field(default=False, init=False)
+    """A media leg has come up."""
     _leaving: bool = attrs.field(default=False, init=False)
     _expected: dict[str, ExpectedLeg] = attrs.field(factory=dict, init=False)
     """The leg that is being brought up, by the ids of its channels."""
 
     @property
     def rest(self) -> AriRest:
-        return self.client.rest
+        """Requests for this caller. Those of a call that is still being set up go behind all others."""
+        return self.client.rest if self._set_up else self.client.rest.setting_up
 
     async def next_event(self) -> happens.CallerEvent:
         """The next thing that happens to the caller. For one reader, from the call's begin to its end.
@@ -144,6 +149,7 @@ class CallerChannel:
         for part in (bridge, snoop, media, far):
             self.route.owns(part)
         connection: MediaConnection | None = None
+        up = False
         started = trio.current_time()
         try:
             with trio.move_on_after(transport.bind_timeout) as deadline:
@@ -169,7 +175,13 @@ class CallerChannel:
                 peer=connection.peer,
                 after_ms=round((trio.current_time() - started) * 1000),
             )
+            up = self._set_up = True
+            self.on_leg(None)
             yield connection
+        except (AriError, MediaTimeout) as error:
+            if not up:
+                self.on_leg(error)
+            raise
         finally:
             if connection is not None:
                 connection.release()
@@ -213,9 +225,9 @@ class CallerChannel:
         """Have all parts removed, in this order and at once: an answer that does not come holds up none of them."""
         async with trio.open_nursery() as nursery:
             for remove, part in (
-                (self.rest.hang_up, media),
-                (self.rest.hang_up, snoop),
-                (self.rest.destroy_bridge, bridge),
+                (self.client.rest.hang_up, media),
+                (self.client.rest.hang_up, snoop),
+                (self.client.rest.destroy_bridge, bridge),
             ):
                 await nursery.start(self._remove_part, remove, part)
 

@@ -82,12 +82,12 @@ class AriClient:
         """Why callers cannot be served though Asterisk is there, with what helps; empty where they can."""
         return self._taken or self.rest.standing.trouble
 
-    def route(self, caller: str) -> Route:
-        """Route the events of a call, named by its caller's channel, until the route is closed.
+    def route(self, caller: str, since: float = 0.0) -> Route:
+        """Route the events of a call, named by its caller's channel, who came at `since`, until the route is closed.
 
         It takes effect at once, so that nothing that follows the channel's StasisStart is missed.
         """
-        return Route(caller, self.routes, self.hand_backs, self._overrun)
+        return Route(caller, self.routes, self.hand_backs, self._overrun, since)
 
     def doubt(self) -> None:
         """Something may have happened that nobody told us: Asterisk is asked soon. Does not block."""

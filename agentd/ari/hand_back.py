@@ -11,6 +11,10 @@ from agentd.errors import AriError, AriRejected
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 """Seconds between two tries of a hand-back."""
 RESULT_VARIABLE = "AGENTD_RESULT"
+TOLD_WITHIN = 12.0
+"""Seconds within which all who are to be handed back go on in the dialplan, if need be without being told why."""
+NO_TIME = 1.0
+"""Seconds that are worth the reason in any case."""
 TRANSFER_TRIES = 3
 """Times that a transfer is tried which Asterisk cannot do now."""
 
@@ -64,6 +68,21 @@ def judge(error: AriError) -> Refusal:
 def pause_after(tries: int) -> float:
     """Seconds to wait after a hand-back was tried `tries` times in vain: twice as long each time, up to a bound."""
     return min(FIRST_PAUSE * 2.0 ** min(max(tries - 1, 0), 16), LONGEST_PAUSE)
+
+
+def goes_untold(result: str, waited: float, lasting: float) -> bool:
+    """Whether AGENTD_RESULT is left out, a request less, for a caller whose hand-back has been owed for `waited`
+    seconds, where `lasting` are needed to set it as well for all who are owed one now.
+
+    Only of who was not let in, or whose call failed: without a result the dialplan does the same for them, for an empty
+    one is a failure to it. Without it a call that was completed, or is transferred, would count as one that failed.
+    """
+    return lasting > max(TOLD_WITHIN - waited, NO_TIME) and result.startswith(("refused:", "failed:"))
+
+
+def smoothed(before: float | None, sample: float) -> float:
+    """A running average, which follows the last four samples or so."""
+    return sample if before is None else before + (sample - before) / 4.0
 
 
 def refuses_destination(error: AriRejected, tries: int) -> bool:

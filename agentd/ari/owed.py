@@ -8,8 +8,9 @@ import attrs
 import structlog
 import trio
 
-from agentd.ari.hand_back import Refusal, judge, pause_after, refuses_destination
+from agentd.ari.hand_back import Refusal, goes_untold, judge, pause_after, refuses_destination, smoothed
 from agentd.ari.rest import AriRest
+from agentd.ari.turns import Turns
 from agentd.conversation.commands import Destination, Result
 from agentd.errors import AriError, AriRejected
 from agentd.metrics import Metrics
@@ -36,12 +37,17 @@ class Debt:
     """The AGENTD_RESULT to go on with; FAILED_TRANSFER once the destination was refused."""
     destination: Destination | None
     due: float
+    since: float
+    """When its caller came."""
+    owed_at: float = attrs.field(factory=trio.current_time, init=False)
     tries: int = attrs.field(default=0, init=False)
     outcome: Outcome | None = attrs.field(default=None, init=False)
     settled: trio.Event = attrs.field(factory=trio.Event, init=False)
     on_settled: Callable[[str], None] = attrs.field(default=lambda _result: None, init=False)
     """Told the result once it is settled. Must not block."""
     at_work: bool = attrs.field(default=False, init=False)
+    begun: bool = attrs.field(default=False, init=False)
+    """Its turn has come: requests of it are under way."""
     in_doubt: bool = attrs.field(default=False, init=False)
     """A request was not answered: it may have been carried out."""
     refusal: Refusal | None = attrs.field(default=None, init=False)
@@ -65,7 +71,9 @@ class HandBacks:
     rest: AriRest
     metrics: Metrics
     _debts: dict[str, Debt] = attrs.field(factory=dict, init=False)
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(AT_ONCE), init=False)
+    _turns: Turns = attrs.field(factory=lambda: Turns(AT_ONCE), init=False)
+    _request_seconds: float | None = attrs.field(default=None, init=False)
+    """How long a request of a hand-back has taken lately."""
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
@@ -73,16 +81,33 @@ class HandBacks:
         """The channels whose hand-back is owed."""
         return frozenset(self._debts)
 
+    @property
+    def due(self) -> int:
+        """Hand-backs that are being tried, or would be were there room; others have failed, and rest for a while."""
+        return sum(debt.at_work or debt.due <= trio.current_time() for debt in self._debts.values())
+
+    @property
+    def waiting(self) -> int:
+        """Those of them whose turn has not come."""
+        return self.due - sum(debt.begun for debt in self._debts.values())
+
+    def lasting(self, hand_backs: int) -> float:
+        """Seconds that so many take, AGENTD_RESULT included, at the pace of the last ones."""
+        return math.ceil(hand_backs / AT_ONCE) * 2 * (self._request_seconds or 0.0)
+
     def of(self, channel: str) -> Debt | None:
         """What is owed to the channel."""
         return self._debts.get(channel)
 
-    def owe(self, channel: str, result: str, destination: Destination | None = None) -> Debt:
+    def owe(
+        self, channel: str, result: str, destination: Destination | None = None, since: float | None = None
+    ) -> Debt:
         """Have the channel go on in the dialplan, at the destination or where it came from; from now on it is tried
-        until it is settled. One that is owed already stays as it is."""
+        until it is settled. One that is owed already stays as it is. `since`: when the caller came, if not now."""
         if (known := self._debts.get(channel)) is not None:
             return known
-        debt = self._debts[channel] = Debt(channel, result, destination, due=trio.current_time())
+        now = trio.current_time()
+        debt = self._debts[channel] = Debt(channel, result, destination, now, now if since is None else since)
         self._note()
         return debt
 
@@ -90,15 +115,15 @@ class HandBacks:
         """Try it once. Raises nothing: what failed is logged, and comes up again. Cancelling it loses no debt."""
         debt.at_work = True
         try:
-            async with self._limiter:
+            async with self._turns.turn(debt.since):
                 if debt.outcome is None:
-                    debt.tries += 1
+                    debt.tries, debt.begun = debt.tries + 1, True
                     await self._try(debt)
         except trio.Cancelled:
             debt.in_doubt = True
             raise
         finally:
-            debt.at_work = False
+            debt.at_work = debt.begun = False
             debt.due = trio.current_time() + pause_after(debt.tries)
             self._note()
 
@@ -119,6 +144,7 @@ class HandBacks:
                 at_work = sum(debt.at_work for debt in self._debts.values())
                 waiting = [debt for debt in self._debts.values() if not debt.at_work]
                 due = [debt for debt in waiting if debt.due <= trio.current_time()]
+                due.sort(key=lambda debt: debt.since)
                 for debt in due[: max(AT_ONCE - at_work, 0)]:
                     debt.at_work = True
                     nursery.start_soon(self.pay, debt)
@@ -143,9 +169,13 @@ class HandBacks:
             self._settle(debt, Outcome.GONE)
 
     async def _try(self, debt: Debt) -> None:
+        began = trio.current_time()
+        untold = debt.destination is None and goes_untold(debt.result, began - debt.owed_at, self.lasting(self.due))
         try:
             if debt.destination is None:
-                await self.rest.hand_back(debt.channel, debt.result)
+                await self.rest.hand_back(debt.channel, None if untold else debt.result)
+                if untold:
+                    self.metrics.hand_backs_untold.inc()
             else:
                 refused = await self._transfer(debt, debt.destination)
                 if refused is not None and debt.outcome is None:
@@ -154,6 +184,9 @@ class HandBacks:
             self._failed(debt, error)
         else:
             self._settle(debt, Outcome.WENT_ON)
+        finally:
+            took = (trio.current_time() - began) / (1 if untold else 2)
+            self._request_seconds = smoothed(self._request_seconds, took)
 
     async def _transfer(self, debt: Debt, destination: Destination) -> AriRejected | None:
         """Send the channel to the destination; gives the refusal where it cannot go there. Raises AriError where that

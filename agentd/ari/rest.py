@@ -6,8 +6,10 @@ there: its pool has no bound, ours is in front of it. And no request is cancelle
 to its own short deadline, and a cancelled caller notices afterwards. There is one client for the process.
 """
 
+import copy
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from enum import IntEnum
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +22,7 @@ from agentd import deadlines
 from agentd.ari.events import Channel
 from agentd.ari.hand_back import RESULT_VARIABLE, judge
 from agentd.ari.standing import Standing
+from agentd.ari.turns import Turns
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.media.transport import DialplanMedia, ExternalMedia
@@ -35,6 +38,17 @@ MAX_REQUESTS = 64
 LAST_RESORT = deadlines.ARI_LAST_RESORT.seconds
 """Seconds beyond httpx's own timeouts after which a request is cancelled all the same: by then it has its connection,
 and that is closed."""
+
+
+class Rank(IntEnum):
+    """Whose request goes first where all have to wait for their turn."""
+
+    HERE = 0
+    """Of callers who are in a call, or on their way out of agentd, and of what looks after them."""
+    SET_UP = 1
+    """Of a call that is being set up: without it one more caller rings, or hears nothing, for a moment longer."""
+
+
 IDENTITY = {"accept-encoding": "identity"}
 """An answer is read as it is sent: four megabytes of zeros come in four kilobytes otherwise."""
 
@@ -54,7 +68,21 @@ class AriRest:
     on_refused: Callable[[], None] = attrs.field(default=lambda: None, init=False, repr=False)
     """Called, and must not block, when Asterisk has begun to refuse the user's requests, whatever they ask for."""
     standing: Standing = attrs.field(factory=Standing, init=False)
-    _places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_REQUESTS), init=False, repr=False)
+    rank: Rank = attrs.field(default=Rank.HERE, init=False)
+    _places: Turns = attrs.field(factory=lambda: Turns(MAX_REQUESTS), init=False, repr=False)
+    _begun: dict[object, float] = attrs.field(factory=dict, init=False, repr=False)
+    """When each request was sent that has no answer yet, oldest first."""
+
+    @property
+    def setting_up(self) -> "AriRest":
+        """The same, for the requests of a call that is being set up."""
+        ranked = copy.copy(self)
+        ranked.rank = Rank.SET_UP
+        return ranked
+
+    def unanswered_for(self, now: float) -> float:
+        """Seconds since the oldest request was sent that has no answer yet; 0 where there is none."""
+        return now - next(iter(self._begun.values()), now)
 
     async def request(
         self, method: str, path: str, params: Mapping[str, str] | None = None, body: object = None
@@ -67,12 +95,14 @@ class AriRest:
         started = trio.current_time()
         until = started + self.deadline + LAST_RESORT
         with trio.move_on_after(self.deadline) as waiting:
-            await self._places.acquire()
+            await self._places.take(self.rank)
         if waiting.cancelled_caught:
             self.metrics.ari_request_failures.labels(method=method).inc()
             raise AriUnavailable(
                 f"{what}: too many requests at once: {MAX_REQUESTS} wait for Asterisk's answer already"
             )
+        this = object()
+        self._begun[this] = trio.current_time()
         try:
             with trio.fail_at(until, shield=True):
                 status, content = await self._exchange(what, method, f"/ari{path}", params, body)
@@ -83,7 +113,8 @@ class AriRest:
                 f"{what}: Asterisk at {self.client.base_url} did not answer: {type(error).__name__} {error}".rstrip()
             ) from error
         finally:
-            self._places.release()
+            del self._begun[this]
+            self._places.give_back()
             self.metrics.ari_request_seconds.labels(method=method).observe(trio.current_time() - started)
         self._heed(method, status)
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -154,14 +185,15 @@ class AriRest:
             goal = {"context": destination.context, "extension": destination.extension, "priority": "1"}
         await self.request("POST", f"/channels/{_id(channel)}/continue", goal)
 
-    async def hand_back(self, channel: str, result: str, destination: Destination | None = None) -> None:
+    async def hand_back(self, channel: str, result: str | None, destination: Destination | None = None) -> None:
         """Have a channel leave the application with AGENTD_RESULT set, or without where that fails: who waits in
-        silence is helped by any dialplan.
+        silence is helped by any dialplan. It is not set either where `result` is None.
 
         Asterisk answers before the channel has left. Cancelled between its two requests it has done half of it.
         """
         try:
-            await self.set_variable(channel, RESULT_VARIABLE, result)
+            if result is not None:
+                await self.set_variable(channel, RESULT_VARIABLE, result)
         except AriError as error:
             if not judge(error).settles:
                 log.warning("the dialplan is not told why the call ended", channel=channel, error=str(error))

@@ -27,6 +27,8 @@ class Route:
     """All routes by the channels that they own."""
     _hand_backs: HandBacks = attrs.field(repr=False)
     _on_lost: Callable[[], None] = attrs.field(repr=False)
+    since: float = 0.0
+    """When the caller came: who has been here for longest is handed back first."""
     channels: set[str] = attrs.field(factory=set, init=False)
     owed: Debt | None = attrs.field(default=None, init=False)
     """The hand-over of the caller, once it is decided."""
@@ -57,7 +59,10 @@ class Route:
         done stays owed and is done without this call (`owed` tells what comes of it), also when this is cancelled,
         which takes effect once the first try has had its answer.
         """
-        again, debt = self.owed is not None, self.owed or self._hand_backs.owe(self.caller, result, destination)
+        again, debt = (
+            self.owed is not None,
+            self.owed or self._hand_backs.owe(self.caller, result, destination, self.since),
+        )
         self.owed = debt
         with trio.move_on_after(LEAVE_DEADLINE):
             if not again:

@@ -21,7 +21,8 @@ from agentd.calls.fields import set_call_fields
 from agentd.calls.settings import settings_of_call
 from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
-from agentd.dialplan import DialplanError, StasisArguments, parse_arguments
+from agentd.conversation.events import CallerHungUp
+from agentd.dialplan import DialplanError, parse_arguments
 from agentd.errors import AriError
 from agentd.media.leg import LineFormat
 from agentd.media.transport import Transport
@@ -31,8 +32,9 @@ from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback, takes_files
 from agentd.playback.stream import StreamPlayback
-from agentd.service.admittance import Arrival, Refusal, refusal
+from agentd.service.admittance import Arrival, Cause, Refusal, refusal
 from agentd.service.stays import Stays
+from agentd.service.waiting import Place, WaitingLine
 from agentd.service.watchdog import ProgressWatch
 from agentd.serving.candidates import Candidate
 from agentd.serving.roster import Entry, Roster, in_use
@@ -56,21 +58,24 @@ class Reception:
     transports: Mapping[str, Transport] = attrs.field(factory=dict, init=False)
     """Their opener puts them here, before there is a call."""
     stays: Stays = attrs.field(init=False)
+    line: WaitingLine = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.stays = Stays(self.client.hand_backs, self.metrics, self.watch)
+        self.line = WaitingLine(self.client, self.stays, self.metrics)
 
     def on_call(self, start: StasisStart) -> None:
         """A channel entered the application. Does not block."""
-        route = self.client.route(start.channel.id)
+        route = self.client.route(start.channel.id, trio.current_time())
         self.nursery.start_soon(self.stays.contain, self._receive, start, route)
 
     def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
         """A connection that no call expects: true if it becomes a call of its own. Does not block."""
         if self.config.audiosocket.headless is not Headless.ACCEPT:
             return False
-        admitted = self._ask(self.config.headless_agent, self.stays.active)
+        admitted = self.line.headless_refusal() or self._ask(self.config.headless_agent, self.stays.active)
         if isinstance(admitted, Refusal):
+            self.metrics.callers_refused.labels(cause=admitted.cause).inc()
             log.warning("headless call refused", uuid=str(uuid), detail=admitted.detail)
             return False
         self.nursery.start_soon(self.stays.contain, self._receive_headless, uuid, connection)
@@ -108,18 +113,49 @@ class Reception:
         try:
             arguments = parse_arguments(start.args, self.transports)
         except DialplanError as error:
-            return await self._refuse(route, Result.REFUSED_ARGUMENTS, str(error))
+            return await self._refuse(route, Refusal(Result.REFUSED_ARGUMENTS, str(error), Cause.ARGUMENTS))
         name = arguments.agent or self.config.default_agent
         set_call_fields(agent=name)
-        admitted = self._ask(name, self.stays.active - 1)
-        if isinstance(admitted, Refusal):
-            return await self._refuse(route, admitted.result, admitted.detail)
-        chain = self.roster.chain(name)
-        async with in_use(chain, self.toolbox, ari=True) as candidates:  # from now on: a reload may come at any await
-            return await self._serve(start, route, admitted, candidates, arguments)
+        transport = self.transports[arguments.media or self.config.calls.default_media]
+        channel = CallerChannel(start.channel.id, self.client, route, transport)
+        with Place(self.line, route.since, lambda: self._ask(name, self.stays.active)) as place:
+            channel.on_leg = place.on_leg
+            if not await self._turn(place, channel):
+                return Result.CALLER_HUNG_UP
+            admitted = place.refused or self._ask(name, self.stays.active - 1)
+            if isinstance(admitted, Refusal):
+                return await self._refuse(route, admitted)
+            # From now on: a reload may come at any await.
+            async with in_use(self.roster.chain(name), self.toolbox, ari=True) as candidates:
+                try:
+                    await channel.answer()
+                except AriError as error:
+                    place.on_leg(error)
+                    not_answered = error
+                else:
+                    return await self._serve(start, channel, admitted, candidates)
+        return await self._not_answered(channel, not_answered)  # however long it takes: it is the next one's turn
+
+    async def _turn(self, place: Place, channel: CallerChannel) -> bool:
+        """Wait until it is decided what becomes of a caller; false where they leave meanwhile."""
+        here = True
+
+        async def watch() -> None:
+            nonlocal here
+            while not isinstance(await channel.next_event(), CallerHungUp):
+                pass
+            here = False
+            nursery.cancel_scope.cancel()
+
+        if place.waits:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
+                await place.turn()
+                nursery.cancel_scope.cancel()
+        return here
 
     def _ask(self, agent: str, others: int) -> Entry | Refusal:
-        """The agent that a caller asks for, or why they do not get in beside `others`."""
+        """The agent that a caller asks for, or why they do not get in beside `others`, as things stand now."""
         entry = self.roster.find(agent)
         refused = refusal(
             Arrival(
@@ -137,26 +173,21 @@ class Reception:
         assert entry is not None
         return entry
 
-    async def _refuse(self, route: Route, result: Result, detail: str) -> Result:
-        log.warning("caller handed back to the dialplan", result=str(result), detail=detail)
-        await route.leave(str(result))
-        return result
+    async def _refuse(self, route: Route, refused: Refusal) -> Result:
+        self.metrics.callers_refused.labels(cause=refused.cause).inc()
+        log.warning("caller handed back to the dialplan", result=str(refused.result), detail=refused.detail)
+        await route.leave(str(refused.result))
+        return refused.result
 
     async def _serve(
         self,
         start: StasisStart,
-        route: Route,
+        channel: CallerChannel,
         entry: Entry,
         candidates: Sequence[Candidate],
-        arguments: StasisArguments,
     ) -> Result:
-        caller, transport = start.channel, self.transports[arguments.media or self.config.calls.default_media]
-        channel = CallerChannel(caller.id, self.client, route, transport)
-        try:
-            await channel.answer()
-        except AriError as error:
-            return await self._not_answered(channel, error)
-        rate = await self._rate(caller.id, transport, candidates)
+        caller = start.channel
+        rate = await self._rate(channel, candidates)
         channel.line = LineFormat(rate)
         info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
         stream = entry.config.downstream_mode is DownstreamMode.STREAM or not await takes_files(self.directory)
@@ -164,7 +195,7 @@ class Reception:
             StreamPlayback(rate, self.metrics) if stream else None,
             FilePlayback(channel, self.directory, self.metrics),
         )
-        log.info("call", extension=info.extension, media=transport.name, rate=rate, streaming=stream)
+        log.info("call", extension=info.extension, media=channel.transport.name, rate=rate, streaming=stream)
         settings = settings_of_call(self.config, entry)
         call = Call(info, channel, candidates, playback, settings, self.metrics, self.stays.line_moves)
         with self.stays.running(call):
@@ -180,15 +211,16 @@ class Reception:
         await channel.leave(str(Result.FAILED_INTERNAL))
         return Result.FAILED_INTERNAL
 
-    async def _rate(self, channel: str, transport: Transport, candidates: Sequence[Candidate]) -> int:
+    async def _rate(self, channel: CallerChannel, candidates: Sequence[Candidate]) -> int:
         """16 kHz where everybody on the way has it, else 8."""
+        transport = channel.transport
         heard_wide = all(WIDE in candidate.agent.rates for candidate in candidates)
         if not heard_wide or not transport.carries(WIDE):
             return NARROW
         try:
-            if not transport.carries(WIDE, await self.client.rest.version()):
+            if not transport.carries(WIDE, await channel.rest.version()):
                 return NARROW
-            native = await self.client.rest.variable(channel, "CHANNEL(audionativeformat)")
+            native = await channel.rest.variable(channel.id, "CHANNEL(audionativeformat)")
         except AriError as error:
             log.info("whether the call is wideband cannot be told: 8 kHz", error=str(error))
             return NARROW
@@ -197,15 +229,23 @@ class Reception:
     async def _serve_headless(self, uuid: UUID, connection: AudioSocketConnection) -> Result:
         name = self.config.headless_agent
         set_call_fields(agent=name)
-        admitted = self._ask(name, self.stays.active - 1)  # again: several may have come at one moment
+        admitted = self._ask(name, self.stays.active)  # again: several may have come at one moment
         if isinstance(admitted, Refusal):
+            self.metrics.callers_refused.labels(cause=admitted.cause).inc()
             log.warning("headless call refused", detail=admitted.detail)
             return admitted.result
+        self.stays.begin_call()
+        try:
+            return await self._converse_headless(uuid, connection, admitted)
+        finally:
+            self.stays.end_call()
+
+    async def _converse_headless(self, uuid: UUID, connection: AudioSocketConnection, entry: Entry) -> Result:
         line = HeadlessLine(uuid, connection)
         log.info("headless call", peer=connection.peer)
-        async with in_use(self.roster.chain(name), self.toolbox, ari=False) as candidates:
+        async with in_use(self.roster.chain(entry.name), self.toolbox, ari=False) as candidates:
             playback = Downstream(StreamPlayback(NARROW, self.metrics))
-            settings = settings_of_call(self.config, admitted)
+            settings = settings_of_call(self.config, entry)
             call = Call(CallInfo(str(uuid)), line, candidates, playback, settings, self.metrics, self.stays.line_moves)
             with self.stays.running(call):
                 return await call.run()

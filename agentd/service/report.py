@@ -63,6 +63,8 @@ class HealthReport:
     media_trouble: str = ""
     parts: Mapping[str, PartHealth] = attrs.field(factory=dict)
     ari_trouble: str = ""
+    waiting_callers: int = 0
+    """Those whose call is not set up yet, because Asterisk or this host could not bear one more."""
 
     @property
     def healthy(self) -> bool:
@@ -79,6 +81,7 @@ class HealthReport:
             "ari_trouble": self.ari_trouble,
             **{f"{name}_listening": listens for name, listens in self.listening.items()},
             "active_calls": self.active_calls,
+            "waiting_callers": self.waiting_callers,
             "providers": {name: agent.as_json() for name, agent in self.providers.items()},
             "parts": {name: part.as_json() for name, part in self.parts.items()},
             "draining": self.phase is Phase.DRAINING,

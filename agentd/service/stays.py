@@ -33,8 +33,8 @@ class Stays:
     watch: ProgressWatch
     draining: bool = attrs.field(default=False, init=False)
     _calls: set[Call] = attrs.field(factory=set, init=False)
-    _scopes: set[trio.CancelScope] = attrs.field(factory=set, init=False)
-    """One of every caller who is here."""
+    _scopes: dict[trio.CancelScope, str] = attrs.field(factory=dict, init=False)
+    """One of every caller who is here, by which call."""
     _ending: bool = attrs.field(default=False, init=False)
     """The patience of `drain` is over."""
     _active: int = attrs.field(default=0, init=False)
@@ -42,8 +42,25 @@ class Stays:
 
     @property
     def active(self) -> int:
-        """Calls that are being served."""
+        """Calls that are being served: neither callers who wait, nor those who are not let in."""
         return self._active
+
+    @property
+    def present(self) -> int:
+        """Callers who are here, in a call or not."""
+        return len(self._scopes)
+
+    def begin_call(self) -> None:
+        """A caller is let in: from now on they count as a call, until `end_call`."""
+        self._active += 1
+        self.metrics.calls_active.inc()
+
+    def end_call(self) -> None:
+        """See `begin_call`."""
+        self._active -= 1
+        self.metrics.calls_active.dec()
+        if not self._active:
+            self.watch.rest(LINE_CLOCK)
 
     async def contain(self, stay: Callable[..., Awaitable[None]], *args: object) -> None:
         """Whatever the end of a stay may raise, its hand-back for instance, ends that stay only."""
@@ -70,9 +87,7 @@ class Stays:
         begin_call_fields(call_id=call_id, channel=channel)
         lines = begin_call_lines(self.metrics.call_budget_exceeded.labels(budget=budgets.LOG_LINES.name).inc)
         stay, served, result = trio.CancelScope(), False, Result.FAILED_INTERNAL
-        self._scopes.add(stay)
-        self._active += 1
-        self.metrics.calls_active.inc()
+        self._scopes[stay] = call_id
         try:
             with stay:
                 result = await serve()
@@ -85,13 +100,10 @@ class Stays:
                 result = Result.SHUTDOWN if stay.cancel_called else Result.FAILED_INTERNAL
                 with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
                     await hand_back(result)
-            self._scopes.discard(stay)
-            self._active -= 1
-            self.metrics.calls_active.dec()
+            del self._scopes[stay]
             self._conclude(str(result), owed(), lines.end())
-            if not self._active:
+            if not self._scopes:
                 self._idle.set()
-                self.watch.rest(LINE_CLOCK)
 
     def _conclude(self, result: str, owed: Debt | None, left_out: int) -> None:
         """Tell how the call ended; it is counted once its caller is really handed back."""
@@ -143,10 +155,10 @@ class Stays:
         with trio.move_on_after(LEAVING_TIME):
             await self._until_idle()
             await self.hand_backs.nothing_owed()
-        if left := self._active + len(self.hand_backs.channels):
-            log.error("callers could not be handed back before the end", calls=left)
+        if left := {*self._scopes.values(), *self.hand_backs.channels}:
+            log.error("callers could not be handed back before the end", calls=len(left))
 
     async def _until_idle(self) -> None:
-        while self._active:
+        while self._scopes:
             self._idle = trio.Event()
             await self._idle.wait()

@@ -223,6 +223,7 @@ class Supervisor:
             ari_connected=client.connected,
             listening={name: listens() for name, listens in running.listening.items()},
             active_calls=reception.stays.active,
+            waiting_callers=reception.line.length,
             providers={
                 name: AgentHealth(entry.readiness, entry.breaker.circuit(trio.current_time()), entry.breaker.reason)
                 for name, entry in roster.entries.items()

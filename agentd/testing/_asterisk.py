@@ -50,6 +50,7 @@ class FakeAsterisk(AriServer):
     """CHANNEL(audionativeformat) of every channel."""
     version: str = "22.10.1"
     continued: list[str] = attrs.field(factory=list)
+    continued_at: dict[str, float] = attrs.field(factory=dict)
     went_to: dict[str, str] = attrs.field(factory=dict)
     """Where channels went on that were sent to a place of the dialplan: "extension@context"."""
     dialplan: set[str] = attrs.field(factory=set)
@@ -96,6 +97,17 @@ class FakeAsterisk(AriServer):
             await trio.sleep(seconds)
 
         self.rule(pattern, wait, times)
+
+    def pace(self, a_second: float) -> None:
+        """All requests are answered one after the other, so many a second."""
+        free_at = 0.0
+
+        async def wait(_request: Request) -> None:
+            nonlocal free_at
+            free_at = max(free_at, trio.current_time()) + 1.0 / a_second
+            await trio.sleep_until(free_at)
+
+        self.rule("*", wait)
 
     def asked(self, pattern: str = "*") -> list[str]:
         """The requests that match, as "METHOD /path", in the order in which they came."""
@@ -214,6 +226,7 @@ class FakeAsterisk(AriServer):
                     self.went_to[channel] = f"{request.params['extension']}@{request.params['context']}"
                 self._leave_app(channel)
                 self.continued.append(channel)
+                self.continued_at[channel] = trio.current_time()
                 return Answer()
             case ["snoop", snoop]:
                 self.enter(snoop, "Snoop/1")

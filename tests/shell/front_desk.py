@@ -64,6 +64,10 @@ class FrontDesk:
     def results(self, result: str) -> float:
         return self.metrics.registry.get_sample_value("agentd_calls_total", {"result": result}) or 0.0
 
+    def refused(self, cause: str) -> float:
+        """Callers who were not let in."""
+        return self.metrics.registry.get_sample_value("agentd_callers_refused_total", {"cause": cause}) or 0.0
+
     def call(self, *arguments: str, caller: str = CALLER) -> None:
         """A caller enters the application by Stasis(agentd,arguments)."""
         self.asterisk.enter(caller)
@@ -95,10 +99,12 @@ class FrontDesk:
     async def over(self) -> None:
         """Until every call that has come has ended."""
         await wait_all_tasks_blocked()
-        await self.until(lambda: not self.reception.stays.active)
+        await self.until(lambda: not self.reception.stays.present)
 
     def nothing_is_left(self) -> None:
-        assert self.reception.stays.active == 0
+        assert self.reception.stays.present == self.reception.stays.active == self.reception.line.length == 0
+        assert self.reception.line._under_way == self.reception.line._refused == 0
+        assert self.client.rest._places.taken == 0
         assert not self.reception.stays._calls
         assert not self.client.routes
         assert not self.asterisk.bridges
@@ -155,7 +161,7 @@ async def open_for_callers(
         desk = FrontDesk(asterisk, client, lines, known, reception)
         yield desk
         with trio.fail_after(120):
-            while reception.stays.active:
+            while reception.stays.present:
                 await trio.sleep(0.01)
         desk.nothing_is_left()
         nursery.cancel_scope.cancel()

@@ -62,7 +62,7 @@ class Daemon:
         assert self.client is not None and self.reception is not None and self.roster is not None
         if self.client.routes:
             yield "route"
-        if self.reception.stays.active:
+        if self.reception.stays.present:
             yield "call"
         if self.client.hand_backs.channels:
             yield "hand-back"
