@@ -7,6 +7,8 @@ python := ".venv/bin/python"
 async_rules := "ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC116,ASYNC118,ASYNC119,ASYNC120,ASYNC121,ASYNC122,ASYNC123,ASYNC124,ASYNC125,ASYNC126,ASYNC128,ASYNC200,ASYNC210,ASYNC220,ASYNC221,ASYNC222,ASYNC230,ASYNC231,ASYNC232,ASYNC240,ASYNC250,ASYNC251"
 # Tests that need neither engines nor Asterisk: a process a core, and who has finished takes over from the other's rest
 side_by_side := "-n auto --dist worksteal"
+# Bytecode is kept, whatever the shell says: each process would rewrite the asserts of all test modules anew
+export PYTHONDONTWRITEBYTECODE := ""
 
 # List the recipes
 default:
