@@ -30,7 +30,7 @@ PATIENCE = 120
 
 def live_branches(kind: Kind, faults: Iterable[Fault], seed: int = 1, idle: float = IDLE) -> list[Outcome]:
     """How each life of a kind ends to which one of the `faults` happens: each once, in any order. A fault whose place
-    no life comes to gives none. Needs `os.fork`."""
+    the life does not come to gives none. Needs Linux: processes are forked, and each gets an epoll of its own."""
     trunk = _Trunk(Life(kind, None, seed, idle), list(dict.fromkeys(faults)))
     trunk.live()
     return trunk.outcomes

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import trio
 
+from agentd.ari.reconciler import Reconciler
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.service.reception import Reception
@@ -55,6 +56,23 @@ def test_a_task_that_goes_on_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reception, "on_call", with_a_task)
     outcome = Life(KIND).run()
     assert [it for it in outcome.wrong if it.startswith("LEFT task") and "sleep_forever" in it]
+
+
+def test_what_the_daemon_does_minutes_later_is_found_though_idle_time_is_leapt_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look, looks = Reconciler.look, list[float]()
+
+    async def late(reconciler: Reconciler, *, ours: bool) -> None:
+        looks.append(trio.current_time())
+        if trio.current_time() < 400.0:
+            await look(reconciler, ours=ours)
+        else:
+            await reconciler.rest.create_bridge("late")
+
+    monkeypatch.setattr(Reconciler, "look", late)
+    assert Life(KIND).run().wrong == ("LEFT bridge late",)
+    assert len(looks) < 10, "idle time passes in full: it is to be leapt over"
 
 
 def test_another_caller_who_hears_a_gap_is_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
