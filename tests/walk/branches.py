@@ -24,8 +24,8 @@ from tests.walk.faults import Fault, Where
 from tests.walk.kinds import Kind
 from tests.walk.life import IDLE, Life, Outcome
 
-PATIENCE = 120
-"""Seconds of the real clock that a branch may take: one that hangs is wrong, and is told by its name."""
+PATIENCE = 60.0
+"""Seconds of a core that a branch may take: one that goes round in circles is wrong, and is told by its name."""
 
 
 def live_branches(kind: Kind, faults: Iterable[Fault], seed: int = 1, idle: float = IDLE) -> list[Outcome]:
@@ -92,8 +92,8 @@ class _Trunk:
 
     def _begin(self) -> None:
         gc.disable()  # it ends before there is much to collect
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(PATIENCE)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE)
         sys.unraisablehook = self._take_unraisable
         _part_with_parent()
 

@@ -131,8 +131,9 @@ class Life:
 
     def strike(self, where: Where, number: int) -> How | None:
         """See tests.walk.faults.Strike."""
-        if self.fault is None:
-            self.fault = self.branch(where, number)
+        if self.fault is None and (fault := self.branch(where, number)) is not None:
+            self.fault = fault
+            trio.lowlevel.remove_instrument(self._steps)  # there is nothing more to count
         fault = self.fault
         return fault.how if fault is not None and (fault.where, fault.number) == (where, number) else None
 

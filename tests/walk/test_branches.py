@@ -6,8 +6,9 @@ import attrs
 import pytest
 
 from agentd.ari.rest import AriRest
+from tests.walk import branches
 from tests.walk.branches import live_branches
-from tests.walk.faults import Fault
+from tests.walk.faults import Fault, How
 from tests.walk.kinds import BY_NAME
 from tests.walk.life import Life
 
@@ -23,9 +24,9 @@ FAULTS = [
 
 
 def test_it_ends_as_the_life_does_that_is_lived_by_itself() -> None:
-    branches = live_branches(KIND, map(Fault.parse, FAULTS))
-    assert sorted(branch.name for branch in branches) == sorted(f"{KIND}/{fault}" for fault in FAULTS)
-    for branch in branches:
+    ended = live_branches(KIND, map(Fault.parse, FAULTS))
+    assert sorted(branch.name for branch in ended) == sorted(f"{KIND}/{fault}" for fault in FAULTS)
+    for branch in ended:
         alone = Life(KIND, Fault.parse(branch.name.partition("/")[2])).run()
         assert _but_its_course(branch) == _but_its_course(alone)
         assert branch.course is not None
@@ -46,3 +47,14 @@ def test_one_whose_fake_fails_is_told_by_its_name(monkeypatch: pytest.MonkeyPatc
     [branch] = live_branches(kind, [Fault.parse("step-200/hang-up")])
     assert branch.name == f"{kind}/step-200/hang-up"
     assert branch.sorts == "BROKEN"
+
+
+def test_one_that_goes_round_in_circles_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_ever(_life: Life, how: How | None) -> None:
+        while how is not None:
+            pass
+
+    monkeypatch.setattr(branches, "PATIENCE", 0.5)
+    monkeypatch.setattr(Life, "cut_short", for_ever)
+    [branch] = live_branches(BY_NAME["fork-stream-full-none"], [Fault.parse("step-200/hang-up")])
+    assert (branch.name, branch.sorts) == ("fork-stream-full-none/step-200/hang-up", "BROKEN")
