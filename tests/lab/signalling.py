@@ -11,6 +11,7 @@ from .sip_message import Dialog, SipMessage, SipSyntaxError
 T1_SECONDS = 0.2
 BYE_SECONDS = 2.0
 CANCEL_SECONDS = 2.0
+REFER_SECONDS = 5.0
 
 
 class CallRefused(Exception):
@@ -31,6 +32,9 @@ class Signalling:
         self._dialog = dialog
         self._ack: SipMessage | None = None
         self._bye_answered = trio.Event()
+        self._referred: int | None = None
+        """The final status that a REFER was answered with."""
+        self._answered = trio.Event()
 
     async def invite(self, seconds: float) -> SipMessage:
         """Call, and return the 200 when it is there; it is acknowledged.
@@ -96,6 +100,9 @@ class Signalling:
             if message.status is not None:
                 if message.method == "BYE" and message.status >= 200:
                     self._bye_answered.set()
+                elif message.method == "REFER" and message.status >= 200:
+                    self._referred = message.status
+                    self._answered.set()
                 elif message.method == "INVITE" and message.status == 200 and self._ack is not None:
                     # The far side has not had the ACK yet.
                     await self._send(self._ack)
@@ -119,6 +126,25 @@ class Signalling:
                 with trio.move_on_after(interval):
                     await self._bye_answered.wait()
                 interval *= 2
+
+    async def refer(self, refer_to: str) -> int:
+        """Have the far side transfer its own end of the call; gives its final status, 408 where none came in
+        REFER_SECONDS. Needs `serve` to run beside it."""
+        self._referred, self._answered = None, trio.Event()
+        request = self._dialog.refer(refer_to)
+        interval = T1_SECONDS
+        with trio.move_on_after(REFER_SECONDS):
+            while self._referred is None:
+                await self._send(request)
+                with trio.move_on_after(interval):
+                    await self._answered.wait()
+                interval *= 2
+        return 408 if self._referred is None else self._referred
+
+    @property
+    def replaces(self) -> str:
+        """See Dialog.replaces."""
+        return self._dialog.replaces
 
     async def _send(self, message: SipMessage) -> None:
         await self._socket.sendto(message.render(), self._peer)

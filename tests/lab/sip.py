@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import attrs
 import trio
@@ -32,13 +33,17 @@ from .signalling import CallRefused, Signalling
 from .sip_message import Dialog, media_address, offer
 from .speech import write_wav
 
-__all__ = ["Call", "CallEnded", "CallRefused", "Playing", "Sent", "SipCaller"]
+__all__ = ["Call", "CallEnded", "CallRefused", "Playing", "Sent", "SipCaller", "TransferRefused"]
 
 ANSWER_SECONDS = 15.0
 HANGUP_SECONDS = 3.0
 # Linux's socket(7): the kernel notes when a packet came, so a busy loop here spoils no measurement.
 SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
+
+
+class TransferRefused(Exception):
+    """The far side answered a REFER with 3xx to 6xx, or not at all (408)."""
 
 
 class Call:
@@ -93,6 +98,18 @@ class Call:
         if not self.ended.is_set():
             self._end("local")
             await self._signalling.hang_up()
+
+    async def transfer(self, uri: str, replacing: "Call | None" = None) -> None:
+        """Have the far side connect its own end of this call with `uri` (a blind transfer), or, attended, with the far
+        end of the call `replacing`, which is with `uri` too. The far side then hangs up what is over.
+
+        Raises TransferRefused.
+        """
+        if replacing is not None:
+            uri = f"{uri}?Replaces={quote(replacing._signalling.replaces, safe='')}"
+        status = await self._signalling.refer(uri)
+        if status >= 300:
+            raise TransferRefused(f"the transfer to {uri} was refused: {status}")
 
     @property
     def heard(self) -> bytes:

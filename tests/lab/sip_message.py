@@ -158,6 +158,17 @@ class Dialog:
         self._sequence += 1
         return self._request("BYE", self.remote_target, self._sequence, _token())
 
+    def refer(self, refer_to: str) -> SipMessage:
+        """A new REFER (RFC 3515): have the far side transfer its own end of this call to `refer_to`."""
+        self._sequence += 1
+        headers = (("contact", self.contact), ("refer-to", f"<{refer_to}>"), ("referred-by", self.contact))
+        return self._request("REFER", self.remote_target, self._sequence, _token(), *headers)
+
+    @property
+    def replaces(self) -> str:
+        """This dialog as the far side is to name it in a Replaces header (RFC 3891)."""
+        return f"{self.call_id};to-tag={self.remote_tag};from-tag={self.tag}"
+
     def _request(
         self, method: str, target: str, sequence: int, branch: str, *headers: tuple[str, str], body: str = ""
     ) -> SipMessage:
