@@ -1,4 +1,4 @@
-"""The dialplan's request to agentd: `Stasis(agentd,agent=NAME,media=WAY)`. Pure."""
+"""The dialplan's request to agentd: `Stasis(agentd,agent=NAME,media=WAY,fallback=PLACE)`. Pure."""
 
 from collections.abc import Collection
 
@@ -17,12 +17,15 @@ class StasisArguments:
 
     agent: str = ""
     media: str = ""
+    fallback: str = ""
+    """The extension's AGENTD_FALLBACK, with | in place of commas: a channel that takes the caller's place is given
+    it (agentd.ari.whereabouts)."""
 
 
 def parse_arguments(args: tuple[str, ...], transports: Collection[str]) -> StasisArguments:
     """Read the arguments of Stasis(); `transports` are the names that `media` can have. Raises DialplanError naming the
     argument that is wrong."""
-    agent = media = ""
+    agent = media = fallback = ""
     named: set[str] = set()
     for arg in args:
         name, equals, value = (part.strip() for part in arg.partition("="))
@@ -37,6 +40,10 @@ def parse_arguments(args: tuple[str, ...], transports: Collection[str]) -> Stasi
             if value not in transports:
                 raise DialplanError(f"Stasis argument media={value!r} should be {' or '.join(transports)}")
             media = value
+        elif name == "fallback":
+            fallback = value
         else:
-            raise DialplanError(f"Stasis argument {arg!r} is unknown; there are agent=NAME and media=WAY")
-    return StasisArguments(agent, media)
+            raise DialplanError(
+                f"Stasis argument {arg!r} is unknown; there are agent=NAME, media=WAY and fallback=PLACE"
+            )
+    return StasisArguments(agent, media, fallback)

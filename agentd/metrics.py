@@ -31,6 +31,9 @@ class Metrics:
         self.ari_connected = gauge("ari_connected", "1 while the ARI event socket is up.")
         self.ari_reconnects = counter("ari_reconnects", "Times the ARI event socket was opened again.")
         self.ari_events = counter("ari_events", "ARI events received.")
+        self.ari_events_ignored = counter(
+            "ari_events_ignored", "ARI events told twice, or of a stay in the application that is over."
+        )
         self.ari_events_dropped = counter(
             "ari_events_dropped", "ARI events that found a queue full; Asterisk was asked instead."
         )

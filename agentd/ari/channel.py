@@ -22,7 +22,16 @@ import trio
 
 from agentd import deadlines
 from agentd.ari.client import AriClient
-from agentd.ari.events import ChannelDestroyed, DtmfReceived, Hold, PlaybackFinished, PlaybackStarted, StasisEnd, VarSet
+from agentd.ari.events import (
+    ChannelDestroyed,
+    DtmfReceived,
+    Hold,
+    PlaybackFinished,
+    PlaybackStarted,
+    StasisEnd,
+    StasisStart,
+    VarSet,
+)
 from agentd.ari.hand_back import Refusal, judge, pause_after
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
@@ -41,13 +50,15 @@ NOT_YET = (400, 409, 422)
 
 @attrs.define(eq=False)
 class CallerChannel:
-    """The caller's channel `id` and everything that agentd makes on the PBX for it.
+    """The caller's channel and everything that agentd makes on the PBX for it.
+
+    Another channel may take the caller's place (an attended transfer). Asterisk puts it into the streaming leg's bridge
+    itself; a listening leg hears the channel that is gone, so it is replaced by a fresh one.
 
     `on_playback` is told, while `next_event` is being waited for, how the channel's playbacks go; `on_leg`, how each
     media leg came up: None, or what it failed by. Neither may block.
     """
 
-    id: str
     client: AriClient
     route: Route
     transport: Transport
@@ -61,6 +72,20 @@ class CallerChannel:
     _leaving: bool = attrs.field(default=False, init=False)
     _expected: dict[str, ExpectedLeg] = attrs.field(factory=dict, init=False)
     """The leg that is being brought up, by the ids of its channels."""
+    _listens: MediaConnection | None = attrs.field(default=None, init=False)
+    """The connection of the listening leg of now."""
+
+    def __attrs_post_init__(self) -> None:
+        self.route.on_successor = self._listen_to_successor
+
+    @property
+    def id(self) -> str:
+        """The channel of now."""
+        return self.route.caller
+
+    def _listen_to_successor(self) -> None:
+        if self._listens is not None:
+            self._listens.hang_up()
 
     @property
     def rest(self) -> AriRest:
@@ -75,6 +100,8 @@ class CallerChannel:
         """
         while True:
             match event := await self.route.receive():
+                case StasisStart(channel, replaces=replaced) if channel.id == self.id and replaced is not None:
+                    return happens.CallerReplaced(channel.name)
                 case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.id:
                     return happens.Left() if self._leaving else happens.CallerHungUp()
                 case DtmfReceived(channel, digit) if channel.id == self.id:
@@ -144,7 +171,7 @@ class CallerChannel:
 
         Cancelling it removes what was made so far; the removal is bounded in time.
         """
-        leg, transport = uuid4(), self.transport
+        leg, transport, caller = uuid4(), self.transport, self.id
         bridge, snoop, media, far = (self.client.leg_id(part, leg.hex) for part in ("bridge", "snoop", "media", "far"))
         for part in (bridge, snoop, media, far):
             self.route.owns(part)
@@ -177,12 +204,17 @@ class CallerChannel:
             )
             up = self._set_up = True
             self.on_leg(None)
+            if kind is LegKind.LISTENING:
+                self._listens = connection
+                if self.id != caller:
+                    self._listen_to_successor()
             yield connection
         except (AriError, MediaTimeout) as error:
             if not up:
                 self.on_leg(error)
             raise
         finally:
+            self._listens = None
             if connection is not None:
                 connection.release()
             with trio.move_on_after(TEARDOWN_DEADLINE, shield=True) as removal:

@@ -15,7 +15,6 @@ from agentd.ari.events import (
     ApplicationReplaced,
     ChannelDestroyed,
     Event,
-    StasisEnd,
     StasisStart,
     UserEvent,
     parse_event,
@@ -26,6 +25,7 @@ from agentd.ari.reconciler import Reconciler
 from agentd.ari.reconciliation import is_leg, leg_id
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
+from agentd.ari.whereabouts import Decision, Deed, Whereabouts
 from agentd.errors import ApplicationLost, AriError, AriRejected, AriUnavailable, WebSocketError, ungrouped
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket
@@ -64,6 +64,7 @@ class AriClient:
     ever_connected: trio.Event = attrs.field(factory=trio.Event, init=False)
     hand_backs: HandBacks = attrs.field(init=False)
     reconciler: Reconciler = attrs.field(init=False)
+    whereabouts: Whereabouts = attrs.field(factory=Whereabouts, init=False)
     _possession: Possession = attrs.field(init=False)
     _contention: Contention = attrs.field(factory=Contention, init=False)
     _taken: str = attrs.field(default="", init=False)
@@ -71,7 +72,7 @@ class AriClient:
     _refused: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.hand_backs = HandBacks(self.rest, self.metrics)
+        self.hand_backs = HandBacks(self.rest, self.metrics, self.whereabouts.origin)
         self.reconciler = Reconciler(self.rest, self.app, self.routes, self.hand_backs, lambda: self.beat())
         self._possession = Possession(self.rest, self.app)
         self.rest.on_unanswered = self.doubt
@@ -221,17 +222,61 @@ class AriClient:
                 raise ApplicationLost(f"another program has taken the application {self.app!r}")
             case UserEvent(name):
                 self._possession.told(name)
-            case StasisStart(channel) if not self.is_ours(channel.id):
-                # Be there a route or not: a caller who was transferred to an extension of ours comes back while the
-                # call before still ends.
-                self.hand_backs.left(channel.id)
-                self.on_call(event)
-                return
-            case StasisEnd(channel):
-                self.hand_backs.left(channel.id)
-            case ChannelDestroyed(channel):
-                self.hand_backs.destroyed(channel.id)
-        if event.channel is not None and (route := self.routes.get(event.channel.id)) is not None:
+        if event.channel is None:
+            return
+        if self.is_ours(event.channel.id):
+            self._tell(event.channel.id, event)
+        else:
+            self._do(self.whereabouts.take(event))
+
+    def _do(self, decision: Decision) -> None:
+        """Do what was decided about an event of a channel; see agentd.ari.whereabouts."""
+        channel, event = decision.channel, decision.event
+        match decision.deed:
+            case Deed.BEGIN | Deed.INHERIT:
+                assert isinstance(event, StasisStart)
+                self._begin(event)
+            case Deed.TAKE_OVER:
+                assert isinstance(event, StasisStart)
+                self._take_over(event, decision.replaced)
+            case Deed.END:
+                if isinstance(event, ChannelDestroyed):
+                    self.hand_backs.destroyed(channel)
+                else:
+                    self.hand_backs.left(channel)
+                self._tell(channel, event)
+            case Deed.TELL | Deed.TELL_SUCCESSOR:
+                self._tell(channel, event)
+            case Deed.IGNORE | Deed.ASK:
+                self.metrics.ari_events_ignored.inc()
+                if decision.deed is Deed.ASK:
+                    self.doubt()
+
+    def _begin(self, start: StasisStart) -> None:
+        """A call begins. One that had the channel before may still be ending, or was not told that it had left."""
+        channel = start.channel.id
+        self.hand_backs.left(channel)
+        if (before := self.routes.get(channel)) is not None:
+            before.end()
+            before.disowns(channel)
+        self.on_call(start)
+
+    def _take_over(self, start: StasisStart, replaced: str) -> None:
+        """A channel has taken the place of one that is in the application: an attended transfer."""
+        channel = start.channel.id
+        self.hand_backs.left(channel)
+        if (stray := self.routes.get(channel)) is not None:
+            stray.end()
+            stray.disowns(channel)
+        owed = self.hand_backs.goes_over(replaced, channel)
+        if (route := self.routes.get(replaced)) is not None:
+            log.info("another channel has taken the caller's place", before=replaced, now=channel)
+            route.goes_over(start)
+        elif not owed:  # the call has ended, and its caller was gone before they could be handed back
+            self.on_call(start)
+
+    def _tell(self, channel: str, event: Event) -> None:
+        if (route := self.routes.get(channel)) is not None:
             route.put(event)
 
     def _lost_events(self, count: int) -> None:

@@ -3,14 +3,20 @@
 Source: Asterisk 22 rest-api/api-docs/events.json. Only what agentd reads is kept.
 """
 
+import re
+from calendar import timegm
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from agentd.ari.caller_id import caller_name, caller_number
+from agentd.conversation.commands import Destination
 from agentd.errors import AriError
 from agentd.parsing import load_json
+
+TIMESTAMP = re.compile(r"(\d{4})-([01]\d)-([0-3]\d)T(\d\d):(\d\d):(\d\d)\.(\d{3})([+-])(\d\d)(\d\d)", re.ASCII)
+"""As Asterisk writes it: "2026-11-23T16:05:12.401+0000" (main/json.c, `ast_json_timeval`)."""
 
 
 @attrs.frozen
@@ -27,6 +33,10 @@ class Channel:
     application: str | None = None
     """The ARI application whose Stasis() the channel runs, in a bridge too; empty in any other place of the dialplan,
     None where that is not told."""
+    place: Destination | None = None
+    """Where in the dialplan it is."""
+    arguments: tuple[str, ...] = ()
+    """Those of the Stasis() that it runs, after the application."""
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> "Channel":
@@ -42,6 +52,8 @@ class Channel:
             caller_name(_text(caller.get("name"))),
             caller_number(_text(dialplan.get("exten"))),
             _application(dialplan),
+            _place(dialplan),
+            _arguments(dialplan),
         )
 
 
@@ -51,6 +63,10 @@ class StasisStart:
 
     channel: Channel
     args: tuple[str, ...] = ()
+    at: float | None = None
+    """Seconds by Asterisk's clock, to a millisecond; None where it is not told."""
+    replaces: Channel | None = None
+    """The channel in whose place this one is: it was in the application, and has left it."""
 
 
 @attrs.frozen
@@ -58,6 +74,8 @@ class StasisEnd:
     """A channel left our application."""
 
     channel: Channel
+    at: float | None = None
+    """See StasisStart.at."""
 
 
 @attrs.frozen
@@ -165,9 +183,12 @@ def parse_event(text: str | bytes) -> Event:
 def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
     match kind:
         case "StasisStart":
-            return StasisStart(Channel.parse(raw["channel"]), tuple(_text(arg) for arg in raw.get("args") or ()))
+            args = tuple(_text(arg) for arg in raw.get("args") or ())
+            replaced = raw.get("replace_channel")
+            replaces = Channel.parse(replaced) if replaced else None
+            return StasisStart(Channel.parse(raw["channel"]), args, _seconds(raw.get("timestamp")), replaces)
         case "StasisEnd":
-            return StasisEnd(Channel.parse(raw["channel"]))
+            return StasisEnd(Channel.parse(raw["channel"]), _seconds(raw.get("timestamp")))
         case "ChannelDestroyed":
             return ChannelDestroyed(Channel.parse(raw["channel"]), int(raw.get("cause") or 0))
         case "ChannelDtmfReceived":
@@ -209,6 +230,29 @@ def _application(dialplan: Mapping[str, Any]) -> str | None:
     if "app_name" not in dialplan:
         return None
     return _text(dialplan.get("app_data")).partition(",")[0].strip() if dialplan["app_name"] == "Stasis" else ""
+
+
+def _place(dialplan: Mapping[str, Any]) -> Destination | None:
+    context, extension, priority = (dialplan.get(key) for key in ("context", "exten", "priority"))
+    if not isinstance(priority, int) or priority < 1 or not context or not extension:
+        return None
+    return Destination(_text(context), _text(extension), priority)
+
+
+def _arguments(dialplan: Mapping[str, Any]) -> tuple[str, ...]:
+    if dialplan.get("app_name") != "Stasis":
+        return ()
+    return tuple(_text(dialplan.get("app_data")).split(",")[1:])
+
+
+def _seconds(timestamp: object) -> float | None:
+    read = TIMESTAMP.fullmatch(_text(timestamp))
+    if read is None:
+        return None
+    *calendar, milliseconds = (int(number) for number in read.group(1, 2, 3, 4, 5, 6, 7))
+    sign, hours, minutes = read.group(8, 9, 10)
+    offset = (int(hours) * 60 + int(minutes)) * 60
+    return timegm(tuple(calendar)) + milliseconds / 1000 - (offset if sign == "+" else -offset)
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,7 @@ from agentd.errors import AriError, AriRejected
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 """Seconds between two tries of a hand-back."""
 RESULT_VARIABLE = "AGENTD_RESULT"
+FALLBACK_VARIABLE = "AGENTD_FALLBACK"
 TOLD_WITHIN = 12.0
 """Seconds within which all who are to be handed back go on in the dialplan, if need be without being told why."""
 NO_TIME = 1.0

@@ -11,6 +11,7 @@ import trio
 from agentd.ari.hand_back import Refusal, goes_untold, judge, pause_after, refuses_destination, smoothed
 from agentd.ari.rest import AriRest
 from agentd.ari.turns import Turns
+from agentd.ari.whereabouts import Origin
 from agentd.conversation.commands import Destination, Result
 from agentd.errors import AriError, AriRejected
 from agentd.metrics import Metrics
@@ -33,6 +34,7 @@ class Debt:
     """One channel's hand-back, from the moment at which it is decided to the one at which nothing is left to do."""
 
     channel: str
+    """The channel of now: another one may take its place."""
     result: str
     """The AGENTD_RESULT to go on with; FAILED_TRANSFER once the destination was refused."""
     destination: Destination | None
@@ -70,6 +72,8 @@ class HandBacks:
 
     rest: AriRest
     metrics: Metrics
+    origin: Callable[[str], Origin | None] = lambda _channel: None
+    """The way back of a channel that took another's place; None where Asterisk knows it."""
     _debts: dict[str, Debt] = attrs.field(factory=dict, init=False)
     _turns: Turns = attrs.field(factory=lambda: Turns(AT_ONCE), init=False)
     _request_seconds: float | None = attrs.field(default=None, init=False)
@@ -110,6 +114,16 @@ class HandBacks:
         debt = self._debts[channel] = Debt(channel, result, destination, now, now if since is None else since)
         self._note()
         return debt
+
+    def goes_over(self, channel: str, successor: str) -> bool:
+        """Another channel has taken the place of this one: what was owed to it, if anything, is owed to that. What
+        Asterisk answers about the one that was replaced tells nothing from now on."""
+        if (debt := self._debts.pop(channel, None)) is None:
+            return False
+        debt.channel, debt.in_doubt, debt.due = successor, False, trio.current_time()
+        self._debts[successor] = debt
+        self._note()
+        return True
 
     async def pay(self, debt: Debt) -> None:
         """Try it once. Raises nothing: what failed is logged, and comes up again. Cancelling it loses no debt."""
@@ -169,42 +183,52 @@ class HandBacks:
             self._settle(debt, Outcome.GONE)
 
     async def _try(self, debt: Debt) -> None:
-        began = trio.current_time()
+        channel, began = debt.channel, trio.current_time()
         untold = debt.destination is None and goes_untold(debt.result, began - debt.owed_at, self.lasting(self.due))
         try:
             if debt.destination is None:
-                await self.rest.hand_back(debt.channel, None if untold else debt.result)
+                await self._hand_back(channel, None if untold else debt.result)
                 if untold:
                     self.metrics.hand_backs_untold.inc()
             else:
                 refused = await self._transfer(debt, debt.destination)
-                if refused is not None and debt.outcome is None:
+                if refused is not None and debt.outcome is None and debt.channel == channel:
                     await self._turn_back(debt, refused)
         except AriError as error:
-            self._failed(debt, error)
+            if debt.channel == channel:
+                self._failed(debt, error)
         else:
-            self._settle(debt, Outcome.WENT_ON)
+            if debt.channel == channel:
+                self._settle(debt, Outcome.WENT_ON)
         finally:
             took = (trio.current_time() - began) / (1 if untold else 2)
             self._request_seconds = smoothed(self._request_seconds, took)
 
+    async def _hand_back(self, channel: str, result: str | None) -> None:
+        """Have the channel go on where it came from."""
+        if (origin := self.origin(channel)) is None:
+            await self.rest.hand_back(channel, result)
+        else:
+            await self.rest.hand_back(channel, result, origin.place, origin.fallback)
+
     async def _transfer(self, debt: Debt, destination: Destination) -> AriRejected | None:
         """Send the channel to the destination; gives the refusal where it cannot go there. Raises AriError where that
         is not said."""
+        channel = debt.channel
         try:
-            await self.rest.hand_back(debt.channel, debt.result, destination)
+            await self.rest.hand_back(channel, debt.result, destination)
         except AriRejected as error:
             if not refuses_destination(error, debt.tries) or (debt.in_doubt and judge(error).settles):
                 raise
             return error
-        log.info("transferred", channel=debt.channel, destination=str(destination))
+        log.info("transferred", channel=channel, destination=str(destination))
         return None
 
     async def _turn_back(self, debt: Debt, refused: AriRejected) -> None:
         """Have a channel whose destination was refused go on where it came from."""
         gone = False
         try:
-            await self.rest.hand_back(debt.channel, Result.FAILED_TRANSFER)
+            await self._hand_back(debt.channel, Result.FAILED_TRANSFER)
         except AriError as error:
             gone = judge(error).settles  # that is why it was refused
             raise

@@ -20,7 +20,7 @@ import trio
 
 from agentd import deadlines
 from agentd.ari.events import Channel
-from agentd.ari.hand_back import RESULT_VARIABLE, judge
+from agentd.ari.hand_back import FALLBACK_VARIABLE, RESULT_VARIABLE, judge
 from agentd.ari.standing import Standing
 from agentd.ari.turns import Turns
 from agentd.conversation.commands import Destination
@@ -182,22 +182,31 @@ class AriRest:
         """Have a channel leave the application: for where it came from, or for the destination."""
         goal = None
         if destination is not None:
-            goal = {"context": destination.context, "extension": destination.extension, "priority": "1"}
+            goal = {"context": destination.context, "extension": destination.extension}
+            goal["priority"] = str(destination.priority)
         await self.request("POST", f"/channels/{_id(channel)}/continue", goal)
 
-    async def hand_back(self, channel: str, result: str | None, destination: Destination | None = None) -> None:
+    async def hand_back(
+        self, channel: str, result: str | None, destination: Destination | None = None, fallback: str = ""
+    ) -> None:
         """Have a channel leave the application with AGENTD_RESULT set, or without where that fails: who waits in
-        silence is helped by any dialplan. It is not set either where `result` is None.
+        silence is helped by any dialplan. It is not set either where `result` is None. `fallback`: its AGENTD_FALLBACK,
+        where it has to be given one.
 
-        Asterisk answers before the channel has left. Cancelled between its two requests it has done half of it.
+        Asterisk answers before the channel has left. Cancelled between its requests it has done a part of it.
         """
+        if fallback:
+            await self._tell_dialplan(channel, FALLBACK_VARIABLE, fallback, "the caller's fallback is the general one")
+        if result is not None:
+            await self._tell_dialplan(channel, RESULT_VARIABLE, result, "the dialplan is not told why the call ended")
+        await self.continue_in_dialplan(channel, destination)
+
+    async def _tell_dialplan(self, channel: str, variable: str, value: str, otherwise: str) -> None:
         try:
-            if result is not None:
-                await self.set_variable(channel, RESULT_VARIABLE, result)
+            await self.set_variable(channel, variable, value)
         except AriError as error:
             if not judge(error).settles:
-                log.warning("the dialplan is not told why the call ended", channel=channel, error=str(error))
-        await self.continue_in_dialplan(channel, destination)
+                log.warning(otherwise, channel=channel, error=str(error))
 
     async def send_dtmf(self, channel: str, digits: str) -> None:
         """Send DTMF digits to the channel; "w" is a pause of half a second. Answered before they are through."""

@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from agentd import budgets, deadlines
-from agentd.ari.events import Channel, Event, StasisEnd
+from agentd.ari.events import Channel, Event, StasisEnd, StasisStart
 from agentd.ari.owed import Debt, HandBacks, Outcome
 from agentd.conversation.commands import Destination
 
@@ -19,6 +19,8 @@ LEAVE_DEADLINE = deadlines.LEAVE.seconds
 class Route:
     """One call's events, in order. `owns` names the channels whose events belong to it.
 
+    `caller` is the channel of now: another one may take its place.
+
     `on_lost` is called, and must not block, where an event found the queue full.
     """
 
@@ -30,6 +32,8 @@ class Route:
     since: float = 0.0
     """When the caller came: who has been here for longest is handed back first."""
     channels: set[str] = attrs.field(factory=set, init=False)
+    on_successor: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    """Called, and must not block, as soon as another channel has taken the caller's place."""
     owed: Debt | None = attrs.field(default=None, init=False)
     """The hand-over of the caller, once it is decided."""
     _send: trio.MemorySendChannel[Event] = attrs.field(init=False, repr=False)
@@ -50,6 +54,14 @@ class Route:
         self.channels.discard(channel)
         if self._routes.get(channel) is self:  # a caller who came back belongs to another call
             del self._routes[channel]
+
+    def goes_over(self, start: StasisStart) -> None:
+        """Another channel has taken the caller's place: the call goes on with that one."""
+        self.disowns(self.caller)
+        self.caller = start.channel.id
+        self.owns(self.caller)
+        self.put(start)
+        self.on_successor()
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
         """Hand the caller over to the dialplan with AGENTD_RESULT set; true once the caller goes on there, false where

@@ -323,6 +323,10 @@ class Call:
                 case happens.HoldBegan() | happens.HoldEnded():
                     self._on_hold, self._acted_at = isinstance(event, happens.HoldBegan), trio.current_time()
                     log.info("on hold" if self._on_hold else "off hold")
+                case happens.CallerReplaced(channel):
+                    set_call_fields(channel=channel)
+                    self._on_hold, self._acted_at = False, trio.current_time()
+                    log.info("another party has taken the caller's place")
                 case _:
                     self._inbox.post(event)
 

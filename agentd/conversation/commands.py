@@ -27,10 +27,11 @@ class Result(StrEnum):
 
 @attrs.frozen
 class Destination:
-    """Where in the dialplan a channel goes on: `extension` in `context`, priority 1."""
+    """Where in the dialplan a channel goes on: `extension` in `context`."""
 
     context: str
     extension: str
+    priority: int = 1
 
     def __str__(self) -> str:
         return f"{self.extension}@{self.context}"

@@ -132,6 +132,13 @@ class DepartureRequested:
 
 
 @attrs.frozen
+class CallerReplaced:
+    """Another party has taken the caller's place: an attended transfer. `channel` is the name of its channel."""
+
+    channel: str
+
+
+@attrs.frozen
 class CallerHungUp:
     """The caller's channel left the application: hang-up, or somebody took it away."""
 
@@ -146,5 +153,5 @@ class Left:
     """The channel was handed back to the dialplan (or hung up)."""
 
 
-CallerEvent = CallerHungUp | Left | DigitPressed | HoldBegan | HoldEnded
+CallerEvent = CallerHungUp | CallerReplaced | Left | DigitPressed | HoldBegan | HoldEnded
 """The events that the caller's end of the line tells."""

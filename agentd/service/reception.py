@@ -117,7 +117,7 @@ class Reception:
         name = arguments.agent or self.config.default_agent
         set_call_fields(agent=name)
         transport = self.transports[arguments.media or self.config.calls.default_media]
-        channel = CallerChannel(start.channel.id, self.client, route, transport)
+        channel = CallerChannel(self.client, route, transport)
         with Place(self.line, route.since, lambda: self._ask(name, self.stays.active)) as place:
             channel.on_leg = place.on_leg
             if not await self._turn(place, channel):

@@ -52,7 +52,8 @@ class FakeAsterisk(AriServer):
     continued: list[str] = attrs.field(factory=list)
     continued_at: dict[str, float] = attrs.field(factory=dict)
     went_to: dict[str, str] = attrs.field(factory=dict)
-    """Where channels went on that were sent to a place of the dialplan: "extension@context"."""
+    """Where channels went on that were sent to a place of the dialplan: "extension@context", ",3" after it where the
+    priority is not 1."""
     dialplan: set[str] = attrs.field(factory=set)
     """The extensions that there are, as "extension@context"."""
     pressed: dict[str, str] = attrs.field(factory=dict)
@@ -68,6 +69,17 @@ class FakeAsterisk(AriServer):
         dialplan = {"context": "from-internal", "exten": "7000", "app_name": "Stasis", "app_data": self.app}
         self.channels[channel] = {"id": channel, "name": name, "state": "Up", "dialplan": dialplan}
         self.in_app.add(channel)
+
+    def replace(self, channel: str, successor: str, name: str) -> None:
+        """Another channel takes the place of one in our application, which ends: an attended transfer.
+
+        One in a bridge is replaced there: Asterisk 22 res/stasis/stasis_bridge.c, `bridge_stasis_push_peek`.
+        """
+        self.enter(successor, name)
+        for members in self.bridges.values():
+            if channel in members:
+                members.add(successor)
+        self.gone(channel)
 
     def gone_on(self, channel: str) -> None:
         """A channel leaves our application for some other place of the dialplan."""
@@ -222,8 +234,8 @@ class FakeAsterisk(AriServer):
                 return Answer()
             case ["continue"]:
                 if request.params:
-                    assert request.params["priority"] == "1"
-                    self.went_to[channel] = f"{request.params['extension']}@{request.params['context']}"
+                    priority = "" if request.params["priority"] == "1" else f",{request.params['priority']}"
+                    self.went_to[channel] = f"{request.params['extension']}@{request.params['context']}{priority}"
                 self._leave_app(channel)
                 self.continued.append(channel)
                 self.continued_at[channel] = trio.current_time()

@@ -62,7 +62,7 @@ class StagedCall:
         self.asterisk.on_media = self._connect
         rest = self.asterisk.rest(metrics)
         self.client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
-        channel = CallerChannel(CALLER, self.client, self.client.route(CALLER), self.transport(self.lines))
+        channel = CallerChannel(self.client, self.client.route(CALLER), self.transport(self.lines))
         channel.on_playback = self.file.on_event
         self.stream = StreamPlayback(RATE, metrics) if self.streams else None
         self.call = Call(

@@ -82,9 +82,9 @@ class Host:
 
 @asynccontextmanager
 async def a_host(
-    prefix: Prefix, directory: Path, *, extra: str = "[calls]\ndrain_timeout = 1.0"
+    prefix: Prefix, directory: Path, *, extra: str = "[calls]\ndrain_timeout = 1.0", dialplan: str = ""
 ) -> AsyncIterator[Host]:
-    async with PrivateAsterisk(prefix, extra_dialplan=DIALPLAN) as pbx, open_house() as house:
+    async with PrivateAsterisk(prefix, extra_dialplan=DIALPLAN + dialplan) as pbx, open_house() as house:
         agents = house.deepgram_agent("default", f'greeting = "{GREETING}"') + house.deepgram_agent(
             "files", f'greeting = "{GREETING}"\ndownstream_mode = "file"'
         )

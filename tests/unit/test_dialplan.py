@@ -45,7 +45,7 @@ def test_a_name_may_hold_an_equals_sign() -> None:
         ("media=carrier-pigeon", "media='carrier-pigeon' should be external or fork"),
         ("media=", "media='' should be external or fork"),
         ("media=Fork", "media='Fork' should be external or fork"),
-        ("agnet=sales", "'agnet=sales' is unknown; there are agent=NAME and media=WAY"),
+        ("agnet=sales", "'agnet=sales' is unknown; there are agent=NAME, media=WAY and fallback=PLACE"),
         ("Agent=sales", "'Agent=sales' is unknown"),
     ],
 )

@@ -91,7 +91,7 @@ def pbx(nursery: trio.Nursery) -> Pbx:
     client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
     route = client.route(CALLER)
     transport = lines.transport(bind_timeout=BIND_TIMEOUT)
-    pbx = Pbx(asterisk, client, route, lines, CallerChannel(CALLER, client, route, transport))
+    pbx = Pbx(asterisk, client, route, lines, CallerChannel(client, route, transport))
     nursery.start_soon(pbx.follow)
     return pbx
 

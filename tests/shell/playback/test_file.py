@@ -120,7 +120,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
     rest = asterisk.rest(metrics)
     client = AriClient("http://asterisk.test", USER, PASSWORD, "agentd", rest, metrics, lambda start: None)
     client.connected = True
-    channel = CallerChannel(CALLER, client, client.route(CALLER), Lines(admission, metrics).transport())
+    channel = CallerChannel(client, client.route(CALLER), Lines(admission, metrics).transport())
     spool = tmp_path / "spool"
     spool.mkdir()
     return Studio(asterisk, FilePlayback(channel, MediaDirectory(spool, "agentd"), metrics), spool, client)

@@ -21,6 +21,7 @@ from agentd.ari.events import (
     VarSet,
     parse_event,
 )
+from agentd.conversation.commands import Destination
 from agentd.errors import AriError
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
@@ -43,7 +44,19 @@ CALLER = {
     "creationtime": "2026-11-23T16:05:12.345+0000",
     "language": "en",
 }
-READ = Channel("1763913912.7", "PJSIP/caller-00000003", "Ring", "100", "Ada Lovelace", "700", "agentd")
+READ = Channel(
+    "1763913912.7",
+    "PJSIP/caller-00000003",
+    "Ring",
+    "100",
+    "Ada Lovelace",
+    "700",
+    "agentd",
+    Destination("from-internal", "700", 3),
+    ("agent=sales", "media=external"),
+)
+AT = 1795449912.401
+"""Of every event here, in seconds."""
 PLAYBACK = {
     "id": "agentd-play-1",
     "media_uri": "sound:/var/spool/agentd/media/u1",
@@ -68,12 +81,66 @@ def event(kind: str, **fields: Any) -> str:
 
 def test_a_caller_enters_the_application_with_the_dialplan_s_arguments() -> None:
     text = event("StasisStart", args=["agent=sales", "media=external"], channel=CALLER)
-    assert parse_event(text) == StasisStart(READ, ("agent=sales", "media=external"))
+    assert parse_event(text) == StasisStart(READ, ("agent=sales", "media=external"), AT)
 
 
 def test_a_caller_enters_without_arguments() -> None:
-    assert parse_event(event("StasisStart", args=[], channel=CALLER)) == StasisStart(READ, ())
-    assert parse_event(event("StasisStart", channel=CALLER)) == StasisStart(READ, ())
+    assert parse_event(event("StasisStart", args=[], channel=CALLER)) == StasisStart(READ, (), AT)
+    assert parse_event(event("StasisStart", channel=CALLER)) == StasisStart(READ, (), AT)
+
+
+def test_a_channel_takes_the_place_of_another() -> None:
+    """An attended transfer, as Asterisk 22.10.1 tells it."""
+    local = {
+        "id": "1763913915.9",
+        "name": "Local/_attended@transfer-00000000;2",
+        "state": "Up",
+        "caller": {"name": "", "number": ""},
+        "dialplan": {
+            "context": "transfer",
+            "exten": "_attended",
+            "priority": 1,
+            "app_name": "Stasis",
+            "app_data": "agentd",
+        },
+    }
+    started = parse_event(event("StasisStart", args=[], channel=local, replace_channel=CALLER))
+    assert isinstance(started, StasisStart)
+    assert (started.channel.id, started.args, started.replaces) == ("1763913915.9", (), READ)
+    assert started.channel.place == Destination("transfer", "_attended", 1)
+
+
+def test_the_hours_of_asterisk_s_time_zone_are_read_too() -> None:
+    assert parse_event(
+        json.dumps({"type": "StasisEnd", "timestamp": "2026-11-23T21:35:12.401+0530", "channel": CALLER})
+    ) == StasisEnd(READ, AT)
+
+
+@pytest.mark.parametrize("told", ["2026-13-01T16:05:12.401+0000", "2026-00-00T16:05:12.401+0000"])
+def test_a_time_that_there_is_not_makes_a_malformed_event(told: str) -> None:
+    with pytest.raises(AriError, match="malformed"):
+        parse_event(json.dumps({"type": "StasisEnd", "timestamp": told, "channel": CALLER}))
+
+
+@pytest.mark.parametrize("told", [None, "", "yesterday", 7, "2026-11-23T16:05:12"])
+def test_a_time_that_cannot_be_read_is_not_told(told: object) -> None:
+    text = json.dumps({"type": "StasisStart", "timestamp": told, "channel": CALLER})
+    assert parse_event(text) == StasisStart(READ)
+
+
+@pytest.mark.parametrize(
+    "dialplan",
+    [
+        {},
+        {"context": "c", "exten": "1"},
+        {"context": "c", "exten": "1", "priority": 0},
+        {"context": "c", "exten": "1", "priority": "1"},
+        {"context": "", "exten": "1", "priority": 1},
+        {"context": "c", "exten": None, "priority": 1},
+    ],
+)
+def test_a_channel_that_is_nowhere_in_the_dialplan_has_no_place(dialplan: dict[str, Any]) -> None:
+    assert Channel.parse({"id": "1", "dialplan": dialplan}).place is None
 
 
 @pytest.mark.parametrize(
@@ -94,7 +161,7 @@ def test_a_channel_tells_in_which_application_it_is(runs: dict[str, Any], applic
 
 
 def test_a_caller_leaves_the_application() -> None:
-    assert parse_event(event("StasisEnd", channel=CALLER)) == StasisEnd(READ)
+    assert parse_event(event("StasisEnd", channel=CALLER)) == StasisEnd(READ, AT)
 
 
 def test_a_channel_is_destroyed_with_its_cause() -> None:
@@ -155,7 +222,7 @@ def test_an_unknown_event_is_survived_whatever_it_calls_a_channel(channel: objec
 
 def test_fields_from_a_later_asterisk_are_survived() -> None:
     later = {**CALLER, "tenantid": "t1", "caller_rdnis": "", "mood": {"cheerful": True}}
-    assert parse_event(event("StasisStart", args=[], channel=later, weather="fine")) == StasisStart(READ)
+    assert parse_event(event("StasisStart", args=[], channel=later, weather="fine")) == StasisStart(READ, (), AT)
 
 
 def test_a_caller_without_name_and_number_is_a_caller_all_the_same() -> None:
@@ -172,7 +239,7 @@ def test_names_in_any_script_come_through() -> None:
 
 
 def test_bytes_are_read_as_text_is() -> None:
-    assert parse_event(event("StasisEnd", channel=CALLER).encode()) == StasisEnd(READ)
+    assert parse_event(event("StasisEnd", channel=CALLER).encode()) == StasisEnd(READ, AT)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""A call's handle on its channel when another channel takes the caller's place: all goes on with that one."""
+
+from uuid import UUID
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agentd.ari.channel import CallerChannel
+from agentd.ari.client import AriClient
+from agentd.ari.events import Channel, ChannelDestroyed, DtmfReceived, StasisEnd, StasisStart
+from agentd.audiosocket.listener import Admission
+from agentd.conversation import events as happens
+from agentd.media.leg import LegKind, MediaConnection
+from agentd.metrics import Metrics
+from agentd.testing._ari_server import PASSWORD, USER, Request
+from agentd.testing._asterisk import FakeAsterisk
+from agentd.testing._lines import Lines
+
+ALICE, BOB = "1700000000.1", "1700000000.2"
+BOBS_NAME = "PJSIP/bob-1"
+
+
+@attrs.define
+class Pbx:
+    """An Asterisk with Alice in the application, and agentd's handle on her."""
+
+    asterisk: FakeAsterisk
+    client: AriClient
+    lines: Lines
+    channel: CallerChannel
+
+    def put_bob_through(self) -> None:
+        """Bob takes Alice's place, as Asterisk tells it."""
+        self.asterisk.replace(ALICE, BOB, BOBS_NAME)
+        self.client._dispatch(StasisStart(Channel(BOB, BOBS_NAME), (), 20.0, Channel(ALICE)))
+        self.client._dispatch(StasisEnd(Channel(ALICE), 20.1))
+        self.client._dispatch(ChannelDestroyed(Channel(ALICE)))
+
+    async def serve(self, connection: MediaConnection) -> str:
+        return await connection.serve(
+            self.channel.line, lambda pcm, rate, at: None, lambda digit: None, lambda *, ahead=False: None, lambda: None
+        )
+
+
+@pytest.fixture
+def pbx(autojump_clock: MockClock) -> Pbx:
+    metrics, asterisk, admission = Metrics(), FakeAsterisk(), Admission()
+    asterisk.enter(ALICE)
+    lines = Lines(admission, metrics)
+    asterisk.on_media = lambda uuid, request: lines.connect(UUID(uuid))
+    client = AriClient(
+        "http://asterisk.test", USER, PASSWORD, "agentd", asterisk.rest(metrics), metrics, lambda start: None
+    )
+    client._dispatch(StasisStart(Channel(ALICE), (), 10.0))
+    return Pbx(asterisk, client, lines, CallerChannel(client, client.route(ALICE), lines.transport()))
+
+
+async def test_the_streaming_leg_stays_for_asterisk_has_put_the_other_one_into_its_bridge(pbx: Pbx) -> None:
+    async with pbx.channel.media_leg(LegKind.STREAMING) as connection, trio.open_nursery() as nursery:
+        nursery.start_soon(pbx.serve, connection)
+        await trio.sleep(1.0)
+        pbx.put_bob_through()
+        (members,) = pbx.asterisk.bridges.values()
+        assert BOB in members
+        assert await pbx.channel.next_event() == happens.CallerReplaced(BOBS_NAME)
+        await trio.sleep(1.0)
+        assert not pbx.lines.all[0].hung_up
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_listening_leg_ends_and_the_next_one_hears_the_other_one(pbx: Pbx) -> None:
+    async with pbx.channel.media_leg(LegKind.LISTENING) as connection, trio.open_nursery() as nursery:
+        nursery.start_soon(_in_a_second, pbx)
+        assert await pbx.serve(connection) == "hung up by agentd"
+    async with pbx.channel.media_leg(LegKind.LISTENING) as connection, trio.open_nursery() as nursery:
+        assert pbx.asterisk.asked("POST */snoop/*")[-1].startswith(f"POST /channels/{BOB}/snoop/")
+        nursery.start_soon(pbx.serve, connection)
+        await trio.sleep(1.0)
+        assert not pbx.lines.all[1].hung_up
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_listening_leg_that_was_on_its_way_ends_at_once(pbx: Pbx) -> None:
+    """It hears the one who has gone."""
+
+    def connects(uuid: str, _request: Request) -> None:
+        pbx.lines.connect(UUID(uuid))
+        pbx.put_bob_through()
+
+    pbx.asterisk.on_media = connects
+    async with pbx.channel.media_leg(LegKind.LISTENING) as connection:
+        assert await pbx.serve(connection) == "hung up by agentd"
+
+
+async def _in_a_second(pbx: Pbx) -> None:
+    await trio.sleep(1.0)
+    pbx.put_bob_through()
+
+
+async def test_the_end_of_the_one_that_was_replaced_is_no_hang_up_and_its_keys_are_nobody_s(pbx: Pbx) -> None:
+    pbx.put_bob_through()
+    pbx.client._dispatch(DtmfReceived(Channel(ALICE), "1"))
+    pbx.client._dispatch(DtmfReceived(Channel(BOB), "2"))
+    pbx.client._dispatch(StasisEnd(Channel(BOB), 30.0))
+    told = [await pbx.channel.next_event() for _ in range(3)]
+    assert told == [happens.CallerReplaced(BOBS_NAME), happens.DigitPressed("2"), happens.CallerHungUp()]
+
+
+async def test_what_is_asked_of_asterisk_is_asked_of_the_other_one(pbx: Pbx) -> None:
+    pbx.put_bob_through()
+    await pbx.channel.answer()
+    await pbx.channel.send_dtmf("5")
+    assert await pbx.channel.leave("completed")
+    assert pbx.asterisk.pressed == {BOB: "5"}
+    assert pbx.asterisk.continued == [BOB]
+    assert not pbx.asterisk.asked(f"*{ALICE}*")
