@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from agentd.audiosocket.connection import SEND_DEADLINE, AudioSocketConnection
-from agentd.audiosocket.frames import HANGUP_FRAME, Allowance, AudioFrame, DtmfFrame
+from agentd.audiosocket.frames import HANGUP_FRAME, RATES, Allowance, AudioFrame, DtmfFrame, Kind
 from agentd.errors import MediaProtocolError
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
@@ -244,6 +244,36 @@ async def test_a_frame_of_any_kind_leaves_the_line_in_step(
     stream.end()
     assert await serve(connection, session) == "closed by Asterisk"
     assert session.frames == [*heard, AudioFrame(8000, b"\x07\x07")]
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 16, 17])
+async def test_each_of_the_256_kinds_has_its_row(metrics: Metrics, length: int) -> None:
+    """What is done about a frame of each kind, and what about the audio that comes after it."""
+    payload, following = b"7" * length, AudioFrame(8000, b"\x07\x07")
+    for kind in range(256):
+        stream, session = ScriptedStream(), Session()
+        line = AudioSocketConnection(stream, "192.0.2.7", metrics)
+        stream.say(bytes([kind]) + length.to_bytes(2, "big") + payload + audio_frame(following.payload))
+        stream.end()
+        ended = await serve(line, session)
+        match kind:
+            case 0x00:
+                row: tuple[str, list[AudioFrame | DtmfFrame]] = ("hangup frame from Asterisk", [])
+            case 0x01:
+                row = ("second UUID frame" if length == 16 else "protocol error: a UUID frame", [])
+            case 0x03 if length == 1:
+                row = ("closed by Asterisk", [DtmfFrame("7"), following])
+            case 0x03:
+                row = ("protocol error: a DTMF frame", [])
+            case 0xFF:
+                row = ("error frame from Asterisk", [])
+            case _ if 0x10 <= kind <= 0x18:
+                whole = [AudioFrame(RATES[Kind(kind)], payload[: length // 2 * 2])] if length > 1 else []
+                row = ("closed by Asterisk", [*whole, following])
+            case _:
+                row = ("closed by Asterisk", [following])
+        assert ended.startswith(row[0]), f"{kind:#04x}"
+        assert session.frames == row[1], f"{kind:#04x}"
 
 
 @pytest.mark.parametrize("frame", [b"\x42\x00\x00", audio_frame(b"\x01"), audio_frame(b"")])
