@@ -540,6 +540,40 @@ async def test_one_request_too_many_is_told_for_what_it_is(
         assert trio.current_time() == 2.0
 
 
+async def test_where_requests_wait_those_of_set_ups_wait_for_all_others(
+    asterisk: FakeAsterisk, metrics: Metrics, autojump_clock: MockClock
+) -> None:
+    asterisk.slow("GET /bridges", 3.0)
+    asterisk.slow("GET /bridges", 1.0, times=1)
+    asterisk.slow("POST */continue", 0.1)
+    rest = asterisk.rest(metrics)
+    async with trio.open_nursery() as nursery:
+        for _ in range(MAX_REQUESTS):
+            nursery.start_soon(rest.bridges)
+        await trio.sleep(0.1)
+        nursery.start_soon(rest.setting_up.answer, CALLER)
+        await trio.sleep(0.1)
+        nursery.start_soon(rest.continue_in_dialplan, CALLER)
+    assert asterisk.asked()[MAX_REQUESTS:] == [f"POST /channels/{CALLER}/continue", f"POST /channels/{CALLER}/answer"]
+
+
+async def test_it_is_known_for_how_long_a_request_has_had_no_answer(
+    asterisk: FakeAsterisk, metrics: Metrics, autojump_clock: MockClock
+) -> None:
+    asterisk.slow("GET /bridges", 3.0, times=1)
+    asterisk.slow("GET /channels", 4.0, times=1)
+    rest = asterisk.rest(metrics)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rest.setting_up.bridges)
+        await trio.sleep(2.0)
+        nursery.start_soon(rest.channels)
+        await trio.sleep(0.5)
+        assert rest.unanswered_for(trio.current_time()) == 2.5
+        await trio.sleep(1.0)
+        assert rest.unanswered_for(trio.current_time()) == 1.5
+    assert rest.unanswered_for(trio.current_time()) == 0.0
+
+
 # --- whoever answers need not be Asterisk
 
 

@@ -4,7 +4,17 @@ from itertools import pairwise
 
 import pytest
 
-from agentd.ari.hand_back import FIRST_PAUSE, LONGEST_PAUSE, Refusal, judge, pause_after, refuses_destination
+from agentd.ari.hand_back import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    TOLD_WITHIN,
+    Refusal,
+    goes_untold,
+    judge,
+    pause_after,
+    refuses_destination,
+)
+from agentd.conversation.commands import Result
 from agentd.errors import AriError, AriRejected, AriUnavailable
 
 
@@ -59,3 +69,26 @@ def test_a_transfer_is_given_up_where_it_is_refused_and_not_where_nothing_is_obe
     status: int, tries: int, refused: bool
 ) -> None:
     assert refuses_destination(AriRejected("POST continue", status), tries) is refused
+
+
+@pytest.mark.parametrize(
+    ("waited", "lasting", "untold"),
+    [
+        (0.0, 0.0, False),
+        (0.0, TOLD_WITHIN, False),
+        (0.0, TOLD_WITHIN + 0.1, True),
+        (TOLD_WITHIN - 2.0, 1.9, False),
+        (TOLD_WITHIN - 2.0, 2.1, True),
+        (600.0, 0.9, False),  # an Asterisk that was away for long, and answers at once now
+    ],
+)
+def test_the_reason_is_left_out_where_it_would_take_all_of_them_too_long(
+    waited: float, lasting: float, untold: bool
+) -> None:
+    assert goes_untold("refused:busy", waited, lasting) is untold
+
+
+def test_the_reason_is_left_out_only_where_the_dialplan_does_the_same_without_one() -> None:
+    untold = {result for result in Result if goes_untold(result, 0.0, 1000.0)}
+    assert untold == {result for result in Result if result.startswith(("refused:", "failed:"))}
+    assert not {Result.COMPLETED, Result.TRANSFERRED, Result.CALLER_SILENT, Result.MAX_DURATION} & untold
