@@ -544,11 +544,12 @@ async def test_where_requests_wait_those_of_set_ups_wait_for_all_others(
     asterisk: FakeAsterisk, metrics: Metrics, autojump_clock: MockClock
 ) -> None:
     asterisk.slow("GET /bridges", 3.0)
-    asterisk.slow("GET /bridges", 1.0, times=1)
+    asterisk.slow("GET /asterisk/info", 1.0)
     asterisk.slow("POST */continue", 0.1)
     rest = asterisk.rest(metrics)
     async with trio.open_nursery() as nursery:
-        for _ in range(MAX_REQUESTS):
+        nursery.start_soon(rest.version)
+        for _ in range(MAX_REQUESTS - 1):
             nursery.start_soon(rest.bridges)
         await trio.sleep(0.1)
         nursery.start_soon(rest.setting_up.answer, CALLER)
