@@ -51,7 +51,7 @@ test *args: setup-dev
 
 # Only the fast tests, without Asterisk and engines
 test-fast *args: setup-dev
-    {{ python }} -m pytest {{ side_by_side }} tests/unit tests/shell {{ args }}
+    {{ python }} -m pytest {{ side_by_side }} tests/unit tests/shell tests/field {{ args }}
 
 # The tests without Asterisk and engines ten times, in another order each time, while other processes keep every core busy
 test-busy *args: setup-dev
@@ -75,7 +75,7 @@ debian-python version="3.14": setup-dev
 
 # Which lines the fast tests reach
 coverage *args: setup-dev
-    {{ python }} -m pytest {{ side_by_side }} --cov --cov-report=term tests/unit tests/shell {{ args }}
+    {{ python }} -m pytest {{ side_by_side }} --cov --cov-report=term tests/unit tests/shell tests/field {{ args }}
 
 # ruff, mypy --strict, flake8-async, import-linter, and that every deadline is in the table
 lint: setup-dev

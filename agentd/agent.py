@@ -76,11 +76,16 @@ class Capabilities:
 
 @attrs.frozen
 class SegmentStart:
-    """The audio that follows speaks `text`; a segment is a clause or a sentence, and may be played alone."""
+    """The audio that follows speaks `text`; a segment is a clause or a sentence, and may be played alone.
+
+    `spoken` tells what the voice says for each word of it, where that is something else ("$5": "five dollars"; nothing
+    for a word that is silent): by its length an interruption is put at the right word. Empty: the words as they are.
+    """
 
     generation: int
     utterance: int
     text: str
+    spoken: tuple[str, ...] = ()
 
 
 @attrs.frozen

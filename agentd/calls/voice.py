@@ -14,7 +14,7 @@ from agentd.conversation import events as happens
 from agentd.errors import PlaybackError
 from agentd.history import History
 from agentd.playback.contract import Heard, Playback, PlaybackListener
-from agentd.playback.heard import expected_seconds, words_heard
+from agentd.playback.heard import Words
 from agentd.playout import PlayoutBuffer
 
 log = structlog.get_logger("agentd.call")
@@ -145,8 +145,8 @@ class AgentVoice:
     def _in_part(self, utterance: int, heard: Heard, whole: str) -> Heard:
         """The part of an utterance's words that was heard, told by the time that all of them take."""
         words = whole.split()
-        total = max(self.playout.brought(utterance), expected_seconds(whole))
-        count = len(words) if heard.completed else words_heard(whole, heard.milliseconds / 1000, total)
+        total = max(self.playout.brought(utterance), Words(whole).seconds)
+        count = len(words) if heard.completed else Words(whole).heard(heard.milliseconds / 1000, total)
         return attrs.evolve(heard, text=" ".join(words[:count]), generated=whole)
 
     def _began(self, utterance: int) -> None:

@@ -23,7 +23,7 @@ from agentd.errors import AriError, AriRejected, MediaUnwritable, PlaybackError,
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.directory import MediaDirectory
-from agentd.playback.heard import expected_seconds, words_heard
+from agentd.playback.heard import Words
 from agentd.playback.segments import FILE_RATE, SegmentCutter
 from agentd.playout import UtteranceSource
 
@@ -54,7 +54,7 @@ class _Segment:
 
     playback: str
     media: str
-    text: str = ""
+    words: Words = attrs.field(factory=Words)
     seconds: float = 0.0
     path: Path | None = None
     cut: bool = False
@@ -142,8 +142,8 @@ class FilePlayback:
                     while more:
                         chunk = await stream.next()
                         more = chunk is not None
-                        for text, pcm in cutter.feed(chunk):
-                            segment = await nursery.start(self._play_file, queue, stops, text, pcm)
+                        for words, pcm in cutter.feed(chunk):
+                            segment = await nursery.start(self._play_file, queue, stops, words, pcm)
                             segment.cut = chunk is None and stream.cut
                             played.append(segment)
         finally:
@@ -159,7 +159,7 @@ class FilePlayback:
             await self._attend(_Segment(self._new_id(), announcement.sound))
         elif announcement.audio:
             pcm = b"".join(convert(audio.pcm, audio.rate, FILE_RATE) for audio in announcement.audio)
-            await self._play_file(unlimited, self._stops, "", pcm)
+            await self._play_file(unlimited, self._stops, Words(), pcm)
 
     async def attenuate(self) -> None:
         """See agentd.playback.contract.Playback.attenuate: ARI cannot."""
@@ -194,7 +194,7 @@ class FilePlayback:
         self,
         queue: trio.CapacityLimiter,
         stops: int,
-        text: str,
+        words: Words,
         pcm: bytes,
         *,
         task_status: trio.TaskStatus[_Segment] = trio.TASK_STATUS_IGNORED,
@@ -203,7 +203,7 @@ class FilePlayback:
 
         It is not played any more if a stop came since there were `stops`, while it waited its turn."""
         path = self.directory.new_file()
-        segment = _Segment(self._new_id(), f"sound:{path.with_suffix('')}", text, len(pcm) / 2 / FILE_RATE, path)
+        segment = _Segment(self._new_id(), f"sound:{path.with_suffix('')}", words, len(pcm) / 2 / FILE_RATE, path)
         async with queue:
             try:
                 await self._write(path, pcm)
@@ -305,7 +305,7 @@ class FilePlayback:
         if not self._started:
             self._started = True
             self._listener.started()
-        self._listener.segment(segment.text)
+        self._listener.segment(segment.words.text)
 
     async def _pause(self, segment: _Segment) -> None:
         """Pause what has begun; Asterisk refuses it for a playback that waits behind another."""
@@ -338,11 +338,11 @@ class FilePlayback:
 def _heard(played: list[_Segment], *, interrupted: bool) -> Heard:
     words: list[str] = []
     for segment in played:
-        total = max(segment.seconds, expected_seconds(segment.text)) if segment.cut else segment.seconds
-        words += segment.text.split()[: words_heard(segment.text, segment.heard_seconds, total)]
+        total = max(segment.seconds, segment.words.seconds) if segment.cut else segment.seconds
+        words += segment.words.text.split()[: segment.words.heard(segment.heard_seconds, total)]
     return Heard(
         milliseconds=round(1000 * sum(segment.heard_seconds for segment in played)),
         completed=not interrupted and all(segment.outcome == "done" for segment in played),
         text=" ".join(words),
-        generated=" ".join(segment.text for segment in played),
+        generated=" ".join(segment.words.text for segment in played),
     )

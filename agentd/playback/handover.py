@@ -75,8 +75,8 @@ def _unheard(source: UtteranceSource, jitter: JitterBuffer) -> list[Piece]:
     generation, utterance = source.generation, source.utterance
     pieces: list[Piece] = []
     for segment, pcm in jitter.remaining():
-        words = segment.text.split()[segment.words_heard(jitter.rate) :]
-        pieces.append(SegmentStart(generation, utterance, " ".join(words)))
+        words = segment.words.behind(segment.words_heard(jitter.rate))
+        pieces.append(SegmentStart(generation, utterance, words.text, words.spoken))
         if pcm:
             pieces.append(Audio(generation, utterance, pcm, jitter.rate))
         if segment.complete:

@@ -18,7 +18,7 @@ import numpy as np
 from agentd.audio.formats import FRAME_MS
 from agentd.audio.level import ramp
 from agentd.media.leg import LONGEST_LEAD
-from agentd.playback.heard import expected_seconds, words_heard
+from agentd.playback.heard import Words
 
 FIRST_DEPTH_MS = 40
 DEPTH_STEP_MS = 40
@@ -57,11 +57,16 @@ class Segment:
     """Where one segment stands, in samples. `complete`: no more of its audio will come; `cut`: more was to."""
 
     text: str = ""
+    spoken: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     received: int = 0
     popped: int = 0
     complete: bool = False
     cut: bool = False
     _settled: int | None = attrs.field(default=None, init=False)
+
+    @property
+    def words(self) -> Words:
+        return Words(self.text, self.spoken)
 
     @property
     def waiting(self) -> int:
@@ -79,8 +84,8 @@ class Segment:
         if self._settled is not None:
             return self._settled
         whole = self.complete and not self.cut
-        total = self.received if whole else max(self.received, round(expected_seconds(self.text) * rate))
-        return words_heard(self.text, self.popped, total)
+        total = self.received if whole else max(self.received, round(self.words.seconds * rate))
+        return self.words.heard(self.popped, total)
 
 
 @attrs.frozen
@@ -150,16 +155,18 @@ class JitterBuffer:
 
     # --- what comes in
 
-    def start_segment(self, text: str) -> None:
-        """Begin a segment: the audio from now on speaks `text`; the segment before it is complete.
+    def start_segment(self, text: str, spoken: tuple[str, ...] = ()) -> None:
+        """Begin a segment: the audio from now on speaks `text` (`spoken` as in agentd.agent.SegmentStart); the segment
+        before it is complete.
 
         A segment that brought no audio is spoken together with the one that follows.
         """
         if self.segments and not self.segments[-1].received:
-            self.segments[-1].text = f"{self.segments[-1].text} {text}".strip()
+            words = self.segments[-1].words + Words(text, spoken)
+            self.segments[-1].text, self.segments[-1].spoken = words.text, words.spoken
             return
         self.end_segment()
-        self.segments.append(Segment(text))
+        self.segments.append(Segment(text, spoken=spoken))
 
     def push(self, pcm: bytes) -> None:
         """Append slin, whole samples, to the segment; without one that is open a segment with no text begins."""

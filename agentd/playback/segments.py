@@ -4,6 +4,7 @@ import attrs
 
 from agentd.agent import Audio, SegmentEnd, SegmentStart
 from agentd.audio.resample import Resampler
+from agentd.playback.heard import Words
 
 FILE_RATE = 8000
 LONGEST_SEGMENT = 8.0
@@ -15,13 +16,13 @@ class SegmentCutter:
     """Cuts an utterance's chunks into pieces for one file each. Pure."""
 
     longest: float = LONGEST_SEGMENT
-    _text: str = attrs.field(default="", init=False)
+    _words: Words = attrs.field(factory=Words, init=False)
     _pcm: bytearray = attrs.field(factory=bytearray, init=False)
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _rate: int = attrs.field(default=0, init=False)
 
-    def feed(self, chunk: SegmentStart | Audio | SegmentEnd | None) -> list[tuple[str, bytes]]:
-        """Take a chunk (None: the end); gives the (text, 8 kHz slin) pieces that are complete now."""
+    def feed(self, chunk: SegmentStart | Audio | SegmentEnd | None) -> list[tuple[Words, bytes]]:
+        """Take a chunk (None: the end); gives the (words, 8 kHz slin) pieces that are complete now."""
         if isinstance(chunk, Audio):
             if self._resampler is None or self._rate != chunk.rate:
                 self._flush()
@@ -32,7 +33,7 @@ class SegmentCutter:
             return []
         pieces = self._cut()
         if isinstance(chunk, SegmentStart):
-            self._text = f"{self._text} {chunk.text}".strip()
+            self._words += Words(chunk.text, chunk.spoken)
         return pieces
 
     def _flush(self) -> None:
@@ -40,11 +41,11 @@ class SegmentCutter:
             self._pcm += self._resampler.flush()
             self._resampler = None
 
-    def _cut(self) -> list[tuple[str, bytes]]:
+    def _cut(self) -> list[tuple[Words, bytes]]:
         self._flush()
         if not self._pcm:
             return []
-        piece = (self._text, bytes(self._pcm))
-        self._text = ""
+        piece = (self._words, bytes(self._pcm))
+        self._words = Words()
         self._pcm.clear()
         return [piece]

@@ -333,8 +333,8 @@ class StreamPlayback:
                                 jitter.push(resampler.flush())
                             resampler = self._resampler(rate)
                         jitter.push(resampler.feed(pcm))
-                    case SegmentStart(text=text):
-                        jitter.start_segment(text)
+                    case SegmentStart(text=text, spoken=said):
+                        jitter.start_segment(text, said)
                     case SegmentEnd():
                         if resampler is not None:
                             jitter.push(resampler.flush())

@@ -9,7 +9,7 @@ from agentd.agent import SegmentStart
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.errors import PlaybackError
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
-from agentd.playback.heard import words_heard
+from agentd.playback.heard import Words
 from agentd.playout import UtteranceSource
 
 
@@ -59,7 +59,7 @@ class FakePlayback:
         finally:
             self._heard_at = self.heard_at
             self.playing -= 1
-        words = text.split()[: words_heard(text, heard, self.seconds)]
+        words = text.split()[: Words(text).heard(heard, self.seconds)]
         return Heard(round(1000 * heard), not self._stopped, " ".join(words), text)
 
     async def _sound(self, seconds: float) -> float:

@@ -15,6 +15,7 @@ from agentd_providers.local.settings import LocalSettings
 from agentd_providers.needs import ModelServer, Need
 from agentd_providers.pipeline.rows import Chosen
 from agentd_providers.stage_registry import KINDS, LISTEN, SPEAK, STAGES, THINK, stage_names, stage_tables
+from agentd_providers.text_normalisation.lexicon import is_ipa, lexicon_entries
 from agentd_providers.turns.settings import TurnSettings
 
 _LOCAL = LocalSettings()
@@ -54,6 +55,14 @@ class PipelineAgentSettings:
         list[str], text("What a caller says to end the call; the agent says farewell and leaves.")
     ] = attrs.field(factory=lambda: list(_LOCAL.end_phrases))
     farewell: Annotated[str, text("What the agent says then; empty: it leaves without a word.")] = _LOCAL.farewell
+    lexicon: Annotated[
+        dict[str, str],
+        text(
+            'What is said for words that the voice says wrongly: { Siobhan = "shivawn" }; a local voice takes IPA too:'
+            ' { "Łódź" = "/wutɕ/" }.',
+            lexicon_entries,
+        ),
+    ] = attrs.field(factory=dict)
     turn: TurnSettings = attrs.field(factory=TurnSettings)
     tables: Annotated[Mapping[str, Any], Tables(stage_tables)] = attrs.field(factory=dict, eq=_changed)
     """The settings of stages, chosen or not, by the names of their tables; a stage that has none has its defaults."""
@@ -82,6 +91,9 @@ class PipelineAgentSettings:
             if impossible := getattr(settings, "impossible", None):
                 for setting, why in impossible(language):
                     yield f"{self.table(kind)}.{setting}", why
+            if kind == SPEAK and not self.chosen(kind).stage.takes_ipa:
+                for written in (written for written, said in self.lexicon.items() if is_ipa(said)):
+                    yield "lexicon", f"{self.table(kind)} takes no IPA: write {written!r} as it is to be read"
         for setting, why in self.turn.contradictions():
             yield f"turn.{setting}", why
 

@@ -30,6 +30,7 @@ async def open_pipeline_agent(name: str, config: AgentConfig, shared: SharedServ
         turn=settings.turn,
         end_phrases=settings.end_phrases,
         farewell=settings.farewell,
+        lexicon=settings.lexicon,
     )
     async with open_assembly(name, config, shared, parts) as agent:
         yield agent

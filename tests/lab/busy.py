@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-TESTS = ("tests/unit", "tests/shell", "tests/contract")
+TESTS = ("tests/unit", "tests/shell", "tests/field", "tests/contract")
 
 
 @contextmanager

@@ -122,6 +122,7 @@ def test(wanted: str, arguments: Sequence[str]) -> int:
         "worksteal",
         "tests/unit",
         "tests/shell",
+        "tests/field",
         *arguments,
     ]
     return subprocess.run(command, cwd=ROOT, check=False).returncode

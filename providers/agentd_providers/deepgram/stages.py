@@ -35,4 +35,5 @@ def _credentials(settings: DeepgramListenSettings | DeepgramSpeakSettings) -> Se
 
 
 LISTEN = ListenStage(DeepgramListenSettings, _open_listen, credentials=_credentials)
-SPEAK = SpeakStage(DeepgramSpeakSettings, _open_speak, credentials=_credentials)
+# Aura-2 reads dates, times and currencies: https://deepgram.com/learn/introducing-aura-2-enterprise-text-to-speech
+SPEAK = SpeakStage(DeepgramSpeakSettings, _open_speak, credentials=_credentials, reads_numbers=True)

@@ -32,6 +32,7 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
         turn=settings.turn,
         end_phrases=settings.end_phrases,
         farewell=settings.farewell,
+        lexicon=settings.lexicon,
     )
     async with open_assembly(name, config, shared, parts) as agent:
         yield agent

@@ -9,6 +9,7 @@ import attrs
 from agentd import deadlines
 from agentd.config.schema import http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential
+from agentd_providers.text_normalisation.lexicon import lexicon_entries
 from agentd_providers.turns.settings import TurnSettings
 
 
@@ -135,6 +136,14 @@ class LocalSettings:
         list[str], text("What a caller says to end the call; the agent says farewell and leaves.")
     ] = attrs.field(factory=lambda: ["goodbye", "good bye", "bye bye"])
     farewell: Annotated[str, text("What the agent says then; empty: it leaves without a word.")] = "Goodbye!"
+    lexicon: Annotated[
+        dict[str, str],
+        text(
+            'What is said for words that the voice says wrongly: { Siobhan = "shivawn" }, or in IPA:'
+            ' { "Łódź" = "/wutɕ/" }.',
+            lexicon_entries,
+        ),
+    ] = attrs.field(factory=dict)
     turn: TurnSettings = attrs.field(factory=TurnSettings)
     stt: SttSettings = attrs.field(factory=SttSettings)
     llm: LlmSettings = attrs.field(factory=LlmSettings)

@@ -70,4 +70,4 @@ LISTEN = ListenStage(SttSettings, _open_listen, needs=listen_needs, prepare=_loa
 EMBEDDED = ThinkStage(
     EmbeddedSettings, _open_think, needs=embedded_needs, prepare=read_prompt, takes_tools=lambda _settings: False
 )
-SPEAK = SpeakStage(TtsSettings, _open_speak, needs=speak_needs, distant=False)
+SPEAK = SpeakStage(TtsSettings, _open_speak, needs=speak_needs, distant=False, takes_ipa=True)

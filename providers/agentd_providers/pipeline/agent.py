@@ -90,7 +90,7 @@ class PipelineAgent:
                 session = PipelineSession(
                     call,
                     history,
-                    SpeechOutput(playout, self.phrases.spoken_by(voice), call.rate),
+                    SpeechOutput(playout, self.phrases.spoken_by(voice), call.rate, text=self.settings.text),
                     self.settings,
                     detector,
                     transcriber,
@@ -106,7 +106,8 @@ class PipelineAgent:
         """See agentd.agent.Agent.synthesise."""
         with ungrouped(ProviderError):
             async with self.stages.speak.open() as voice:
-                pcm = await speak_whole(self.phrases.spoken_by(voice), text, LINE_RATE)
+                spoken = self.settings.text.spoken(text).text
+                pcm = await speak_whole(self.phrases.spoken_by(voice), spoken, LINE_RATE) if spoken else b""
         return (Audio(0, 0, pcm, LINE_RATE),)
 
     async def prepare(self) -> None:
@@ -144,7 +145,8 @@ async def open_agent(
     name: str, config: AgentConfig, settings: PipelineSettings, stages: Stages, shared: SharedServices
 ) -> AsyncIterator[PipelineAgent]:
     """The agent of these stages, ready for its first call. Raises ProviderError when a stage cannot be prepared."""
-    phrases = FixedPhrases(frozenset(text for text in (*config.phrases, *settings.fillers, settings.farewell) if text))
+    texts = (settings.text.spoken(text).text for text in (*config.phrases, *settings.fillers, settings.farewell))
+    phrases = FixedPhrases(frozenset(text for text in texts if text))
     agent = PipelineAgent(name, settings, stages, phrases, shared)
     if config.tools and not stages.takes_tools:
         log.warning("this agent's language model uses no tools: they are left out", agent=name, tools=config.tools)

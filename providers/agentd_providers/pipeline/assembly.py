@@ -1,12 +1,13 @@
 """Makes an agent of the stages that were chosen: opens their engines, and prepares them for the first call."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
 import attrs
 import structlog
+import trio
 
 from agentd.config.settings import AgentConfig
 from agentd.errors import AgentdError, ProviderRejected, ungrouped
@@ -14,6 +15,8 @@ from agentd_providers.pipeline.agent import PipelineAgent, Preparation, Stages, 
 from agentd_providers.pipeline.rows import Chosen, ListenStage, SpeakStage, ThinkStage
 from agentd_providers.pipeline.stages import TurnCues
 from agentd_providers.shared import SharedServices
+from agentd_providers.text_normalisation.normaliser import TextNormaliser
+from agentd_providers.text_normalisation.tables import open_language
 from agentd_providers.turns.settings import TurnSettings
 
 log = structlog.get_logger("agentd_providers.pipeline")
@@ -30,6 +33,7 @@ class Assembly:
     turn: TurnSettings
     end_phrases: Sequence[str]
     farewell: str
+    lexicon: Mapping[str, str]
 
 
 @asynccontextmanager
@@ -43,7 +47,15 @@ async def open_assembly(
             stages = await _open_stages(opened, config, shared, parts)
             window_ms = stages.cues.window_ms
             settings = pipeline_settings(config, parts.turn, parts.end_phrases, parts.farewell, window_ms)
+            settings = attrs.evolve(settings, text=await _open_text(config.language, parts))
             yield await opened.enter_async_context(open_agent(name, config, settings, stages, shared))
+
+
+async def _open_text(language: str, parts: Assembly) -> TextNormaliser:
+    """How texts are spoken by the voice that was chosen."""
+    known = await trio.to_thread.run_sync(open_language, language)
+    speak = parts.speak.stage
+    return TextNormaliser(known, parts.lexicon, reads_numbers=speak.reads_numbers, takes_ipa=speak.takes_ipa)
 
 
 async def _open_stages(opened: AsyncExitStack, config: AgentConfig, shared: SharedServices, parts: Assembly) -> Stages:

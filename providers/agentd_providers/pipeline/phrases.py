@@ -14,7 +14,7 @@ LONGEST = 60
 
 @attrs.frozen
 class FixedPhrases:
-    """The texts, and the sound of those that were spoken, once for each rate."""
+    """The texts as they are spoken, and the sound of those that were, once for each rate."""
 
     texts: frozenset[str]
     _sounds: dict[tuple[str, int], bytes] = attrs.field(factory=dict, init=False, repr=False)

@@ -117,7 +117,7 @@ class Replies:
                     self._begun(answer, utterance)
                 await utterance.put(sound)
 
-        cutter = ClauseCutter()
+        cutter = ClauseCutter(self.settings.text.language)
         async with self.responder.respond(messages, tools) as pieces:
             async for piece in pieces:
                 if not words and not calls:

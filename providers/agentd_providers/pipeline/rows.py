@@ -53,9 +53,16 @@ class ThinkStage(Stage[LanguageModel]):
 
 @attrs.frozen
 class SpeakStage(Stage[TextToSpeech]):
-    """Text to speech. `distant` tells that the voice is another machine's, and may come later than the agent."""
+    """Text to speech. `distant` tells that the voice is another machine's, and may come later than the agent.
+
+    What the voice is given is plain text as it is spoken (agentd_providers.text_normalisation): no markup, addresses
+    and codes in words. `reads_numbers`: it reads amounts, times, dates and units well by itself, in its own language,
+    and gets them as they are written. `takes_ipa`: it takes IPA in double brackets.
+    """
 
     distant: bool = attrs.field(default=True, kw_only=True)
+    reads_numbers: bool = attrs.field(default=False, kw_only=True)
+    takes_ipa: bool = attrs.field(default=False, kw_only=True)
 
 
 S = TypeVar("S", bound=Stage[Any])

@@ -11,7 +11,9 @@ from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.session_events import SessionEvent
+from agentd_providers.pipeline.sound import in_one_piece
 from agentd_providers.pipeline.stages import Voice
+from agentd_providers.text_normalisation.normaliser import TextNormaliser
 
 log = structlog.get_logger("agentd_providers.speech_output")
 
@@ -20,9 +22,13 @@ END_DEADLINE = deadlines.UTTERANCE_END.seconds
 
 @attrs.frozen
 class Clause:
-    """Words whose sound has begun to come: its `first` piece (empty where the voice gave none), and the `rest`."""
+    """Words whose sound has begun to come: its `first` piece (empty where there is none), and the `rest`.
+
+    `text` is as it was written, and stands in the history; `spoken` is what the voice says for each of its words.
+    """
 
     text: str
+    spoken: tuple[str, ...]
     first: bytes
     rest: AsyncIterator[bytes]
 
@@ -40,7 +46,7 @@ class Utterance:
         output = self._output
         output.unheard[self.number] = f"{output.unheard[self.number]} {clause.text}".strip()
         output.emit(tells.AgentText(self.number, clause.text))
-        await output.playout.put(SegmentStart(self.generation, self.number, clause.text))
+        await output.playout.put(SegmentStart(self.generation, self.number, clause.text, clause.spoken))
         await self._put(clause.first)
         async for piece in clause.rest:
             await self._put(piece)
@@ -59,6 +65,7 @@ class SpeechOutput:
     voice: Voice
     rate: int
     emit: Callable[[SessionEvent], None] = lambda _event: None
+    text: TextNormaliser = attrs.field(factory=TextNormaliser)
     unheard: dict[int, str] = attrs.field(factory=dict, init=False)
     """The words of utterances that the history does not have yet."""
     answers: int = attrs.field(default=0, init=False)
@@ -71,14 +78,19 @@ class SpeechOutput:
 
         Leaving the block stops the voice.
         """
-        async with self.voice.speak(text, self.rate) as pieces:
+        spoken = self.text.spoken(text)
+        if not spoken.text:
+            async with in_one_piece(b"") as nothing:
+                yield Clause(text, spoken.words, b"", nothing)
+            return
+        async with self.voice.speak(spoken.text, self.rate) as pieces:
             first = b""
             async for first in pieces:
                 if first:
                     break
             else:
                 self.emit(tells.Degraded("the voice gave no sound for a clause"))
-            yield Clause(text, first, pieces)
+            yield Clause(text, spoken.words if spoken.text != text else (), first, pieces)
 
     @asynccontextmanager
     async def utterance(self, *, aside: bool) -> AsyncIterator[Utterance]:

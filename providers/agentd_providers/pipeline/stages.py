@@ -13,6 +13,7 @@ from typing import Protocol
 import attrs
 
 from agentd.agent import CallInfo, Readiness, ToolDeclaration
+from agentd_providers.text_normalisation.normaliser import TextNormaliser
 from agentd_providers.turns.taker import TurnTaking
 
 
@@ -183,9 +184,11 @@ async def speak_whole(voice: Voice, text: str, rate: int) -> bytes:
 
 @attrs.frozen
 class PipelineSettings:
-    """How a pipeline takes turns and what it begins and ends with. `window_ms` is the length of the windows that
-    its VoiceDetector judges, `pre_roll_ms` what is kept from before an onset. `fillers` are words that only shorten the
-    wait for an answer: once it is there they are not said any more."""
+    """How a pipeline takes turns, what it begins and ends with, and how texts are spoken (`text`).
+
+    `window_ms` is the length of the windows that its VoiceDetector judges, `pre_roll_ms` what is kept from before an
+    onset. `fillers` are words that only shorten the wait for an answer: once it is there they are not said any more.
+    """
 
     prompt: str
     turns: TurnTaking
@@ -194,6 +197,7 @@ class PipelineSettings:
     end_phrases: tuple[str, ...] = ()
     farewell: str = ""
     fillers: frozenset[str] = frozenset()
+    text: TextNormaliser = attrs.field(factory=TextNormaliser)
 
 
 _OF_THE_CALL = re.compile(r"\{(caller_number|caller_name|extension)\}")

@@ -28,7 +28,7 @@ from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback, takes_files
-from agentd.playback.heard import words_heard
+from agentd.playback.heard import Words
 from agentd.playback.stream import StreamPlayback
 from agentd.playout import PlayoutBuffer
 from agentd.testing._ari_server import PASSWORD, USER, Answer, Request
@@ -443,7 +443,7 @@ async def test_a_stop_ends_every_segment_at_once_and_says_what_was_heard(studio:
     assert 90 <= studio.heard.milliseconds <= lasted + 10
     assert not studio.heard.completed
     words = studio.heard.text.split()
-    assert len(words) == words_heard(studio.heard.generated.removesuffix(" eleven"), studio.heard.milliseconds, 1000)
+    assert len(words) == Words(studio.heard.generated.removesuffix(" eleven")).heard(studio.heard.milliseconds, 1000)
     assert studio.heard.generated.startswith(studio.heard.text)
     assert studio.heard.generated.endswith("ten eleven")
     assert len(studio.asterisk.stopped) == 2

@@ -20,6 +20,7 @@ from agentd.service.speech_server import SpeechReport
 from agentd.testing.clock import until
 from agentd_providers.local.engine_side import nothing
 from agentd_providers.pipeline.stages import Transcript
+from agentd_providers.text_normalisation.language import Language
 from agentd_providers.wyoming.info import Info, Offer, Program
 from agentd_providers.wyoming.server import session
 from agentd_providers.wyoming.server.engines import Engines, sentences
@@ -88,6 +89,9 @@ class Speaker:
     rate: int = 22050
     said: list[str] = attrs.field(factory=list)
     failure: ProviderError | None = None
+
+    def sentences(self, text: str) -> list[str]:
+        return sentences(text, Language())
 
     async def speak(self, sentence: str) -> bytes:
         await self.gate.wait()
@@ -269,11 +273,11 @@ async def test_a_text_of_nothing_has_no_sound() -> None:
 
 async def test_of_a_long_text_the_beginning_is_heard_while_the_rest_is_prepared() -> None:
     text = "This is the first of many sentences. " + "And this is one of those that follow after it. " * 5
-    assert len(sentences(text)) > 2
-    assert sentences(text)[0] == "This is the first of many sentences."
+    assert len(sentences(text, Language())) > 2
+    assert sentences(text, Language())[0] == "This is the first of many sentences."
     async with a_server() as at, at.client() as client:
         await client.send("synthesize", {"text": text})
-        assert await client.spoken() == SOUND * len(sentences(text))
+        assert await client.spoken() == SOUND * len(sentences(text, Language()))
 
 
 async def test_a_client_that_streams_its_text_is_answered_once_for_the_whole_of_it() -> None:

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd_providers.pipeline.clauses import FIRST_MIN, LONGEST, ClauseCutter, speakable
+from agentd_providers.pipeline.clauses import FIRST_MIN, LONGEST, MEANINGFUL, ClauseCutter
+from agentd_providers.text_normalisation.tables import open_language
 
+ENGLISH = open_language("en-US")
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 
 def clauses_of(*deltas: str) -> list[str]:
-    cutter = ClauseCutter()
+    cutter = ClauseCutter(ENGLISH)
     return [clause for delta in deltas for clause in cutter.feed(delta)] + cutter.flush()
 
 
@@ -41,7 +43,7 @@ def test_no_letter_and_no_digit_of_a_reply_is_lost(reply: str) -> None:
 @given(replies)
 def test_only_markup_and_spaces_and_lone_punctuation_are_left_out(reply: str) -> None:
     spoken = "".join(clauses_of(reply)).replace(" ", "")
-    remaining = iter(reply)
+    remaining = iter(reply.replace("\n", "\n,"))  # a line that is no sentence gets a comma
     assert all(character in remaining for character in spoken)
 
 
@@ -62,8 +64,8 @@ def test_a_long_reply_in_one_piece_is_cut_as_if_it_came_letter_by_letter() -> No
 @given(replies)
 def test_every_clause_can_be_spoken_and_is_bounded(reply: str) -> None:
     for clause in clauses_of(reply):
-        assert clause == speakable(clause)
-        assert letters(clause)
+        assert clause == " ".join(clause.split())
+        assert letters(clause) or MEANINGFUL & set(clause)
         assert len(clause) <= LONGEST
 
 
@@ -163,7 +165,8 @@ def test_sentences_of_scripts_without_spaces_end_too() -> None:
 def test_markup_is_not_read_aloud() -> None:
     assert clauses_of("**Certainly!** Here is a `list` of them:\n# One\n# Two") == [
         "Certainly!",
-        "Here is a list of them: One Two",
+        "Here is a list of them:",
+        "One, Two",
     ]
 
 

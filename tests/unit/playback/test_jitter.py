@@ -479,3 +479,19 @@ def test_a_word_was_lost_where_another_playback_went_on_because_the_end_of_its_a
     assert segment.settle(RATE) == 2
     segment.complete = True
     assert segment.words_heard(RATE) == 2
+
+
+def test_an_amount_is_heard_when_most_of_its_words_were() -> None:
+    jitter = JitterBuffer(RATE)
+    jitter.start_segment("It costs $49.95 now.", ("It", "costs", "forty-nine dollars and ninety-five cents", "now."))
+    (segment,) = jitter.segments
+    segment.received, segment.complete, segment.popped = RATE, True, RATE * 4 // 10
+    assert segment.words_heard(RATE) == 2
+
+
+def test_segments_without_audio_of_their_own_keep_what_is_said_for_their_words() -> None:
+    jitter = JitterBuffer(RATE)
+    jitter.start_segment("Only")
+    jitter.start_segment("$5", ("five dollars",))
+    (segment,) = jitter.segments
+    assert segment.words.said == ("Only", "five dollars")

@@ -20,8 +20,11 @@ from agentd_providers.local.engines import USUAL_MODEL, locate
 from agentd_providers.local.hung import hearing_limit, speaking_limit
 from agentd_providers.local.settings import Engine, TtsSettings
 from agentd_providers.local.transcribers import VoskTranscriber
-from agentd_providers.pipeline.clauses import LONGEST, ClauseCutter
+from agentd_providers.pipeline.clauses import LONGEST, ClauseCutter, in_one_clause
 from agentd_providers.pipeline.stages import Transcript
+from agentd_providers.text_normalisation.language import Language
+from agentd_providers.text_normalisation.normaliser import TextNormaliser
+from agentd_providers.text_normalisation.tables import open_language
 from agentd_providers.wyoming.info import Info, Offer, Program
 from agentd_providers.wyoming.server.metrics import SpeechMetrics
 from agentd_providers.wyoming.server.pool import EnginePool, as_provider_errors, open_pool
@@ -62,6 +65,10 @@ class Speaking(Protocol):
     @property
     def rate(self) -> int:
         """That of the voice, in Hz."""
+        ...
+
+    def sentences(self, text: str) -> list[str]:
+        """What is to be spoken one after the other for a text, as it is spoken."""
         ...
 
     async def speak(self, sentence: str) -> bytes:
@@ -153,12 +160,17 @@ class _Streamed:
 
 @attrs.frozen
 class PiperSpeaking:
-    """Piper, at the voice's own rate: clients convert to theirs."""
+    """Piper, at the voice's own rate: clients convert to theirs. `text`: how texts are spoken in its language."""
 
     pool: EnginePool
     settings: TtsSettings
     path: str
     rate: int
+    text: TextNormaliser = attrs.field(factory=TextNormaliser)
+
+    def sentences(self, text: str) -> list[str]:
+        """See Speaking.sentences."""
+        return [spoken for clause in sentences(text, self.text.language) if (spoken := self.text.spoken(clause).text)]
 
     async def speak(self, sentence: str) -> bytes:
         settings, limit = self.settings, speaking_limit(sentence, deadlines.ENGINE_LENT_JOB)
@@ -167,11 +179,11 @@ class PiperSpeaking:
         )
 
 
-def sentences(text: str) -> list[str]:
-    """A long text in pieces, so that the first is heard soon; a clause, such as agentd sends, as it is."""
+def sentences(text: str, language: Language) -> list[str]:
+    """A long text in pieces, so that the first is heard soon; a clause, such as agentd sends, as one."""
     if len(text) <= LONGEST:
-        return [text] if text.strip() else []
-    cutter = ClauseCutter()
+        return [clause] if (clause := in_one_clause(text)) else []
+    cutter = ClauseCutter(language)
     return [*cutter.feed(text), *cutter.flush()]
 
 
@@ -198,7 +210,8 @@ async def open_engines(settings: SpeechServerSettings, metrics: SpeechMetrics) -
             pool = await stack.enter_async_context(
                 open_pool("tts", settings.processes, settings.max_waiting, metrics, load)
             )
-            speaking = PiperSpeaking(pool, settings.tts, path, rate)
+            known = await trio.to_thread.run_sync(open_language, language)
+            speaking = PiperSpeaking(pool, settings.tts, path, rate, TextNormaliser(known, takes_ipa=True))
             info = attrs.evolve(info, tts=(_tts_program(path, language),))
         engines = Engines(info, hearing, speaking)
         for pool in engines.pools:

@@ -38,7 +38,7 @@ from agentd_providers.wyoming.protocol import (
     transcript,
     voice_of,
 )
-from agentd_providers.wyoming.server.engines import Engines, Hearing, Speaking, sentences
+from agentd_providers.wyoming.server.engines import Engines, Hearing, Speaking
 from agentd_providers.wyoming.server.metrics import SpeechMetrics
 from agentd_providers.wyoming.server.pool import NoCapacity
 from agentd_providers.wyoming.server.settings import SpeechServerSettings
@@ -246,7 +246,7 @@ class SpeechSession:
                 speaking, text = self._checked(event)
                 stack.enter_context(speaking.pool.admit())
             audio = AudioFormat(speaking.rate)
-            for sentence in sentences(text):
+            for sentence in speaking.sentences(text):
                 with _request("tts"):
                     pcm = await speaking.speak(sentence)
                 if not sent:
