@@ -63,10 +63,13 @@ def _money(reading: Reading) -> Iterator[Rule]:
         return f"{said} {money.per[found['per']]}" if found["per"] else said
 
     signs = rf"(?P<sign>{one_of(by_sign)})"
-    before = rf"(?:{_DASH}(?:{one_of(by_sign)})?{to})?"
+    leading = one_of(sign for sign in by_sign if not (sign.isalpha() and len(sign) > 3))  # no "euros 5"
+    before = rf"(?:{_DASH}(?:{leading})?{to})?"
     ends = r"(?!\w)(?![.,]\d)"
     yield Rule(
-        re.compile(rf"(?<![\w.,]){minus}{signs}\s?(?P<number>{number}){before}{scale}{per}{ends}"), say, numeric=True
+        re.compile(rf"(?<![\w.,]){minus}(?P<sign>{leading})\s?(?P<number>{number}){before}{scale}{per}{ends}"),
+        say,
+        numeric=True,
     )
     behind = rf"(?:{_DASH}{to})?"
     yield Rule(

@@ -74,7 +74,7 @@ class Abbreviations:
 
 @attrs.frozen
 class Money:
-    """How an amount is said. `minor_only`: parts alone ("fifty cents"), where the whole is nothing."""
+    """How an amount is said."""
 
     with_part: str = "{whole} {part}"
     part_alone: bool = True
@@ -144,7 +144,6 @@ class Dates:
     """Whether "11/30" is a date."""
     before_date: tuple[str, ...] = ()
     """Words after which "3/4" is a date and no fraction."""
-    year_in_words: bool = True
 
 
 @attrs.frozen
@@ -155,6 +154,8 @@ class Numbers:
     grouping: str = ""
     point: str = ""
     minus: str = ""
+    one: str = ""
+    """A one that is counted, where CLDR writes it like the article."""
     to: str = ""
     percent: str = ""
     years: bool = False

@@ -184,7 +184,6 @@ def _date(
     else:
         number = int(year)
         spelled = (words.year(number) if reading.language.table.numbers.years else words.cardinal(number)) or year
-        spelled = spelled if dates.year_in_words else year
         written = dates.with_year.format(day=said, month=name, year=spelled)
         if day_first:
             written = f"{dates.day_first.format(day=said, month=name)}, {spelled}"

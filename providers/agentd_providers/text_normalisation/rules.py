@@ -77,21 +77,19 @@ class Reading:
         if words is None or len(str(whole)) > MOST_DIGITS:
             said, category = written, "other"
         else:
-            counts = noun is not None and not fraction
-            said = words.cardinal(whole, gender if counts or fraction == "" else "")
-            if noun is not None and not gender and not fraction:
-                said = words.cardinal(whole, "neuter" if self._inflects else "") if whole == 1 else said
+            said = words.cardinal(whole, "" if fraction else gender)
+            if whole == 1 and not fraction and not gender:
+                said = self.language.table.numbers.one or said
             if fraction:
                 said = f"{said} {self.language.table.numbers.point} {self.digits(fraction)}"
             category = words.plural(Decimal(f"{whole}.{fraction}" if fraction else whole))
         return f"{said} {noun.form(category)}" if noun is not None else said
 
-    @property
-    def _inflects(self) -> bool:
-        """Whether "one" is another word before a noun than in counting, as in German."""
-        return self.language.tag.startswith("de")
-
     def digits(self, digits: str) -> str:
         """A number digit by digit."""
         words = self.language.words
-        return " ".join(words.cardinal(int(digit)) if words else digit for digit in digits if digit.isdigit())
+        if words is None:
+            return " ".join(digits)
+        one = self.language.table.numbers.one or words.cardinal(1)
+        said = (one if digit == "1" else words.cardinal(int(digit)) for digit in digits if digit.isdigit())
+        return " ".join(said)
