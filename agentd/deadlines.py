@@ -146,6 +146,9 @@ PLAYBACK_EVENT = Deadline(0.4, "Beyond a file's own length; then its end is aske
 
 # --- a call
 
+LAST_WORDS_HOLD = Deadline(
+    300.0, "A caller who holds is not sent away unheard; one who never comes back must not keep the channels."
+)
 LAST_WORDS = Deadline(60.0, "A last utterance may go on for so long before the call leaves all the same.")
 ANNOUNCEMENT = Deadline(30.0, "A text that a call hears before it ends; a sound of Asterisk's may be as long.")
 LIVENESS_CLOCK = Clock("A check-in, the filler, dead air, the end of a call's time: agentd.conversation.")

@@ -37,7 +37,7 @@ from agentd.conversation import events as happens
 from agentd.conversation.commands import Command, Destination, Phrase, Result
 from agentd.conversation.dead_air import DeadAir, Ears
 from agentd.conversation.liveness import Liveness, LivenessTimes
-from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Line
+from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Hold, Line
 from agentd.conversation.machine import Agent as AgentState
 from agentd.history import History, ToolUse
 from agentd.media.caller import CallerMedia
@@ -69,6 +69,8 @@ CONVERSATION_EVENTS = (
 """The events of a session that concern the conversation; the others are for logs and figures."""
 OF_THE_CALLER = (tells.CallerSpeechStarted, tells.CallerSpeechResumed, tells.CallerSpeechEnded, tells.CallerText)
 """The events that tell of something that the caller has said."""
+SIGNS_OF_LIFE = (happens.DigitPressed, happens.HoldBegan, happens.HoldEnded, happens.CallerReplaced)
+"""The events at the caller's end that tell of somebody who is there."""
 
 
 class CallersLine(MediaSource, ToolLine, Protocol):
@@ -121,7 +123,8 @@ class Call:
     _figures: CallFigures = attrs.field(init=False)
     _liveness: Liveness = attrs.field(init=False)
     _dead_air: DeadAir = attrs.field(init=False)
-    _on_hold: bool = attrs.field(default=False, init=False)
+    _line_held: bool = attrs.field(default=False, init=False)
+    """The caller's line is on hold, which the conversation is told a moment later."""
     _acted_at: float = attrs.field(default=-math.inf, init=False)
     """When the last sign of life came that agentd's own ear does not hear: a key, the end of a hold, a tool's result,
     and what a session tells of a caller who may be very quiet."""
@@ -215,7 +218,12 @@ class Call:
     def answer_due(self) -> bool:
         """See agentd.serving.keeper.CallView.answer_due."""
         waiting = self.conversation.agent in (AgentState.PREPARING, AgentState.WITHHOLDING)
-        return waiting and not self.closing and not self._tools.busy
+        return waiting and not self.closing and not self._tools.busy and not self.on_hold
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether the caller has put the call on hold."""
+        return self.conversation.hold is Hold.ON
 
     @property
     def closing(self) -> bool:
@@ -253,6 +261,8 @@ class Call:
             self._figures.on_command(command, audible=audible)
             await self._carry_out(command, nursery)
         self._liveness.observe(self.conversation, trio.current_time())
+        if isinstance(event, SIGNS_OF_LIFE):
+            self._liveness.caller_acted(trio.current_time())
         self._stepped.set()
 
     async def _carry_out(self, command: Command, nursery: trio.Nursery) -> None:
@@ -276,6 +286,10 @@ class Call:
                 await self.playback.pause()
             case do.Restore():
                 await self.playback.restore()
+            case do.Hold():
+                await self._voice.hold()
+            case do.Unhold():
+                await self._voice.unhold()
             case do.Interrupt():
                 if session is not None:
                     session.interrupt()
@@ -301,7 +315,7 @@ class Call:
         return Ears(
             caller_at=max(self._keeper.caller_heard_at, self._acted_at),
             agent_at=max(self.playback.heard_at, self._passed_at),
-            excused=self._on_hold or self._tools.busy,
+            excused=self._line_held or self._tools.busy,
         )
 
     # --- the end
@@ -321,14 +335,18 @@ class Call:
                 case happens.DigitPressed(digit):
                     self._digit(DigitSource.SIGNALLING, digit)
                 case happens.HoldBegan() | happens.HoldEnded():
-                    self._on_hold, self._acted_at = isinstance(event, happens.HoldBegan), trio.current_time()
-                    log.info("on hold" if self._on_hold else "off hold")
+                    self._hold_changed(event, isinstance(event, happens.HoldBegan))
+                    log.info("on hold" if self._line_held else "off hold")
                 case happens.CallerReplaced(channel):
                     set_call_fields(channel=channel)
-                    self._on_hold, self._acted_at = False, trio.current_time()
+                    self._hold_changed(event, False)
                     log.info("another party has taken the caller's place")
                 case _:
                     self._inbox.post(event)
+
+    def _hold_changed(self, event: happens.CallerEvent, held: bool) -> None:
+        self._line_held, self._acted_at = held, trio.current_time()
+        self._inbox.post(event)
 
     def _digit(self, source: DigitSource, digit: str) -> None:
         if self._digits.accept(source, digit, trio.current_time()):
@@ -347,8 +365,9 @@ class Call:
         if self.playback.streaming and self._echo.is_echo(pcm):  # what files say is not known by the frame
             self.metrics.echoes_suppressed.inc(len(pcm) / 2 / self.info.rate)
             pcm = bytes(len(pcm))  # the session keeps its time by the audio
-        if self.closing:
-            pcm = bytes(len(pcm))  # a session that takes turns itself would break off its farewell
+        if self.closing or self._line_held:
+            # A session that takes turns itself would break off its farewell; and music on hold is nobody's speech.
+            pcm = bytes(len(pcm))
         self._keeper.feed(pcm, at)
 
     def _line_moves(self, moving: bool) -> None:
@@ -387,6 +406,7 @@ class Call:
         """Figures and logs, for which the conversation machine has no use."""
         if isinstance(event, OF_THE_CALLER):
             self._acted_at = trio.current_time()
+            self._liveness.caller_acted(self._acted_at)
         elif isinstance(event, tells.CallerSpeechDismissed | tells.NothingToSay):
             self._passed_at = trio.current_time()
         self._figures.on_session(event)

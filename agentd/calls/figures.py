@@ -67,6 +67,8 @@ class CallFigures:
                 self._false_interruptions += 1
                 self.metrics.false_interruptions.inc()
                 log.info("false interruption: the agent goes on where it stopped")
+            case do.Hold() | do.Unhold():  # the wait is the caller's own
+                self._last_speech_at = self._onset_at = self._silent_after = math.nan
             case do.Interrupt() if audible:
                 if math.isnan(self._silent_after):
                     self._silent_after = trio.current_time() - self._onset_at

@@ -14,6 +14,7 @@ from agentd.playout import PlayoutBuffer
 
 log = structlog.get_logger("agentd.call")
 
+HOLD_PATIENCE = deadlines.LAST_WORDS_HOLD.seconds
 FINISH_DEADLINE = deadlines.LAST_WORDS.seconds
 ANNOUNCEMENT_DEADLINE = deadlines.ANNOUNCEMENT.seconds
 
@@ -33,8 +34,15 @@ class LastWords:
         self._saying.deadline = min(self._saying.deadline, soon)
 
     async def say(self, command: do.Leave, announcement: Announcement | None) -> None:
-        """Finish or stop what is heard, and announce. Raises nothing: what cannot be heard keeps no caller. Once."""
+        """Finish or stop what is heard, and announce. Raises nothing: what cannot be heard keeps no caller. Once.
+
+        Words to be finished wait for a caller who holds.
+        """
         with self._saying:
+            if command.finish:
+                with trio.move_on_after(HOLD_PATIENCE):
+                    await self.voice.until_off_hold()
+            await self.voice.unhold()
             if command.finish:
                 with trio.move_on_after(FINISH_DEADLINE):
                     await (

@@ -13,7 +13,8 @@ from agentd.calls.figures import CallFigures
 from agentd.conversation import events as happens
 from agentd.errors import PlaybackError
 from agentd.history import History
-from agentd.playback.contract import Heard, Playback, PlaybackListener
+from agentd.playback.contract import Heard, PlaybackListener
+from agentd.playback.downstream import Downstream
 from agentd.playback.heard import Words
 from agentd.playout import PlayoutBuffer
 
@@ -37,7 +38,7 @@ class AgentVoice:
     """
 
     playout: PlayoutBuffer
-    playback: Playback
+    playback: Downstream
     history: History
     figures: CallFigures
     uninterruptible: tuple[str, ...]
@@ -54,13 +55,36 @@ class AgentVoice:
     _off_record: set[int] = attrs.field(factory=set, init=False)
     _words: dict[int, str] = attrs.field(factory=dict, init=False)
     """The words of the last utterances, as the session told them."""
+    _off_hold: trio.Event = attrs.field(init=False, repr=False)
+    """Set while the caller is there."""
     _wordless: dict[int, Heard] = attrs.field(factory=dict, init=False)
     """How much was heard of the last utterances whose segments carried no words."""
+
+    def __attrs_post_init__(self) -> None:
+        self._off_hold = trio.Event()
+        self._off_hold.set()
+
+    async def hold(self) -> None:
+        """The caller holds: what is being heard pauses, and no utterance begins until `unhold`."""
+        if self._off_hold.is_set():
+            self._off_hold = trio.Event()
+        await self.playback.hold()
+
+    async def unhold(self) -> None:
+        """The caller is back."""
+        self._off_hold.set()
+        await self.playback.unhold()
+
+    async def until_off_hold(self) -> None:
+        """Wait until the caller is there."""
+        while not self._off_hold.is_set():
+            await self._off_hold.wait()
 
     async def run(self) -> None:
         """Play utterances until cancelled, or until one cannot be played: then MediaFailed is told."""
         while True:
             stream = await self.playout.next_utterance()
+            await self.until_off_hold()
             utterance = self._utterance = stream.utterance
             self._playing = True
             try:

@@ -86,6 +86,16 @@ class Restore:
 
 
 @attrs.frozen
+class Hold:
+    """The caller has put the call on hold: fall silent where the agent is, and say nothing more until `Unhold`."""
+
+
+@attrs.frozen
+class Unhold:
+    """The caller is back: go on where it fell silent, and with what was to be said meanwhile."""
+
+
+@attrs.frozen
 class Interrupt:
     """Throw away what the agent is saying and preparing: what was not heard will not be, nor did it happen."""
 
@@ -112,4 +122,4 @@ class End:
     result: Result
 
 
-Command = Say | FeedDigit | Answer | Withhold | Attenuate | Pause | Restore | Interrupt | Leave | End
+Command = Say | FeedDigit | Answer | Withhold | Attenuate | Pause | Restore | Hold | Unhold | Interrupt | Leave | End

@@ -1,7 +1,8 @@
 """When a call needs looking after: nobody speaks, the answer is slow, the time is up. Pure: told the time, no clock.
 
 Watches the conversation's regions and says which events are due. Each is told once; a check-in again after every
-further silence, until there were as many as allowed.
+further silence, until there were as many as allowed. While the caller holds, nothing is due but the end of the call's
+time.
 """
 
 import math
@@ -9,7 +10,7 @@ import math
 import attrs
 
 from agentd.conversation import events as happens
-from agentd.conversation.machine import Agent, Caller, Conversation, Line
+from agentd.conversation.machine import Agent, Caller, Conversation, Hold, Line
 
 Due = happens.CheckInDue | happens.SilenceOver | happens.AnswerSlow | happens.DurationWarningDue | happens.DurationOver
 
@@ -41,6 +42,7 @@ class Liveness:
     _preparing_since: float = attrs.field(default=math.inf, init=False)
     _checked: int = attrs.field(default=0, init=False)
     _warned: bool = attrs.field(default=False, init=False)
+    _on_hold: bool = attrs.field(default=False, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
     def observe(self, conversation: Conversation, now: float) -> None:
@@ -48,16 +50,25 @@ class Liveness:
         live = conversation.line is Line.LIVE
         if live:
             self._began = min(self._began, now)
+        self._on_hold = conversation.hold is Hold.ON
+        there = live and not self._on_hold
         if conversation.caller is not Caller.SILENT or conversation.agent is Agent.PREPARING:
             self._checked = 0  # somebody is there, or has pressed digits
-        quiet = live and conversation.caller is Caller.SILENT and conversation.agent is Agent.IDLE
+        quiet = there and conversation.caller is Caller.SILENT and conversation.agent is Agent.IDLE
         self._quiet_since = min(self._quiet_since, now) if quiet else math.inf
-        preparing = live and conversation.agent is Agent.PREPARING and conversation.caller is Caller.SILENT
+        preparing = there and conversation.agent is Agent.PREPARING and conversation.caller is Caller.SILENT
         filling = self._preparing_since == -math.inf and conversation.agent is Agent.SPEAKING_ASIDE
         if not preparing and not filling:
             self._preparing_since = math.inf
         elif self._preparing_since == math.inf:
             self._preparing_since = now
+
+    def caller_acted(self, now: float) -> None:
+        """The caller has given a sign of life at second `now` of which the conversation's regions need not tell: has
+        pressed a key, or come back from a hold."""
+        self._checked = 0
+        if self._quiet_since < math.inf:
+            self._quiet_since = now
 
     @property
     def next_at(self) -> float:
@@ -94,7 +105,7 @@ class Liveness:
     @property
     def _warning_at(self) -> float:
         times = self.times
-        off = self._warned or not times.warn_before or times.warn_before >= times.max_duration
+        off = self._warned or self._on_hold or not times.warn_before or times.warn_before >= times.max_duration
         return math.inf if off else self._began + times.max_duration - times.warn_before
 
     @property

@@ -1,6 +1,6 @@
 """The conversation of one call as a pure state machine: events in, commands out. No clock, no I/O.
 
-Theory first. A call has four regions, each in one state at a time:
+Theory first. A call has five regions, each in one state at a time:
 
 * the *line*: connecting (media leg and agent are coming up), live, lost (the media leg is gone and is being
   replaced), closing (an announcement may be heard, then the channel leaves), ended;
@@ -9,7 +9,8 @@ Theory first. A call has four regions, each in one state at a time:
   (the caller has made a sound); paused (the caller may be taking the turn); speaking words that are no answer, with the
   answer to follow (a filler); or speaking while it already owes the next answer (the caller's turn was over before what
   is protected);
-* *protection*: whether what is being heard may be interrupted.
+* *protection*: whether what is being heard may be interrupted;
+* *hold*: whether the caller is there, or has put the call on hold.
 
 An event is looked up in the table of every region. A region whose table has no row for it stays as it is;
 so an event that comes late (a PlaybackFinished after the hang-up) is harmless by construction. Only the line
@@ -20,6 +21,9 @@ An interruption goes by degrees, since words come later than sounds: at the onse
 sound goes on it pauses, and only when the caller takes the turn what it says is thrown away; a cough or a "mhm"
 brings it back where it stopped. While protected, the agent is deaf to all of this, and owes an answer afterwards;
 what was attenuated or paused is itself again when protection begins.
+
+On hold the other regions go on: a turn that the hold has cut off ends, and its answer is prepared. It is the voice that
+waits, in the middle of a word or before the first. What is due because nobody speaks is not due then.
 
 The five names that operators see (Connecting, Streaming, Processing, Speaking, Idle) are a projection of the
 regions: `Conversation.state`.
@@ -69,6 +73,11 @@ AUDIBLE = frozenset({Agent.SPEAKING, Agent.ATTENUATED, Agent.PAUSED, Agent.SPEAK
 class Protection(StrEnum):
     OPEN = "open"
     PROTECTED = "protected"
+
+
+class Hold(StrEnum):
+    OFF = "off hold"
+    ON = "on hold"
 
 
 class State(StrEnum):
@@ -246,6 +255,15 @@ PROTECTION: Mapping[tuple[Protection, type], Row] = {
     (Protection.PROTECTED, happens.ProtectionEnded): (Protection.OPEN, _nothing),
 }
 
+HOLD: Mapping[tuple[Hold, type], Row] = {
+    (Hold.OFF, happens.HoldBegan): (Hold.ON, _does(do.Hold())),
+    (Hold.ON, happens.HoldEnded): (Hold.OFF, _does(do.Unhold())),
+    (Hold.ON, happens.CallerReplaced): (Hold.OFF, _does(do.Unhold())),
+}
+
+NOT_ON_HOLD = frozenset({happens.CheckInDue, happens.SilenceOver, happens.AnswerSlow, happens.DurationWarningDue})
+"""Who holds is not asked, nor told anything, nor taken for one who has gone."""
+
 # The end of an utterance leaves the agent speaking for as long as another one waits.
 AFTER_PLAYBACK: Mapping[tuple[Agent, bool], Row] = {
     (Agent.SPEAKING, True): (Agent.IDLE, _nothing),
@@ -284,6 +302,7 @@ class Conversation:
     caller: Caller = Caller.SILENT
     agent: Agent = Agent.IDLE
     protection: Protection = Protection.OPEN
+    hold: Hold = Hold.OFF
 
     @property
     def state(self) -> State:
@@ -304,6 +323,8 @@ class Conversation:
         commands: list[Command] = []
         transitions: list[Transition] = []
         talking = self.line in (Line.LIVE, Line.LOST)
+        if self.hold is Hold.ON and kind in NOT_ON_HOLD:
+            return Step((), ())
 
         def move(region: str, before: Any, row: Row | None) -> Any:
             if row is None:
@@ -315,6 +336,8 @@ class Conversation:
             return after
 
         self.line = move("line", self.line, LINE.get((self.line, kind)))
+        if self.line is not Line.ENDED and (self.hold is Hold.ON or self.line is not Line.CLOSING):
+            self.hold = move("hold", self.hold, HOLD.get((self.hold, kind)))
         if talking:
             self.caller = move("caller", self.caller, CALLER.get((self.caller, kind)))
             self.agent = move("agent", self.agent, self._agent_row(event))

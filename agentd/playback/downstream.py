@@ -27,6 +27,7 @@ class Downstream:
     file: FilePlayback | None = None
     _rest: UtteranceSource | None = attrs.field(default=None, init=False)
     _paused: bool = attrs.field(default=False, init=False)
+    _on_hold: bool = attrs.field(default=False, init=False)
 
     @property
     def streaming(self) -> bool:
@@ -94,7 +95,7 @@ class Downstream:
         rest, self._rest = self._rest, None
         if rest is None or self.file is None:
             return heard
-        if self._paused:
+        if self._paused or self._on_hold:
             await self.file.pause()
         return _joined(heard, await self.file.play(rest, PlaybackListener(started, segment_of_rest)))
 
@@ -122,7 +123,8 @@ class Downstream:
 
     async def attenuate(self) -> None:
         """See agentd.playback.contract.Playback.attenuate."""
-        await self._current.attenuate()
+        if not self._on_hold:
+            await self._current.attenuate()
 
     async def pause(self) -> None:
         """See agentd.playback.contract.Playback.pause."""
@@ -132,12 +134,26 @@ class Downstream:
     async def restore(self) -> None:
         """See agentd.playback.contract.Playback.restore."""
         self._paused = False
-        await self._current.restore()
+        if not self._on_hold:
+            await self._current.restore()
 
     async def stop(self) -> None:
         """See agentd.playback.contract.Playback.stop."""
         self._paused = False
         await self._current.stop()
+
+    async def hold(self) -> None:
+        """Fall silent without losing the place until `unhold`, whatever is paused and restored meanwhile. What is
+        played meanwhile is heard all the same: see agentd.calls.voice."""
+        self._on_hold = True
+        await self._current.pause()
+
+    async def unhold(self) -> None:
+        """Go on, unless it is paused."""
+        if self._on_hold:
+            self._on_hold = False
+            if not self._paused:
+                await self._current.restore()
 
 
 def _joined(first: Heard, second: Heard) -> Heard:

@@ -58,6 +58,11 @@ class CallView(Protocol):
         ...
 
     @property
+    def on_hold(self) -> bool:
+        """The caller has put the call on hold."""
+        ...
+
+    @property
     def caller_speaks(self) -> bool: ...
 
     @property
@@ -279,7 +284,7 @@ class SessionKeeper:
             if self._fruitless.get(candidate.name, 0) < MOST_FRUITLESS
         ]
         held = trio.Event()
-        if takeover.hold and order:
+        if takeover.hold and order and not self.call.on_hold:
             self._nursery.start_soon(self._own_words.hold, self.times.hold_message, order, held)
         else:
             held.set()

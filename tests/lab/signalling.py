@@ -12,6 +12,7 @@ T1_SECONDS = 0.2
 BYE_SECONDS = 2.0
 CANCEL_SECONDS = 2.0
 REFER_SECONDS = 5.0
+REINVITE_SECONDS = 5.0
 
 
 class CallRefused(Exception):
@@ -35,6 +36,9 @@ class Signalling:
         self._referred: int | None = None
         """The final status that a REFER was answered with."""
         self._answered = trio.Event()
+        self._renegotiated: int | None = None
+        """The final status that a re-INVITE was answered with."""
+        self._settled = trio.Event()
 
     async def invite(self, seconds: float) -> SipMessage:
         """Call, and return the 200 when it is there; it is acknowledged.
@@ -103,9 +107,13 @@ class Signalling:
                 elif message.method == "REFER" and message.status >= 200:
                     self._referred = message.status
                     self._answered.set()
-                elif message.method == "INVITE" and message.status == 200 and self._ack is not None:
-                    # The far side has not had the ACK yet.
-                    await self._send(self._ack)
+                elif message.method == "INVITE" and message.header("cseq").startswith("1 "):
+                    if message.status == 200 and self._ack is not None:  # the far side has not had the ACK yet
+                        await self._send(self._ack)
+                elif message.method == "INVITE" and message.status >= 200:
+                    await self._send(self._dialog.acknowledged(message))
+                    self._renegotiated = message.status
+                    self._settled.set()
             elif message.method == "BYE":
                 await self._send(message.response(200, "OK"))
                 on_bye()
@@ -140,6 +148,20 @@ class Signalling:
                     await self._answered.wait()
                 interval *= 2
         return 408 if self._referred is None else self._referred
+
+    async def reinvite(self, sdp: str) -> int:
+        """Offer another session within the call; gives the final status, 408 where none came in REINVITE_SECONDS.
+        Needs `serve` to run beside it."""
+        self._renegotiated, self._settled = None, trio.Event()
+        request = self._dialog.reinvite(sdp)
+        interval = T1_SECONDS
+        with trio.move_on_after(REINVITE_SECONDS):
+            while self._renegotiated is None:
+                await self._send(request)
+                with trio.move_on_after(interval):
+                    await self._settled.wait()
+                interval *= 2
+        return 408 if self._renegotiated is None else self._renegotiated
 
     @property
     def replaces(self) -> str:

@@ -62,6 +62,8 @@ class Call:
         self._outgoing = Outgoing()
         self._arrivals: list[Arrival] = []
         self._max_send_lag = 0.0
+        self._versions = 1
+        """Of the session description."""
         self.ended = trio.Event()
         self.ended_by: Literal["local", "remote"] | None = None
         self.ended_at: float | None = None
@@ -110,6 +112,14 @@ class Call:
         status = await self._signalling.refer(uri)
         if status >= 300:
             raise TransferRefused(f"the transfer to {uri} was refused: {status}")
+
+    async def hold(self, held: bool = True) -> None:
+        """Put the call on hold, or take it back: audio is sent all the same. Raises CallRefused."""
+        self._versions += 1
+        host, port = self._rtp.getsockname()
+        sdp = offer(host, port, self._versions, "sendonly" if held else "sendrecv")
+        if (status := await self._signalling.reinvite(sdp)) != 200:
+            raise CallRefused("the re-INVITE", status, "")
 
     @property
     def heard(self) -> bytes:

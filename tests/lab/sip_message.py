@@ -164,6 +164,16 @@ class Dialog:
         headers = (("contact", self.contact), ("refer-to", f"<{refer_to}>"), ("referred-by", self.contact))
         return self._request("REFER", self.remote_target, self._sequence, _token(), *headers)
 
+    def reinvite(self, sdp: str) -> SipMessage:
+        """A new INVITE within the call, which offers `sdp`; keep it to send it again."""
+        self._sequence += 1
+        headers = (("contact", self.contact), ("content-type", "application/sdp"))
+        return self._request("INVITE", self.remote_target, self._sequence, _token(), *headers, body=sdp)
+
+    def acknowledged(self, answer: SipMessage) -> SipMessage:
+        """The ACK of a 200 to a `reinvite`."""
+        return self._request("ACK", self.remote_target, int(answer.header("cseq").split()[0]), _token())
+
     @property
     def replaces(self) -> str:
         """This dialog as the far side is to name it in a Replaces header (RFC 3891)."""
@@ -190,11 +200,12 @@ class Dialog:
         )
 
 
-def offer(host: str, rtp_port: int) -> str:
-    """The session description of a caller with u-law and RFC 4733 digits, in frames of 20 ms (RFC 8866)."""
+def offer(host: str, rtp_port: int, version: int = 1, direction: str = "sendrecv") -> str:
+    """The session description of a caller with u-law and RFC 4733 digits, in frames of 20 ms (RFC 8866); a caller who
+    holds is "sendonly" (RFC 3264, section 8.4). Each change has a `version` of its own."""
     lines = (
         "v=0",
-        f"o=- 1 1 IN IP4 {host}",
+        f"o=- 1 {version} IN IP4 {host}",
         "s=-",
         f"c=IN IP4 {host}",
         "t=0 0",
@@ -203,7 +214,7 @@ def offer(host: str, rtp_port: int) -> str:
         "a=rtpmap:101 telephone-event/8000",
         "a=fmtp:101 0-16",
         "a=ptime:20",
-        "a=sendrecv",
+        f"a={direction}",
     )
     return "".join(f"{line}\r\n" for line in lines)
 

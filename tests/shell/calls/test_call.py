@@ -14,6 +14,7 @@ from agentd import session_events as tells
 from agentd.ari.events import Channel, DtmfReceived, Hold, PlaybackFinished, StasisEnd
 from agentd.calls.inbox import INBOX
 from agentd.calls.last_words import ANNOUNCEMENT_DEADLINE
+from agentd.conversation import events as happens
 from agentd.conversation.commands import Phrase, Result
 from agentd.conversation.liveness import LivenessTimes
 from agentd.errors import ProviderRejected, ProviderUnavailable
@@ -23,8 +24,8 @@ from agentd.testing._call import CALLER
 from agentd.testing._lines import audio_frame, dtmf_frame
 from agentd.testing.sound import voice
 from agentd.transports import transport_names
-from tests.shell.call_scene import GREETING, Mode, Scene, make_scene, running
-from tests.shell.fakes import failing, stand_still
+from tests.shell.call_scene import GREETING, HOLD_MESSAGE, Mode, Scene, make_scene, running
+from tests.shell.fakes import FakeAgent, failing, stand_still
 from tests.shell.steps import Act, play
 
 MODES = list(Mode)
@@ -697,6 +698,194 @@ async def test_a_caller_who_holds_is_waited_for(heeded: Scene, autojump_clock: M
         heeded.event(Hold(Channel(CALLER), False))
         a_word(heeded)
         await dead_since(heeded, trio.current_time())
+
+
+# --- on hold
+
+WATCHFUL = attrs.evolve(HEEDED, check_in_after=3.0, check_ins=1, slow_after=1.0)
+
+
+def hold(scene: Scene, held: bool = True) -> None:
+    """The caller's telephone holds, as ARI tells it (asterisk issue 1027, thevoiceguy/siphon-ai issue 402)."""
+    scene.event(Hold(Channel(CALLER), held))
+
+
+@pytest.fixture(params=[(mode, media) for mode in MODES for media in transport_names()], ids=str)
+def holding(request: pytest.FixtureRequest) -> Scene:
+    mode, media = request.param
+    return make_scene(
+        mode,
+        media=media,
+        liveness=WATCHFUL,
+        phrases={Phrase.GREETING: GREETING, Phrase.CHECK_IN: "Are you there?", Phrase.FILLER: "One moment"},
+    )
+
+
+async def test_who_holds_is_not_asked_not_heard_and_not_let_go(holding: Scene, autojump_clock: MockClock) -> None:
+    async with running(holding):
+        await holding.greeted()
+        hold(holding)
+        await trio.sleep(0.01)
+        heard = len(holding.fed)
+        for _ in range(12):  # six seconds of music on hold, which a fork hears
+            a_word(holding)
+            await trio.sleep(0.5)
+        assert len(holding.fed) == heard
+        assert (holding.said, holding.result) == ([GREETING], None)
+        hold(holding, False)
+        await trio.sleep(0.01)
+        a_word(holding)
+        await trio.sleep(0.6)
+        assert len(holding.fed) == heard + 25, "what is said afterwards is heard whole"
+        await holding.until(lambda: "Are you there?" in holding.said)
+        holding.hang_up()
+    assert holding.result is Result.CALLER_HUNG_UP
+
+
+async def test_silence_is_fed_on_hold_for_the_session_s_time_goes_on(holding: Scene, autojump_clock: MockClock) -> None:
+    async with running(holding):
+        await holding.greeted()
+        hold(holding)
+        await trio.sleep(0.5)
+        fed = sum(map(len, holding.session.fed))
+        await trio.sleep(10.0)
+        assert (sum(map(len, holding.session.fed)) - fed) / 16_000 == pytest.approx(10.0, abs=0.1)
+        holding.hang_up()
+
+
+async def test_an_agent_that_speaks_when_the_caller_holds_goes_on_where_it_stopped(
+    holding: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(holding):
+        await holding.greeted()
+        holding.file.seconds = 2.0
+        began = trio.current_time()
+        await holding.speaking("One two three four five six seven eight", seconds=2.0)
+        await trio.sleep(0.6)
+        hold(holding)
+        await trio.sleep(30.0)
+        assert len(holding.session.reports) == 1, "it is not over"
+        assert holding.call.playback.heard_at < began + 2.5
+        hold(holding, False)
+        await holding.until(lambda: len(holding.session.reports) == 2)
+        assert trio.current_time() - began == pytest.approx(32.0, abs=0.5)
+        assert holding.agent_turns[-1] == "One two three four five six seven eight"
+        holding.hang_up()
+
+
+async def test_an_answer_that_is_ready_on_hold_is_heard_afterwards_and_its_delay_is_nobody_s(
+    holding: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(holding):
+        await holding.greeted()
+        now = trio.current_time()
+        holding.session.emit(tells.CallerSpeechStarted(now), tells.CallerSpeechEnded(now + 0.1, now))
+        hold(holding)
+        await trio.sleep(1.0)
+        await holding.session.utter("The answer")
+        await trio.sleep(30.0)
+        assert holding.session.begun == [1], "nothing is heard but the greeting"
+        hold(holding, False)
+        await holding.until(lambda: holding.session.begun == [1, 2])
+        assert holding.said == [GREETING], "no filler either"
+        await holding.until(lambda: len(holding.session.reports) == 2)
+        holding.hang_up()
+    assert holding.sample("response_seconds_count") == 0
+
+
+async def test_a_key_that_is_pressed_on_hold_stops_the_agent_and_begins_nothing(
+    holding: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(holding):
+        await holding.greeted()
+        await holding.speaking("This is a long story")
+        hold(holding)
+        await trio.sleep(1.0)
+        holding.event(DtmfReceived(Channel(CALLER), "5"))
+        await holding.until(lambda: holding.session.digits == ["5"])
+        await holding.session.utter("You pressed five")
+        await trio.sleep(10.0)
+        assert len(holding.session.begun) == 2
+        hold(holding, False)
+        await holding.until(lambda: len(holding.session.begun) == 3)
+        holding.hang_up()
+
+
+async def test_words_before_the_agent_ends_the_call_wait_for_who_holds(
+    holding: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(holding):
+        await holding.greeted()
+        hold(holding)
+        await trio.sleep(0.1)
+        await holding.session.utter("Good bye")
+        holding.session.emit(tells.Ended())
+        await trio.sleep(60.0)
+        assert holding.left_with is None
+        hold(holding, False)
+    assert holding.left_with == "completed"
+    assert holding.agent_turns[-1] == "Good bye"
+
+
+async def test_who_never_comes_back_from_a_hold_keeps_a_call_that_is_over_for_minutes_only(
+    holding: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(holding):
+        await holding.greeted()
+        hold(holding)
+        await trio.sleep(0.1)
+        holding.session.emit(tells.Ended())
+    assert holding.left_with == "completed"
+    assert trio.current_time() == pytest.approx(deadlines.LAST_WORDS_HOLD.seconds, abs=5.0)
+
+
+async def test_the_end_of_the_daemon_waits_for_nobody_who_holds(holding: Scene, autojump_clock: MockClock) -> None:
+    async with running(holding):
+        await holding.greeted()
+        hold(holding)
+        await trio.sleep(0.1)
+        began = trio.current_time()
+        holding.call.shut_down()
+    assert holding.left_with == "shutdown"
+    assert holding.announced == ["sound:goodbye"]
+    assert trio.current_time() - began < deadlines.SHUTDOWN_WORDS.seconds + 1
+
+
+async def test_an_agent_that_fails_on_hold_is_replaced_without_a_word(autojump_clock: MockClock) -> None:
+    scene = make_scene(
+        agents=(FakeAgent(), FakeAgent()),
+        failover=attrs.evolve(make_scene().settings.failover, hold_message=HOLD_MESSAGE),
+    )
+    async with running(scene):
+        await scene.greeted()
+        now = trio.current_time()
+        scene.session.emit(tells.CallerSpeechStarted(now), tells.CallerSpeechEnded(now + 0.1, now))
+        await trio.sleep(0.1)
+        hold(scene)
+        await trio.sleep(1.0)
+        scene.session.fail(ProviderUnavailable("gone"))
+        await scene.until(lambda: len(scene.sessions) == 2)
+        await trio.sleep(5.0)
+        assert scene.call.playout.empty
+        hold(scene, False)
+        await scene.session.utter("Where were we")
+        await scene.until(lambda: scene.session.begun)
+        scene.hang_up()
+
+
+async def test_a_party_that_takes_the_place_of_one_who_holds_is_heard(
+    holding: Scene, autojump_clock: MockClock
+) -> None:
+    async with running(holding):
+        await holding.greeted()
+        hold(holding)
+        await trio.sleep(1.0)
+        holding.call._hold_changed(happens.CallerReplaced("PJSIP/sales-2"), False)
+        await trio.sleep(0.1)
+        a_word(holding)
+        await holding.until(lambda: len(holding.fed) == 25)
+        await holding.until(lambda: "Are you there?" in holding.said)
+        holding.hang_up()
 
 
 @pytest.mark.parametrize("passed", [tells.CallerSpeechDismissed("a cough"), tells.NothingToSay("a mumble")])

@@ -16,6 +16,7 @@ from agentd.calls.voice import MOST_WORDS, OPEN_PATIENCE, REMEMBERED, AgentVoice
 from agentd.conversation import events as happens
 from agentd.history import History
 from agentd.metrics import Metrics
+from agentd.playback.downstream import Downstream
 from agentd.playout import PlayoutBuffer
 from agentd.testing._playback import FakePlayback
 from tests.shell.fakes import FakeSession
@@ -42,7 +43,7 @@ class Stage:
         self.session = FakeSession(self.history, self.playout)
         self.voice = AgentVoice(
             self.playout,
-            self.playback,
+            Downstream(file=self.playback),  # type: ignore[arg-type]
             self.history,
             self.figures,
             (NOTICE,),

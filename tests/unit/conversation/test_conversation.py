@@ -10,7 +10,7 @@ from agentd import session_events as tells
 from agentd.conversation import commands as do
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Command, Destination, Phrase, Result
-from agentd.conversation.machine import Conversation, Line, Transition
+from agentd.conversation.machine import Conversation, Hold, Line, Transition
 
 EVENTS: dict[str, object] = {
     "media and agent are up": happens.Connected(),
@@ -45,6 +45,9 @@ EVENTS: dict[str, object] = {
     "the agent ends the call": happens.DepartureRequested(Result.COMPLETED),
     "the agent transfers the call": happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
     "the agent breaks": tells.Ended("the engine died"),
+    "the caller holds": happens.HoldBegan(),
+    "the caller is back": happens.HoldEnded(),
+    "another party is there": happens.CallerReplaced("PJSIP/sales-2"),
     "the caller hangs up": happens.CallerHungUp(),
     "the daemon's patience is over": happens.ShutdownDue(),
     "the channel is handed back": happens.Left(),
@@ -60,6 +63,8 @@ COMMANDS: dict[str, Command] = {
     "attenuate": do.Attenuate(),
     "pause": do.Pause(),
     "restore": do.Restore(),
+    "hold": do.Hold(),
+    "unhold": do.Unhold(),
     "interrupt": do.Interrupt(),
     "leave completed, when all is heard": do.Leave(Result.COMPLETED, finish=True),
     "leave for 200, when all is heard": do.Leave(
@@ -100,6 +105,82 @@ def play(playbook: str) -> Conversation:
         expected = tuple(COMMANDS[command] for command in commands.split(" and then ") if command)
         assert (step.commands, str(conversation.state)) == (expected, state), line
     return conversation
+
+
+# --- on hold
+
+
+def test_an_agent_that_speaks_when_the_caller_holds_goes_on_where_it_stopped() -> None:
+    play(f"""{ANSWERING}
+        the caller holds                  | hold                                | Speaking
+        the caller is back                | unhold                              | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_a_turn_that_a_hold_has_cut_off_is_answered_when_the_caller_is_back() -> None:
+    play(f"""{GREETED}
+        the caller makes a sound          |                                     | Streaming
+        the caller takes the turn         |                                     | Streaming
+        the caller holds                  | hold                                | Streaming
+        the caller has spoken             | answer                              | Processing
+        the answer takes its time         |                                     | Processing
+        the caller is back                | unhold                              | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+@pytest.mark.parametrize(
+    "due", ["nobody speaks", "still nobody speaks", "the answer takes its time", "the time is nearly up"]
+)
+def test_who_holds_is_asked_nothing_and_told_nothing(due: str) -> None:
+    conversation = play(f"""{GREETED}
+        the caller holds                  | hold                                | Idle
+        {due}                             |                                     | Idle
+        the caller is back                | unhold                              | Idle
+    """)
+    assert conversation.hold is Hold.OFF
+
+
+def test_a_caller_who_holds_before_the_call_is_up_is_greeted_later() -> None:
+    play("""
+        the caller holds                  | hold                                | Connecting
+        media and agent are up            | greet                               | Idle
+        the caller is back                | unhold                              | Idle
+        the greeting begins               |                                     | Speaking
+    """)
+
+
+def test_a_hold_is_over_when_another_party_takes_the_caller_s_place() -> None:
+    play(f"""{GREETED}
+        the caller holds                  | hold                                | Idle
+        another party is there            | unhold                              | Idle
+    """)
+
+
+def test_one_hold_told_twice_is_one() -> None:
+    play(f"""{GREETED}
+        the caller is back                |                                     | Idle
+        the caller holds                  | hold                                | Idle
+        the caller holds                  |                                     | Idle
+        the caller is back                | unhold                              | Idle
+    """)
+
+
+def test_last_words_that_wait_for_the_caller_begin_when_they_are_back_and_are_heard_whole() -> None:
+    play(f"""{GREETED}
+        the caller holds                  | hold                                | Idle
+        the agent ends the call           | leave completed, when all is heard  | Ended
+        the caller is back                | unhold                              | Ended
+        the caller holds                  |                                     | Ended
+    """)
+
+
+def test_the_time_of_a_call_is_up_on_hold_too() -> None:
+    play(f"""{GREETED}
+        the caller holds                  | hold                                | Idle
+        the time is up                    | announce, leave max-duration        | Ended
+    """)
 
 
 # --- taking turns

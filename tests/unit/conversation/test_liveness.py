@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentd.conversation import events as happens
 from agentd.conversation.liveness import Liveness, LivenessTimes
-from agentd.conversation.machine import Agent, Caller, Conversation, Line
+from agentd.conversation.machine import Agent, Caller, Conversation, Hold, Line
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -45,6 +45,47 @@ def test_a_silence_is_noticed_when_it_has_lasted_and_not_before() -> None:
 def test_further_silences_are_noticed_until_it_is_enough() -> None:
     liveness = watching()
     assert [liveness.due(second) for second in (10.0, 20.0, 30.0)] == [
+        [happens.CheckInDue()],
+        [happens.CheckInDue()],
+        [happens.SilenceOver()],
+    ]
+
+
+def test_who_holds_is_waited_for_and_has_all_the_time_again_when_back() -> None:
+    liveness = watching()
+    assert liveness.due(10.0) == [happens.CheckInDue()]
+    liveness.observe(attrs.evolve(state(), hold=Hold.ON), 11.0)
+    assert liveness.due(79.0) == []
+    liveness.observe(state(), 79.0)
+    liveness.caller_acted(79.0)
+    assert liveness.due(88.9) == [happens.DurationWarningDue()], "which had to wait"
+    assert liveness.due(89.0) == [happens.CheckInDue()]
+    assert liveness.due(99.0) == [happens.CheckInDue()]
+
+
+def test_an_answer_is_not_slow_while_the_caller_holds() -> None:
+    liveness = watching(agent=Agent.PREPARING)
+    liveness.observe(attrs.evolve(state(Agent.PREPARING), hold=Hold.ON), 1.0)
+    assert liveness.due(50.0) == []
+    liveness.observe(state(Agent.PREPARING), 50.0)
+    assert liveness.due(51.9) == []
+    assert liveness.due(52.0) == [happens.AnswerSlow()]
+
+
+def test_the_time_of_a_call_is_up_on_hold_too() -> None:
+    liveness = watching()
+    liveness.observe(attrs.evolve(state(), hold=Hold.ON), 1.0)
+    assert liveness.next_at == 100.0
+    assert liveness.due(100.0) == [happens.DurationOver()]
+
+
+def test_a_caller_who_presses_keys_is_there() -> None:
+    """Though the agent waits for more of them, and so stands still."""
+    liveness = watching()
+    assert liveness.due(10.0) == [happens.CheckInDue()]
+    liveness.caller_acted(15.0)
+    assert liveness.due(24.9) == []
+    assert [liveness.due(second) for second in (25.0, 35.0, 45.0)] == [
         [happens.CheckInDue()],
         [happens.CheckInDue()],
         [happens.SilenceOver()],

@@ -18,13 +18,16 @@ from agentd.conversation.machine import (
     AGENT,
     AUDIBLE,
     CALLER,
+    HOLD,
     LINE,
+    NOT_ON_HOLD,
     OVER_CALLER,
     PROTECTED_AGENT,
     PROTECTION,
     Agent,
     Caller,
     Conversation,
+    Hold,
     Line,
     Protection,
     State,
@@ -60,6 +63,9 @@ EVERY_EVENT = (
     happens.AnswerSlow(),
     happens.DurationWarningDue(),
     happens.DurationOver(),
+    happens.HoldBegan(),
+    happens.HoldEnded(),
+    happens.CallerReplaced("PJSIP/sales-2"),
     happens.DigitPressed("5"),
     happens.DepartureRequested(Result.COMPLETED),
     happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
@@ -70,9 +76,9 @@ EVERY_EVENT = (
 ENDING = (Line.CLOSING, Line.ENDED)
 TALKING = (Line.LIVE, Line.LOST)
 LOWERED = (Agent.ATTENUATED, Agent.PAUSED)
-REGIONS = ("line", "caller", "agent", "protection")
+REGIONS = ("line", "caller", "agent", "protection", "hold")
 AGENT_TABLES = (AGENT, PROTECTED_AGENT, OVER_CALLER)
-Key = tuple[Line, Caller, Agent, Protection]
+Key = tuple[Line, Caller, Agent, Protection, Hold]
 
 
 def stepped(start: Conversation, event: object) -> tuple[Conversation, Step]:
@@ -81,7 +87,7 @@ def stepped(start: Conversation, event: object) -> tuple[Conversation, Step]:
 
 
 def key(state: Conversation) -> Key:
-    return state.line, state.caller, state.agent, state.protection
+    return state.line, state.caller, state.agent, state.protection, state.hold
 
 
 def reachable() -> dict[Key, Conversation]:
@@ -101,13 +107,19 @@ def reachable() -> dict[Key, Conversation]:
 
 
 def test_the_events_of_these_tests_are_all_that_the_tables_know() -> None:
-    in_table = {kind for table in (LINE, CALLER, PROTECTION, *AGENT_TABLES) for _, kind in table}
+    in_table = {kind for table in (LINE, CALLER, PROTECTION, HOLD, *AGENT_TABLES) for _, kind in table}
     assert in_table | {happens.PlaybackFinished} == {type(event) for event in EVERY_EVENT}
 
 
 @pytest.mark.parametrize(
     "table, region",
-    [(LINE, Line), (CALLER, Caller), (PROTECTION, Protection), *[(table, Agent) for table in AGENT_TABLES]],
+    [
+        (LINE, Line),
+        (CALLER, Caller),
+        (PROTECTION, Protection),
+        (HOLD, Hold),
+        *[(table, Agent) for table in AGENT_TABLES],
+    ],
 )
 def test_every_row_stays_within_its_region(
     table: dict[tuple[StrEnum, type], tuple[StrEnum, object]], region: type
@@ -128,17 +140,17 @@ def test_only_what_is_audible_can_be_protected() -> None:
 
 def test_every_row_is_used_by_some_conversation() -> None:
     talking = [state for state in reachable() if state[0] in TALKING]
-    assert {line for line, _ in LINE} <= {line for line, _, _, _ in reachable()}
-    assert {caller for caller, _ in CALLER} <= {caller for _, caller, _, _ in talking}
-    assert {agent for agent, _ in AGENT} <= {agent for _, _, agent, _ in talking}
-    protected = {agent for _, _, agent, protection in talking if protection is Protection.PROTECTED}
+    assert {line for line, _ in LINE} <= {line for line, *_ in reachable()}
+    assert {caller for caller, _ in CALLER} <= {caller for _, caller, *_ in talking}
+    assert {agent for agent, _ in AGENT} <= {agent for _, _, agent, *_ in talking}
+    protected = {agent for _, _, agent, protection, _ in talking if protection is Protection.PROTECTED}
     assert {agent for agent, _ in PROTECTED_AGENT} <= protected
-    over = {agent for _, caller, agent, _ in talking if caller is not Caller.SILENT}
+    over = {agent for _, caller, agent, *_ in talking if caller is not Caller.SILENT}
     assert {agent for agent, _ in OVER_CALLER} <= over
 
 
 def test_every_state_of_each_region_can_be_reached() -> None:
-    for region, states in zip((Line, Caller, Agent, Protection), zip(*reachable(), strict=True), strict=True):
+    for region, states in zip((Line, Caller, Agent, Protection, Hold), zip(*reachable(), strict=True), strict=True):
         assert set(states) == set(region)
 
 
@@ -221,8 +233,10 @@ class AnyConversation(RuleBasedStateMachine):
         if before.line is Line.ENDED:
             assert step == Step((), ()), "something came of an event after the end"
         if before.line not in TALKING:
-            assert all(isinstance(command, do.End | do.Leave | do.Say) for command in step.commands)
-            assert key(before)[1:] == key(after)[1:], "caller and agent are heard while the line is live or lost"
+            assert all(
+                isinstance(command, do.End | do.Leave | do.Say | do.Hold | do.Unhold) for command in step.commands
+            )
+            assert key(before)[1:-1] == key(after)[1:-1], "caller and agent are heard while the line is live or lost"
         if before.line is not Line.CLOSING and after.line is Line.CLOSING:
             assert [type(command) for command in step.commands] == [do.Leave]
         if after.line in ENDING and before.line not in ENDING:
@@ -238,6 +252,11 @@ class AnyConversation(RuleBasedStateMachine):
             assert after.caller is Caller.SILENT, "an answer while the caller speaks"
             silenced = do.Interrupt in kinds[: kinds.index(do.Answer)] or isinstance(event, happens.PlaybackFinished)
             assert before.agent not in AUDIBLE or silenced, "an answer while the agent is audible"
+        if before.hold is Hold.ON and type(event) in NOT_ON_HOLD:
+            assert (before, step) == (after, Step((), ())), "who holds is left alone"
+        if do.Hold in kinds or do.Unhold in kinds:
+            assert before.hold is not after.hold
+            assert before.line is not Line.CLOSING or do.Unhold in kinds, "the last words are said"
         if do.Withhold in kinds:
             assert after.agent is Agent.WITHHOLDING
             assert before.agent in (Agent.PREPARING, Agent.SPEAKING_ASIDE), "only what is to come can be withheld"
@@ -478,7 +497,7 @@ class OneCall(RuleBasedStateMachine):
             else:
                 self.the_answer_is_ready()
         assert not self.answer, "an answer was forgotten"
-        at_rest = (Line.LIVE, Caller.SILENT, Agent.IDLE, Protection.OPEN)
+        at_rest = (Line.LIVE, Caller.SILENT, Agent.IDLE, Protection.OPEN, Hold.OFF)
         assert (key(self.conversation), self.low) == (at_rest, False)
         self.take(happens.CheckInDue())
         assert self.asides == 1, "nobody looks after a call that does not come to rest"
