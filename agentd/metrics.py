@@ -66,6 +66,9 @@ class Metrics:
         self.caller_gap_seconds = counter(
             "caller_gap_seconds", "Caller audio that did not come (silence suppression): silence stood in for it."
         )
+        self.caller_late_seconds = counter(
+            "caller_late_seconds", "Caller audio that was left out, since it came late and silence had stood in for it."
+        )
         self.line_lateness_seconds = histogram(
             "line_lateness_seconds", "How late each 20 ms frame was written.", buckets=FINE_SECONDS
         )

@@ -9,10 +9,12 @@ import trio
 
 from agentd.audio.diagnostics import InboundDiagnostics, InboundReport
 from agentd.audio.formats import AudioFormat, Encoding
+from agentd.audio.level import rms_dbfs
 from agentd.audio.resample import Resampler
 from agentd.conversation import events as happens
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import FRAME_SECONDS, Lead, LegKind, LineFormat, MediaConnection, MediaSource, NextFrame
+from agentd.media.passed import AHEAD, TimePassed
 from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.media")
@@ -21,8 +23,8 @@ FIRST_DELAY = 0.25
 """Seconds before the first fresh leg is tried; doubled with every further try."""
 PROVEN_AFTER = 5.0
 """Seconds after which a leg has proven itself: when it is lost then, the tries are counted anew."""
-GAP_SECONDS = 0.1
-"""Time without a frame from which on silence stands in: jitter is shorter, silence suppression longer."""
+QUIET_DBFS = -50.0
+"""The level of a frame in which nobody speaks."""
 STALLED_AFTER = 3.0
 """Seconds without a frame from the caller's side, which sends one every 20 ms, that are worth a line in the log."""
 
@@ -56,7 +58,8 @@ class CallerMedia:
     _connection: MediaConnection | None = attrs.field(default=None, init=False)
     _up_since: float = attrs.field(default=math.inf, init=False)
     _heard_at: float = attrs.field(default=math.inf, init=False)
-    _in_gap: bool = attrs.field(default=False, init=False)
+    _passed: TimePassed = attrs.field(factory=lambda: TimePassed(math.inf), init=False)
+    """Of the leg of now."""
     _lost: bool = attrs.field(default=False, init=False)
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
@@ -139,7 +142,7 @@ class CallerMedia:
     def _is_up(self, connection: MediaConnection) -> None:
         self.up, self._connection = True, connection
         self._up_since = self._heard_at = trio.current_time()
-        self._in_gap = False
+        self._passed = TimePassed(self._up_since)
         if not self.ever_up:
             self.ever_up = True
             self.on_up()
@@ -154,10 +157,7 @@ class CallerMedia:
         the session's time is that of the audio it hears, so it is given the silence that did not come."""
         self.line_moves(True)
         now = trio.current_time()
-        if now - self._heard_at < GAP_SECONDS:
-            return
-        missing = 1 if self._in_gap else round(GAP_SECONDS / FRAME_SECONDS)
-        self._in_gap = True
+        missing = self._passed.missing(FRAME_SECONDS, now)
         self.metrics.caller_gap_seconds.inc(missing * FRAME_SECONDS)
         for _ in range(missing):
             self.hear(bytes(self.line.frame_bytes), now)
@@ -176,9 +176,14 @@ class CallerMedia:
             stalled = silent_for >= STALLED_AFTER
 
     def _receive(self, pcm: bytes, rate: int, at: float) -> None:
-        self._heard_at, self._in_gap = at, False
+        self._heard_at = at
         self._diagnostics.feed(pcm, at)
         self._report(self._diagnostics.report())
+        seconds = len(pcm) / 2 / rate
+        quiet = self._passed.ahead(at) >= AHEAD and rms_dbfs(pcm) < QUIET_DBFS
+        if not self._passed.takes(seconds, at, quiet=quiet):
+            self.metrics.caller_late_seconds.inc(seconds)
+            return
         if rate != self.line.rate:
             if self._resampler is None or self._resampler.source_hz != rate:
                 self._resampler = Resampler(rate, self.line.rate)

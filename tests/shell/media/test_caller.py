@@ -15,8 +15,9 @@ from trio.testing import MockClock
 from agentd.audiosocket.frames import HEADER, Kind
 from agentd.conversation import events as happens
 from agentd.errors import AriError, AriUnavailable, MediaTimeout
-from agentd.media.caller import FIRST_DELAY, GAP_SECONDS, PROVEN_AFTER, STALLED_AFTER, CallerMedia
+from agentd.media.caller import FIRST_DELAY, PROVEN_AFTER, STALLED_AFTER, CallerMedia
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
+from agentd.media.passed import BEHIND, PATIENCE
 from agentd.metrics import Metrics
 from agentd.testing._lines import Line, audio_frame, dtmf_frame, make_line
 from agentd.testing.sound import voice
@@ -293,14 +294,50 @@ async def test_silence_stands_in_for_what_does_not_come(autojump_clock: MockCloc
     audio = Audio(Legs())
     async with kept(audio) as legs:
         legs.lines[0].say(audio_frame(voice(0.02)))
-        await trio.sleep(GAP_SECONDS - 0.03)
+        await trio.sleep(PATIENCE - 0.03)
         assert audio.heard == [voice(0.02)], "jitter is no silence"
         await trio.sleep(1.03)
-        assert len(audio.heard) == pytest.approx(1 + 1.1 / 0.02, abs=2), "the session's time is that of its audio"
+        up_for = PATIENCE + 1.0 - BEHIND
+        assert len(audio.heard) == pytest.approx(up_for / 0.02, abs=2), "the session's time is that of its audio"
         assert not any(map(any, audio.heard[1:]))
         legs.lines[0].say(audio_frame(voice(0.02, seed=2)))
         await trio.sleep(0.01)
         assert audio.heard[-1] == voice(0.02, seed=2)
+
+
+@pytest.mark.parametrize("stall", [0.15, 0.25, 0.4])
+async def test_late_packets_take_the_place_of_silence(stall: float, autojump_clock: MockClock) -> None:
+    """wdoekes/asterisk-chan-dongle PR 184: three seconds of speech became up to five."""
+    audio = Audio(Legs())
+    words = [voice(0.02, seed=number) for number in range(150)]
+    async with kept(audio) as legs:
+        sent = 0
+        for tick in range(1, 151):
+            await trio.sleep(0.02)
+            if tick * 0.02 % 0.6 >= stall or tick == 150:
+                legs.lines[0].say(*map(audio_frame, words[sent:tick]))
+                sent = tick
+        await trio.sleep(0.01)
+        assert [pcm for pcm in audio.heard if any(pcm)] == words
+        assert len(audio.heard) * 0.02 == pytest.approx(3.0, abs=0.32)
+        await trio.sleep(5.0)
+        assert len(audio.heard) * 0.02 == pytest.approx(8.0, abs=0.15)
+        assert audio.sample("caller_late_seconds_total") == 0
+
+
+async def test_a_line_that_catches_up_after_seconds_leaves_out_pauses_and_tells_it(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    words = [voice(0.02, seed=number) for number in range(100)]
+    async with kept(audio) as legs:
+        await trio.sleep(2.0)
+        legs.lines[0].say(*map(audio_frame, words))
+        await trio.sleep(0.01)
+        for _ in range(100):
+            legs.lines[0].say(audio_frame())
+            await trio.sleep(0.02)
+        assert [pcm for pcm in audio.heard if any(pcm)] == words
+        assert len(audio.heard) * 0.02 == pytest.approx(4.5, abs=0.1)
+        assert audio.sample("caller_late_seconds_total") == pytest.approx(1.4, abs=0.1)
 
 
 async def test_a_frame_of_half_samples_does_not_end_the_leg(autojump_clock: MockClock) -> None:
