@@ -4,12 +4,18 @@ They are the caller's own words: a SIP From header holds any display name (RFC 3
 the dialplan takes any extension. From here they go into logs, prompts and tools. So they are made into what a name and
 a number can be: without control characters, line breaks, and what structures a prompt, a template or a log line; not
 long. Names of every language stay whole.
+
+A caller may withhold both (RFC 3325): the network delivers them all the same, with a presentation that says so. Then
+they are nobody's to know. Source: Asterisk 22 main/callerid.c, `pres_types`; funcs/func_callerid.c.
 """
 
 import re
 import unicodedata
 from typing import Final
 
+PRESENTATION: Final = "CALLERID(pres)"
+"""The channel function that gives the more restrictive of the presentations of name and number."""
+_NOBODY: Final = frozenset({"anonymous", "restricted", "private", "withheld", "unavailable", "unknown"})
 LONGEST: Final = 64
 """Characters. Asterisk itself bounds neither."""
 _LONGEST_READ: Final = 4 * LONGEST
@@ -30,6 +36,16 @@ _ORDERS: Final = re.compile(
 )
 """Orders to a model. No list of words is a guard, and this one only spares a prompt the usual attempts: the guards are
 the length, the signs, and that a model can do no more than its tools let it."""
+
+
+def withheld(presentation: str) -> bool:
+    """Whether a presentation, as in prohib_not_screened, keeps what it is of from us."""
+    return presentation.strip().lower().startswith("prohib")
+
+
+def anonymous(number: str) -> bool:
+    """Whether it is what stands in a number's place where it is withheld (RFC 3323, section 4.1.1.3)."""
+    return number.lower() in _NOBODY
 
 
 def caller_name(said: str) -> str:

@@ -9,9 +9,10 @@ import structlog
 import trio
 
 from agentd.agent import CallInfo
+from agentd.ari.caller_id import PRESENTATION, anonymous, withheld
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
-from agentd.ari.events import StasisStart
+from agentd.ari.events import Channel, StasisStart
 from agentd.ari.hand_back import judge
 from agentd.ari.route import Route
 from agentd.audiosocket.connection import AudioSocketConnection
@@ -22,7 +23,7 @@ from agentd.calls.settings import settings_of_call
 from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
 from agentd.conversation.events import CallerHungUp
-from agentd.dialplan import DialplanError, parse_arguments
+from agentd.dialplan import DialplanError, StasisArguments, parse_arguments
 from agentd.errors import AriError
 from agentd.media.leg import LineFormat
 from agentd.media.transport import Transport
@@ -133,7 +134,7 @@ class Reception:
                     place.on_leg(error)
                     not_answered = error
                 else:
-                    return await self._serve(start, channel, admitted, candidates)
+                    return await self._serve(start, arguments, channel, admitted, candidates)
         return await self._not_answered(channel, not_answered)  # however long it takes: it is the next one's turn
 
     async def _turn(self, place: Place, channel: CallerChannel) -> bool:
@@ -182,11 +183,12 @@ class Reception:
     async def _serve(
         self,
         start: StasisStart,
+        arguments: StasisArguments,
         channel: CallerChannel,
         entry: Entry,
         candidates: Sequence[Candidate],
     ) -> Result:
-        caller = start.channel
+        caller = await self._caller(start, arguments, channel)
         rate = await self._rate(channel, candidates)
         channel.line = LineFormat(rate)
         info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
@@ -200,6 +202,28 @@ class Reception:
         call = Call(info, channel, candidates, playback, settings, self.metrics, self.stays.line_moves)
         with self.stays.running(call):
             return await call.run()
+
+    async def _caller(self, start: StasisStart, arguments: StasisArguments, channel: CallerChannel) -> Channel:
+        """The caller's channel, without what the caller withholds."""
+        caller = start.channel
+        if anonymous(caller.caller_number):
+            caller = attrs.evolve(caller, caller_number="")
+        if not caller.caller_number and not caller.caller_name:
+            return caller
+        # One that took another's place has inherited that one's arguments.
+        if start.replaces is None and (arguments.num_pres or arguments.name_pres):
+            number_withheld, name_withheld = withheld(arguments.num_pres), withheld(arguments.name_pres)
+        else:
+            try:
+                number_withheld = name_withheld = withheld(await channel.rest.variable(channel.id, PRESENTATION))
+            except AriError as error:
+                log.info("whether the caller withholds the number cannot be told: it is shown", error=str(error))
+                return caller
+        return attrs.evolve(
+            caller,
+            caller_number="" if number_withheld else caller.caller_number,
+            caller_name="" if number_withheld or name_withheld else caller.caller_name,
+        )
 
     async def _not_answered(self, channel: CallerChannel, error: AriError) -> Result:
         """A caller whom Asterisk did not let us answer goes on in the dialplan, if they are there."""

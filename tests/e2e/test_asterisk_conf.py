@@ -4,12 +4,15 @@ import base64
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import httpx
 import pytest
 import trio
 import trio_websocket
 
+from agentd.ari.caller_id import PRESENTATION, withheld
+from agentd.dialplan import parse_arguments
 from tests.lab.asterisk import ASTERISK_CONF, Prefix, PrivateAsterisk
 from tests.lab.measure import calibrate_echo, find, speech_spans
 from tests.lab.sip import CallRefused, SipCaller
@@ -25,7 +28,17 @@ exten => 600,1,Answer()
 exten => support,1,Gosub(agentd-call,${EXTEN},1(default,external))
 exten => 7002,1,Set(AGENTD_FALLBACK=elsewhere,s,1)
  same => n,Gosub(agentd-call,${EXTEN},1(default,external))
+exten => withheld,1,Set(CALLERID(pres)=prohib_passed_screen)
+ same => n,Gosub(agentd-call,${EXTEN},1(default,external))
+exten => inbound,1,Goto(inbound,s,1)
+exten => letter,1,Goto(inbound,x,1)
+exten => odd,1,Gosub(agentd-call,_x,1(default,external))
 exten => fork-a-fork,1,Goto(ai-agent-media-fork,7000,1)
+
+; An inbound route.
+[inbound]
+exten => s,1,Gosub(agentd-call,${EXTEN},1(default,external))
+exten => x,1,Gosub(agentd-call,${EXTEN},1(default,external))
 
 [elsewhere]
 exten => s,1,Verbose(1,elsewhere with ${AGENTD_RESULT})
@@ -133,7 +146,8 @@ async def test_a_call_that_is_handed_back_goes_on_as_its_result_says(
     async def hand_back(websocket: trio_websocket.WebSocketConnection) -> None:
         async with httpx.AsyncClient(base_url=pbx.ari_url, trust_env=False, timeout=5, auth=auth) as client:
             start = json.loads(await websocket.get_message())
-            assert start["args"] == ["agent=default", "media=external"]
+            assert start["args"][:2] == ["agent=default", "media=external"]
+            assert start["args"][2:4] == ["num-pres=allowed_not_screened", "name-pres=allowed_not_screened"]
             assert start["channel"]["dialplan"]["exten"] == extension
             channel = f"/channels/{start['channel']['id']}"
             await client.post(f"{channel}/answer")
@@ -223,3 +237,57 @@ async def test_it_comes_back_on_the_same_ports_after_a_restart_and_after_a_crash
         await pbx.restart()
         async with SipCaller().call(pbx.sip_uri("600")) as call:
             assert not call.ended.is_set()
+
+
+@pytest.mark.parametrize(
+    "extension",
+    ["s", "a", "x", "X", "b", "S", "_x", "_", "7000", "+4930123456", "*7", "#1", "ann", "a.b", "a-b", "a_b", "s1"],
+)
+async def test_whatever_an_inbound_route_ends_at_is_an_extension_of_agentd_call(
+    pbx: PrivateAsterisk, extension: str
+) -> None:
+    """AVA PR 457, 507, 527: inbound routes end at `s`, which failed, where internal extensions worked."""
+    assert "Stasis(agentd," in await pbx.cli(f"dialplan show {extension}@agentd-call")
+
+
+@pytest.mark.parametrize("special", ["h", "i", "t", "T", "e"])
+async def test_asterisk_s_own_extensions_lead_nowhere(pbx: PrivateAsterisk, special: str) -> None:
+    assert "Stasis" not in await pbx.cli(f"dialplan show {special}@agentd-call")
+
+
+@pytest.mark.parametrize(("extension", "dialled"), [("inbound", "s"), ("letter", "x"), ("odd", "_x")])
+async def test_a_caller_of_an_inbound_route_is_served(pbx: PrivateAsterisk, extension: str, dialled: str) -> None:
+    with trio.fail_after(20):
+        async with SipCaller().call(pbx.sip_uri(extension)) as call:
+            await call.ended.wait()
+    log = pbx.log_path.read_text("utf-8")
+    assert "agentd: agent default: failed:unavailable" in log, "no Gosub failed"
+    assert f"[{dialled}@agentd-call:2] Stasis" in log
+
+
+async def test_a_withheld_number_is_told_as_such(pbx: PrivateAsterisk) -> None:
+    """asterisk issue 1112. What FreePBX and trunks set, too: CALLERID(pres)."""
+    auth = (pbx.ari_user, pbx.ari_password)
+    token = base64.b64encode(":".join(auth).encode()).decode()
+    events = f"ws://127.0.0.1:{pbx.http_port}/ari/events?app=agentd"
+    with trio.fail_after(15):
+        async with trio_websocket.open_websocket_url(
+            events, extra_headers=[("Authorization", f"Basic {token}")]
+        ) as websocket:
+            async with trio.open_nursery() as nursery:
+
+                async def call() -> None:
+                    with suppress(CallRefused):
+                        async with SipCaller(answer_seconds=5.0).call(pbx.sip_uri("withheld"), caller_id="+49301"):
+                            await trio.sleep_forever()
+
+                nursery.start_soon(call)
+                start = json.loads(await websocket.get_message())
+                async with httpx.AsyncClient(base_url=pbx.ari_url, trust_env=False, timeout=5, auth=auth) as client:
+                    path = f"/channels/{start['channel']['id']}/variable"
+                    answer = (await client.get(path, params={"variable": PRESENTATION})).json()
+                nursery.cancel_scope.cancel()
+    arguments = parse_arguments(tuple(start["args"]), ("external",))
+    assert start["channel"]["caller"]["number"] == "+49301", "it is delivered all the same"
+    assert withheld(arguments.num_pres) and withheld(arguments.name_pres)
+    assert withheld(answer["value"]), "what a dialplan that does not tell is asked for"

@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[3]
 FILES = [*sorted((ROOT / "asterisk_conf").glob("*.conf")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 STEP = re.compile(r"^[;\s]*(?:exten\s*=>\s*(?P<extension>[^,]+),[^,]+,|same\s*=>\s*[^,]+,)(?P<application>.*)$", re.M)
 FILTERED = re.compile(r"\$\{FILTER\([^,${}]+,\$\{(?:EXTEN|CALLERID\(\w+\))(?::\d+)*\}\)\}")
-OF_THE_CALLER = re.compile(r"\$\{(?:CALLERID|CONNECTEDLINE|CALLERPRES|SIP_HEADER|PJSIP_HEADER|DNID)\b")
+# A presentation is one of Asterisk's own words, whatever the caller sends (main/callerid.c, `pres_types`).
+OF_THE_CALLER = re.compile(
+    r"\$\{(?:CALLERID(?!\((?:num-|name-)?pres\))|CONNECTEDLINE|CALLERPRES|SIP_HEADER|PJSIP_HEADER|DNID)\b"
+)
 
 
 def steps(text: str) -> Iterator[tuple[str, str]]:
