@@ -142,6 +142,13 @@ class CallerChannel:
         except AriError as error:
             log.warning("the caller's line may carry no audio until the next leg", error=str(error))
 
+    async def codec(self) -> str:
+        """See agentd.media.leg.MediaSource.codec."""
+        try:
+            return await self.rest.variable(self.id, "CHANNEL(audionativeformat)")
+        except AriError:
+            return ""  # it is only for the log, and the channel may have left
+
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
         """Go on in the dialplan with AGENTD_RESULT set; see agentd.ari.route.Route.leave.
 

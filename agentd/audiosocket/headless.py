@@ -44,6 +44,11 @@ class HeadlessLine:
         """Nothing: without the connection there is no caller."""
         await trio.lowlevel.checkpoint()
 
+    async def codec(self) -> str:
+        """Nobody tells it without ARI."""
+        await trio.lowlevel.checkpoint()
+        return ""
+
     async def next_event(self) -> CallerEvent:
         """Nothing is ever told of such a call but by its connection."""
         await trio.sleep_forever()

@@ -24,6 +24,8 @@ from agentd.errors import AriError, AriRejected
 
 CALL_CONTEXT: Final = "agentd-call"
 SAMPLE: Final = ("7000", "agentd")
+ENTRANCES: Final = ("s", "x", "support", "_x")
+"""Extensions of the kinds that callers come in at: an inbound route ends at `s`, others at a letter or a name."""
 CLI_DEADLINE: Final = deadlines.DOCTOR_CLI.seconds
 INCLUDE: Final = (
     "copy extensions_agentd.conf to /etc/asterisk (`agentd init` does) and add, as the last line of "
@@ -40,6 +42,8 @@ class Dialplan:
     fork: bool | None
     sample: bool | None
     way: str
+    closed: tuple[str, ...] = ()
+    """Those of `ENTRANCES` that the call's context does not have, though it has the sample's."""
 
 
 async def look_at_dialplan(rest: AriRest, config: Config, entity: Mapping[str, object]) -> Dialplan:
@@ -51,6 +55,7 @@ async def look_at_dialplan(rest: AriRest, config: Config, entity: Mapping[str, o
             await _extension_exists(rest, uuid4().hex, fork),
             await _extension_exists(rest, *SAMPLE),
             "ARI's device states",
+            tuple([name for name in ENTRANCES if not await _extension_exists(rest, name, CALL_CONTEXT)]),
         )
     except AriRejected as error:
         loading = "asterisk -rx 'module load res_ari_device_states.so'"
@@ -81,6 +86,10 @@ def judge_dialplan(dialplan: Dialplan, config: Config) -> list[Finding]:
     else:
         sample = f"; {SAMPLE[0]} in [{SAMPLE[1]}] leads to it" if dialplan.sample else ""
         findings = [ok(check, f"[{CALL_CONTEXT}] is loaded{sample} (asked by {dialplan.way})")]
+        if dialplan.closed:
+            closed = ", ".join(dialplan.closed)
+            what = f"[{CALL_CONTEXT}] has no extension {closed}: callers whose inbound route ends there are refused"
+            findings.append(warn("dialplan entrances", what, *INCLUDE))
     if dialplan.fork:
         findings.append(ok(check, f"[{fork}] is loaded"))
     elif config.calls.default_media == FORK:

@@ -47,6 +47,7 @@ USEFUL: Final[Mapping[str, str]] = {
     "codec_resample": "callers with other codecs than 8 kHz ones (g722, opus) are not understood",
     "app_stack": "Gosub() in agentd's dialplan does not work",
     "func_strings": "FILTER() in agentd's dialplan does not work: no media fork gets its audio",
+    "func_callerid": "the dialplan cannot tell which callers withhold their number: it costs a request a call",
     "func_dialplan": "no agent can transfer a call: whether the destination is there cannot be asked",
 }
 

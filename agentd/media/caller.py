@@ -170,7 +170,10 @@ class CallerMedia:
             silent_for = trio.current_time() - self._heard_at
             if silent_for >= STALLED_AFTER and not stalled:
                 self.metrics.line_stalls.inc()
-                log.warning("no audio from the caller's line", seconds=round(silent_for, 1))
+                never = self._heard_at == self._up_since
+                # Where nothing has come from the beginning on, Asterisk may lack the translator of what does.
+                told = {"codec": await self.source.codec() or "not told"} if never else {}
+                log.warning("no audio from the caller's line", seconds=round(silent_for, 1), **told)
             elif silent_for < STALLED_AFTER and stalled:
                 log.info("audio from the caller's line again")
             stalled = silent_for >= STALLED_AFTER

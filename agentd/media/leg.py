@@ -122,6 +122,10 @@ class MediaSource(Protocol):
         """Bring up a leg, and remove it on leaving the block. Raises AriError or MediaTimeout."""
         ...
 
+    async def codec(self) -> str:
+        """The codecs of the caller's own side, as the PBX names them, for the log; empty where that cannot be told."""
+        ...
+
     async def carry_silence(self) -> None:
         """Have the caller's line carry silence while there is no streaming leg: some phones hang up without RTP."""
         ...

@@ -201,6 +201,8 @@ def test_who_has_the_application_is_compared_with_who_runs_here(
     ("dialplan", "config", "states"),
     [
         (Dialplan(True, True, True, "way"), Config(), [State.OK, State.OK]),
+        # AVA PR 457, 507, 527: internal extensions work, inbound routes that end at `s` do not
+        (Dialplan(True, True, True, "way", ("s", "x")), Config(), [State.OK, State.WARN, State.OK]),
         (Dialplan(False, True, False, "way"), Config(), [State.FAIL, State.OK]),
         (Dialplan(True, False, True, "way"), Config(), [State.OK, State.WARN]),
         (
