@@ -173,6 +173,24 @@ def test_cut_into_deltas_anywhere_a_reply_has_the_same_clauses(reply: str, place
     assert cut([reply[begin:end] for begin, end in pairwise(edges)]) == cut(list(reply)) == cut([reply])
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Word one.[1];։)...",
+        "Word one is ۔।and two",
+        "> 山田さんInc.।۔։。_",
+        "3.5  *97**  山田さん\\*",
+        "x ```a\n```\nb",
+        "**5*",
+    ],
+)
+def test_marks_and_symbols_of_which_some_have_come_are_waited_for(reply: str) -> None:
+    for size in (1, 2, 3):
+        cutter = ClauseCutter(LANGUAGES["en"])
+        deltas = (reply[at : at + size] for at in range(0, len(reply), size))
+        assert [clause for delta in deltas for clause in cutter.feed(delta)] + cutter.flush() == clauses(reply)
+
+
 @unhurried
 @given(replies)
 def test_every_clause_is_bounded_and_a_flushed_cutter_begins_anew(reply: str) -> None:

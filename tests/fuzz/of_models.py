@@ -14,6 +14,8 @@ from agentd_providers.local.sentence_end import end_probability
 from agentd_providers.openai.chat_forms import NO_CHUNK, ToolCalls, words_of
 from agentd_providers.openai.context import ModelContext, refused_length
 from agentd_providers.pipeline.clauses import LONGEST, ClauseCutter
+from agentd_providers.text_normalisation.normaliser import TextNormaliser
+from agentd_providers.text_normalisation.tables import open_language
 from agentd_providers.vendor.surrogates import PieceMender
 from agentd_providers.vendor.text_limit import pieces_of
 from tests.fuzz.target import Target, text
@@ -24,6 +26,7 @@ SCHEMA = {
     "required": ["day"],
 }
 ARGUMENTS = Arguments.of(SCHEMA)
+ENGLISH = TextNormaliser(open_language("en"))
 
 
 def stream(data: bytes) -> None:
@@ -59,12 +62,16 @@ def tool_url(data: bytes) -> None:
 
 
 def clauses(data: bytes) -> None:
-    """A reply comes in pieces and is spoken in clauses; nothing that can be heard is lost."""
+    """A reply comes in pieces and is spoken in clauses, the same ones however it was cut on its way."""
     words = data.decode(errors="replace")
-    cutter = ClauseCutter()
+    cutter = ClauseCutter(ENGLISH.language)
     spoken = [clause for at in range(0, len(words), 7) for clause in cutter.feed(words[at : at + 7])] + cutter.flush()
-    assert all(0 < len(clause) <= 2 * LONGEST for clause in spoken[:-1])
+    assert spoken == [*cutter.feed(words), *cutter.flush()]
+    assert all(0 < len(clause) <= LONGEST for clause in spoken)
     for clause in spoken:
+        said = ENGLISH.spoken(clause)
+        assert len(said.words) == len(clause.split())
+        assert "[" not in said.text
         for piece in pieces_of(clause, 60):
             assert 0 < len(piece) <= 60
 

@@ -123,3 +123,27 @@ def test_a_table_without_a_change_is_as_good_as_none() -> None:
 def test_settings_that_both_agents_have_begin_with_the_same_values() -> None:
     ours, local = PipelineAgentSettings(), LocalSettings()
     assert (ours.end_phrases, ours.farewell, ours.turn) == (local.end_phrases, local.farewell, local.turn)
+
+
+# --- the lexicon
+
+
+def test_a_lexicon_says_words_as_it_has_them() -> None:
+    assert parse(lexicon={"Siobhan": "shivawn"}).lexicon == {"Siobhan": "shivawn"}
+
+
+@pytest.mark.parametrize("speak", ["deepgram", "openai", "wyoming"])
+def test_ipa_for_a_voice_that_does_not_take_it_is_refused_with_the_reason(speak: str) -> None:
+    settings = attrs.evolve(pipeline(speak=speak), lexicon={"Łódź": "/wutɕ/", "Siobhan": "shivawn"})
+    assert [(setting, why) for setting, why in settings.impossible("en-US") if setting == "lexicon"] == [
+        ("lexicon", f"speak_{speak} takes no IPA: write 'Łódź' as it is to be read")
+    ]
+
+
+def test_ipa_for_this_host_s_voice_is_taken() -> None:
+    assert "lexicon" not in impossible(attrs.evolve(pipeline(speak="local"), lexicon={"Łódź": "/wutɕ/"}))
+
+
+def test_a_lexicon_that_cannot_be_said_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lexicon"):
+        parse(lexicon={"Łódź": "/wutɕ"})

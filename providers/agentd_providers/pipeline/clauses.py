@@ -28,14 +28,15 @@ MEANINGFUL = frozenset("#*&%+=@$€£¥°½¼¾")
 _WORD_AHEAD = 30
 """Characters that are waited for, where the word after a dot tells whether a sentence ended."""
 _CLOSERS = r"""["')\]”’»›*_`]*"""
+_MARKS = "।॥؟۔։።፧፨។៕။༎"
 # Each alternative wants to see what follows (or ends in a space): so a clause is the same however its text came.
 _END = re.compile(
     rf"""(?P<line>{BREAK})"""
     rf"""|(?P<stop>[.!?…\u037e]+{_CLOSERS})(?=\s)"""
     rf"""|(?P<mark>[;:]+{_CLOSERS})(?=\s)|(?P<comma>,["'”’]*)(?=\s)|(?P<dash>\s[–—-]{{1,3}}\s|(?<=\w)—)(?=\S)"""
     # Devanagari and its sisters, Arabic and Urdu, Armenian, Ethiopic, Khmer, Burmese, Tibetan
-    rf"""|(?P<other>(?:[।॥؟۔։።፧፨។៕၊။༎]+|!(?=[\u0600-\u06ff])){_CLOSERS})(?=[\s\S])"""
-    r"""|(?P<other_comma>[،؛՝፣፤]["'”’]*)(?=\s)"""
+    rf"""|(?P<other>[{_MARKS}]+{_CLOSERS})(?=[^{_MARKS}"')\]”’»›*_`])"""
+    r"""|(?P<other_comma>[،؛՝፣፤၊]["'”’]*)(?=\s)"""
     r"""|(?P<cjk>[。！？｡]+["')\]」』）”’]*)(?=[^。！？"')\]」』）”’])"""  # written without spaces between sentences
     r"""|(?P<cjk_comma>[，、；：]["')\]」』）”’]*)(?=[^，、；："')\]」』）”’])"""
 )

@@ -34,7 +34,7 @@ _HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
 _BULLET = re.compile(r"[ \t]*([-*+•‣◦▪·–—])[ \t]+")
 _ORDERED = re.compile(r"[ \t]*(\d{1,3})[.)][ \t]+")
 _ROW = re.compile(r"[ \t]*\|")
-_KEYS = re.compile(r"[\d*#]+(?=[\s.,;:!?)\"']|$)")
+_KEYS = re.compile(r"[\d*#]+")
 _WHOLLY_EMPHASISED = re.compile(r"(\*+)\d+\1")
 _AUTOLINK = re.compile(r"<(?:mailto:|tel:)?([a-z][a-z0-9+.-]*://[^\s<>]+|[^\s<>@]+@[^\s<>]+|(?<=tel:)[^\s<>]+)>", re.I)
 _TAG = re.compile(r"</?([a-zA-Z][\w:-]*)(?:\s[^<>]*)?/?>")
@@ -342,7 +342,10 @@ class MarkdownReader:
         """Whether emphasis that begins here ends in this line, soon; None where that cannot be told yet."""
         seen, whole = self._window(self._at, LOOK_AHEAD, "\n")
         keys = _KEYS.match(seen)
-        if keys and (whole or keys.end() < len(seen)) and not keys.group()[run:].isdigit():
+        if keys and keys.end() == len(seen) and not whole:
+            return None
+        ends = keys and (keys.end() == len(seen) or seen[keys.end()] in " \t.,;:!?)\"'")
+        if keys and ends and not keys.group()[run:].isdigit():
             return bool(_WHOLLY_EMPHASISED.fullmatch(keys.group()))
         closing = re.compile(rf"(?<![\s{re.escape(symbol)}]){re.escape(symbol)}{{{run}}}(?!\w)")
         inner = seen[end - self._at :]
