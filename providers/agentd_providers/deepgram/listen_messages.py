@@ -6,7 +6,7 @@ finds its turn. Each final result is about audio that no other final result is a
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -85,31 +85,62 @@ def parse(message: str | bytes) -> Results | None:
         raise ProviderProtocolError(f"{VENDOR}: unknown message {str(kind)[:SHOWN]!r}")
     start = _seconds(fields, "start")
     end = start + _seconds(fields, "duration")
-    channel = fields.get("channel")
-    alternatives = channel.get("alternatives") if isinstance(channel, dict) else None
-    if not isinstance(alternatives, list) or not all(isinstance(alternative, dict) for alternative in alternatives):
-        raise ProviderProtocolError(f"{VENDOR}: expected alternatives, got {str(channel)[:SHOWN]!r}")
-    best = alternatives[0] if alternatives else {"transcript": ""}
-    transcript, words = best.get("transcript"), best.get("words", [])
+    best = _best(fields)
+    transcript, words = best.get("transcript"), best.get("words")
+    if transcript is None:
+        transcript = ""
     if not isinstance(transcript, str) or len(transcript) > LONGEST_TRANSCRIPT:
         raise ProviderProtocolError(f"{VENDOR}: expected a transcript, got {str(transcript)[:SHOWN]!r}")
+    if words is None:
+        words = []
     if not isinstance(words, list) or len(words) > MOST_WORDS:
         raise ProviderProtocolError(f"{VENDOR}: expected words, got {str(words)[:SHOWN]!r}")
-    return Results(
-        start,
-        end,
-        " ".join(transcript.split()),
-        tuple(map(_word, words)),
-        fields.get("is_final") is True,
-        fields.get("from_finalize") is True,
-    )
+    is_final, from_finalize = fields.get("is_final"), fields.get("from_finalize") is True
+    if is_final is None:
+        is_final = from_finalize or fields.get("speech_final")
+    return Results(start, end, " ".join(transcript.split()), _words(words, start), is_final is True, from_finalize)
 
 
-def _word(raw: Any) -> Word:
-    text = raw.get("punctuated_word", raw.get("word")) if isinstance(raw, dict) else None
-    if not isinstance(text, str):
+def _best(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was said, most likely; empty where nothing was: with null, too, the result settles its seconds."""
+    channel = fields.get("channel")
+    alternatives = channel.get("alternatives") if isinstance(channel, dict) else channel
+    if alternatives is None:
+        return {}
+    if not isinstance(alternatives, list):
+        raise ProviderProtocolError(f"{VENDOR}: expected alternatives, got {str(channel)[:SHOWN]!r}")
+    told = [alternative for alternative in alternatives if alternative is not None]
+    if not all(isinstance(alternative, dict) for alternative in told):
+        raise ProviderProtocolError(f"{VENDOR}: expected alternatives, got {str(channel)[:SHOWN]!r}")
+    return told[0] if told else {}
+
+
+def _words(words: Sequence[Any], start: float) -> tuple[Word, ...]:
+    """The words; one that is not written down is none, one of no time stands where the one before it does."""
+    found: list[Word] = []
+    for raw in words:
+        if raw is None:
+            continue
+        text = _written(raw)
+        at = found[-1].at if found else start
+        if raw.get("start") is not None and raw.get("end") is not None:
+            at = (_seconds(raw, "start") + _seconds(raw, "end")) / 2
+        if text is not None:
+            found.append(Word(text, at))
+    return tuple(found)
+
+
+def _written(raw: Any) -> str | None:
+    """A word as it is to be shown: with its capitals and marks, where Deepgram gives them."""
+    if not isinstance(raw, dict):
         raise ProviderProtocolError(f"{VENDOR}: expected a word, got {str(raw)[:SHOWN]!r}")
-    return Word(text, (_seconds(raw, "start") + _seconds(raw, "end")) / 2)
+    for name in ("punctuated_word", "word"):
+        text = raw.get(name)
+        if isinstance(text, str):
+            return text
+        if text is not None:
+            raise ProviderProtocolError(f"{VENDOR}: expected a word, got {str(raw)[:SHOWN]!r}")
+    return None
 
 
 def _seconds(fields: Mapping[str, Any], name: str) -> float:

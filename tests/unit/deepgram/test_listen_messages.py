@@ -96,13 +96,14 @@ def test_messages_that_tell_nothing_we_ask_for_are_known(message: dict[str, Any]
         json.dumps(RESULTS | {"start": True}),
         json.dumps(RESULTS | {"duration": math.nan}),
         json.dumps(RESULTS | {"duration": math.inf}),
-        json.dumps(RESULTS | {"channel": None}),
+        json.dumps(RESULTS | {"channel": 7}),
+        json.dumps(RESULTS | {"channel": {"alternatives": {}}}),
         json.dumps(RESULTS | {"channel": {"alternatives": [7]}}),
-        json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": None}]}}),
+        json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": 7}]}}),
         json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": "x" * 8001}]}}),
         json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": "x", "words": {}}]}}),
         json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": "x", "words": [7]}]}}),
-        json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": "x", "words": [{"word": "x"}]}]}}),
+        json.dumps(RESULTS | {"channel": {"alternatives": [{"transcript": "x", "words": [{"word": 7}]}]}}),
     ],
 )
 def test_what_is_not_as_documented_is_an_error_of_bounded_length(message: str | bytes) -> None:

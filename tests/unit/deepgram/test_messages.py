@@ -268,7 +268,6 @@ def test_a_message_is_what_it_says(text: str, event: object) -> None:
         "{}",
         '{"type":7}',
         '{"type":"%s"}' % ("x" * 1000),
-        '{"type":"Welcome"}',
         '{"type":"ConversationText","role":"user"}',
         '{"type":"ConversationText","role":"nobody","content":"x"}',
         '{"type":"ConversationText","role":"user","content":"%s"}' % ("x" * (MOST_TEXT + 1)),

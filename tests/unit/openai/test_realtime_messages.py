@@ -322,7 +322,6 @@ def test_a_type_that_is_not_published_is_told() -> None:
             {"type": "response.output_audio.delta", "response_id": "r", "item_id": "i", "delta": "%%%"},
             "expected base64",
         ),
-        ({"type": "response.output_audio.delta", "response_id": "", "item_id": "i", "delta": ""}, "expected an id"),
         ({"type": "response.output_audio.delta", "response_id": "r" * 999, "item_id": "i", "delta": ""}, "at most 128"),
         ({"type": "input_audio_buffer.speech_stopped", "item_id": "i", "audio_end_ms": "soon"}, "expected a number"),
         ({"type": "input_audio_buffer.speech_stopped", "item_id": "i", "audio_end_ms": float("inf")}, "a number"),

@@ -186,8 +186,8 @@ def _function_calls(fields: Mapping[str, Any]) -> FunctionCallRequest:
             FunctionCall(
                 _string(function, "id", MOST_NAME),
                 _string(function, "name", MOST_NAME),
-                _string(function, "arguments", MOST_TEXT),
-                _flag(function, "client_side"),
+                _string(function, "arguments", MOST_TEXT, ""),
+                _flag(function, "client_side", default=True),  # as all are that we declare
             )
             for function in _functions(fields)
         )
@@ -204,7 +204,9 @@ def _functions(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _string(fields: Mapping[str, Any], name: str, most: int, default: str | None = None) -> str:
-    value = fields.get(name, default)
+    value = fields.get(name)
+    if value is None:
+        value = default
     if not isinstance(value, str):
         raise ProviderProtocolError(f"{VENDOR}: {name} must be a string, not {_shown(value)}")
     if len(value) > most:
@@ -212,8 +214,10 @@ def _string(fields: Mapping[str, Any], name: str, most: int, default: str | None
     return value
 
 
-def _flag(fields: Mapping[str, Any], name: str) -> bool:
+def _flag(fields: Mapping[str, Any], name: str, default: bool) -> bool:
     value = fields.get(name)
+    if value is None:
+        return default
     if not isinstance(value, bool):
         raise ProviderProtocolError(f"{VENDOR}: {name} must be true or false, not {_shown(value)}")
     return value
@@ -237,12 +241,18 @@ def _shown(value: object) -> str:
     return type(value).__name__  # what is in it may be long, and deep
 
 
+def _words_of(fields: Mapping[str, Any]) -> str:
+    """The words of a trouble: its `description`, or the `message` that some have in its place
+    (https://github.com/deepgram-devs/sts-twilio/issues/6)."""
+    return _string(fields, "description", MOST_TEXT, "") or _string(fields, "message", MOST_TEXT, "")
+
+
 def _noted(fields: Mapping[str, Any]) -> Noted:
     return Noted(fields["type"])
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = {
-    "Welcome": lambda fields: Welcome(_string(fields, "request_id", MOST_NAME)),
+    "Welcome": lambda fields: Welcome(_string(fields, "request_id", MOST_NAME, "")),
     "SettingsApplied": lambda _fields: SettingsApplied(),
     "UserStartedSpeaking": lambda _fields: UserStartedSpeaking(),
     "ConversationText": _conversation_text,
@@ -260,18 +270,16 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = {
     ),
     # The specification has its message as required, the page about it shows none.
     "InjectionRefused": lambda fields: InjectionRefused(_string(fields, "message", MOST_TEXT, "")),
-    "Warning": lambda fields: VendorWarning(
-        _string(fields, "code", MOST_NAME, ""), _string(fields, "description", MOST_TEXT, "")
-    ),
-    "Error": lambda fields: VendorError(
-        _string(fields, "code", MOST_NAME, ""), _string(fields, "description", MOST_TEXT, "")
-    ),
+    "Warning": lambda fields: VendorWarning(_string(fields, "code", MOST_NAME, ""), _words_of(fields)),
+    "Error": lambda fields: VendorError(_string(fields, "code", MOST_NAME, ""), _words_of(fields)),
     "FunctionCallResponse": _noted,
     "History": _noted,
     "PromptUpdated": _noted,
     "SpeakUpdated": _noted,
     "ThinkUpdated": _noted,
     "ListenUpdated": _noted,
+    "ThinkLiveUpdated": _noted,
+    "FrustrationDetected": _noted,
 }
 
 

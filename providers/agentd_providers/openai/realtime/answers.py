@@ -287,12 +287,13 @@ class Answers:
             self.asking.happens(Happening.ENDED_INSTEAD)
 
     def _conclude(self, response: Response, event: ResponseDone) -> None:
-        working = event.status == "completed" and bool(event.calls)
+        calls = tuple(response.calls) if event.calls is None else event.calls
+        working = event.status == "completed" and bool(calls)
         failure = ""
         match event.status:
             case "completed":
                 self._failures = 0
-                self.tools.request(event.calls)
+                self.tools.request(calls)
             case "failed":
                 failure = f"{VENDOR}: an answer failed: {event.reason}: {shown(event.message)}"
                 self._count_failure(failure)

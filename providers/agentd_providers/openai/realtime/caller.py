@@ -16,7 +16,14 @@ from agentd import session_events as tells
 from agentd.history import History, Place
 from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.audio import SentAudio
-from agentd_providers.openai.realtime.events import VENDOR, SpeechStopped, Transcribed, TranscriptionFailed, shown
+from agentd_providers.openai.realtime.events import (
+    UNNAMED,
+    VENDOR,
+    SpeechStopped,
+    Transcribed,
+    TranscriptionFailed,
+    shown,
+)
 from agentd_providers.openai.realtime.settings import Detection, RealtimeTurnSettings
 from agentd_providers.vendor import commands as do
 from agentd_providers.vendor import inputs
@@ -96,12 +103,15 @@ class Caller:
         self._places[event.item] = self.history.place
         if len(self._places) > MOST_TURNS:
             del self._places[next(iter(self._places))]
-        last_speech_at = self._last_speech_at(event.audio_end_ms / 1000, now)
+        last_speech_at = self._last_speech_at(event.audio_end_ms, now)
         self.command(do.Tell(tells.CallerSpeechEnded(now, last_speech_at)))
         self.command(do.Tell(tells.StageTiming("pause", now - last_speech_at)))
         self.command(do.Tell(tells.StageTiming("endpoint", now - last_speech_at)))
 
-    def _last_speech_at(self, audio_end: float, now: float) -> float:
+    def _last_speech_at(self, audio_end_ms: float | None, now: float) -> float:
+        if audio_end_ms is None:  # then as our own ear has it
+            return min(max(self._since, self._sound.loud_until), now)
+        audio_end = audio_end_ms / 1000
         if self.turn.detection is Detection.SERVER_VAD:
             audio_end -= self.turn.silence_ms / 1000  # the silence that ended the turn counts with it
         known = self._sent.time_of(audio_end)
@@ -131,13 +141,18 @@ class Caller:
 
     def transcribed(self, event: Transcribed) -> None:
         """The words of a turn."""
-        place = self._places.pop(event.item, None)
+        place = self._place(event.item)
         if words := event.text.strip():
             self.command(do.RecordCaller(words, place))
             self.command(do.Tell(tells.CallerText(words)))
 
     def not_transcribed(self, event: TranscriptionFailed) -> None:
         """The words of a turn are not known."""
-        self._places.pop(event.item, None)
+        self._place(event.item)
         what = f"{VENDOR} could not transcribe what the caller said: {shown(event.message)}"
         self.command(do.Degrade("transcription", what))
+
+    def _place(self, item: str) -> Place | None:
+        """Where the turn of an item belongs, whose words are settled now: that of the unnamed one, where the server did
+        not tell of which item it was."""
+        return self._places.pop(item if item in self._places else UNNAMED, None)

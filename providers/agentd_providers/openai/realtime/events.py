@@ -3,6 +3,9 @@
 The messages: https://platform.openai.com/docs/api-reference/realtime-server-events. An `item` is a piece of the
 conversation as the server keeps it (a message, a function call, its result); a `response` is one answer of the model's,
 of one or more items.
+
+Servers that speak the same leave out what they think nobody needs, or have it null, fields that OpenAI always sends
+too. What a turn can do without is never asked for: a message is refused only for what is there and is no such thing.
 """
 
 import base64
@@ -21,6 +24,8 @@ PURPOSE = "agentd"
 LONGEST_ID = 128
 LONGEST_TEXT = 64 * 1024
 """Characters of words, of a tool's arguments, of an error."""
+UNNAMED = "unnamed"
+"""In place of an item's id, where none is told."""
 MOST_CALLS = 16
 """Tools that one response may ask for."""
 
@@ -51,18 +56,20 @@ class VendorError:
 
 @attrs.frozen
 class SpeechStarted:
-    """The caller speaks. `audio_start_ms` counts the audio that was sent, with the padding before the onset."""
+    """The caller speaks. `audio_start_ms` counts the audio that was sent, with the padding before the onset; None where
+    it is not told."""
 
     item: str
-    audio_start_ms: float
+    audio_start_ms: float | None = None
 
 
 @attrs.frozen
 class SpeechStopped:
-    """The caller's turn is over. `audio_end_ms` counts the audio that was sent, with the silence that decided it."""
+    """The caller's turn is over. `audio_end_ms` counts the audio that was sent, with the silence that decided it; None
+    where it is not told."""
 
     item: str
-    audio_end_ms: float
+    audio_end_ms: float | None = None
 
 
 @attrs.frozen
@@ -108,14 +115,6 @@ class TranscriptDelta:
 
 
 @attrs.frozen
-class ItemDone:
-    """All of an item has come."""
-
-    response: str
-    item: str
-
-
-@attrs.frozen
 class FunctionCall:
     """A tool that the model asks for; `arguments` is JSON text that nobody has checked."""
 
@@ -125,15 +124,24 @@ class FunctionCall:
 
 
 @attrs.frozen
+class ItemDone:
+    """All of an item has come. `call`: where it is one."""
+
+    response: str
+    item: str
+    call: FunctionCall | None = None
+
+
+@attrs.frozen
 class ResponseDone:
     """A response is over. `status`: completed, cancelled, failed or incomplete; `reason`: why it is not completed (for
-    a failed one the error's code), `message`: the error's words."""
+    a failed one the error's code), `message`: the error's words. `calls` is None where its items are not told again."""
 
     response: str
     status: str
     reason: str = ""
     message: str = ""
-    calls: tuple[FunctionCall, ...] = ()
+    calls: tuple[FunctionCall, ...] | None = ()
 
 
 @attrs.frozen
@@ -185,6 +193,7 @@ IGNORED = frozenset({
     "output_audio_buffer.started", "output_audio_buffer.stopped", "output_audio_buffer.cleared",
     "response.output_item.added", "response.content_part.added", "response.content_part.done",
     "response.output_audio.done", "response.output_audio_transcript.done",
+    "response.audio.done", "response.audio_transcript.done",
     "response.output_text.delta", "response.output_text.done",
     "response.function_call_arguments.delta", "response.function_call_arguments.done",
     "mcp_list_tools.in_progress", "mcp_list_tools.completed", "mcp_list_tools.failed",
@@ -221,37 +230,40 @@ class _Fields:
         return value
 
     def id(self, name: str) -> str:
-        value = self.text(name, LONGEST_ID)
-        if not value:
-            raise self.wrong(name, "an id")
-        return value
+        """An id; empty where none is told."""
+        return self.text(name, LONGEST_ID, default="")
 
-    def number(self, name: str, default: float | None = None) -> float:
+    def item(self, name: str = "item_id") -> str:
+        return self.id(name) or UNNAMED
+
+    def number(self, name: str) -> float | None:
         value = self.fields.get(name)
-        if value is None and default is not None:
-            return default
+        if value is None:
+            return None
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
             raise self.wrong(name, "a number")
         return float(value)
 
     def object(self, name: str) -> "_Fields":
+        """An object; empty where there is none."""
         value = self.fields.get(name)
-        if not isinstance(value, dict):
+        if value is not None and not isinstance(value, dict):
             raise self.wrong(name, "an object")
-        return _Fields(f"{self.where}: {name}", value)
-
-    def optional(self, name: str) -> "_Fields":
-        """The same, but null and nothing are an empty object."""
-        return _Fields(f"{self.where}: {name}", {}) if self.fields.get(name) is None else self.object(name)
+        return _Fields(f"{self.where}: {name}", value or {})
 
     def objects(self, name: str, most: int) -> list["_Fields"]:
+        """The objects of a list; what is null in it is passed over."""
         value = self.fields.get(name)
-        if not isinstance(value, list) or len(value) > most or not all(isinstance(entry, dict) for entry in value):
+        entries = [] if value is None else value
+        if not isinstance(entries, list) or len(entries) > most:
             raise self.wrong(name, f"a list of at most {most} objects")
-        return [_Fields(f"{self.where}: {name}", entry) for entry in value]
+        entries = [entry for entry in entries if entry is not None]
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise self.wrong(name, f"a list of at most {most} objects")
+        return [_Fields(f"{self.where}: {name}", entry) for entry in entries]
 
     def base64(self, name: str) -> bytes:
-        value = self.text(name, longest=1 << 24)
+        value = self.text(name, longest=1 << 24, default="")
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
@@ -264,63 +276,69 @@ class _Fields:
 
 
 def _session_created(fields: _Fields) -> SessionCreated:
-    return SessionCreated(fields.object("session").number("expires_at", default=0))
+    return SessionCreated(fields.object("session").number("expires_at") or 0)
 
 
 def _error(fields: _Fields) -> VendorError:
-    error = fields.object("error")
+    error = fields.object("error") if fields.fields.get("error") is not None else fields
     return VendorError(
         error.text("type", default=""),
         error.text("code", default=""),
-        error.text("message"),
+        error.text("message", default=""),
         error.text("param", default=""),
-        error.text("event_id", default=""),
+        error.text("event_id", default="") if error is not fields else "",
     )
 
 
 def _response_created(fields: _Fields) -> ResponseCreated:
     response = fields.object("response")
-    return ResponseCreated(response.id("id"), response.optional("metadata").text(PURPOSE, LONGEST_ID, default=""))
+    return ResponseCreated(response.id("id"), response.object("metadata").text(PURPOSE, LONGEST_ID, default=""))
 
 
 def _audio(fields: _Fields) -> AudioDelta:
-    return AudioDelta(fields.id("response_id"), fields.id("item_id"), fields.base64("delta"))
+    return AudioDelta(fields.id("response_id"), fields.item(), fields.base64("delta"))
 
 
 def _transcript(fields: _Fields) -> TranscriptDelta:
-    return TranscriptDelta(fields.id("response_id"), fields.id("item_id"), fields.text("delta"))
+    return TranscriptDelta(fields.id("response_id"), fields.item(), fields.text("delta", default=""))
+
+
+def _item_done(fields: _Fields) -> ItemDone:
+    item = fields.object("item")
+    return ItemDone(fields.id("response_id"), item.item("id"), _function_call(item))
+
+
+def _function_call(item: _Fields) -> FunctionCall | None:
+    """The call that an item is; None for another one, and for one without a name to call or an id to answer to."""
+    if item.fields.get("type") != "function_call":
+        return None
+    call, name = item.id("call_id") or item.id("id"), item.id("name")
+    return FunctionCall(call, name, item.text("arguments", default="")) if call and name else None
 
 
 def _response_done(fields: _Fields) -> ResponseDone:
     response = fields.object("response")
-    details = response.optional("status_details")
-    error = details.optional("error")
-    calls = [
-        FunctionCall(item.id("call_id"), item.id("name"), item.text("arguments"))
-        for item in response.objects("output", 4 * MOST_CALLS)
-        if item.fields.get("type") == "function_call"
-    ]
+    details = response.object("status_details")
+    error = details.object("error")
+    status = response.text("status", default="") or details.text("type", default="")
+    calls = [call for item in response.objects("output", 4 * MOST_CALLS) if (call := _function_call(item))]
     if len(calls) > MOST_CALLS:
         raise response.wrong("output", f"at most {MOST_CALLS} function calls")
     return ResponseDone(
-        response.id("id"),
-        response.text("status"),
+        response.id("id") or fields.id("response_id"),
+        status or ("failed" if error.fields else "completed"),
         details.text("reason", default="") or error.text("code", default="") or error.text("type", default=""),
         error.text("message", default=""),
-        tuple(calls),
+        None if response.fields.get("output") is None else tuple(calls),
     )
 
 
 def _rate_limits(fields: _Fields) -> RateLimits:
-    limits = [
-        RateLimit(
-            limit.text("name", LONGEST_ID),
-            limit.number("limit"),
-            limit.number("remaining"),
-            limit.number("reset_seconds", default=0),
-        )
-        for limit in fields.objects("rate_limits", 16)
-    ]
+    limits: list[RateLimit] = []
+    for told in fields.objects("rate_limits", 16):
+        name, limit, remaining = told.id("name"), told.number("limit"), told.number("remaining")
+        if name and limit is not None and remaining is not None:
+            limits.append(RateLimit(name, limit, remaining, told.number("reset_seconds") or 0))
     return RateLimits(tuple(limits))
 
 
@@ -328,18 +346,20 @@ _READERS: Mapping[str, Callable[[_Fields], Event]] = {
     "session.created": _session_created,
     "session.updated": lambda _fields: SessionUpdated(),
     "error": _error,
-    "input_audio_buffer.speech_started": lambda f: SpeechStarted(f.id("item_id"), f.number("audio_start_ms")),
-    "input_audio_buffer.speech_stopped": lambda f: SpeechStopped(f.id("item_id"), f.number("audio_end_ms")),
+    "input_audio_buffer.speech_started": lambda f: SpeechStarted(f.item(), f.number("audio_start_ms")),
+    "input_audio_buffer.speech_stopped": lambda f: SpeechStopped(f.item(), f.number("audio_end_ms")),
     "conversation.item.input_audio_transcription.completed": lambda f: Transcribed(
-        f.id("item_id"), f.text("transcript")
+        f.item(), f.text("transcript", default="")
     ),
     "conversation.item.input_audio_transcription.failed": lambda f: TranscriptionFailed(
-        f.id("item_id"), f.optional("error").text("message", default="")
+        f.item(), f.object("error").text("message", default="")
     ),
     "response.created": _response_created,
     "response.output_audio.delta": _audio,
     "response.output_audio_transcript.delta": _transcript,
-    "response.output_item.done": lambda f: ItemDone(f.id("response_id"), f.object("item").id("id")),
+    "response.audio.delta": _audio,  # the two names before GA, which compatible servers have kept
+    "response.audio_transcript.delta": _transcript,
+    "response.output_item.done": _item_done,
     "response.done": _response_done,
     "rate_limits.updated": _rate_limits,
 }

@@ -189,5 +189,6 @@ def say_create(words: str, tag: str) -> Message:
 
 
 def response_cancel(response: str) -> Message:
-    """Stop a response that is in progress."""
-    return {"type": "response.cancel", "event_id": CANCEL, "response_id": response}
+    """Stop a response that is in progress: the one at work, where the server has told no id."""
+    message = {"type": "response.cancel", "event_id": CANCEL}
+    return {**message, "response_id": response} if response else message

@@ -28,8 +28,10 @@ from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.events import (
     LONGEST_TEXT,
+    MOST_CALLS,
     VENDOR,
     AudioDelta,
+    FunctionCall,
     ItemDone,
     ResponseDone,
     TranscriptDelta,
@@ -76,6 +78,8 @@ class Response:
     early: str = ""
     """Words of the next item, whose audio has not come yet."""
     held: deque[Piece] = attrs.field(factory=deque)
+    calls: list[FunctionCall] = attrs.field(factory=list)
+    """Tools that its items have asked for so far: not every server tells them again at its end."""
 
     @property
     def is_answer(self) -> bool:
@@ -209,9 +213,11 @@ class Speech:
 
     def take(self, piece: Piece) -> None:
         """Something of a response: to be heard now, held, or not wanted. Nothing comes after its end."""
-        response = self.responses.get(piece.response)
+        response = self._response(piece.response)
         if response is None or response.complete:
             return
+        if isinstance(piece, ItemDone) and piece.call is not None and len(response.calls) < MOST_CALLS:
+            response.calls.append(piece.call)
         response.complete = isinstance(piece, ResponseDone)
         if not response.wanted:
             if isinstance(piece, ResponseDone):
@@ -220,6 +226,13 @@ class Speech:
             self._hold(response, piece)
         else:
             self._hear(response, piece)
+
+    def _response(self, name: str) -> Response | None:
+        """The one in progress of this id; where a piece or its response tells none, the last one that is at work."""
+        if known := self.responses.get(name) or self.responses.get(""):
+            return known
+        at_work = [response for response in self.responses.values() if not response.complete]
+        return at_work[-1] if at_work and not name else None
 
     def look_again(self) -> None:
         """Consider again what was held, up to the end of a response: who asked for that one comes first."""
