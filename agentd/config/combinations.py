@@ -22,6 +22,9 @@ def contradictions(config: Config) -> list[Problem]:
         )
     for name, agent in config.agents.items():
         problems += _fallbacks(config, name, agent)
+        if agent.speaker == name or (agent.speaker and agent.speaker not in config.agents):
+            others = ", ".join(other for other in config.agents if other != name)
+            problems.append(Problem(f"agents.{name}.speaker", f"must name another agent: {others or 'there is none'}"))
         times = agent.liveness
         if times.max_duration and times.warn_before >= times.max_duration:
             problems.append(

@@ -5,6 +5,7 @@ Loading never half-succeeds: every problem of a file is found, each with its TOM
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,14 @@ from agentd.plugins import blaming
 
 
 def parse_config(
-    raw: Mapping[str, Any], environ: Mapping[str, str], catalogue: Catalogue, source: str = "agent.toml"
+    raw: Mapping[str, Any],
+    environ: Mapping[str, str],
+    catalogue: Catalogue,
+    source: str = "agent.toml",
+    today: str = "",
 ) -> Config:
-    """Make a Config of parsed TOML, in which everything is named that the catalogue has.
+    """Make a Config of parsed TOML, in which everything is named that the catalogue has. `today` (a day, ISO 8601;
+    empty: that of this host) is for what will end.
 
     Raises ConfigError with one line for every problem: unknown keys (with the nearest known one), wrong
     types, bad values, combinations that cannot work.
@@ -32,7 +38,7 @@ def parse_config(
     body = {name: value for name, value in raw.items() if name not in ("agents", "tools", "speech_server")}
     base = build(Config, body, "", problems, skip=("agents", "tools"))
     agents = {
-        name: _parse_agent(name, table, problems, catalogue.providers)
+        name: _parse_agent(name, table, problems, catalogue.providers, today or date.today().isoformat())
         for name, table in _tables(raw, "agents", problems).items()
     }
     tables = _tables(raw, "tools", problems)
@@ -74,7 +80,9 @@ def _tables(raw: Mapping[str, Any], name: str, problems: list[Problem]) -> Mappi
     return {}
 
 
-def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], providers: Choices) -> AgentConfig:
+def _parse_agent(
+    name: str, table: Mapping[str, Any], problems: list[Problem], providers: Choices, today: str
+) -> AgentConfig:
     path = f"agents.{name}"
     provider = str(table.get("provider", AgentConfig().provider))
     # Tables of other providers may stay when an agent changes over; they have to be good all the same.
@@ -96,6 +104,7 @@ def _parse_agent(name: str, table: Mapping[str, Any], problems: list[Problem], p
     settings = found[agent.provider]
     whose = f"the provider {agent.provider!r}"
     problems += _impossible(settings, f"{path}.{agent.provider}", whose, agent.language)
+    problems += _told("ending", settings, f"{path}.{agent.provider}", whose, today, fatal=False)
     return attrs.evolve(agent, settings=settings)
 
 

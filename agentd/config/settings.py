@@ -280,6 +280,13 @@ class AgentConfig:
     fallback: Annotated[
         list[str], text("Agents that take over, in this order, when this one cannot be reached or fails.")
     ] = attrs.field(factory=list)
+    speaker: Annotated[
+        str,
+        text(
+            "The agent in whose voice exact words are spoken (greeting, check-ins, announcements) that this one's own "
+            "voice cannot; empty: announcements by the first of `fallback` that can."
+        ),
+    ] = ""
     tools: Annotated[
         list[str], text("What the model may do: hang_up, send_dtmf, or the name of a table [tools.NAME].")
     ] = attrs.field(factory=list)

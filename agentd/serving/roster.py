@@ -1,7 +1,7 @@
 """The agents that are configured: opened, kept, replaced on reload, and closed with their last call."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol
 
@@ -43,7 +43,11 @@ class Entry:
     failure: str = "is being opened"
     spoken: dict[str, tuple[Audio, ...]] = attrs.field(factory=dict)
     breaker: CircuitBreaker = attrs.field(factory=CircuitBreaker)
+    voice: Agent | None = None
+    """The agent as soon as it is open: it speaks for others before it takes calls."""
     attempted: trio.Event = attrs.field(factory=trio.Event)
+    voiced: trio.Event = attrs.field(factory=trio.Event)
+    """It is open, or has been tried."""
     _users: int = 0
     _retired: bool = False
     _changed: trio.Event = attrs.field(factory=trio.Event)
@@ -179,7 +183,7 @@ class Roster:
             with contained(failures.append):
                 await self._open(entry)
                 return
-            entry.agent = None
+            entry.agent = entry.voice = None
             if trio.current_time() - since > LONGEST_DELAY:  # it was open for a while
                 delay = FIRST_DELAY
             if isinstance(failures[0], AgentdError):
@@ -191,6 +195,7 @@ class Roster:
                 "agent cannot be opened", agent=entry.name, error=entry.failure, retry_in_s=delay, exc_info=traceback
             )
             entry.attempted.set()
+            entry.voiced.set()
             with trio.move_on_after(delay):
                 await entry.until_unused()
                 return
@@ -198,7 +203,8 @@ class Roster:
 
     async def _open(self, entry: Entry) -> None:
         async with self.open_agent(entry.name, entry.config) as opened:
-            agent = ContainedAgent(entry.name, opened)
+            agent = entry.voice = ContainedAgent(entry.name, opened)
+            entry.voiced.set()
             failures = await self._prepare(entry, agent, self._fixed_words(entry))
             for words, error in failures.items():
                 log.warning("words cannot be spoken beforehand", agent=entry.name, words=words, error=error)
@@ -223,7 +229,7 @@ class Roster:
         async def prepare(text: str) -> None:
             try:
                 async with at_once:
-                    entry.spoken[text] = tuple(await agent.synthesise(text))
+                    entry.spoken[text] = await self._spoken(entry, agent, text)
             except ProviderError as error:
                 failures[text] = str(error)
             else:
@@ -234,6 +240,29 @@ class Roster:
                 for text in texts:
                     nursery.start_soon(prepare, text)
         return failures
+
+    async def _spoken(self, entry: Entry, agent: Agent, text: str) -> tuple[Audio, ...]:
+        """The sound of a text in the agent's own voice, or else in that of who speaks for it. Raises ProviderError:
+        what its own voice says."""
+        try:
+            return tuple(await agent.synthesise(text))
+        except ProviderError as error:
+            refusal = error
+        for name in self._speakers(entry, text):
+            if (other := self._wanted.get(name)) is None:
+                continue
+            await other.voiced.wait()  # the caller's deadline bounds it
+            if other.voice is not None:
+                with suppress(ProviderError):
+                    return tuple(await other.voice.synthesise(text))
+        raise refusal
+
+    def _speakers(self, entry: Entry, text: str) -> Sequence[str]:
+        """Who speaks for an agent that cannot. In a conversation a strange voice is the operator's choice only."""
+        config = entry.config
+        if config.speaker:
+            return (config.speaker,)
+        return config.fallback if text in config.announcements else ()
 
     async def _prepare_later(self, entry: Entry, agent: Agent, missing: set[str]) -> None:
         """Try again what could not be spoken: what was down when the agent was opened comes back some time."""

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import attrs
 
+from agentd_providers.model_names import served_by
+
 
 class Scheme(StrEnum):
     """The word before a key in its header; PLAIN: none."""
@@ -30,9 +32,9 @@ class Credential:
     header: str = "Authorization"
 
 
-def lack_of_key(api_key_name: str, base_url: str, vendor_url: str) -> Sequence[tuple[str, str]]:
-    """For the `impossible` of a settings class: the vendor at `vendor_url` lets nobody in without a key, where a server
-    of one's own may. As (setting, why)."""
-    if api_key_name or not base_url.startswith(vendor_url):
+def lack_of_key(api_key_name: str, base_url: str, domain: str) -> Sequence[tuple[str, str]]:
+    """For the `impossible` of a settings class: the vendor at `domain` lets nobody in without a key, where a server of
+    one's own may. As (setting, why)."""
+    if api_key_name or not served_by(domain, base_url):
         return ()
     return (("api_key_name", f"must name a key: {base_url} lets nobody in without one"),)

@@ -97,6 +97,17 @@ class PipelineAgentSettings:
         for setting, why in self.turn.contradictions():
             yield f"turn.{setting}", why
 
+    def ending(self, today: str) -> Iterator[tuple[str, str]]:
+        """Names in the chosen stages that will end, as (setting, why)."""
+        for kind in KINDS:
+            try:
+                settings = self.chosen(kind).settings
+            except ConfigError:  # told by `impossible`
+                continue
+            if ending := getattr(settings, "ending", None):
+                for setting, why in ending(today):
+                    yield f"{self.table(kind)}.{setting}", why
+
     @property
     def takes_tools(self) -> bool:
         """Whether the model can use tools."""

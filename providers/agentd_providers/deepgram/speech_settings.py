@@ -1,6 +1,6 @@
 """The settings of Deepgram's speech to text and text to speech. Imports no engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated
 
 import attrs
@@ -8,6 +8,8 @@ import attrs
 from agentd import deadlines
 from agentd.config.schema import http_url, positive, secret_name, text
 from agentd_providers.credentials import lack_of_key
+from agentd_providers.deepgram.names import DOMAIN, listening, speaking
+from agentd_providers.model_names import DEEPGRAM_LISTEN, DEEPGRAM_VOICE
 
 API = "https://api.deepgram.com"
 
@@ -20,7 +22,7 @@ class DeepgramListenSettings:
         str, text("Environment variable or credential that holds Deepgram's key; empty: no key.", secret_name)
     ] = "DEEPGRAM_API_KEY"
     base_url: Annotated[str, text("Deepgram's API, or a Deepgram server of your own.", http_url)] = API
-    model: Annotated[str, text("Deepgram's name for the model.")] = "nova-3"
+    model: Annotated[str, text("Deepgram's name for the model.")] = DEEPGRAM_LISTEN
     keyterms: Annotated[list[str], text("Words to listen for: names, products (nova-3 only).")] = attrs.field(
         factory=list
     )
@@ -32,9 +34,11 @@ class DeepgramListenSettings:
         text("Seconds that the last words before a pause are waited for.", positive, deadlines.STAGE_TIMEOUT.check),
     ] = 1.5
 
-    def impossible(self, _language: str) -> Sequence[tuple[str, str]]:
+    def impossible(self, _language: str) -> Iterator[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why)."""
-        return lack_of_key(self.api_key_name, self.base_url, API)
+        yield from lack_of_key(self.api_key_name, self.base_url, DOMAIN)
+        for why in listening(self.model, self.keyterms):
+            yield "model", why
 
 
 @attrs.frozen
@@ -45,7 +49,7 @@ class DeepgramSpeakSettings:
         str, text("Environment variable or credential that holds Deepgram's key; empty: no key.", secret_name)
     ] = "DEEPGRAM_API_KEY"
     base_url: Annotated[str, text("Deepgram's API, or a Deepgram server of your own.", http_url)] = API
-    voice: Annotated[str, text("Deepgram's name for the voice, which speaks one language.")] = "aura-2-thalia-en"
+    voice: Annotated[str, text("Deepgram's name for the voice, which speaks one language.")] = DEEPGRAM_VOICE
     timeout: Annotated[
         float,
         text("Seconds that Deepgram may be silent, before and in a clause.", positive, deadlines.STAGE_TIMEOUT.check),
@@ -53,7 +57,9 @@ class DeepgramSpeakSettings:
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why)."""
-        yield from lack_of_key(self.api_key_name, self.base_url, API)
+        yield from lack_of_key(self.api_key_name, self.base_url, DOMAIN)
+        for why in speaking(self.voice):
+            yield "voice", why
         if not _speaks(self.voice, language):
             yield "voice", f"{self.voice!r} does not speak the agent's language, which is {language!r}"
 

@@ -9,6 +9,7 @@ import attrs
 from agentd import deadlines
 from agentd.config.schema import http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential
+from agentd_providers.model_names import ending, served_by
 from agentd_providers.text_normalisation.lexicon import lexicon_entries
 from agentd_providers.turns.settings import TurnSettings
 
@@ -162,6 +163,11 @@ class LocalSettings:
             yield "llm.api_key_name", "is for a server of your own: set llm.base_url too"
         for setting, why in self.turn.contradictions():
             yield f"turn.{setting}", why
+
+    def ending(self, today: str) -> Iterator[tuple[str, str]]:
+        """Names that will end, as (setting, why)."""
+        if served_by("openai.com", self.llm.base_url):
+            yield from ending("llm.model", self.llm.model, today)
 
 
 def local_credentials(settings: LocalSettings) -> Sequence[Credential]:

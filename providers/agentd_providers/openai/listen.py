@@ -13,6 +13,7 @@ import attrs
 from agentd.agent import Readiness
 from agentd.errors import ProviderProtocolError
 from agentd_providers.credentials import Scheme
+from agentd_providers.model_names import LANGUAGES_ARE_LISTED
 from agentd_providers.openai.speech_settings import OpenAiListenSettings
 from agentd_providers.pipeline.stages import Transcriber, Transcript
 from agentd_providers.shared import SharedServices
@@ -48,7 +49,9 @@ class OpenAiSpeechToText:
 
     async def transcribe(self, pcm: bytes, rate: int) -> str:
         """The words of slin at `rate` Hz. Raises ProviderError; cancelling gives them up."""
-        form = {"model": self.settings.model, "language": self.language, "response_format": "json"}
+        listed = self.settings.model in LANGUAGES_ARE_LISTED
+        language = {"languages[]": [self.language]} if listed else {"language": self.language}
+        form: dict[str, str | list[str]] = {"model": self.settings.model, **language, "response_format": "json"}
         if self.settings.prompt:
             form["prompt"] = self.settings.prompt
         file = ("turn.wav", _wav(pcm, rate), "audio/wav")

@@ -74,7 +74,9 @@ class OpenAiVoice:
     async def speak(self, text: str, rate: int) -> AsyncIterator[AsyncIterator[bytes]]:
         """See agentd_providers.pipeline.stages.Voice.speak."""
         settings = self.settings
-        body = {"model": settings.model, "voice": settings.voice, "response_format": settings.response_format.value}
+        body = {"voice": settings.voice, "response_format": settings.response_format.value}
+        if settings.model:
+            body["model"] = settings.model
         if settings.instructions:
             body["instructions"] = settings.instructions
 

@@ -504,7 +504,10 @@ def _think(value: Any, path: str) -> None:
 
 def _speak(value: Any, path: str) -> None:
     providers: Mapping[str, Check] = {
-        "deepgram": _fields({"type": _text, "model": _text}, {"version": _text, "speed": _number}),
+        "deepgram": _fields(
+            {"type": _text, "model": _text},
+            {"version": _text, "speed": _number, "expressivity": _integer, "volume": _number},
+        ),
         "eleven_labs": _fields({"type": _text, "model_id": _text}, {"version": _text, "language": _text}),
         "cartesia": _fields(
             {"type": _text, "model_id": _text, "voice": _fields({"mode": _text, "id": _text})}, {"language": _text}
@@ -516,6 +519,10 @@ def _speak(value: Any, path: str) -> None:
     if kind not in providers:
         raise Refusal("INVALID_SETTINGS", f"{path}.provider.type: {kind!r}")
     providers[kind](value["provider"], f"{path}.provider")
+    if kind == "deepgram":
+        voice, version = value["provider"]["model"], value["provider"].get("version", "v1")
+        if voice.startswith("flux") != (version == "v2"):  # the default is v1
+            raise Refusal("INVALID_SETTINGS", f"{path}.provider.model: {voice!r} is not served in {version}")
     if kind in ("eleven_labs", "open_ai") and "endpoint" not in value:
         raise Refusal("INVALID_SETTINGS", f"{path}.endpoint is required for {kind}")
 

@@ -29,6 +29,9 @@ LISTEN_FIELDS: Mapping[str, set[str]] = {
     "Finalize": {"type", "channel"},
     "CloseStream": {"type"},
 }
+LISTEN_MODELS = ("nova", "enhanced", "base")
+"""Those of /v1/listen for live audio: flux is at /v2/listen, whisper for recordings
+(https://developers.deepgram.com/docs/models-languages-overview)."""
 SPEAK_PARAMETERS = {"model", "encoding", "container", "sample_rate", "bit_rate", "speed", "tag", "mip_opt_out"}
 SPEAK_RATES = {"8000", "16000", "24000", "32000", "48000"}
 LONGEST_TEXT = 1000
@@ -72,7 +75,7 @@ class DeepgramListen:
             return 404
         good = (
             set(values) <= LISTEN_PARAMETERS
-            and values.get("model", "") != ""
+            and values.get("model", "").startswith(LISTEN_MODELS)
             and values.get("encoding") == "linear16"
             and values.get("sample_rate", "").isdigit()
         )
@@ -252,6 +255,8 @@ def _speak_complaint(query: Mapping[str, str], headers: Mapping[str, str], body:
         return "this fake speaks raw linear16 only"
     if query.get("sample_rate") not in SPEAK_RATES or not query.get("model"):
         return "Unsupported audio format: sample_rate, or no model"
+    if not query["model"].startswith("aura-"):  # https://developers.deepgram.com/docs/tts-models; flux: /v2/speak
+        return "No such model/version combination found."
     if headers.get("content-type") != "application/json":
         return f"content type {headers.get('content-type')}"
     fields = json.loads(body)

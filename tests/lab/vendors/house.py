@@ -105,6 +105,7 @@ url = "{self.realtime_peer.url}/v1/realtime"
 [agents.{name}.openai_realtime.turn]
 silence_ms = {PAUSE_MS}
 [agents.{name}.openai_realtime.announcements]
+model = "gpt-4o-mini-tts"
 base_url = "{self.openai_speech_peer.url}/v1"
 """
 
@@ -121,6 +122,7 @@ speak = "openai"
 base_url = "{self.deepgram_listen_peer.url.replace("ws:", "http:")}"
 {self._think(name)}
 [agents.{name}.pipeline.speak_openai]
+model = "gpt-4o-mini-tts"
 base_url = "{self.openai_speech_peer.url}/v1"
 """
 

@@ -16,7 +16,33 @@ from .http_peer import HttpExchange, Part
 from .scripted_words import Script, tone
 
 KEY = "sk-very-secret"
-TRANSCRIPTION_FIELDS = {"file", "model", "language", "prompt", "response_format", "temperature", "stream"}
+TRANSCRIPTION_FIELDS = {
+    "file", "model", "language", "prompt", "response_format", "temperature", "stream", "languages[]", "keywords[]",
+    "chunking_strategy", "include[]", "timestamp_granularities[]",
+}  # fmt: skip
+TRANSCRIPTION_MODELS = {
+    "whisper-1", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2025-12-15",
+    "gpt-4o-transcribe-diarize",
+}  # fmt: skip
+"""openai 3.57, types/audio_model.py."""
+SPEECH_MODELS = {"tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"}
+"""openai 3.57, types/audio/speech_model.py."""
+VOICES = {
+    "alloy",
+    "ash",
+    "ballad",
+    "coral",
+    "echo",
+    "fable",
+    "onyx",
+    "nova",
+    "sage",
+    "shimmer",
+    "verse",
+    "marin",
+    "cedar",
+}
+WAV_TYPES = ("audio/wav", "audio/x-wav")
 SPEECH_FIELDS = {"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"}
 LONGEST_INPUT = 4096
 SHORTEST_SECONDS = 0.1
@@ -61,7 +87,7 @@ class OpenAiSpeech:
 
     async def _transcribe(self, exchange: HttpExchange) -> None:
         form = exchange.request.form()
-        if complaint := _transcription_complaint(form):
+        if complaint := _transcription_complaint(form, own=not self.key):
             await exchange.answer(400, _error(complaint))
             return
         with wave.open(io.BytesIO(form["file"].content)) as wav:
@@ -78,7 +104,7 @@ class OpenAiSpeech:
         fields = exchange.request.json()
         text = fields.get("input", "")
         self.texts.append((exchange.request.at, text))
-        if complaint := _speech_complaint(fields):
+        if complaint := _speech_complaint(fields, own=not self.key):
             await exchange.answer(400, _error(complaint))
             return
         audio, kind = tone(text, self.rate), fields["response_format"]
@@ -89,23 +115,34 @@ class OpenAiSpeech:
         await send_in_pieces(exchange, audio, self.piece, self.pause)
 
 
-def _transcription_complaint(form: Mapping[str, Part]) -> str:
+def _transcription_complaint(form: Mapping[str, Part], *, own: bool) -> str:
+    """`own`: a server of one's own, whose models have names of their own."""
     if unknown := set(form) - TRANSCRIPTION_FIELDS:
         return f"Unknown parameter: {unknown}"
     if missing := {"file", "model"} - set(form):
         return f"you must provide {missing}"
-    if not form["file"].filename.endswith(".wav") or form["file"].content_type != "audio/wav":
+    if not form["file"].filename.endswith(".wav") or form["file"].content_type not in WAV_TYPES:
         return "Invalid file format."
     if "language" in form and len(form["language"].text) != 2:
         return "Invalid language. Language parameter must be specified in ISO-639-1 format."
+    model = form["model"].text
+    if not own and model not in TRANSCRIPTION_MODELS:
+        return f"invalid model ID: {model}"
+    # https://developers.openai.com/cookbook/examples/migrating_from_whisper_to_gpt_transcribe: "Do not send both"
+    if ("language" if model == "gpt-transcribe" else "languages[]") in form:
+        return f"language hint is not supported in this form for model {model}"
     return "" if form["response_format"].text == "json" else "response_format must be json"
 
 
-def _speech_complaint(fields: Mapping[str, object]) -> str:
+def _speech_complaint(fields: Mapping[str, object], *, own: bool) -> str:
     if unknown := set(fields) - SPEECH_FIELDS:
         return f"Unknown parameter: {unknown}"
-    if not all(isinstance(fields.get(name), str) and fields[name] for name in ("model", "input", "voice")):
+    if not all(isinstance(fields.get(name), str) and fields[name] for name in ("input", "voice")):
         return "you must provide model, input and voice"
+    if not own and fields.get("model") not in SPEECH_MODELS:
+        return f"invalid model ID: {fields.get('model')}"
+    if not own and fields["voice"] not in VOICES:
+        return f"Input should be one of {sorted(VOICES)}"
     if len(str(fields["input"])) > LONGEST_INPUT:
         return f"string too long. Expected a string with maximum length {LONGEST_INPUT}"
     return "" if fields.get("response_format") in ("wav", "pcm") else "this fake speaks wav and pcm only"

@@ -26,7 +26,7 @@ from agentd.audio.g711 import alaw_to_slin, slin_to_alaw, slin_to_ulaw, ulaw_to_
 from agentd.audio.resample import convert
 
 from .peer import SWITCHING, PeerConnection, PeerGone
-from .realtime_protocol import CLIENT_EVENTS, ITEM_NEEDS, Refused, check, merge
+from .realtime_protocol import CLIENT_EVENTS, ITEM_NEEDS, Refused, check, check_names, merge
 
 KEY = "sk-of-the-fake"
 PCM_RATE, G711_RATE = 24000, 8000
@@ -84,6 +84,8 @@ class RealtimeFake:
     """Seconds after which a session.update is acknowledged."""
     refuse_key_late: bool = False
     """A wrong key is let in, and told by an error and the close (as was seen), not by HTTP 401."""
+    takes_languages: bool = True
+    """Servers that speak the same know no `languages`."""
     expires_in: float = 3600.0
     scarce: bool = False
     """The rate limits are nearly used up."""
@@ -330,6 +332,7 @@ class FakeRealtimeSession:
             form = merged["audio"][direction]["format"]
             if form not in ({"type": "audio/pcm", "rate": PCM_RATE}, {"type": "audio/pcmu"}, {"type": "audio/pcma"}):
                 raise Refused("invalid_value", f"Invalid value: {form!r}.", f"session.audio.{direction}.format")
+        check_names(merged["audio"], self.fake.takes_languages)
         self.settings = merged
         if self.fake.update_delay and not self.acknowledged:
             await trio.sleep(self.fake.update_delay)

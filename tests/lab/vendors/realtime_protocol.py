@@ -57,6 +57,21 @@ ITEM_NEEDS = {
     "function_call_output": ("call_id", "output"),
 }
 
+VOICES = frozenset(["alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar"])
+TRANSCRIPTION_MODELS = frozenset(
+    [
+        "whisper-1",
+        "gpt-transcribe",
+        "gpt-live-transcribe",
+        "gpt-4o-mini-transcribe",
+        "gpt-4o-mini-transcribe-2025-12-15",
+        "gpt-4o-transcribe",
+        "gpt-4o-transcribe-diarize",
+        "gpt-realtime-whisper",
+    ]
+)
+"""openai 3.57, types/realtime/audio_transcription.py."""
+
 
 class Refused(Exception):
     """What the client asked for is answered by an error event."""
@@ -97,3 +112,18 @@ def check(value: Any, allowed: Any, path: str) -> None:
             if name.endswith("!") and name.removesuffix("!") not in value:
                 where = f"{path}.{name[:-1]}" if path else name[:-1]
                 raise Refused("missing_required_parameter", f"Missing required parameter: '{where}'.", where)
+
+
+def check_names(audio: Mapping[str, Any], takes_languages: bool) -> None:
+    """Voices and models that there are not, and a language told in the form of other models
+    (https://developers.openai.com/cookbook/examples/migrating_from_whisper_to_gpt_transcribe)."""
+    if audio["output"]["voice"] not in VOICES:
+        raise Refused("invalid_value", f"Invalid value: {audio['output']['voice']!r}.", "session.audio.output.voice")
+    transcription, where = audio["input"]["transcription"] or {}, "session.audio.input.transcription"
+    model = transcription.get("model", "whisper-1")
+    if model not in TRANSCRIPTION_MODELS:
+        raise Refused("invalid_value", f"Invalid value: {model!r}.", f"{where}.model")
+    listed = model in ("gpt-transcribe", "gpt-live-transcribe")
+    wrong = "language" if listed and takes_languages else "languages"
+    if wrong in transcription:
+        raise Refused("unsupported_parameter", f"{wrong!r} is not supported with {model!r}.", f"{where}.{wrong}")

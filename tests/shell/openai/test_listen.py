@@ -58,8 +58,8 @@ async def test_a_turn_is_sent_as_the_reference_has_it() -> None:
     assert (request.path, request.headers["authorization"]) == ("/v1/audio/transcriptions", f"Bearer {KEY}")
     form = request.form()
     assert {name: part.text for name, part in form.items() if name != "file"} == {
-        "model": "gpt-4o-mini-transcribe",
-        "language": "de",
+        "model": "gpt-transcribe",
+        "languages[]": "de",
         "response_format": "json",
         "prompt": "Agentd.",
     }

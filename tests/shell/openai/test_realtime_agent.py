@@ -981,6 +981,17 @@ async def test_cancelled_at_any_time_it_leaves_nothing(patience: float) -> None:
         await until(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
 
 
+async def test_a_transcription_goes_without_the_hint_of_a_language_that_its_server_refuses() -> None:
+    """It is asked once more, and the next call knows it. (Servers that speak Realtime know no `languages`.)"""
+    fake = RealtimeFake(takes_languages=False)
+    async with agent_of(fake) as (agent, _, _, _):
+        for _ in range(2):
+            async with agent.open(CALL, History(), PlayoutBuffer()):
+                pass
+    sent = [m["session"]["audio"]["input"]["transcription"] for m in fake.of("session.update")]
+    assert sent == [{"model": "gpt-transcribe", "languages": ["en"]}, *2 * [{"model": "gpt-transcribe"}]]
+
+
 # --- announcements
 
 
@@ -1009,7 +1020,7 @@ async def test_an_announcement_is_spoken_over_rest() -> None:
 
 async def test_without_a_model_for_announcements_there_are_none() -> None:
     async with agent_of(announcements=RealtimeAnnouncementSettings(model="")) as (agent, _, _, _):
-        with pytest.raises(ProviderRejected, match=r"announcements\.model"):
+        with pytest.raises(ProviderRejected, match="no voice for exact words"):
             await agent.synthesise("I am sorry.")
 
 

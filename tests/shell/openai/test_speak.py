@@ -31,7 +31,9 @@ async def an_engine(
     fake = fake or OpenAiSpeech()
 
     def opener(url: str, shared: SharedServices) -> AbstractAsyncContextManager[OpenAiVoice]:
-        return open_openai_speak(OpenAiSpeakSettings(base_url=f"{url}/v1", **settings), "en-US", shared)
+        return open_openai_speak(
+            OpenAiSpeakSettings(base_url=f"{url}/v1", **{"model": "gpt-4o-mini-tts", **settings}), "en-US", shared
+        )
 
     async with served(handler or fake.answer, opener) as (peer, engine):
         yield ServedVoice(peer, engine)

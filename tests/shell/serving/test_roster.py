@@ -71,7 +71,7 @@ class Provider:
         await trio.sleep(self.seconds)
         if self.failures:
             raise self.failures.pop(0)
-        agent = SpeakingAgent(config=config, mute=self.mute, unspeakable=self.unspeakable)
+        agent = SpeakingAgent(config=config, mute=self.mute or config.provider == "mute", unspeakable=self.unspeakable)
         self.open_now.append(agent)
         try:
             yield agent
@@ -197,6 +197,22 @@ async def test_whoever_takes_over_has_the_bridge_of_every_agent(autojump_clock: 
 
 async def test_an_agent_without_a_voice_of_its_own_serves_all_the_same(autojump_clock: MockClock) -> None:
     assert await spoken(Provider(mute=True), default=AgentConfig()) == {"default": set()}
+
+
+@pytest.mark.parametrize("order", [("default", "house"), ("house", "default")])
+@pytest.mark.parametrize("speaker", ["", "house"])
+async def test_who_has_no_voice_for_exact_words_has_another_agent_speak_them(
+    order: tuple[str, str], speaker: str, autojump_clock: MockClock
+) -> None:
+    """OpenAI Realtime chooses its own words. A strange voice in the conversation is the operator's choice only."""
+    mute = attrs.evolve(
+        PLAIN, greeting="Hello.", failure_announcement="Sorry.", fallback=["house"], speaker=speaker, provider="mute"
+    )
+    provider = Provider()
+    agents = {"default": mute, "house": attrs.evolve(PLAIN, failure_announcement="Alas.")}
+    async with kept(provider, **{name: agents[name] for name in order}) as roster:
+        assert roster.entries["default"].spoken.keys() == ({"Hello.", "Sorry."} if speaker else {"Sorry."})
+        assert roster.entries["house"].spoken.keys() == {"Alas."}
 
 
 async def test_words_that_take_too_long_keep_no_agent_from_serving(autojump_clock: MockClock) -> None:

@@ -88,7 +88,7 @@ def test_the_default_settings_are_the_minimum_of_the_documentation() -> None:
         },
         "agent": {
             "listen": {"provider": {"type": "deepgram", "version": "v1", "model": "nova-3", "language": "en-US"}},
-            "think": {"provider": {"type": "open_ai", "model": "gpt-4o-mini"}, "prompt": "Help."},
+            "think": {"provider": {"type": "open_ai", "model": "gpt-5.4-mini"}, "prompt": "Help."},
             "speak": {"provider": {"type": "deepgram", "model": "aura-2-thalia-en"}},
         },
     }

@@ -118,7 +118,7 @@ def test_the_settings_of_a_session() -> None:
     assert session["audio"]["input"] == {
         "format": {"type": "audio/pcm", "rate": 24000},
         "noise_reduction": None,
-        "transcription": {"model": "gpt-transcribe", "language": "de"},
+        "transcription": {"model": "gpt-transcribe", "languages": ["de"]},
         "turn_detection": {
             "type": "server_vad",
             "threshold": 0.5,

@@ -156,7 +156,7 @@ async def open_deepgram_agent(name: str, config: AgentConfig, shared: SharedServ
         voice: Voice | None = None
         if secrets.deepgram is not None:
             speak = DeepgramSpeakSettings(
-                settings.api_key_name, settings.speech_url, settings.speak.model, settings.speech_timeout
+                settings.api_key_name, settings.speech_api, settings.speak.model, settings.speech_timeout
             )
             engine = await stack.enter_async_context(open_deepgram_speak(speak, config.language, shared))
             voice = await stack.enter_async_context(engine.open())

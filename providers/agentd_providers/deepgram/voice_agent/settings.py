@@ -13,6 +13,8 @@ import attrs
 from agentd import deadlines
 from agentd.config.schema import Unshown, http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential, Scheme
+from agentd_providers.deepgram.names import DOMAIN, listening, spoken_by, thought_by
+from agentd_providers.model_names import CHAT, DEEPGRAM_LISTEN, DEEPGRAM_VOICE, ending, served_by
 
 
 class ThinkProvider(StrEnum):
@@ -61,7 +63,7 @@ class AgentListenSettings:
     """How Deepgram hears the caller."""
 
     model: Annotated[str, text("Deepgram's name for the model: nova-3, flux-general-en, flux-general-multi, ...")] = (
-        "nova-3"
+        DEEPGRAM_LISTEN
     )
     keyterms: Annotated[list[str], text("Words to listen for: names of products and people.")] = attrs.field(
         factory=list
@@ -87,7 +89,7 @@ class AgentThinkSettings:
     """The language model that answers. Deepgram calls it, and pays for it where endpoint_url is empty."""
 
     provider: Annotated[ThinkProvider, text("Whose the model is.")] = ThinkProvider.OPEN_AI
-    model: Annotated[str, text("The provider's name for the model.")] = "gpt-4o-mini"
+    model: Annotated[str, text("The provider's name for the model.")] = CHAT
     temperature: Annotated[
         float, text("Randomness of the words, 0 to 2 (anthropic: 1); below 0: the model's own, as some models demand.")
     ] = -1.0
@@ -108,7 +110,7 @@ class AgentSpeakSettings:
     """The voice that the caller hears."""
 
     provider: Annotated[SpeakProvider, text("Whose the voice is.")] = SpeakProvider.DEEPGRAM
-    model: Annotated[str, text("The provider's name for the model; Deepgram's are voices.")] = "aura-2-thalia-en"
+    model: Annotated[str, text("The provider's name for the model; Deepgram's are voices.")] = DEEPGRAM_VOICE
     voice: Annotated[str, text("The voice (open_ai: its name, cartesia: its id); Deepgram's is in the model.")] = ""
     endpoint_url: Annotated[
         str, text("Where Deepgram finds the voice; needed for eleven_labs and open_ai, with your own key.", _url)
@@ -130,8 +132,13 @@ class DeepgramAgentSettings:
         "wss://agent.deepgram.com/v1/agent/converse"
     )
     speech_url: Annotated[
-        str, text("Deepgram's API for announcements, which it speaks in the agent's voice.", http_url)
-    ] = "https://api.deepgram.com"
+        str,
+        text(
+            "Deepgram's API for announcements, which it speaks in the agent's voice; empty: that of the same region "
+            "(or server) as url.",
+            _url,
+        ),
+    ] = ""
     api_key_name: Annotated[str, text("Environment variable or credential that holds Deepgram's key.", secret_name)] = (
         "DEEPGRAM_API_KEY"
     )
@@ -177,8 +184,19 @@ class DeepgramAgentSettings:
     think: AgentThinkSettings = attrs.field(factory=AgentThinkSettings)
     speak: AgentSpeakSettings = attrs.field(factory=AgentSpeakSettings)
 
+    @property
+    def speech_api(self) -> str:
+        """Where announcements are spoken. A region has all of Deepgram at one host, such as api.eu.deepgram.com
+        (https://developers.deepgram.com/reference/regional-endpoints)."""
+        if self.speech_url:
+            return self.speech_url
+        parts = urlsplit(self.url)
+        host = "api.deepgram.com" if parts.netloc == "agent.deepgram.com" else parts.netloc
+        return f"{'https' if parts.scheme == 'wss' else 'http'}://{host}"
+
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why); asked by the configuration's check."""
+        yield from self._names(language)
         if not self.api_key_name:
             yield "api_key_name", "Deepgram lets nobody in without a key: name the variable that holds it"
         if self.renew_before >= self.session_limit:
@@ -206,16 +224,39 @@ class DeepgramAgentSettings:
             if part.api_key_name and not part.endpoint_url:
                 yield f"{name}.api_key_name", f"is for a server of your own: set {name}.endpoint_url too"
 
+    def _names(self, language: str) -> Iterator[tuple[str, str]]:
+        """Names that cannot work where they stand."""
+        if not self.listen.is_flux:
+            for why in listening(self.listen.model, self.listen.keyterms):
+                yield "listen.model", why
+        elif self.listen.model.endswith("-en") and not language.lower().startswith("en"):
+            # https://developers.deepgram.com/docs/flux/language-prompting
+            yield "listen.model", f"{self.listen.model!r} hears English only: take flux-general-multi or nova-3"
+        if not self.think.endpoint_url:
+            for why in thought_by(self.think.provider, self.think.model, mip_opt_out=self.mip_opt_out):
+                yield "think.model", why
+        if not self.speak.endpoint_url:
+            for why in spoken_by(self.speak.provider, self.speak.model):
+                yield "speak.model", why
 
-KEY_CHECK = "https://api.deepgram.com/v1/auth/token"
+    def ending(self, today: str) -> Iterator[tuple[str, str]]:
+        """Names that will end, as (setting, why)."""
+        at_openai = not self.think.endpoint_url or served_by("openai.com", self.think.endpoint_url)
+        if self.think.provider is ThinkProvider.OPEN_AI and at_openai:
+            yield from ending("think.model", self.think.model, today)
+        if self.speak.provider is SpeakProvider.OPEN_AI and served_by("openai.com", self.speak.endpoint_url):
+            yield from ending("speak.model", self.speak.model, today)
+
+
+KEY_CHECK = "/v1/auth/token"
 """Lets a good key in, and costs nothing (https://developers.deepgram.com/docs/authenticating)."""
 
 
 def credentials(settings: DeepgramAgentSettings) -> Sequence[Credential]:
     """The credentials that the settings need."""
-    ours = (urlsplit(settings.url).hostname or "").endswith("deepgram.com")
+    check = f"{settings.speech_api.rstrip('/')}{KEY_CHECK}" if served_by(DOMAIN, settings.url) else ""
     wanted = [
-        Credential(settings.api_key_name, "Deepgram's API key", KEY_CHECK if ours else "", Scheme.TOKEN),
+        Credential(settings.api_key_name, "Deepgram's API key", check, Scheme.TOKEN),
         Credential(settings.think.api_key_name, f"the key of {settings.think.endpoint_url}"),
         Credential(settings.speak.api_key_name, f"the key of {settings.speak.endpoint_url}"),
     ]

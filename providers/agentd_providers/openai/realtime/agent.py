@@ -19,6 +19,7 @@ from agentd.history import History
 from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.audio import G711_RATE, RealtimeAudio
 from agentd_providers.openai.realtime.events import VENDOR, SessionCreated, SessionUpdated, VendorError, shown
+from agentd_providers.openai.realtime.messages import LanguageHint
 from agentd_providers.openai.realtime.reader import EventReader
 from agentd_providers.openai.realtime.session import RealtimeSession
 from agentd_providers.openai.realtime.settings import RealtimeAudioFormat, RealtimeSettings
@@ -53,6 +54,8 @@ class RealtimeAgent:
     shared: SharedServices = attrs.field(repr=False)
     _key: str = attrs.field(repr=False)
     _access: VendorAccess = attrs.field(factory=VendorAccess, init=False)
+    _hint: LanguageHint | None = attrs.field(default=None, init=False)
+    """How this server takes the language of a transcription, as the last session learnt; None: nothing is known."""
 
     @property
     def readiness(self) -> Readiness:
@@ -96,7 +99,7 @@ class RealtimeAgent:
     async def synthesise(self, text: str) -> Sequence[Audio]:
         """See agentd.agent.Agent.synthesise."""
         if self.voice is None:
-            raise ProviderRejected(f"{self.name} has no model for announcements: see announcements.model")
+            raise ProviderRejected(f"{self.name} has no voice for exact words: `speaker` names an agent that has")
         return (Audio(0, 0, await speak_whole(self.voice, text, LINE_RATE), LINE_RATE),)
 
     @asynccontextmanager
@@ -137,6 +140,7 @@ class RealtimeAgent:
         Raises ProviderRejected, or ProviderUnavailable. The caller sets the deadline.
         """
         expires_at, reader = 0.0, EventReader(self.shared.on_unknown, opening=True)
+        hint = self._hint
         while True:
             try:
                 message = await socket.receive()
@@ -146,11 +150,16 @@ class RealtimeAgent:
                 raise
             match reader.read(message):
                 case SessionCreated(expires_at):
-                    socket.send(messages.session_update(self.settings, prompt, self.config.language, tools))
+                    socket.send(messages.session_update(self.settings, prompt, self.config.language, tools, hint))
                 case SessionUpdated():
+                    self._hint = hint
                     return expires_at
                 case VendorError() as refusal:
-                    raise _refusal(refusal)
+                    if hint is LanguageHint.NONE or not messages.refuses_language(refusal.param, refusal.message):
+                        raise _refusal(refusal)
+                    log.info("the transcription goes without a language", agent=self.name, error=shown(refusal.message))
+                    hint = LanguageHint.NONE
+                    socket.send(messages.session_update(self.settings, prompt, self.config.language, tools, hint))
 
 
 def _refusal(error: VendorError) -> ProviderError:

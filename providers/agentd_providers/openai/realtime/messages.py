@@ -5,11 +5,14 @@ https://platform.openai.com/docs/guides/realtime-conversations.
 """
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from agentd.agent import ToolDeclaration
 from agentd.history import History, Speaker, Turn
+from agentd_providers.model_names import LANGUAGES_ARE_LISTED
 from agentd_providers.openai.realtime.events import PURPOSE
 from agentd_providers.openai.realtime.settings import (
     Detection,
@@ -33,10 +36,34 @@ _FORMATS: Mapping[RealtimeAudioFormat, Message] = {
 }
 
 
+class LanguageHint(StrEnum):
+    """How a transcription is told its language: newer models take a list, those before them one (both are refused:
+    https://developers.openai.com/cookbook/examples/migrating_from_whisper_to_gpt_transcribe)."""
+
+    LIST = "languages"
+    ONE = "language"
+    NONE = ""
+
+
+def language_hint(model: str) -> LanguageHint:
+    """The hint that a model takes."""
+    return LanguageHint.LIST if model in LANGUAGES_ARE_LISTED else LanguageHint.ONE
+
+
+def refuses_language(param: str, message: str) -> bool:
+    """Whether an error is about the hint of a language: by the parameter that it names, or by its words."""
+    return re.search(r"\blanguages?\b", param or message) is not None
+
+
 def session_update(
-    settings: RealtimeSettings, instructions: str, language: str, tools: Sequence[ToolDeclaration]
+    settings: RealtimeSettings,
+    instructions: str,
+    language: str,
+    tools: Sequence[ToolDeclaration],
+    hint: LanguageHint | None = None,
 ) -> Message:
-    """The session's settings, all of them; `language` (BCP 47) is the agent's."""
+    """The session's settings, all of them; `language` (BCP 47) is the agent's. `hint` None: as the model's name has
+    it."""
     audio_format = _FORMATS[settings.audio]
     session: dict[str, Any] = {
         "type": "realtime",
@@ -49,7 +76,7 @@ def session_update(
             "input": {
                 "format": audio_format,
                 "noise_reduction": _noise_reduction(settings),
-                "transcription": _transcription(settings, language),
+                "transcription": _transcription(settings, language, hint),
                 "turn_detection": _turn_detection(settings),
             },
             "output": {"format": audio_format, "voice": settings.voice, "speed": settings.speed},
@@ -70,11 +97,18 @@ def _noise_reduction(settings: RealtimeSettings) -> Message | None:
     return {"type": settings.noise_reduction.value}
 
 
-def _transcription(settings: RealtimeSettings, language: str) -> Message | None:
-    if not settings.transcription.model:
+def _transcription(settings: RealtimeSettings, language: str, hint: LanguageHint | None) -> Message | None:
+    model = settings.transcription.model
+    if not model:
         return None
     spoken = settings.transcription.language or language.split("-")[0].lower()
-    return {"model": settings.transcription.model, "language": spoken}
+    match language_hint(model) if hint is None else hint:
+        case LanguageHint.LIST:
+            return {"model": model, "languages": [spoken]}
+        case LanguageHint.ONE:
+            return {"model": model, "language": spoken}
+        case LanguageHint.NONE:
+            return {"model": model}
 
 
 def _turn_detection(settings: RealtimeSettings) -> Message:

@@ -14,7 +14,9 @@ import attrs
 from agentd import deadlines
 from agentd.config.schema import Unshown, http_url, positive, secret_name, text
 from agentd_providers.credentials import Credential
+from agentd_providers.model_names import REALTIME, TRANSCRIBE, ending, misplaced, served_by
 
+DOMAIN = "openai.com"
 MOST_TOKENS = 4096
 """The largest `max_output_tokens` that may be asked for; beyond it there is only "inf"."""
 
@@ -125,16 +127,20 @@ class RealtimeTranscriptionSettings:
 
     model: Annotated[
         str, text("OpenAI's model for it; empty: no transcript, and a fallback does not know what was said.")
-    ] = "gpt-transcribe"
+    ] = TRANSCRIBE
     language: Annotated[str, text("Two letters (ISO 639-1), such as de; empty: the agent's language.")] = ""
 
 
 @attrs.frozen
 class RealtimeAnnouncementSettings:
-    """Words that must be exact (a failed call's announcement): spoken over REST, since the model chooses its own."""
+    """Words that must be exact (a failed call's announcement), by a server with /audio/speech: the model chooses its
+    own."""
 
     base_url: Annotated[str, text("An OpenAI-compatible server (https://host/v1); empty: the agent's.", _url)] = ""
-    model: Annotated[str, text("Text-to-speech model; empty: no announcements in OpenAI's voice.")] = "gpt-4o-mini-tts"
+    model: Annotated[
+        str,
+        text("Text-to-speech model of a server that has one; empty: none, and another agent speaks them (`speaker`)."),
+    ] = ""
     voice: Annotated[str, text("Its voice; empty: the agent's.")] = ""
     timeout: Annotated[float, text("Seconds that one may take.", positive, deadlines.VENDOR_WORDS.check)] = 15.0
 
@@ -146,7 +152,7 @@ class RealtimeSettings:
     url: Annotated[
         str, text("The Realtime API; the model is added to it. Any server that speaks the same.", _websocket_url)
     ] = "wss://api.openai.com/v1/realtime"
-    model: Annotated[str, text("The model's name; empty: the url names it.")] = "gpt-realtime-2.1"
+    model: Annotated[str, text("The model's name; empty: the url names it.")] = REALTIME
     api_key_name: Annotated[
         str, text("Environment variable or credential that holds the key; empty: no key.", secret_name)
     ] = "OPENAI_API_KEY"
@@ -203,6 +209,19 @@ class RealtimeSettings:
             yield "model", "is needed, or a url that names it"
         if not self.transcription.language and not re.fullmatch("[A-Za-z]{2}(-.*)?", language):
             yield "transcription.language", f"is needed: of {language!r} OpenAI has no two-letter code"
+        if served_by(DOMAIN, self.url):
+            yield from misplaced("model", self.model, "realtime")
+            yield from misplaced("transcription.model", self.transcription.model, "speech to text")
+        if served_by(DOMAIN, self.announcements.base_url or self.api_url):
+            yield from misplaced("announcements.model", self.announcements.model, "speech")
+
+    def ending(self, today: str) -> Iterator[tuple[str, str]]:
+        """Names that will end, as (setting, why)."""
+        if served_by(DOMAIN, self.url):
+            yield from ending("model", self.model, today)
+            yield from ending("transcription.model", self.transcription.model, today)
+        if served_by(DOMAIN, self.announcements.base_url or self.api_url):
+            yield from ending("announcements.model", self.announcements.model, today)
 
 
 def credentials(settings: RealtimeSettings) -> tuple[Credential, ...]:
