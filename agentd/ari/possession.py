@@ -28,13 +28,13 @@ class Possession:
     _came: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def may_write(self) -> None:
-        """Ask for an event, of an application that need not exist yet. Raises AriError where a request that changes
-        something is not let through; such a user could answer no caller and hand none back."""
-        try:
-            await self.rest.user_event(self.app, self._next())
-        except AriRejected as error:
-            if error.status != 404:
-                raise
+        """Ask to stop a playback that there is not. Raises AriError where a request that changes something is not let
+        through; such a user could answer no caller and hand none back.
+
+        Asterisk looks whether the user may write before it looks for what is asked for, and a playback that it does
+        not find is nothing to its log: Asterisk 22 res/res_ari.c (`ast_ari_invoke`), res/ari/resource_playbacks.c.
+        """
+        await self.rest.stop_playback(f"{self.app}-none-{secrets.token_hex(8)}")
 
     async def prove(self, patience: float = 0.0) -> None:
         """Have an event of our own come back. Raises AriError where it does not come within PROOF_DEADLINE, or where
@@ -55,9 +55,12 @@ class Possession:
 
     async def _asked(self, until: float) -> None:
         """Asterisk registers an application just after it has opened the WebSocket; and one that reconnects within a
-        millisecond of its last close can be destroyed again (seen on 22.10)."""
+        millisecond of its last close can be destroyed again (seen on 22.10). An event for an application that it does
+        not know is a warning in Asterisk's log, a question after it is not: res/res_stasis.c (`stasis_app_user_event`).
+        """
         while True:
             try:
+                await self.rest.application_channels(self.app)
                 await self.rest.user_event(self.app, self._next())
             except AriRejected as error:
                 if error.status != 404:

@@ -133,7 +133,11 @@ async def test_without_agentd_the_call_goes_to_the_fallback_that_was_set(pbx: Pr
         ("7000", "completed", "agentd-return,s,1", False),
         ("7000", "failed:provider", "agentd: agent default: failed:provider", False),
         ("7000", "transferred", "agentd: agent default: transferred", True),
+        ("7000", "failed:transfer", "agentd: agent default: failed:transfer", True),
+        ("7000", "", "agentd: agent default: failed:internal", True),  # it could not be set
         ("7002", "failed:provider", "elsewhere with failed:provider", False),
+        ("7002", "failed:transfer", "elsewhere with failed:transfer", False),
+        ("7002", "", "elsewhere with failed:internal", False),
     ],
 )
 async def test_a_call_that_is_handed_back_goes_on_as_its_result_says(
@@ -146,13 +150,15 @@ async def test_a_call_that_is_handed_back_goes_on_as_its_result_says(
     async def hand_back(websocket: trio_websocket.WebSocketConnection) -> None:
         async with httpx.AsyncClient(base_url=pbx.ari_url, trust_env=False, timeout=5, auth=auth) as client:
             start = json.loads(await websocket.get_message())
-            assert start["args"][:2] == ["agent=default", "media=external"]
-            assert start["args"][2:4] == ["num-pres=allowed_not_screened", "name-pres=allowed_not_screened"]
+            presentation = ["num-pres=allowed_not_screened", "name-pres=allowed_not_screened"]
+            fallback = "elsewhere|s|1" if extension == "7002" else ""
+            assert start["args"] == ["agent=default", "media=external", *presentation, f"fallback={fallback}"]
             assert start["channel"]["dialplan"]["exten"] == extension
             channel = f"/channels/{start['channel']['id']}"
             await client.post(f"{channel}/answer")
             await trio.sleep(0.3)
-            await client.post(f"{channel}/variable", params={"variable": "AGENTD_RESULT", "value": result})
+            if result:
+                await client.post(f"{channel}/variable", params={"variable": "AGENTD_RESULT", "value": result})
             await client.post(f"{channel}/continue")
 
     with trio.fail_after(15):

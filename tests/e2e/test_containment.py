@@ -128,6 +128,18 @@ async def served_as_ever(host: Host, daemon: Daemon) -> None:
     await host.nothing_is_stuck()
 
 
+async def test_asterisk_complains_of_nothing_when_agentd_connects_and_connects_again(
+    pbx_prefix: Prefix, tmp_path: Path
+) -> None:
+    """It warned of an application that it did not know yet, once a connection."""
+    async with a_host(pbx_prefix, tmp_path) as host:
+        for _ in range(2):
+            async with host.daemon() as daemon:
+                await daemon.wait_for("ARI event stream is up", timeout=PATIENCE)
+                await served_as_ever(host, daemon)
+        assert host.pbx.complaints() == []
+
+
 # --- agentd ends
 
 

@@ -351,7 +351,9 @@ async def down(agentd: Running) -> None:
     await agentd.until(lambda: not agentd.client.connected)
 
 
-async def test_it_waits_until_asterisk_knows_the_application(asterisk: FakeAsterisk) -> None:
+@pytest.mark.parametrize("request_for_it", ["GET /applications/agentd", "POST /events/user/*"])
+async def test_it_waits_until_asterisk_knows_the_application(asterisk: FakeAsterisk, request_for_it: str) -> None:
+    """It may even be destroyed between the two."""
     asked = 0
 
     async def not_yet(_request: Request) -> Answer | None:
@@ -359,11 +361,20 @@ async def test_it_waits_until_asterisk_knows_the_application(asterisk: FakeAster
         asked += 1
         return Answer.refusal(404, "Application not found") if asked < 7 else None
 
-    asterisk.rule("POST /events/user/*", not_yet)
+    asterisk.rule(request_for_it, not_yet)
     async with running(asterisk) as agentd:
         await connected(agentd)
         assert asterisk.connections == 1
-        assert asked == 7, "the first one is asked before there is an application"
+        assert asked >= 7
+
+
+async def test_no_event_is_asked_for_of_an_application_that_asterisk_does_not_know(asterisk: FakeAsterisk) -> None:
+    """Asterisk writes a warning into its log for each."""
+    asterisk.rule("GET /applications/agentd", Answer.refusal(404, "Application not found"), times=5)
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+        ours = [request for request in asterisk.asked() if "/events/" in request or "/applications/" in request]
+        assert [request.partition(" ")[0] for request in ours[:7]] == ["GET"] * 6 + ["POST"]
 
 
 async def test_an_application_that_never_appears_ends_the_attempt(asterisk: FakeAsterisk) -> None:
@@ -376,10 +387,11 @@ async def test_an_application_that_never_appears_ends_the_attempt(asterisk: Fake
 
 
 async def test_a_user_who_may_not_write_gets_no_application_that_callers_could_enter(asterisk: FakeAsterisk) -> None:
-    asterisk.rule("POST *", Answer.refusal(403, "Write access denied"))
+    asterisk.rule("[PD]*", Answer.refusal(403, "Write access denied"))
     with structlog.testing.capture_logs() as logs:
         async with running(asterisk) as agentd:
-            await agentd.until(lambda: len(asterisk.asked("POST /events/*")) >= 3)
+            await agentd.until(lambda: len(asterisk.asked("DELETE /playbacks/*")) >= 3)
+            assert not asterisk.asked("POST *")
             assert asterisk.connections == 0, "callers go on to the dialplan's fallback at once"
             assert "read_only = no" in agentd.client.trouble
             asterisk.rules.clear()
@@ -392,7 +404,7 @@ async def test_a_user_who_may_not_write_gets_no_application_that_callers_could_e
 async def test_a_user_who_is_made_read_only_while_agentd_runs_takes_no_more_callers(asterisk: FakeAsterisk) -> None:
     async with running(asterisk) as agentd:
         await connected(agentd)
-        asterisk.rule("POST *", Answer.refusal(403, "Write access denied"))
+        asterisk.rule("[PD]*", Answer.refusal(403, "Write access denied"))
         with trio.fail_after(LOOK_INTERVAL + PATIENCE):
             while agentd.client.connected:
                 await trio.sleep(0.5)
@@ -407,7 +419,7 @@ async def test_the_first_request_that_a_user_may_not_make_ends_the_application_a
     async with running(asterisk) as agentd:
         await connected(agentd)
         asterisk.enter(CALLER)
-        asterisk.rule("POST *", Answer.refusal(403, "Write access denied"))
+        asterisk.rule("[PD]*", Answer.refusal(403, "Write access denied"))
         refused = trio.current_time()
         with pytest.raises(AriRejected):
             await agentd.client.rest.answer(CALLER)
