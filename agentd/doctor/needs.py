@@ -83,12 +83,14 @@ async def import_errors(names: Sequence[str], spared: Sequence[str], environ: Ma
                 check=False,
                 env=for_child(environ),
             )
-        failed = load_json(done.stdout.splitlines()[-1])
+        failed: Any = load_json(done.stdout.splitlines()[-1])
     except trio.TooSlowError:
         return {"all": f"not loaded within {IMPORT_DEADLINE:g} s"}
     except (ValueError, IndexError):
+        failed = None
+    if not isinstance(failed, dict):  # an engine may write lines of its own, and end the process before ours
         return {"all": f"loading them ended the process with status {done.returncode}"}
-    return {str(name): str(error) for name, error in failed.items()}
+    return {name: str(error) for name, error in failed.items()}
 
 
 def _examine_files(check: str, files: Sequence[ModelFile], environ: Mapping[str, str]) -> Finding:

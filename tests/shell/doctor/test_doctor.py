@@ -483,3 +483,12 @@ async def test_an_engine_that_cannot_be_imported_is_named(monkeypatch: pytest.Mo
     assert list(failed) == ["no_such_engine"]
     monkeypatch.setattr(needs, "_IMPORT", "import os; os.abort()")
     assert "ended the process" in (await needs.import_errors(["json"], [], dict(os.environ)))["all"]
+
+
+@pytest.mark.parametrize("last", ["4711", "[]", "null", '"json"', "no JSON", ""])
+async def test_an_engine_that_ends_the_process_behind_a_line_of_its_own_is_told(
+    last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(needs, "_IMPORT", f"import os; print({last!r}, flush=True); os._exit(3)")
+    failed = await needs.import_errors(["json"], [], dict(os.environ))
+    assert failed == {"all": "loading them ended the process with status 3"}
