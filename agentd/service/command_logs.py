@@ -1,7 +1,7 @@
 """What is logged by commands that are no service: lines on standard error, for standard output has their result.
 
 structlog's own default writes tracebacks by `rich` wherever that is installed, with every variable of every frame. It
-imports little: `agentd hand-back` has to work where a part of this version does not.
+imports structlog and no room of ours: `agentd hand-back` has to work where a part of this version does not.
 """
 
 import sys
