@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from agentd import __version__, deadlines
+from agentd.service.collector import freeze_loaded
 from agentd.service.health import HealthServer
 from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
@@ -105,6 +106,7 @@ class SpeechService:
                 self.notifier.status("loading engines")
                 async with open_engines(settings, self.metrics) as engines:
                     server = SpeechServer(settings, engines, self.metrics)
+                    freeze_loaded()
                     port = await parts.start(server.run, connections, name=LISTENER)
                     self._server = server
                     parts.start_soon(_beat_listener, server, parts, watch, name="beat")

@@ -22,6 +22,7 @@ from agentd.config.settings import AgentConfig, Config
 from agentd.errors import AriError, ConfigError, naming_address
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
+from agentd.service.collector import freeze_loaded
 from agentd.service.health import HealthServer
 from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
@@ -144,6 +145,7 @@ class Supervisor:
         await self._hand_back_orphans(client.rest)
         await self._sweep(directory)
         await roster.replace(self.config.agents)
+        freeze_loaded()
         # Only now does our application exist: until then the dialplan's fallback serves callers.
         parts.start_soon(_pump, client, name=ARI_PUMP)
         if self.config.asterisk.require_at_start:
@@ -203,6 +205,7 @@ class Supervisor:
         else:
             await roster.replace(config.agents)
             reception.config, reception.toolbox = config, toolbox
+            freeze_loaded()
             log.info("configuration reloaded", agents=sorted(config.agents))
 
     async def _beat(self, running: Running, parts: Parts, watch: ProgressWatch) -> None:

@@ -85,6 +85,8 @@ class DaemonScene:
     notifier: Told = attrs.field(factory=Told)
     supervisor: Supervisor = attrs.field(init=False)
     pages: list[HealthServer] = attrs.field(factory=list)
+    frozen: list[int] = attrs.field(factory=list)
+    """The event streams that Asterisk had when the daemon froze what was loaded; each time another number."""
     heard: dict[str, int] = attrs.field(factory=dict)
     """Bytes that the line of each leg has carried to its caller."""
     ended: trio.Event = attrs.field(factory=trio.Event)
@@ -185,5 +187,7 @@ async def daemon_scene(
 
         monkeypatch.setattr(module, "HealthServer", page)
         monkeypatch.setattr(module, "find_provider", lambda name: scene.provider)
+        # What these tests leave is for the collector to find (tests.left_behind).
+        monkeypatch.setattr(module, "freeze_loaded", lambda: scene.frozen.append(len(asterisk.sockets)))
         yield scene
         nursery.cancel_scope.cancel()

@@ -82,6 +82,7 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
         yield Engines(Info())
 
     monkeypatch.setattr(module, "open_engines", none)
+    monkeypatch.setattr(module, "freeze_loaded", lambda: None)  # what is left is for the collector to find
     settings = SpeechServerSettings(port=free_port(), health_port=free_port())
     notifier = Told()
     at = Scene(SpeechService(settings, notifier), notifier, settings.port)

@@ -222,6 +222,27 @@ async def test_a_reload_that_is_asked_for_while_the_daemon_starts_comes_once_it_
         await is_told(scene, signal.SIGTERM, 10.0)
 
 
+# --- what it loads
+
+
+async def test_what_was_loaded_is_frozen_before_a_caller_comes_and_after_each_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with daemon_scene(tmp_path, monkeypatch) as scene:
+        loaded: list[bool] = []
+
+        async def load() -> None:
+            loaded.append(not scene.frozen)
+
+        scene.provider.opening = load
+        await scene.up()
+        assert loaded == [True]
+        assert scene.frozen == [0]
+        signal.raise_signal(signal.SIGHUP)
+        await until(lambda: scene.notifier.told.count("READY=1") == 2)
+        assert scene.frozen == [0, 1]
+
+
 # --- who was there before
 
 
