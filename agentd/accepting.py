@@ -11,6 +11,8 @@ from typing import NoReturn
 import structlog
 import trio
 
+from agentd.addresses import EVERY_IPV6, LOOPBACK, canonical
+
 log = structlog.get_logger("agentd.accepting")
 
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -19,6 +21,10 @@ PAUSE = 0.1
 """Seconds after which it is tried again then: whoever waits stays in the kernel's queue."""
 SILENCE = 60.0
 """Seconds for which a shortage that was told is not told again."""
+NO_IPV6 = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
+"""What a host says that has no IPv6."""
+MOST_WAITING = 0xFFFF
+"""The backlog where none is asked for, as trio.open_tcp_listeners has it; the kernel takes less."""
 GONE = frozenset(
     getattr(errno, name)
     for name in (
@@ -29,6 +35,42 @@ GONE = frozenset(
 """What accept(2) says of one connection that broke before it was accepted; the next one may be well."""
 
 Handler = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+async def open_listeners(host: str, port: int, backlog: int | None = None) -> list[trio.SocketListener]:
+    """Listen on an IP address, or on `localhost`; port 0 is any that is free, and the same of all listeners.
+
+    `::` serves both families, whatever the host's bindv6only says (RFC 3493, section 5.3; trio.open_tcp_listeners
+    would serve IPv6 alone), and so does `localhost`, where the host has the second one. Raises OSError.
+    """
+    host = canonical(host)
+    if host == EVERY_IPV6:
+        return [await _listen_to_both_families(port, backlog)]
+    if host != "localhost":
+        return await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    listeners = await trio.open_tcp_listeners(port, host=LOOPBACK[0], backlog=backlog)
+    port = listeners[0].socket.getsockname()[1]
+    try:
+        listeners += await trio.open_tcp_listeners(port, host=LOOPBACK[1], backlog=backlog)
+    except OSError as error:
+        if error.errno not in NO_IPV6:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+            raise
+    return listeners
+
+
+async def _listen_to_both_families(port: int, backlog: int | None) -> trio.SocketListener:
+    both = trio.socket.socket(trio.socket.AF_INET6, trio.socket.SOCK_STREAM)
+    try:
+        both.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+        both.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 0)
+        await both.bind((EVERY_IPV6, port))
+        both.listen(MOST_WAITING if backlog is None else backlog)
+        return trio.SocketListener(both)
+    except BaseException:
+        both.close()
+        raise
 
 
 async def accept_connections(

@@ -98,7 +98,8 @@ class AddressUnusable(OSError):
 
     def __init__(self, error: OSError, host: str, port: int, table: str) -> None:
         why = error.strerror or str(error)
-        super().__init__(error.errno, f"{host}:{port}, as [{table}] host and port say: {why}")
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        super().__init__(error.errno, f"{place}, as [{table}] host and port say: {why}")
         self.host, self.port, self.table = host, port, table
 
     def __str__(self) -> str:

@@ -3,7 +3,6 @@
 import base64
 import random
 from collections.abc import Callable
-from urllib.parse import urlencode, urlsplit
 
 import attrs
 import structlog
@@ -25,6 +24,7 @@ from agentd.ari.reconciler import Reconciler
 from agentd.ari.reconciliation import is_leg, leg_id
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
+from agentd.ari.urls import events_url
 from agentd.ari.whereabouts import Decision, Deed, Whereabouts
 from agentd.errors import ApplicationLost, AriError, AriRejected, AriUnavailable, WebSocketError, ungrouped
 from agentd.metrics import Metrics
@@ -126,7 +126,7 @@ class AriClient:
     async def _connected(self, again: bool) -> None:
         """One life of the event stream. Raises WebSocketError or AriError when it ends."""
         await self._possession.may_write()  # before there is an application: its callers could not be answered
-        socket = WebSocket(self._events_url(), self._headers(), max_message=MAX_EVENT_BYTES)
+        socket = WebSocket(events_url(self.url, self.app), self._headers(), max_message=MAX_EVENT_BYTES)
         with ungrouped(WebSocketError, AriError):
             async with trio.open_nursery() as nursery:
                 await nursery.start(socket.run)
@@ -294,11 +294,6 @@ class AriClient:
     def leg_id(self, part: str, uuid: str) -> str:
         """See agentd.ari.reconciliation.leg_id."""
         return leg_id(self.app, part, uuid)
-
-    def _events_url(self) -> str:
-        parts = urlsplit(self.url)
-        scheme = "wss" if parts.scheme == "https" else "ws"
-        return f"{scheme}://{parts.netloc}/ari/events?{urlencode({'app': self.app})}"
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()

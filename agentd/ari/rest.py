@@ -339,7 +339,7 @@ class AriRest:
 async def open_rest(
     url: str, username: str, password: str, metrics: Metrics, deadline: float
 ) -> AsyncIterator[AriRest]:
-    """The REST client for Asterisk's HTTP server at `url` (http://host:port), closed on leaving the block.
+    """The REST client for Asterisk's HTTP server at `url` (http://host:port, and the prefix), closed on leaving it.
 
     `deadline` bounds each phase of a request in seconds.
     """

@@ -10,7 +10,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.accepting import accept_connections
+from agentd.accepting import accept_connections, open_listeners
 from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.errors import MediaProtocolError, MediaTimeout, naming_address
@@ -162,7 +162,7 @@ class AudioSocketListener:
         of descriptors or memory wait (agentd.accepting).
         """
         with naming_address(self.host, self.port, "audiosocket"):
-            listeners = await trio.open_tcp_listeners(self._bound or self.port, host=self.host, backlog=BACKLOG)
+            listeners = await open_listeners(self.host, self._bound or self.port, BACKLOG)
         async with trio.open_nursery() as nursery:
             connections = self.connections or nursery
             nursery.start_soon(accept_connections, "AudioSocket", listeners, self._handle, connections, self._failed)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from agentd import deadlines
+from agentd.addresses import collide
 from agentd.config.schema import Problem
 from agentd.config.settings import AgentConfig, Config, Headless
 
@@ -44,8 +45,7 @@ def contradictions(config: Config) -> list[Problem]:
     if config.agents and headless.headless is Headless.ACCEPT and not config.headless_agent:
         problems.append(Problem("audiosocket.headless_agent", "must name the agent of headless calls"))
     same_port = config.health.port and config.health.port == config.audiosocket.port
-    hosts = {host.replace("localhost", "127.0.0.1") for host in (config.health.host, config.audiosocket.host)}
-    if same_port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):
+    if same_port and collide(config.health.host, config.audiosocket.host):
         problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
     return [*problems, *_too_short(config)]
 

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import attrs
 import cattrs
 
+from agentd.addresses import is_address
 from agentd.errors import AgentdError
 from agentd.telltales import HIDDEN, looks_secret, names_secret, secret_in_url, without_secrets
 
@@ -83,11 +84,10 @@ def port_number(value: int) -> str | None:
 
 def address(value: str) -> str | None:
     """A check: an address to listen on."""
-    try:
-        ip_address(value)
-    except ValueError:
-        return None if value == "localhost" else "must be an IP address (or localhost)"
-    return None
+    if is_address(value) or value == "localhost":
+        return None
+    bare = "; an IPv6 address stands without brackets here" if is_address(value.strip("[]")) else ""
+    return f"must be an IP address (or localhost){bare}"
 
 
 def networks(value: list[str]) -> str | None:
@@ -119,7 +119,11 @@ def web_url(value: str) -> str | None:
         good = bool(parts.hostname) and parts.port != 0 and value.isprintable() and " " not in value
     except ValueError:  # a port that is no port, an unclosed bracket
         good = False
-    return None if good else "must be a URL like http://host:port"
+    if good:
+        return None
+    netloc = value.partition("//")[2].partition("/")[0]
+    bracketed = " (an IPv6 address in brackets: http://[::1]:8088)" if netloc.count(":") > 1 else ""
+    return f"must be a URL like http://host:port{bracketed}"
 
 
 def secret_name(value: str) -> str | None:

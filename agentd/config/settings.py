@@ -4,6 +4,7 @@ Secrets are not part of it: they come from the environment or from systemd crede
 agentd.config.file reads and checks a file.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -13,13 +14,13 @@ from urllib.parse import urlsplit
 import attrs
 
 from agentd import deadlines
+from agentd.addresses import from_here, host_port, is_everywhere, split_host_port
 from agentd.config.schema import (
     NO_SETTING,
     Text,
     Unshown,
     address,
     http_url,
-    is_number,
     networks,
     not_negative,
     port_number,
@@ -53,14 +54,22 @@ class Headless(StrEnum):
     ACCEPT = "accept"
 
 
+PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
+"""What may follow the port in Asterisk's URL: http.conf's prefix."""
+
+
 def _url(value: str) -> str | None:
     if secret_in_url(value):
         return Unshown("must hold no user, password or key: set username, and the secret AGENTD_ARI_PASSWORD")
     if complaint := http_url(value):
         return complaint
     parts = urlsplit(value)
-    rest = parts.path or parts.query or parts.fragment
-    return f"must be http://host:port without {rest!r}" if rest else None
+    if rest := parts.query or parts.fragment:
+        return f"must be http://host:port without {rest!r}"
+    if not PREFIX.fullmatch(parts.path) or {".", ".."} & {*parts.path.split("/")}:
+        return f"must be http://host:port, and the prefix of http.conf if it has one; {parts.path!r} is none"
+    below = parts.path.rstrip("/").endswith("/ari")
+    return "must be http://host:port without '/ari', which agentd adds itself" if below else None
 
 
 def _absolute(value: str) -> str | None:
@@ -68,17 +77,22 @@ def _absolute(value: str) -> str | None:
 
 
 def _host_port(value: str) -> str | None:
-    host, _, port = value.rpartition(":")
-    if not value or (host and is_number(port) and port_number(int(port)) is None):
+    if not value:
         return None
-    return "must be address:port"
+    try:
+        host, _ = split_host_port(value)
+    except ValueError as error:
+        return str(error)
+    return f"{host} is no address that can be connected to" if is_everywhere(host) else None
 
 
 @attrs.frozen
 class Asterisk:
     """Where Asterisk's ARI is. The password comes from AGENTD_ARI_PASSWORD or the credential ari-password."""
 
-    url: Annotated[str, text("Asterisk's HTTP server (http.conf).", _url)] = "http://127.0.0.1:8088"
+    url: Annotated[str, text("Asterisk's HTTP server (http.conf), with its prefix if it has one.", _url)] = (
+        "http://127.0.0.1:8088"
+    )
     username: Annotated[str, text("The user in ari.conf.")] = "agentd"
     app: Annotated[str, text("The Stasis application: Stasis(agentd,...) in the dialplan.")] = "agentd"
     request_timeout: Annotated[
@@ -162,8 +176,7 @@ class Health:
     @property
     def url(self) -> str:
         """Where the pages are for who is on this host; empty where the port is any that is free."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}" if self.port else ""
+        return f"http://{host_port(from_here(self.host), self.port)}" if self.port else ""
 
 
 @attrs.frozen
@@ -340,8 +353,7 @@ class Config:
         """The listener as Asterisk reaches it, "address:port"."""
         if self.audiosocket.advertise:
             return self.audiosocket.advertise
-        host = self.audiosocket.host
-        return f"{'127.0.0.1' if host in ('0.0.0.0', '::', 'localhost') else host}:{bound_port}"
+        return host_port(from_here(self.audiosocket.host), bound_port)
 
     @property
     def headless_agent(self) -> str:

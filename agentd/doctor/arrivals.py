@@ -7,7 +7,7 @@ from uuid import UUID
 import attrs
 import trio
 
-from agentd.allow_list import is_allowed
+from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.config.settings import Config
 from agentd.doctor.daemon import RunningDaemon, refused_connections
@@ -68,7 +68,7 @@ class StandIn:
     async def handle(self, stream: trio.SocketStream) -> None:
         """One connection, served like a call's until Asterisk or the examination ends it."""
         try:
-            peer = str(stream.socket.getpeername()[0]).partition("%")[0].removeprefix("::ffff:")
+            peer = address_of(stream)
             connection = AudioSocketConnection(stream, peer, Metrics())
             with trio.fail_after(self.config.audiosocket.uuid_timeout):
                 uuid = (await connection.handshake()).uuid

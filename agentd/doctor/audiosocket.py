@@ -13,6 +13,8 @@ from uuid import UUID
 
 import trio
 
+from agentd.accepting import open_listeners
+from agentd.addresses import host_port, split_host_port
 from agentd.audiosocket.listener import trial_uuid
 from agentd.audiosocket.transport import EXTERNAL, FORK, external_media, fork_media
 from agentd.config.settings import Config
@@ -42,7 +44,7 @@ async def examine_ways_in(
     Without `probe` only the port is examined. `fork_exists`: whether the dialplan has the fork, None if that
     is not known.
     """
-    socket, here = config.audiosocket, f"{config.audiosocket.host}:{config.audiosocket.port}"
+    socket, here = config.audiosocket, host_port(config.audiosocket.host, config.audiosocket.port)
     attempt = partial(_attempt_both, config, probe, modules, fork_exists)
     if daemon.listening or (daemon.registered and not socket.port):
         found = "a running agentd listens" + (f" on {here}" if socket.port else ", on a port of its choice")
@@ -63,7 +65,7 @@ async def examine_ways_in(
             *_skip_both("agentd does not listen"),
         ]
     try:
-        listeners = await trio.open_tcp_listeners(socket.port, host=socket.host)
+        listeners = await open_listeners(socket.host, socket.port)
     except OSError as error:
         if daemon.registered and error.errno == errno.EADDRINUSE:
             held = ok(PORT_CHECK, f"{here} is held, presumably by the agentd that is connected to Asterisk")
@@ -169,7 +171,7 @@ def _let_in(config: Config) -> tuple[str, ...]:
 
 def _way_advice(config: Config, way: str, told: str, port: int) -> tuple[str, ...]:
     socket = config.audiosocket
-    listening = f"{socket.host}:{port}"
+    listening = host_port(socket.host, port)
     if way == FORK:
         wanted = config.advertised_socket(port)
         first = (
@@ -185,12 +187,20 @@ def _way_advice(config: Config, way: str, told: str, port: int) -> tuple[str, ..
         )
     else:
         first = "agent.toml: where Asterisk runs on another host, set [audiosocket] host and advertise"
-    host, _, number = told.rpartition(":")
     return (
         first,
-        f"from Asterisk's host: nc -vz {host} {number}; does a firewall drop it?",
+        f"from Asterisk's host: nc -vz {_as_arguments(told)}; does a firewall drop it?",
         "see what Asterisk logged about it: grep -i audiosocket /var/log/asterisk/full (or messages.log)",
     )
+
+
+def _as_arguments(told: str) -> str:
+    """An address as `nc` takes it: host and port apart, and no brackets."""
+    try:
+        host, port = split_host_port(told)
+    except ValueError:  # the dialplan's may be anything
+        return told.replace(":", " ")
+    return f"{host} {port}"
 
 
 async def _external(probe: Probe, host: str, uuid: UUID) -> None:

@@ -9,6 +9,8 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from agentd import __version__, deadlines
+from agentd.accepting import open_listeners
+from agentd.addresses import host_port
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.parsing import load_json
@@ -110,6 +112,7 @@ async def examine_health(config: Config, daemon: RunningDaemon) -> Finding:
 
 async def _free_port(config: Config, daemon: RunningDaemon) -> Finding:
     host, port = config.health.host, config.health.port
+    here = host_port(host, port)
     if daemon.registered:
         return warn(
             "health",
@@ -118,16 +121,16 @@ async def _free_port(config: Config, daemon: RunningDaemon) -> Finding:
             "Give the doctor the same: HEALTH_PORT=... agentd doctor",
         )
     try:
-        for listener in await trio.open_tcp_listeners(port, host=host):
+        for listener in await open_listeners(host, port):
             await listener.aclose()
     except OSError as error:
         return fail(
             "health",
-            f"agentd cannot take {host}:{port}: {error}",
+            f"agentd cannot take {here}: {error}",
             f"see who has it: ss -ltnp 'sport = :{port}'",
             "or give agentd another: [health] host and port, or HEALTH_HOST and HEALTH_PORT",
         )
-    return ok("health", f"no agentd runs; {host}:{port} is free for it")
+    return ok("health", f"no agentd runs; {here} is free for it")
 
 
 async def _get(url: str) -> httpx.Response:

@@ -11,22 +11,19 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import attrs
-import trio
 
-from agentd import deadlines
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.transport import FORK
 from agentd.config.settings import Config
+from agentd.doctor.command_line import asterisk_cli
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import DIALPLAN_APP
-from agentd.environment import for_child
 from agentd.errors import AriError, AriRejected
 
 CALL_CONTEXT: Final = "agentd-call"
 SAMPLE: Final = ("7000", "agentd")
 ENTRANCES: Final = ("s", "x", "support", "_x")
 """Extensions of the kinds that callers come in at: an inbound route ends at `s`, others at a letter or a name."""
-CLI_DEADLINE: Final = deadlines.DOCTOR_CLI.seconds
 INCLUDE: Final = (
     "copy extensions_agentd.conf to /etc/asterisk (`agentd init` does) and add, as the last line of "
     "extensions.conf (FreePBX: extensions_custom.conf): #tryinclude extensions_agentd.conf",
@@ -62,7 +59,7 @@ async def look_at_dialplan(rest: AriRest, config: Config, entity: Mapping[str, o
         why = f"ARI has no device states (HTTP {error.status}): {loading}"
     except AriError as error:
         return Dialplan(None, None, None, str(error))
-    settings = await _cli("core show settings")
+    settings = await asterisk_cli("core show settings")
     if settings is None:
         return Dialplan(None, None, None, f"{why}; and `asterisk -rx` is not to be had here")
     if not all(str(entity.get(key, "")) in settings for key in ("version", "entity_id")):
@@ -106,17 +103,5 @@ async def _extension_exists(rest: AriRest, extension: str, context: str) -> bool
 
 
 async def _context_exists(context: str) -> bool | None:
-    shown = await _cli(f"dialplan show {context}")
+    shown = await asterisk_cli(f"dialplan show {context}")
     return None if shown is None else f"'{context}'" in shown
-
-
-async def _cli(command: str) -> str | None:
-    """The answer of the Asterisk of /etc/asterisk/asterisk.conf on its command line; None if there is none."""
-    try:
-        with trio.fail_after(CLI_DEADLINE):
-            done = await trio.run_process(
-                ["asterisk", "-rx", command], capture_stdout=True, capture_stderr=True, check=False, env=for_child()
-            )
-    except (OSError, trio.TooSlowError):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

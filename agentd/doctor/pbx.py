@@ -3,12 +3,16 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 
+from agentd.addresses import LOOPBACK, host_port, is_address
 from agentd.ari.rest import AriRest
+from agentd.ari.urls import shown_prefix
 from agentd.audiosocket.transport import EXTERNAL, FORK
 from agentd.config.settings import Config
+from agentd.doctor.command_line import asterisk_cli
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import AriError, AriRejected
@@ -67,7 +71,10 @@ async def greet(rest: AriRest, config: Config) -> Greeting:
         info = await rest.request("GET", "/asterisk/info")
         version = str(info["system"]["version"])
     except AriError as error:
-        return Greeting((fail("ari", str(error), *ari_advice(error, config)),))
+        advice = ari_advice(error, config)
+        if isinstance(error, AriRejected) and error.status == 404:
+            advice = (*prefix_advice(await asterisk_cli("http show status"), url), *advice)
+        return Greeting((fail("ari", str(error), *advice),))
     except (KeyError, TypeError):
         return Greeting(
             (fail("ari", f"{url} answers, but not as Asterisk does", "check [asterisk] url in agent.toml"),)
@@ -80,14 +87,12 @@ def ari_advice(error: AriError, config: Config) -> tuple[str, ...]:
     """The advice for an ARI request that failed. Pure."""
     ari = config.asterisk
     status = error.status if isinstance(error, AriRejected) else 0
-    port = ari.url.rpartition(":")[2]
     match status:
         case 0:
             return (
                 "is Asterisk running? systemctl status asterisk",
                 "asterisk -rx 'http show status' tells whether and where its HTTP server listens",
-                f"http.conf: [general] enabled = yes, bindaddr = 127.0.0.1, bindport = {port} "
-                "(http_agentd.conf; it needs a restart of Asterisk)",
+                f"http.conf: [general] {_http_settings(ari.url)} (http_agentd.conf; it needs a restart of Asterisk)",
                 "or set the right address in agent.toml: [asterisk] url",
             )
         case 401:
@@ -103,11 +108,38 @@ def ari_advice(error: AriError, config: Config) -> tuple[str, ...]:
             )
         case 404:
             return (
-                "ari.conf, section [general]: enabled = yes, and http.conf: no prefix",
+                "ari.conf, section [general]: enabled = yes",
+                "http.conf, section [general]: is there a prefix? It belongs into agent.toml too: [asterisk] url = "
+                f"{_bare(ari.url)}/PREFIX; without one, url = {_bare(ari.url)}",
                 "asterisk -rx 'module show like res_ari' must list res_ari.so as Running",
                 f"is it Asterisk that answers at {ari.url}?",
             )
     return ("see what Asterisk logged about it: /var/log/asterisk/full or messages.log",)
+
+
+def _bare(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _http_settings(url: str) -> str:
+    """What http.conf has to say for Asterisk to be found at this URL."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    host = parts.hostname or ""
+    bound = host if is_address(host) else LOOPBACK[0]
+    port = parts.port or (443 if secure else 80)
+    prefix = f", prefix = {parts.path.strip('/')}" if parts.path.strip("/") else ""
+    listening = f"tlsenable = yes, tlsbindaddr = {host_port(bound, port)}" if secure else ""
+    return f"enabled = yes, {listening or f'bindaddr = {bound}, bindport = {port}'}{prefix}"
+
+
+def prefix_advice(status: str | None, url: str) -> tuple[str, ...]:
+    """What `asterisk -rx 'http show status'` tells of a prefix that `url` does not have; None: nobody told. Pure."""
+    if status is None or (told := shown_prefix(status)) == urlsplit(url).path.rstrip("/"):
+        return ()
+    said = f"this host's Asterisk has the prefix {told}" if told else "this host's Asterisk has no prefix"
+    return (f"{said} (http.conf): agent.toml: [asterisk] url = {_bare(url)}{told}",)
 
 
 def judge_version(version: str) -> Finding:

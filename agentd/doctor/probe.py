@@ -6,7 +6,6 @@ A name of its own keeps it apart from a running agentd, which neither sees these
 import base64
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
-from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 import attrs
@@ -15,6 +14,7 @@ import trio
 from agentd import deadlines
 from agentd.ari.events import PlaybackFinished, parse_event
 from agentd.ari.rest import AriRest
+from agentd.ari.urls import events_url
 from agentd.config.secrets import Secret
 from agentd.config.settings import Config
 from agentd.errors import AriError, AriRejected, WebSocketError
@@ -114,11 +114,9 @@ async def open_probe(config: Config, password: Secret, rest: AriRest, nursery: t
     Raises WebSocketError if it cannot be opened, AriError if Asterisk does not register the application.
     """
     app = f"{config.asterisk.app}-doctor-{uuid4().hex[:8]}"
-    parts = urlsplit(config.asterisk.url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
     token = base64.b64encode(f"{config.asterisk.username}:{password.reveal()}".encode()).decode()
     socket = WebSocket(
-        f"{scheme}://{parts.netloc}/ari/events?{urlencode({'app': app})}",
+        events_url(config.asterisk.url, app),
         (("Authorization", f"Basic {token}"),),
     )
     stream = trio.CancelScope()

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from agentd import deadlines
-from agentd.accepting import accept_connections
+from agentd.accepting import accept_connections, open_listeners
 from agentd.service.http1 import Asked, HttpConnection, Page
 
 MAX_CONNECTIONS = 32
@@ -47,7 +47,7 @@ class PageServer:
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; `started` gives the port. Raises OSError when the address cannot be bound."""
-        listeners = await trio.open_tcp_listeners(self.port, host=self.host, backlog=BACKLOG)
+        listeners = await open_listeners(self.host, self.port, BACKLOG)
         async with trio.open_nursery() as connections:
             task_status.started(listeners[0].socket.getsockname()[1])
             await accept_connections("health page", listeners, self._handle, connections)

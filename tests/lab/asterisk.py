@@ -13,6 +13,8 @@ from typing import Self
 
 import trio
 
+from agentd.addresses import host_port
+
 from .debian import find_or_unpack
 from .ports import PortClaims
 from .prefix import LabUnavailable, Prefix
@@ -47,7 +49,7 @@ class PrivateAsterisk:
 
     Callers from 127.0.0.1 come into context `from-lab`, which includes the project's `agentd` and has
     `extra_dialplan` as its further lines (`exten => 600,1,...`; it may open contexts of its own).
-    Nothing but ports, passwords and AGENTD_SOCKET differs from the files as an administrator gets them.
+    Nothing but addresses, passwords and AGENTD_SOCKET differs from the files as an administrator gets them.
 
     Entering raises AsteriskFailed, with the end of the log, if Asterisk has not booted within BOOT_SECONDS.
     Leaving stops it within STOP_SECONDS, also when cancelled, and kills it if need be; it does not outlive
@@ -62,6 +64,9 @@ class PrivateAsterisk:
         conf: Path = ASTERISK_CONF,
         extra_dialplan: str = "",
         sip_host: str = "127.0.0.1",
+        http_host: str = "127.0.0.1",
+        http_prefix: str = "",
+        agent_host: str = "127.0.0.1",
         sip_port: int | None = None,
         http_port: int | None = None,
         agent_port: int | None = None,
@@ -75,6 +80,9 @@ class PrivateAsterisk:
         self._process: trio.Process | None = None
         self._asked_ports = (sip_port, http_port, agent_port, rtp_ports)
         self.sip_host = sip_host
+        self.http_host = http_host
+        self.http_prefix = http_prefix
+        self.agent_host = agent_host
         self.ari_user = "agentd"
         self.ari_password = secrets.token_urlsafe(18)
         self.phone_password = secrets.token_urlsafe(12)
@@ -120,7 +128,8 @@ class PrivateAsterisk:
 
     @property
     def ari_url(self) -> str:
-        return f"http://127.0.0.1:{self.http_port}/ari"
+        prefix = f"/{self.http_prefix}" if self.http_prefix else ""
+        return f"http://{host_port(self.http_host, self.http_port)}{prefix}/ari"
 
     @property
     def pid(self) -> int:
@@ -230,8 +239,10 @@ class PrivateAsterisk:
             "modules": self.prefix.modules,
             "sip_host": self.sip_host,
             "sip_port": self.sip_port,
+            "http_host": self.http_host,
             "http_port": self.http_port,
-            "agent_port": self.agent_port,
+            "http_prefix": self.http_prefix,
+            "agent_socket": host_port(self.agent_host, self.agent_port),
             "rtp_start": self.rtp_start,
             "rtp_end": self.rtp_end,
             "ari_password": self.ari_password,

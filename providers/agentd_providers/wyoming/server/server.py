@@ -11,7 +11,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.accepting import accept_connections
+from agentd.accepting import accept_connections, open_listeners
 from agentd.allow_list import address_of, is_allowed
 from agentd.errors import ProviderError, ProviderUnavailable
 from agentd_providers.wyoming.connection import WyomingConnection
@@ -56,7 +56,7 @@ class SpeechServer:
         Raises OSError when the address cannot be bound, or the port is broken.
         """
         host, port = self.settings.host, self._port or self.settings.port
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        listeners = await open_listeners(host, port, BACKLOG)
         self._port = listeners[0].socket.getsockname()[1]
         self._accepting = trio.CancelScope()
         with self._accepting:
