@@ -2,7 +2,8 @@
 
 A frame is a kind (1 byte), the payload's length (2 bytes, big-endian) and the payload. Audio is signed 16-bit
 little-endian mono, whatever codec was asked for. Source: Asterisk 22 res/res_audiosocket.c and
-include/asterisk/res_audiosocket.h; kinds 11 to 18 since 20.17, 21.12, 22.7 and 23.1, kind 03 since 22.4.
+include/asterisk/res_audiosocket.h; which of them have kinds 03 and 11 to 18 is in
+agentd.asterisk_releases.
 """
 
 import struct

@@ -1,6 +1,5 @@
 """Questions to Asterisk over ARI; nothing here changes anything on the PBX."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,18 +9,13 @@ import attrs
 from agentd.addresses import LOOPBACK, host_port, is_address
 from agentd.ari.rest import AriRest
 from agentd.ari.urls import shown_prefix
+from agentd.asterisk_releases import OLDEST, lacking, parse_release
 from agentd.audiosocket.transport import EXTERNAL, FORK
 from agentd.config.settings import Config
 from agentd.doctor.command_line import asterisk_cli
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import AriError, AriRejected
-
-OLDEST: Final = 18
-"""The first release with chan_audiosocket, app_audiosocket and ARI's externalMedia over AudioSocket."""
-DIGITS_SINCE: Final = (22, 4)
-RATES_SINCE: Final[Mapping[int, int]] = {20: 17, 21: 12, 22: 7, 23: 1}
-"""The minor release of each branch from which AudioSocket carries other rates than 8 kHz."""
 
 DIALPLAN_APP: Final = "agentd"
 """The application that asterisk_conf/extensions_agentd.conf enters."""
@@ -143,19 +137,24 @@ def prefix_advice(status: str | None, url: str) -> tuple[str, ...]:
 
 
 def judge_version(version: str) -> Finding:
-    """Whether this Asterisk can carry agentd's calls. Pure."""
+    """Whether this Asterisk can carry agentd's calls, and its row of the table of releases. Pure."""
     check = "asterisk"
-    if not (match := re.search(r"(?<![\w.])(\d{2})(?:\.(\d+))?", version)):
+    if (release := parse_release(version)) is None:
         return warn(check, f"version {version!r} is none that the doctor can read; agentd needs {OLDEST} or later")
-    major, minor = int(match[1]), int(match[2] or 0)
-    if major < OLDEST:
-        return fail(check, f"version {version} is too old", "install Asterisk 18, 20 or 22")
-    notes = []
-    if (major, minor) < DIGITS_SINCE:
-        notes.append("keys that callers press come by ARI only (by AudioSocket too since 22.4)")
-    if minor < RATES_SINCE.get(major, 0) or major < min(RATES_SINCE):
-        notes.append("AudioSocket carries 8 kHz only (more since 20.17, 21.12, 22.7, 23.1); agentd asks for no more")
+    if release.major < OLDEST:
+        return fail(check, f"version {version} is too old", "install Asterisk 20 or 22")
+    missing = lacking(release)
+    notes = [f"without {each.what.replace('`', '')}: {each.without}" for each in missing]
+    newer = [f"{release.major}.{each.since[release.major]}" for each in missing if release.major in each.since]
+    if release.minor is None and missing:
+        notes.insert(0, f"a working copy of branch {release.major}, taken for its first release")
+    if newer:
+        notes.append(f"{max(newer, key=_by_numbers)} has all of it")
     return ok(check, f"version {version}" + "".join(f"; {note}" for note in notes))
+
+
+def _by_numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 async def ask_modules(rest: AriRest, config: Config) -> tuple[frozenset[str], list[Finding]]:

@@ -2,8 +2,8 @@
 
 A digit that the caller presses can reach agentd beside the audio (ARI's ChannelDtmfReceived) and, where the media leg
 shares a bridge with the caller, with the audio as well (AudioSocket's kind 03). Which comes first is not fixed, and
-either may be missing (the event socket may be down; before Asterisk 22.4 there is no kind 03). Pure: the caller gives
-the time.
+either may be missing (the event socket may be down; older releases have no kind 03: agentd.asterisk_releases). Pure:
+the caller gives the time.
 """
 
 from collections import defaultdict, deque
