@@ -1,6 +1,7 @@
 """The parsers of what a vendor's service, a speech server or its client sends."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 from agentd.errors import ProviderProtocolError
@@ -15,9 +16,9 @@ from agentd_providers.openai.realtime.audio import RealtimeAudio
 from agentd_providers.openai.realtime.machine import RealtimeMachine
 from agentd_providers.openai.realtime.reader import EventReader as RealtimeReader
 from agentd_providers.openai.realtime.settings import RealtimeAudioFormat, RealtimeTurnSettings
-from agentd_providers.openai.speak import WavDecoder
 from agentd_providers.vendor import commands as do
 from agentd_providers.vendor import inputs
+from agentd_providers.vendor.audio_body import AudioBody
 from agentd_providers.wyoming.info import parse_info
 from agentd_providers.wyoming.protocol import Decoder, Event, audio_format, failure_of, text_of, voice_of
 from tests.fuzz.target import Target, each, pieces
@@ -35,10 +36,13 @@ def wyoming(data: bytes) -> None:
 
 
 def wav(data: bytes) -> None:
-    decoder = WavDecoder("the fuzzer", 8000)
-    for piece in pieces(data):
-        decoder.feed(piece)
-    decoder.flush()
+    for raw_rate in (0, 24000):
+        body = AudioBody("the fuzzer", 8000, raw_rate, 1 << 20)
+        with suppress(ProviderProtocolError):
+            for piece in pieces(data):
+                body.feed(piece)
+            body.flush()
+            body.check()
 
 
 def deepgram_words(data: bytes) -> None:

@@ -10,13 +10,13 @@ from contextlib import aclosing, asynccontextmanager
 import attrs
 
 from agentd.agent import Readiness
-from agentd.audio.resample import Resampler
 from agentd_providers.credentials import Scheme
 from agentd_providers.deepgram.speech_settings import DeepgramSpeakSettings
 from agentd_providers.pipeline.stages import Voice
 from agentd_providers.shared import SharedServices
+from agentd_providers.vendor.audio_body import AudioBody
 from agentd_providers.vendor.http import Answer, VendorHttp, use_vendor_http
-from agentd_providers.vendor.speech import Decoder, speech
+from agentd_providers.vendor.speech import speech
 from agentd_providers.vendor.text_limit import pieces_of
 
 VENDOR = "Deepgram"
@@ -50,9 +50,10 @@ class DeepgramVoice:
         asked = rate if rate in RATES else 24000
         params = {"model": self.settings.voice, "encoding": "linear16", "container": "none", "sample_rate": asked}
 
-        def ask(part: str) -> tuple[Answer, Decoder]:
+        def ask(part: str) -> tuple[Answer, AudioBody]:
             limit = MOST_SECONDS * asked * 2
-            return self._http.post("/v1/speak", limit=limit, params=params, json={"text": part}), Resampler(asked, rate)
+            answer = self._http.post("/v1/speak", limit=limit, params=params, json={"text": part})
+            return answer, AudioBody(VENDOR, rate, asked, limit)
 
         async with aclosing(speech(pieces_of(text, LONGEST_TEXT), ask)) as audio:
             yield audio

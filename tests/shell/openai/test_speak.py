@@ -1,6 +1,7 @@
 """Text to speech by an OpenAI-compatible server, against a fake on a real socket. What both vendors have in common
 (errors, deadlines, readiness, cancellation) is in tests/shell/deepgram/test_speak.py."""
 
+import struct
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -21,6 +22,11 @@ from tests.shell.vendor_engine import ServedVoice, served
 pytestmark = pytest.mark.loopback
 
 TEXT = "Good morning."
+
+
+def wav_header(rate: int, size: int) -> bytes:
+    form = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 0, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    return form + struct.pack("<4sI", b"data", size)
 
 
 @asynccontextmanager
@@ -97,7 +103,7 @@ async def test_a_server_of_one_s_own_needs_no_key() -> None:
         assert "authorization" not in talk.peer.requests[0].headers
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/html", "audio/mpeg"])
+@pytest.mark.parametrize("content_type", ["application/json", "text/html"])
 async def test_what_is_neither_wav_nor_pcm_is_an_error(content_type: str) -> None:
     async def other(exchange: HttpExchange) -> None:
         await exchange.answer(200, b"anything", content_type)
@@ -110,4 +116,26 @@ async def test_what_is_neither_wav_nor_pcm_is_an_error(content_type: str) -> Non
 async def test_a_rate_that_nobody_can_convert_is_an_error() -> None:
     async with an_engine(fake=OpenAiSpeech(rate=12345)) as talk:
         with pytest.raises(ProviderProtocolError, match="audio at 12345 Hz"):
+            await talk.say(TEXT)
+
+
+@pytest.mark.parametrize("response_format", SpeechFormat)
+async def test_what_an_audio_type_says_is_not_believed(response_format: SpeechFormat) -> None:
+    spoken = OpenAiSpeech(rate=16000)
+
+    async def mislabelled(exchange: HttpExchange) -> None:
+        await exchange.answer(200, wav_header(16000, 0xFFFFFFFF) + tone(TEXT, 16000), "audio/mpeg")
+
+    async with an_engine(mislabelled, fake=spoken, response_format=response_format) as talk:
+        assert await talk.say(TEXT) == convert(tone(TEXT, 16000), 16000, 8000)
+
+
+async def test_a_body_that_is_shorter_than_it_says_is_heard_and_then_told() -> None:
+    whole = tone(TEXT, 8000)
+
+    async def cut(exchange: HttpExchange) -> None:
+        await exchange.answer(200, wav_header(8000, 2 * len(whole)) + whole, "audio/wav")
+
+    async with an_engine(cut) as talk:
+        with pytest.raises(ProviderProtocolError, match="the audio is cut"):
             await talk.say(TEXT)
