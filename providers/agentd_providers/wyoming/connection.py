@@ -21,8 +21,8 @@ MAX_DATA = 64 * 1024
 """Bytes of an event's data. JSON is parsed in one go, in which nobody else on the loop is served."""
 MAX_INFO_DATA = 256 * 1024
 """Of an `info`, which is asked for seldom: wyoming-piper's list of voices takes 86 kB."""
-MAX_PAYLOAD = 1 << 20
-"""Bytes of audio in an event: some servers send a clause in one."""
+MAX_PAYLOAD = 8 << 20
+"""Bytes of audio in an event: some servers send a whole result in one, and a minute at 44.1 kHz takes 5 MiB."""
 MOST_SKIPPED = 1000
 """Events that nobody asked for, one after the other, before a peer counts as one that does not answer."""
 

@@ -15,6 +15,7 @@ import attrs
 from agentd.audio.resample import RATES
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.parsing import load_json
+from agentd_providers.vendor.wav import MOST_CHANNELS, PCM, SampleFormat
 
 LONGEST_HEADER: Final = 64 * 1024
 """The longest header that peers on asyncio take, its line's end included; big data goes into the data block."""
@@ -147,14 +148,29 @@ def _shown(value: object) -> str:
 # --- events: audio
 
 
+WIDTHS: Final = (2, 3, 4)
+"""Bytes of a sample that is taken."""
+
+
 @attrs.frozen
 class AudioFormat:
-    """Slin at `rate` Hz: the only kind of audio that is taken."""
+    """Whole numbers of `width` bytes, of `channels`, at `rate` Hz. What we send is slin: 2 bytes of one channel."""
 
     rate: int
+    width: int = 2
+    channels: int = 1
 
     def as_data(self) -> dict[str, Any]:
-        return {"rate": self.rate, "width": 2, "channels": 1, "timestamp": None}
+        return {"rate": self.rate, "width": self.width, "channels": self.channels, "timestamp": None}
+
+    @property
+    def block(self) -> int:
+        """Bytes of one moment: a sample of each channel."""
+        return self.width * self.channels
+
+    def slin(self, data: bytes) -> bytes:
+        """Whole blocks as slin at the same rate: the mean of all channels."""
+        return SampleFormat(PCM, self.channels, 8 * self.width).slin(data)
 
 
 def audio_start(audio: AudioFormat) -> Event:
@@ -175,12 +191,13 @@ def audio_stop() -> Event:
 def audio_format(event: Event) -> AudioFormat:
     """The format that an audio-start or audio-chunk tells. Raises ProviderProtocolError for one that we do not take."""
     rate, width, channels = (event.data.get(name) for name in ("rate", "width", "channels"))
-    if type(rate) is not int or rate not in RATES or (width, channels) != (2, 1):
+    numbers = type(rate) is type(width) is type(channels) is int
+    if not numbers or rate not in RATES or width not in WIDTHS or not 0 < channels <= MOST_CHANNELS:
         raise ProviderProtocolError(
-            f"{event.type}: expected 16-bit mono audio at one of {RATES} Hz, "
-            f"got {_shown(rate)} Hz, {_shown(width)} bytes, {_shown(channels)} channels"
+            f"{event.type}: expected audio at one of {RATES} Hz, of {WIDTHS} bytes a sample and at most "
+            f"{MOST_CHANNELS} channels, got {_shown(rate)} Hz, {_shown(width)} bytes, {_shown(channels)} channels"
         )
-    return AudioFormat(rate)
+    return AudioFormat(rate, width, channels)
 
 
 # --- events: requests and answers

@@ -19,7 +19,7 @@ from agentd_providers.pipeline.stages import TextToSpeech, Voice, speak_whole
 from agentd_providers.shared import SharedServices
 from agentd_providers.wyoming.connection import WyomingConnection, connect
 from agentd_providers.wyoming.info import find, spelling
-from agentd_providers.wyoming.protocol import Event, audio_format, synthesize
+from agentd_providers.wyoming.protocol import AudioFormat, Event, audio_format, synthesize
 from agentd_providers.wyoming.settings import WyomingSpeakSettings
 from agentd_providers.wyoming.watch import WyomingWatch, watch_server
 
@@ -165,6 +165,10 @@ class _Pieces:
     _rate: int
     _timeout: float
     complete: bool = attrs.field(default=False, init=False)
+    _audio: AudioFormat = attrs.field(default=AudioFormat(WARM_UP_RATE), init=False)
+    """As the last audio-start told."""
+    _odd: bytes = attrs.field(default=b"", init=False, repr=False)
+    """Half a sample, or some channels' of one."""
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _seconds: float = attrs.field(default=0.0, init=False)
     _waited: float = attrs.field(default=0.0, init=False)
@@ -208,26 +212,29 @@ class _Pieces:
         if event.type == "audio-stop":
             self.complete = True
         else:
-            self._resampler = Resampler(self._format(event), self._rate)
+            self._audio, self._odd = self._format(event), b""
+            self._resampler = Resampler(self._audio.rate, self._rate)
         return rest
 
     def _take_chunk(self, event: Event) -> None:
-        rate = self._format(event)
-        if self._resampler is None or rate != self._resampler.source_hz:
-            raise ProviderProtocolError(f"{self._connection.peer}: audio of {rate} Hz that no audio-start has told")
-        self._seconds += len(event.payload) / 2 / rate
+        audio = self._format(event)
+        if self._resampler is None or audio != self._audio:
+            raise ProviderProtocolError(f"{self._connection.peer}: audio of {audio} that no audio-start has told")
+        self._seconds += len(event.payload) / audio.block / audio.rate
         if self._seconds > MOST_SECONDS:
             raise ProviderProtocolError(f"{self._connection.peer}: speaks one clause for more than {MOST_SECONDS} s")
         self._chunk = event.payload
 
     def _next_slice(self) -> bytes:
-        pcm, self._chunk = self._chunk[:SLICE], self._chunk[SLICE:]
+        data, self._chunk = self._odd + self._chunk[:SLICE], self._chunk[SLICE:]
         assert self._resampler is not None
-        return self._resampler.feed(pcm)
+        whole = len(data) - len(data) % self._audio.block
+        self._odd = data[whole:]
+        return self._resampler.feed(self._audio.slin(data[:whole]))
 
-    def _format(self, event: Event) -> int:
+    def _format(self, event: Event) -> AudioFormat:
         with self._connection.blaming():
-            return audio_format(event).rate
+            return audio_format(event)
 
 
 @asynccontextmanager

@@ -47,6 +47,8 @@ log = structlog.get_logger("agentd_providers.wyoming")
 
 CHUNK = 8192
 """Bytes of audio in an event of ours."""
+SLICE = 64 * 1024
+"""Bytes of audio that are taken at a time: nobody else on the loop is served meanwhile."""
 HIGHEST_RATE = 48000
 """Hz of what is taken: it bounds the memory that an utterance takes."""
 LINGER = deadlines.SPEECH_LINGER.seconds
@@ -97,14 +99,14 @@ class _Utterance:
 
     @property
     def seconds(self) -> float:
-        return self.taken / 2 / self.audio.rate
+        return self.taken / self.audio.block / self.audio.rate
 
-    def feed(self, pcm: bytes) -> None:
-        self.taken += len(pcm)
-        pcm = self.odd + pcm
-        whole = len(pcm) & ~1
-        self.odd = pcm[whole:]
-        self.transcript.feed(pcm[:whole])
+    def feed(self, data: bytes) -> None:
+        self.taken += len(data)
+        data = self.odd + data
+        whole = len(data) - len(data) % self.audio.block
+        self.odd = data[whole:]
+        self.transcript.feed(self.audio.slin(data[:whole]))
 
     def close(self) -> None:
         self.transcript.close()
@@ -171,7 +173,7 @@ class SpeechSession:
                 await self._send(answer)
             case "transcribe" | "audio-start" | "audio-chunk":
                 with _request("stt"):
-                    self._hear(event)
+                    await self._hear(event)
             case "audio-stop":
                 await self._transcribe()
             case "synthesize":
@@ -192,13 +194,15 @@ class SpeechSession:
 
     # --- speech to text
 
-    def _hear(self, event: Event) -> None:
+    async def _hear(self, event: Event) -> None:
         hearing = self.engines.hearing
         if hearing is None:
             raise _NotServed("speech to text is not served here")
         if event.type == "transcribe":
             self.close()
-            _check(self.engines.info.asr, text_of(event, "name"), text_of(event, "language"))
+            # The name of a model is passed over, as wyoming-faster-whisper does: clients send the one that they know.
+            text_of(event, "name")
+            _check(self.engines.info.asr, "", text_of(event, "language"))
             return
         audio = audio_format(event)
         if audio.rate > HIGHEST_RATE:
@@ -210,7 +214,11 @@ class SpeechSession:
         utterance = self._utterance
         if audio != utterance.audio:
             raise ProviderProtocolError("an utterance changes its format")
-        utterance.feed(event.payload)
+        for begin in range(0, len(event.payload), SLICE):
+            utterance.feed(event.payload[begin : begin + SLICE])
+            await trio.lowlevel.checkpoint()
+            if utterance.seconds > self.settings.max_utterance:
+                break
         if utterance.seconds > self.settings.max_utterance:
             raise ProviderProtocolError(f"an utterance may have {self.settings.max_utterance:g} s of audio")
 
