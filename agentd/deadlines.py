@@ -238,11 +238,13 @@ VENDOR_PROBE = Deadline(2.0, "The answer to a ping, which a vendor's server give
 VENDOR_REFUSAL = Deadline(1.0, "The body of an error: its status alone tells enough.")
 VENDOR_EXCHANGE = Deadline(120.0, "An answer of HTTP is given up then, however steadily it trickles.")
 CHAT_WARM_UP = Deadline(90.0, "A model reads its prompt for the first time: no caller waits.")
+CHAT_DRAIN = Deadline(0.2, "What follows the end of a reply, so that its connection can be used again.")
 CHAT_CLOSE = Deadline(2.0, "Connections to a language model are closed; shielded.")
 CUE = Deadline(0.5, "A cue for the end of turns that comes later is of no use.")
 UTTERANCE_END = Deadline(
     1.0, "The playout takes the end of an utterance; shielded. There is always room, but nobody may wait for ever."
 )
+WITHDRAWN = Deadline(1.0, "The call has taken back what of an answer was not heard, before the answer goes on.")
 FALLING_SILENT = Deadline(0.25, "What was being heard is silent, and the history told, before the next answer.")
 DIGITS_TOGETHER = Clock("The next digit of one entry.")
 TOOL_RESULTS = Deadline(32.0, "What tools give; the call has a deadline for each.", holds=((TOOL,),))
@@ -460,8 +462,8 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd_providers.local.worker: patience": (ENGINE_WAIT, ENGINE_LENT_WAIT),
     "agentd_providers.local.worker: seconds": (ENGINE_ASKED,),
     "agentd_providers.local.sentence_end: deadline": (SENTENCE_END,),
-    "agentd_providers.openai.chat: self.patience": (STAGE_TIMEOUT, CHAT_WARM_UP),
-    "agentd_providers.openai.chat: until": (STAGE_TIMEOUT, CHAT_WARM_UP),
+    "agentd_providers.openai.chat: self.patience": (STAGE_TIMEOUT,),
+    "agentd_providers.openai.chat: until": (STAGE_TIMEOUT,),
     "agentd_providers.openai.realtime.agent: settings.connect_deadline": (VENDOR_CONNECT,),
     "agentd_providers.pipeline.digit_entry: DIGITS_TOGETHER": (DIGITS_TOGETHER,),
     "agentd_providers.vendor.http: timeout": (STAGE_TIMEOUT,),

@@ -8,6 +8,10 @@ MOST_TEXT = 16_384
 """Characters of a turn of the caller's: what goes beyond them is left out."""
 
 
+MOST_SEALED = 1 << 20
+"""Characters that servers have a call's history keep for them: the oldest are dropped."""
+
+
 class Speaker(StrEnum):
     """Whose a turn of the conversation is."""
 
@@ -17,12 +21,36 @@ class Speaker(StrEnum):
 
 
 @attrs.frozen
+class Sealed:
+    """What a model's server sent with its request for a tool, and wants back as it came: signed thoughts, names of its
+    own. Opaque to everybody else.
+
+    Only the `server` that made it is given it back: others refuse fields that they do not know (Mistral: 422,
+    "extra_forbidden"; Groq: "property 'reasoning_content' is unsupported"), names that are long (OpenAI, Anthropic:
+    BerriAI/litellm#18160), and a signature of another model's (Gemini).
+    """
+
+    server: str
+    reply: str
+    """Names the reply that asked for it: the tools of one reply are asked for together again."""
+    call: str = attrs.field(default="", repr=False)
+    """JSON text of an object."""
+    message: str = attrs.field(default="", repr=False)
+    """The same, of the message that all tools of the reply were asked for in."""
+
+    @property
+    def size(self) -> int:
+        return len(self.call) + len(self.message)
+
+
+@attrs.frozen
 class ToolUse:
     """A tool that the agent used; `arguments` and `result` as the model wrote and read them."""
 
     name: str
     arguments: str
     result: str
+    sealed: Sealed | None = None
 
 
 @attrs.define
@@ -97,6 +125,12 @@ class History:
     def tool_used(self, use: ToolUse) -> None:
         """Record what a tool gave."""
         self.turns.append(Turn(Speaker.TOOL, "", tool=use))
+        kept = 0
+        for turn in reversed(self.turns):
+            if turn.tool is not None and turn.tool.sealed is not None:
+                kept += turn.tool.sealed.size
+                if kept > MOST_SEALED:
+                    turn.tool = attrs.evolve(turn.tool, sealed=None)
 
     def agent_speaks(self, utterance: int) -> None:
         """Record that the caller begins to hear an utterance."""

@@ -91,6 +91,16 @@ class UtteranceEnded:
 
 
 @attrs.frozen
+class Withdrawn:
+    """The agent takes an utterance back: what of it was not heard is not to be. Its answer follows in another one.
+
+    The session waits until the playout's generation has moved on.
+    """
+
+    utterance: int
+
+
+@attrs.frozen
 class NothingToSay:
     """The caller's turn needs no answer (nothing intelligible was said, or the model gave no words)."""
 
@@ -187,6 +197,7 @@ SessionEvent = (
     | Alive
     | StageTiming
     | Degraded
+    | Withdrawn
     | RenewalDue
     | Ended
 )

@@ -64,6 +64,7 @@ CONVERSATION_EVENTS = (
     tells.CallerSpeechResumed,
     tells.CallerSpeechEnded,
     tells.NothingToSay,
+    tells.Withdrawn,
     tells.Ended,
 )
 """The events of a session that concern the conversation; the others are for logs and figures."""
@@ -293,6 +294,9 @@ class Call:
             case do.Interrupt():
                 if session is not None:
                     session.interrupt()
+                self.playout.interrupt()
+                await self.playback.stop()
+            case do.Withdraw():
                 self.playout.interrupt()
                 await self.playback.stop()
             case do.Leave():

@@ -101,6 +101,11 @@ class Interrupt:
 
 
 @attrs.frozen
+class Withdraw:
+    """Throw away what the agent is saying, of which nothing more is to be heard; what it is preparing stays."""
+
+
+@attrs.frozen
 class Leave:
     """End the call: play the announcement (if any), then hand the channel back with the result.
 
@@ -122,4 +127,18 @@ class End:
     result: Result
 
 
-Command = Say | FeedDigit | Answer | Withhold | Attenuate | Pause | Restore | Hold | Unhold | Interrupt | Leave | End
+Command = (
+    Say
+    | FeedDigit
+    | Answer
+    | Withhold
+    | Attenuate
+    | Pause
+    | Restore
+    | Hold
+    | Unhold
+    | Interrupt
+    | Withdraw
+    | Leave
+    | End
+)

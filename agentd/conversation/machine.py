@@ -119,6 +119,7 @@ def _departs(event: happens.DepartureRequested) -> tuple[Command, ...]:
 _digit = lambda event: (do.FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
 _digit_interrupts = lambda event: (do.Interrupt(), do.FeedDigit(event.digit))  # noqa: E731 - the same
 _answer = _does(do.Answer())
+_withdraw = _does(do.Withdraw())
 _give_way = _does(do.Interrupt(), do.Answer())
 _attenuated = (Agent.ATTENUATED, _does(do.Attenuate()))
 _restored = (Agent.SPEAKING, _does(do.Restore()))
@@ -221,6 +222,14 @@ AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING_ASIDE, tells.NothingToSay): (Agent.SPEAKING, _nothing),
     (Agent.SPEAKING_ASIDE, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
     (Agent.SPEAKING_OWING, happens.ProtectionEnded): (Agent.PREPARING, _give_way),
+    # The agent takes back what it has said; its answer follows.
+    (Agent.IDLE, tells.Withdrawn): (Agent.IDLE, _withdraw),
+    (Agent.PREPARING, tells.Withdrawn): (Agent.PREPARING, _withdraw),
+    (Agent.WITHHOLDING, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw),
+    (Agent.SPEAKING, tells.Withdrawn): (Agent.PREPARING, _withdraw),
+    (Agent.ATTENUATED, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw),
+    (Agent.PAUSED, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw),
+    (Agent.SPEAKING_ASIDE, tells.Withdrawn): (Agent.PREPARING, _withdraw),
     # A new session answers what is owed by itself.
     (Agent.WITHHOLDING, happens.AgentReplaced): (Agent.PREPARING, _nothing),
     (Agent.ATTENUATED, happens.AgentReplaced): _restored,

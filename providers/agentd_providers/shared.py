@@ -94,6 +94,7 @@ class SharedServices:
     on_left_out: Callable[[int], None] = lambda _turns: None
     _services: dict[Hashable, _Service] = attrs.field(factory=dict, init=False, repr=False)
     """Keys may hold secrets: never shown."""
+    _known: dict[Hashable, Any] = attrs.field(factory=dict, init=False, repr=False)
     _queues: list[JobQueue] = attrs.field(factory=list, init=False, repr=False)
 
     @asynccontextmanager
@@ -122,6 +123,10 @@ class SharedServices:
                     service.scope.cancel()
                     with trio.move_on_after(deadlines.SERVICE_CLOSE.seconds, shield=True):
                         await service.closed.wait()
+
+    def known(self, key: Hashable, factory: Callable[[], T]) -> T:
+        """What is known of a peer, for as long as the daemon runs: made by `factory` where nothing is."""
+        return cast("T", self._known.setdefault(key, factory()))
 
     @contextmanager
     def showing(self, queue: JobQueue) -> Iterator[None]:

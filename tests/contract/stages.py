@@ -16,7 +16,8 @@ from agentd.testing.stages import Can, ResponderParty, Seen, StageParty, Transcr
 from agentd_providers.local import piper, sentence_end, vosk
 from agentd_providers.local.engines import LocalSpeechToText, PiperVoice
 from agentd_providers.local.settings import Engine
-from agentd_providers.openai.chat import ChatModel, ChatResponder
+from agentd_providers.openai.chat import ChatResponder
+from agentd_providers.openai.chat_model import ChatModel
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.shared import SharedServices
 from tests.contract.parties import KEY, KEYS

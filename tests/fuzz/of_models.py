@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from functools import partial
 
-from openai.types import Completion
-from openai.types.chat import ChatCompletionChunk
-
+from agentd.errors import ProviderError
 from agentd.parsing import load_json
 from agentd.tools.contract import ToolError
 from agentd.tools.http_request import fill
 from agentd.tools.parameters import Arguments
 from agentd_providers.local.sentence_end import end_probability
-from agentd_providers.openai.chat_forms import NO_CHUNK, ToolCalls, words_of
 from agentd_providers.openai.context import ModelContext, refused_length
+from agentd_providers.openai.private_words import PrivateWords
+from agentd_providers.openai.refusals import concealing, told_by
+from agentd_providers.openai.reply import ReplyReader
+from agentd_providers.openai.returned import sealed_calls
+from agentd_providers.openai.ways import Ways
 from agentd_providers.pipeline.clauses import LONGEST, ClauseCutter
+from agentd_providers.pipeline.stages import Withdrawal
 from agentd_providers.text_normalisation.normaliser import TextNormaliser
 from agentd_providers.text_normalisation.tables import open_language
 from agentd_providers.vendor.surrogates import PieceMender
@@ -30,26 +33,46 @@ ENGLISH = TextNormaliser(open_language("en"))
 
 
 def stream(data: bytes) -> None:
-    """The chunks of a reply, one a line, as the openai client makes them of JSON; the first byte says of which kind."""
-    written = data[:1] == b"\x01"
-    kind, calls, mender = Completion if written else ChatCompletionChunk, ToolCalls(), PieceMender()
+    """The body of an answer; the first byte says of which kind, and in what pieces it comes."""
+    first, body = data[:1] or b"\0", data[1:]
+    reader = ReplyReader(written=first[0] % 2 == 1, names={"t"}, waits=first[0] % 4 > 1)
+    size = first[0] // 4 + 1
     said = ""
     try:
-        for line in data[1:].split(b"\n"):
-            fields = load_json(line)
-            said += mender.feed(
-                words_of(kind.construct(**fields) if isinstance(fields, dict) else fields, calls, written)
-            )
-    except NO_CHUNK:
+        pieces = [piece for at in range(0, len(body), size) for piece in reader.feed(body[at : at + size])]
+        ending = reader.end()
+    except ProviderError:
         return
-    said += mender.flush()
-    for call in calls.whole():
+    said += "".join(str(piece) for piece in [*pieces, *ending.pieces])
+    for call in sealed_calls(ending.calls, ending.message, "here"):
+        assert isinstance(load_json(call.arguments), dict)
         said += call.call + call.name + call.arguments
     said.encode()
 
 
+def private(data: bytes) -> None:
+    """Words and what is not for ears: cut anywhere, the same comes out."""
+    text_, waits = data[1:].decode(errors="replace"), data[:1] == b"\1"
+
+    def told(size: int) -> list[str]:
+        words = PrivateWords(waits)
+        given = [piece for at in range(0, len(text_), size) for piece in words.feed(text_[at : at + size])]
+        parts = [""]
+        for piece in given + words.end():
+            if isinstance(piece, Withdrawal):
+                parts.append("")
+            else:
+                parts[-1] += piece
+        return parts
+
+    assert told(1) == told(3) == told(max(len(text_), 1))
+
+
 def refusal(data: bytes) -> None:
-    if (told := refused_length(load_json(data))) is not None:
+    body = load_json(data)
+    told_by(body, concealing("key")).encode()
+    Ways().learn(400, body, {"max_tokens": 1, "tools": [], "messages": [{"reasoning_content": ""}]})
+    if (told := refused_length(body)) is not None:
         context = ModelContext()
         context.learn(told, context.fit((), (), 100))
         context.fit((), (), 100)
@@ -97,13 +120,26 @@ TARGETS: Mapping[str, Target] = {
         stream,
         (),
         (
-            b'\x00{"choices":[{"index":0,"delta":{"content":"hi","tool_calls":null}}]}\n{"choices":[]}',
-            b'\x00{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"t","arguments":"{"}}]}}]}\n'
-            b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}}]}',
-            b'\x00{"choices":[{"delta":{"tool_calls":[{"id":"","function":{"name":"t","arguments":{"a":1}}}]}}]}',
-            b'\x01{"choices":[{"index":0,"text":"hi","finish_reason":null}]}',
+            b'\x00data: {"choices":[{"index":0,"delta":{"content":"hi","tool_calls":null}}]}\n\ndata: [DONE]\n\n',
+            b'\x08data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"t","arguments":"{"'
+            b'}}]}}]}\n\ndata: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]},'
+            b'"finish_reason":"tool_calls"}]}\n\n',
+            b'\x00data: {"choices":[{"delta":{"reasoning_content":"x","tool_calls":[{"id":"","function":{"name":"t",'
+            b'"arguments":{"a":1}},"extra_content":{"g":1}}]},"finish_reason":"stop"}]}\r\n\r\n',
+            b'\x01data: {"choices":[{"index":0,"text":"hi","finish_reason":"length"}]}\n\n',
+            b'\x10error: {"message":"no","code":500}\n\n',
+            b'\x00{"choices":[{"message":{"content":[{"type":"text","text":"hi"}]},"finish_reason":"stop"}]}',
         ),
-        is_json=True,
+    ),
+    "private-words": Target(
+        private,
+        (),
+        (
+            b"\0<think>I</think>\nHi. <tool_call>{}</tool_call>",
+            b"\1We</think>Hi",
+            "\0<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>final<|message|>Hi<｜a▁b｜>".encode(),
+            b"\0[TOOL_CALLS][{}]<|channel>thought\nx<channel|>a < b </s>",
+        ),
     ),
     "chat-refusal": Target(
         refusal,

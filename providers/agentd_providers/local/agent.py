@@ -11,6 +11,7 @@ from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
 from agentd_providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings
 from agentd_providers.local.stages import LISTEN, SPEAK, open_cues, open_embedded_model, read_prompt
 from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.stages import begin_warm_up
 from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.assembly import Assembly, open_assembly
 from agentd_providers.pipeline.rows import Chosen, ThinkStage
@@ -46,14 +47,16 @@ def _language_model(llm: LlmSettings) -> Chosen[ThinkStage]:
         settings: ChatSettings, _config: AgentConfig, shared: SharedServices
     ) -> AbstractAsyncContextManager[LanguageModel]:
         with installed("the openai client", "pipeline"):
-            from agentd_providers.openai.chat import open_chat
-        return open_chat(settings, transcript_style=not chat, on_left_out=shared.on_left_out)
+            from agentd_providers.openai.chat_model import open_chat
+        return open_chat(settings, shared, transcript_style=not chat)
 
     def takes_tools(_settings: Any) -> bool:
         return chat
 
     if llm.base_url:
-        return Chosen("llm", ThinkStage(ChatSettings, open_server, takes_tools=takes_tools), _asked(llm))
+        return Chosen(
+            "llm", ThinkStage(ChatSettings, open_server, takes_tools=takes_tools, prepare=begin_warm_up), _asked(llm)
+        )
     open_own = partial(open_embedded_model, chat=chat)
     stage = ThinkStage(EmbeddedSettings, open_own, prepare=read_prompt, takes_tools=takes_tools)
     return Chosen("llm", stage, llm.embedded)

@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from agentd.agent import CallInfo
 from agentd_providers.local import sentence_end
 from agentd_providers.local.engines import locate
 from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
 from agentd_providers.local.settings import EmbeddedSettings
-from agentd_providers.openai.chat import ChatModel, ChatResponder
+from agentd_providers.openai.chat import ChatResponder
+from agentd_providers.openai.chat_model import ChatModel, warm_up_prompt
 from agentd_providers.openai.chat_settings import ChatSettings
-from agentd_providers.pipeline.stages import Message, Role, fill_in
 from agentd_providers.shared import SharedServices
 
 
@@ -55,5 +54,4 @@ async def open_embedded(
 async def read_prompt(model: ChatModel, prompt: str) -> None:
     """Have the prompt's beginning in the model's cache: it costs most of the first answer's time. Raises
     ProviderError."""
-    filled = fill_in(prompt, CallInfo("warm-up"))
-    await model.responder.warm_up([Message(Role.SYSTEM, filled), Message(Role.USER, "Hello.")])
+    await model.responder.warm_up(warm_up_prompt(prompt))

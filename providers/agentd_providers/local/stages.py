@@ -14,7 +14,7 @@ from agentd_providers.turns.settings import TurnSettings
 
 if TYPE_CHECKING:
     from agentd_providers.local.engines import LocalSpeechToText
-    from agentd_providers.openai.chat import ChatModel
+    from agentd_providers.openai.chat_model import ChatModel
 
 
 def open_cues(settings: TurnSettings, shared: SharedServices) -> AbstractAsyncContextManager[TurnCues]:

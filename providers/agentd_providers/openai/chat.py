@@ -2,11 +2,14 @@
 
 https://platform.openai.com/docs/api-reference/chat/create; llama.cpp's server (docs/function-calling.md in its
 repository), vLLM (https://docs.vllm.ai/en/latest/features/tool_calling/), Ollama (docs/openai.md) and LM Studio
-(https://lmstudio.ai/docs/api/tools) answer the same requests.
+(https://lmstudio.ai/docs/api/tools) answer the same requests. The client asks; what comes is read by
+agentd_providers.openai.reply, for the client takes an answer that is cut for a whole one, and passes over what it does
+not know.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import attrs
@@ -16,24 +19,20 @@ import structlog
 import trio
 
 from agentd import deadlines
-from agentd.agent import Readiness, ToolDeclaration
-from agentd.errors import ProviderProtocolError, ProviderUnavailable
-from agentd_providers.openai.chat_forms import (
-    NO_CHUNK,
-    TRANSCRIPT_EXAMPLES,
-    ToolCalls,
-    chat,
-    declared,
-    transcript,
-    words_of,
-)
+from agentd.agent import ToolDeclaration
+from agentd.errors import ProviderError, ProviderProtocolError, ProviderUnavailable
+from agentd_providers.openai.answer import Answer
+from agentd_providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, chat, declared, transcript
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.client import make_client
 from agentd_providers.openai.context import Fitted, ModelContext, estimate, refused_length
-from agentd_providers.openai.refusals import SHOWN, judged, told
-from agentd_providers.pipeline.stages import Message, Responder, ToolCall
-from agentd_providers.vendor.access import VendorAccess, find_key
-from agentd_providers.vendor.surrogates import PieceMender
+from agentd_providers.openai.refusals import concealing, judged, told
+from agentd_providers.openai.reply import ReplyReader
+from agentd_providers.openai.returned import sealed_calls
+from agentd_providers.openai.served import Served
+from agentd_providers.openai.ways import MOST_LESSONS
+from agentd_providers.pipeline.stages import Message, Piece
+from agentd_providers.vendor.access import VendorAccess
 
 log = structlog.get_logger("agentd_providers.openai")
 
@@ -42,12 +41,10 @@ ONCE = {"Connection": "close"}
 A new one costs nothing on loopback."""
 LOSS_NOTICED = 0.1
 """Seconds within which it is known that the embedded server has ended."""
-MAX_REPLY = 8000
+
 WARM_UP_PATIENCE = deadlines.CHAT_WARM_UP.seconds
-KEEP_WARM_INTERVAL = 4.0
-"""Seconds; the client closes a connection that is idle for 5."""
-OPENAI = "https://api.openai.com/"
-"""Its reasoning models refuse `max_tokens`, which is the only name that many other servers know."""
+LOADING, LOADING_MOST = 2.0, deadlines.STAGE_TIMEOUT.most
+"""A caller waits so many times as long for a model that may have to be loaded; no longer than so many seconds."""
 
 AskSentenceEnd = Callable[[openai.AsyncOpenAI, str, str], Awaitable[float]]
 """From client, model and transcript to the probability that a sentence ends there."""
@@ -56,7 +53,7 @@ AskSentenceEnd = Callable[[openai.AsyncOpenAI, str, str], Awaitable[float]]
 @attrs.define(eq=False)
 class ChatResponder:
     """Streams replies from the server at `endpoint()`, which gives (address, key) of the moment: see
-    agentd_providers.openai.client."""
+    agentd_providers.openai.client. `served` is what is known of the model there."""
 
     settings: ChatSettings
     endpoint: Callable[[], tuple[str, str]]
@@ -69,8 +66,13 @@ class ChatResponder:
     on_left_out: Callable[[int], None] = lambda _turns: None
     """Told how many of a conversation's oldest turns a prompt goes without."""
     access: VendorAccess = attrs.field(factory=VendorAccess)
+    served: Served = attrs.field(factory=Served)
+    background: trio.Nursery | None = None
+    """Where a request for which nobody waits any more goes on while the server loads its model; None: nowhere."""
     patience: float = attrs.field(init=False)
-    """Seconds that the server may be silent; longer while it warms up."""
+    """Seconds that the server may be silent."""
+    connected_at: float = attrs.field(default=-math.inf, init=False)
+    """When a connection was last in use, in seconds of the monotonic clock."""
     _context: ModelContext = attrs.field(init=False)
     _client: openai.AsyncOpenAI | None = attrs.field(default=None, init=False, repr=False)
     _client_for: tuple[str, str] | None = attrs.field(default=None, init=False, repr=False)
@@ -79,29 +81,25 @@ class ChatResponder:
         self.patience = self.settings.timeout
         self._context = ModelContext(self.settings.context)
 
+    @property
+    def name(self) -> str:
+        """Of the model on its server: what it gives to be kept is given back to no other."""
+        return f"{self.settings.base_url} {self.settings.model}"
+
     @asynccontextmanager
     async def respond(
         self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
-    ) -> AsyncIterator[AsyncIterator[str | ToolCall]]:
+    ) -> AsyncIterator[AsyncIterator[Piece]]:
         """See agentd_providers.pipeline.stages.Responder.respond."""
-        until = trio.current_time() + self.patience
-        try:
+        now = trio.current_time()
+        loading = self.served.is_cold(now) and self.background is not None
+        patience = max(self.patience, min(LOADING * self.patience, LOADING_MOST)) if loading else self.patience
+        with self._failures():
+            until = now + patience
             with trio.fail_at(until):
-                stream = await self._fitting(messages, tools)
-            self.access.granted()
-            async with stream, aclosing(self._pieces(stream, until)) as pieces:
+                answer = await self._begun(messages, tools)
+            async with aclosing(answer), aclosing(self._pieces(answer, tools, until)) as pieces:
                 yield pieces
-        except trio.TooSlowError as error:
-            raise ProviderUnavailable("the language model did not answer within its deadline") from error
-        except openai.APIStatusError as error:
-            refusal = judged(error)
-            if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-                self.access.refused(str(refusal))
-            raise refusal from None
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise ProviderUnavailable(f"the language model's server: {told(error)}") from None
-        except openai.OpenAIError as error:
-            raise ProviderProtocolError(f"the language model's server: {told(error)}") from None
 
     @property
     def tells_sentence_ends(self) -> bool:
@@ -115,34 +113,33 @@ class ChatResponder:
         return await self.ask_sentence_end(await self._connected(), self.settings.model, transcript(fitted.messages))
 
     async def warm_up(self, messages: Sequence[Message]) -> None:
-        """Have the model read a prompt once, with more patience than a caller has. Raises ProviderError."""
-        usual, self.patience = self.patience, WARM_UP_PATIENCE
-        try:
-            async with self.respond(messages) as pieces:
-                async for _piece in pieces:
-                    pass
-        finally:
-            self.patience = usual
+        """Have the model loaded, and a prompt read once, with more patience than a caller has. Raises ProviderError."""
+        with self._failures(), trio.fail_after(WARM_UP_PATIENCE):
+            self.served.held_since = trio.current_time()
+            try:
+                answer = await self._answer(messages, ())
+            finally:
+                self.served.held_since = math.inf
+            async with aclosing(answer):
+                pass
 
-    async def keep_warm(self) -> None:
-        """Have a connection to the server open, for as long as a call lasts; runs until cancelled.
-
-        A first turn then waits for no connection or TLS handshake. A server that does not answer is found out about
-        by the first turn, which tells.
-        """
-        while True:
-            with trio.move_on_after(self.patience):
-                try:
-                    client = await self._connected()
-                    await client.models.with_raw_response.list()  # raw: what it answers does not matter
-                except (ProviderUnavailable, openai.OpenAIError, httpx2.HTTPError, ValueError, AssertionError) as error:
-                    log.debug("the language model's server could not be greeted", error=told(error))
-            await trio.sleep(KEEP_WARM_INTERVAL)
+    async def greet(self) -> None:
+        """Have a connection to the server open: a turn then waits for none, and no TLS handshake. A server that does
+        not answer is found out about by the next turn, which tells."""
+        with trio.move_on_after(self.patience):
+            try:
+                client = await self._connected()
+                await client.models.with_raw_response.list()  # raw: what it answers does not matter
+            except (ProviderUnavailable, openai.OpenAIError, httpx2.HTTPError, ValueError, AssertionError) as error:
+                log.debug("the language model's server could not be greeted", error=self._told(error))
+        self.connected_at = trio.current_time()
 
     async def aclose(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
         await _close(client)
+
+    # --- what is asked
 
     async def _connected(self) -> openai.AsyncOpenAI:
         endpoint = self.endpoint()
@@ -159,124 +156,185 @@ class ChatResponder:
         written_around = estimate(TRANSCRIPT_EXAMPLES) if self.transcript_style else 0
         return self._context.fit(messages, tools, self.settings.max_tokens + written_around)
 
-    async def _fitting(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
-        """The stream of a reply to as much of the conversation as the model can read: where the server refuses it for
-        its length, once more with less."""
-        fitted = self._fit(messages, tools)
+    async def _begun(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Answer:
+        """The beginning of an answer. The first request to a server that may have its model to load is not given up
+        with who waits for it: Ollama stops loading then ("client connection closed before server finished loading,
+        aborting load")."""
+        served, now = self.served, trio.current_time()
+        if self.background is None or not served.is_cold(now) or served.held_since < math.inf:
+            return await self._answer(messages, tools)
+        held = _Held()
+        served.held_since = now
+        self.background.start_soon(self._hold, held, messages, tools)
         try:
-            stream = await self._stream(fitted.messages, tools)
-        except openai.APIStatusError as error:
-            if (refusal := refused_length(error.body)) is None:
-                raise
-            self._context.learn(refusal, fitted)
-            log.info("the language model reads less than it was given", context=self._context.size, error=told(error))
-            fitted = self._fit(messages, tools)
-            stream = await self._stream(fitted.messages, tools)
+            await held.came.wait()
+            if held.error is not None:
+                raise held.error
+            assert held.answer is not None
+            answer, held.answer = held.answer, None
+            return answer
+        finally:
+            held.left = True
+            if held.answer is not None:
+                self.background.start_soon(held.answer.aclose)
+
+    async def _hold(self, held: "_Held", messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> None:
+        began = trio.current_time()
+        try:
+            with trio.move_on_after(WARM_UP_PATIENCE):
+                held.answer = await self._answer(messages, tools)
+        except (ProviderError, openai.OpenAIError, httpx2.HTTPError) as error:
+            held.error = error
+        finally:
+            self.served.held_since = math.inf
+            held.came.set()
+        if held.left and held.answer is not None:
+            log.info("the language model is loaded", after_s=round(trio.current_time() - began, 1))
+            await held.answer.aclose()
+        elif held.left:
+            why = "no answer" if held.error is None else self._told(held.error)
+            log.warning("the language model was not loaded", after_s=round(trio.current_time() - began, 1), error=why)
+
+    async def _answer(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Answer:
+        """The answer to as much of the conversation as the model can read, in the way that its server takes: where it
+        refuses one, once more in another. It has begun to come."""
+        fitted, shortened = self._fit(messages, tools), False
+        for lesson in range(MOST_LESSONS + 1):
+            asked = self._asked(fitted.messages, tools)
+            try:
+                answer = await self._sent(asked)
+                break
+            except openai.APIStatusError as error:
+                if (refusal := refused_length(error.body)) is not None and not shortened:
+                    shortened = True
+                    self._context.learn(refusal, fitted)
+                    told = self._told(error)
+                    log.info("the language model reads less than it was given", context=self._context.size, error=told)
+                    fitted = self._fit(messages, tools)
+                    continue
+                other = "" if refusal is not None else self.served.ways.learn(error.status_code, error.body, asked)
+                if not other or lesson == MOST_LESSONS:
+                    raise
+                log.warning("the language model's server takes it in another way", way=other, error=self._told(error))
+        self.access.granted()
+        await answer.begin()
+        self.connected_at = self.served.answered_at = trio.current_time()
         if fitted.left_out:
             self.on_left_out(fitted.left_out)
-        return stream
+        return answer
 
-    async def _stream(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
+    def _asked(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> dict[str, Any]:
+        settings, ways = self.settings, self.served.ways
+        asked: dict[str, Any] = {"model": settings.model, "stream": True}
+        if self.embedded:
+            asked["extra_headers"] = ONCE
+        if self.transcript_style:
+            asked |= {"prompt": transcript(messages), "stop": ["\n"], "extra_body": {"cache_prompt": True}}
+            return asked | ways.parameters(max_tokens=settings.max_tokens, temperature=settings.temperature, effort="")
+        asked["messages"] = chat(messages, self.name, ways)
+        if tools:
+            asked["tools"] = declared(tools)
+        return asked | ways.parameters(
+            max_tokens=settings.max_tokens, temperature=settings.temperature, effort=settings.reasoning_effort
+        )
+
+    async def _sent(self, asked: dict[str, Any]) -> Answer:
         try:
             try:
-                return await self._request(messages, tools)
+                return await self._request(asked)
             except openai.APIConnectionError:
                 # A connection that was kept open is found closed by the server only when it is used again. The embedded
                 # server may have been lost with the answer: then another one is asked, as soon as there is one.
                 if self.embedded:
                     await trio.sleep(LOSS_NOTICED)
-                return await self._request(messages, tools)
+                return await self._request(asked)
         except (ValueError, AssertionError) as error:  # openai writes and reads outside of its own error handling
-            raise ProviderProtocolError(f"the language model's server: {told(error)}") from error
+            raise ProviderProtocolError(f"the language model's server: {self._told(error)}") from error
 
-    async def _request(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Any:
+    async def _request(self, asked: dict[str, Any]) -> Answer:
         if self.until_up is not None:
             await self.until_up()
-        client, settings = await self._connected(), self.settings
-        asked: dict[str, Any] = {"model": settings.model, "stream": True}
-        if settings.temperature >= 0:
-            asked["temperature"] = settings.temperature
-        if self.embedded:
-            asked["extra_headers"] = ONCE
-        if self.transcript_style:
-            asked |= {"prompt": transcript(messages), "stop": ["\n"], "max_tokens": settings.max_tokens}
-            return await client.completions.create(**asked, extra_body={"cache_prompt": True})
-        asked["messages"] = chat(messages)
-        ours = "max_completion_tokens" if settings.base_url.startswith(OPENAI) else "max_tokens"
-        asked[ours] = settings.max_tokens
-        if settings.reasoning_effort:
-            asked["reasoning_effort"] = settings.reasoning_effort
-        if tools:
-            asked["tools"] = declared(tools)
-        return await client.chat.completions.create(**asked)
+        client = await self._connected()
+        asks = client.completions if self.transcript_style else client.chat.completions
+        raw: Any = await asks.with_raw_response.create(**asked)
+        return Answer(raw.http_response)
 
-    async def _pieces(self, stream: Any, until: float) -> AsyncGenerator[str | ToolCall, None]:
+    # --- what comes
+
+    async def _pieces(
+        self, answer: Answer, tools: Sequence[ToolDeclaration], until: float
+    ) -> AsyncGenerator[Piece, None]:
         """What comes of a reply, the first of it by second `until`: its head may have come with nothing behind it."""
-        length = 0
-        calls = ToolCalls()
-        mender = PieceMender()
-        chunks = aiter(stream)
-        while True:
-            try:
-                # Only the server is on the clock: how fast the reply is spoken is not its doing.
-                with trio.fail_at(until):
-                    chunk = await anext(chunks, None)
-                if chunk is None:
+        ways = self.served.ways
+        reader = ReplyReader(
+            written=self.transcript_style,
+            names={tool.name for tool in tools},
+            waits=ways.closes_unopened,
+            most_tokens=self.settings.max_tokens,
+            conceal=self._conceal,
+        )
+        while not reader.done:
+            # Only the server is on the clock: how fast the reply is spoken is not its doing.
+            with trio.move_on_at(until) as waiting:
+                data = await answer.more()
+            if waiting.cancelled_caught:
+                if reader.finished:
                     break
-                words = mender.feed(words_of(chunk, calls, self.transcript_style))
-            except NO_CHUNK as error:
-                raise ProviderProtocolError(
-                    f"the language model's server sent a chunk that is none: {str(error)[:SHOWN]}"
-                ) from error
-            if words:
-                length += len(words)
-                if length > MAX_REPLY:
-                    raise ProviderProtocolError(f"the language model's reply is longer than {MAX_REPLY} characters")
-                yield words
+                raise trio.TooSlowError
+            if not data:
+                break
+            for piece in reader.feed(data):
+                yield piece
             until = trio.current_time() + self.patience
-        if half := mender.flush():
-            yield half
-        for call in calls.whole():
+        if reader.done:
+            await answer.drain()
+        ending = reader.end()
+        if reader.words.unopened and not ways.closes_unopened:
+            ways.closes_unopened = True
+            log.info("the language model closes thoughts that it has not opened: its words wait for their end")
+        for piece in ending.pieces:
+            yield piece
+        for call in sealed_calls(ending.calls, ending.message, self.name):
             yield call
+        if ending.cut is not None:
+            yield ending.cut
+
+    # --- what fails
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Around what is asked and read: its failures as ProviderErrors."""
+        try:
+            yield
+        except trio.TooSlowError as error:
+            loading = self.served.is_loading(trio.current_time(), self.patience)
+            why = ": its server is loading it" if loading else ""
+            raise ProviderUnavailable(f"the language model did not answer within its deadline{why}") from error
+        except openai.APIStatusError as error:
+            refusal = judged(error, self._conceal)
+            if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+                self.access.refused(str(refusal))
+            raise refusal from None
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            raise ProviderUnavailable(f"the language model's server: {self._told(error)}") from None
+        except openai.OpenAIError as error:
+            raise ProviderProtocolError(f"the language model's server: {self._told(error)}") from None
+
+    def _conceal(self, text: str) -> str:
+        return concealing(self._client_for[1] if self._client_for else "")(text)
+
+    def _told(self, error: Exception) -> str:
+        return told(error, self._conceal)
 
 
-@attrs.frozen
-class ChatModel:
-    """See agentd_providers.pipeline.stages.LanguageModel."""
+@attrs.define(eq=False)
+class _Held:
+    """A request that goes on though nobody may wait for its answer any more (`left`)."""
 
-    responder: ChatResponder
-    unready: Callable[[], str] = lambda: ""
-    """Why it cannot answer now; empty: it can."""
-
-    @property
-    def readiness(self) -> Readiness:
-        if why := self.unready():
-            return Readiness(False, why)
-        return self.responder.access.readiness
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Responder]:
-        """See agentd_providers.pipeline.stages.LanguageModel.open. A connection is open for as long as the block is."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.responder.keep_warm)
-            yield self.responder
-            nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def open_chat(
-    settings: ChatSettings, *, transcript_style: bool = False, on_left_out: Callable[[int], None] = lambda _turns: None
-) -> AsyncIterator[ChatModel]:
-    """The language model on the server that is configured; whether it is there shows with the first call.
-
-    Raises ConfigError where its key is missing.
-    """
-    key = find_key(settings.api_key_name, "the language model's server")
-    responder = ChatResponder(settings, lambda: (settings.base_url, key), transcript_style, on_left_out=on_left_out)
-    try:
-        yield ChatModel(responder)
-    finally:
-        await responder.aclose()
+    answer: Answer | None = None
+    error: Exception | None = None
+    left: bool = False
+    came: trio.Event = attrs.field(factory=trio.Event)
 
 
 async def _close(client: openai.AsyncOpenAI | None) -> None:

@@ -8,8 +8,14 @@ import openai
 from agentd import deadlines
 from agentd_providers.openai.answer_body import PLAIN, bound
 
+KEPT_OPEN: Final = 60.0
+"""Seconds that a connection without a request is kept open. Vendors' servers keep theirs for longer; one that a server
+has closed meanwhile is found closed when it is used again."""
 UNIX: Final = "unix://"
 """Begins the address of a server on a Unix socket; the socket's path follows."""
+
+
+LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEPT_OPEN)
 
 
 def make_client(address: str, key: str) -> openai.AsyncOpenAI:
@@ -24,6 +30,6 @@ def make_client(address: str, key: str) -> openai.AsyncOpenAI:
         max_retries=0,
         timeout=deadlines.CHAT_WARM_UP.seconds,  # who uses it has a shorter one
         http_client=openai.DefaultAsyncHttpxClient(
-            transport=transport, headers=PLAIN, event_hooks={"response": [bound]}
+            transport=transport, headers=PLAIN, limits=LIMITS, event_hooks={"response": [bound]}
         ),
     )

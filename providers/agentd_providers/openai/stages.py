@@ -3,6 +3,9 @@ no engine."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import trio
 
 from agentd.config.settings import AgentConfig
 from agentd.installation import how_to_add, installed
@@ -13,6 +16,9 @@ from agentd_providers.openai.speech_settings import OpenAiListenSettings, OpenAi
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
 from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
 from agentd_providers.shared import SharedServices
+
+if TYPE_CHECKING:
+    from agentd_providers.openai.chat_model import ChatModel
 
 
 def _open_listen(
@@ -27,8 +33,14 @@ def _open_think(
     settings: ChatSettings, _config: AgentConfig, shared: SharedServices
 ) -> AbstractAsyncContextManager[LanguageModel]:
     with installed("the openai client", "pipeline"):
-        from agentd_providers.openai.chat import open_chat
-    return open_chat(settings, on_left_out=shared.on_left_out)
+        from agentd_providers.openai.chat_model import open_chat
+    return open_chat(settings, shared)
+
+
+async def begin_warm_up(model: "ChatModel", config: AgentConfig) -> None:
+    """See agentd_providers.openai.chat_model.ChatModel.begin_warm_up."""
+    await trio.lowlevel.checkpoint()
+    model.begin_warm_up(config.prompt)
 
 
 def _open_speak(
@@ -51,5 +63,5 @@ def client_needs(_settings: object = None) -> Sequence[Need]:
 
 
 LISTEN = ListenStage(OpenAiListenSettings, _open_listen, credentials=_credentials)
-THINK = ThinkStage(ChatSettings, _open_think, credentials=_credentials, needs=client_needs)
+THINK = ThinkStage(ChatSettings, _open_think, credentials=_credentials, needs=client_needs, prepare=begin_warm_up)
 SPEAK = SpeakStage(OpenAiSpeakSettings, _open_speak, credentials=_credentials)

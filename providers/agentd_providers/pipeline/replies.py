@@ -5,16 +5,27 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import attrs
+import trio
 
+from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import CallInfo, ToolDeclaration
 from agentd.errors import ProviderError, first_of
-from agentd.history import History, Speaker
+from agentd.history import History, Sealed, Speaker
 from agentd.session_events import SessionEvent
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.clauses import ClauseCutter
 from agentd_providers.pipeline.speech_output import SpeechOutput, Utterance
-from agentd_providers.pipeline.stages import Message, PipelineSettings, Responder, Role, ToolCall, fill_in
+from agentd_providers.pipeline.stages import (
+    CutShort,
+    Message,
+    PipelineSettings,
+    Responder,
+    Role,
+    ToolCall,
+    Withdrawal,
+    fill_in,
+)
 from agentd_providers.pipeline.tool_requests import ToolRequests
 from agentd_providers.turns.taker import plain_words
 
@@ -22,6 +33,8 @@ REPLIES_TRIED = 2
 """How often a model that gives no words is asked: a small one does so by chance, and silence is no answer."""
 TOOL_ROUNDS = 5
 """How often an answer may ask for tools; then it has to do without."""
+WITHDRAWN = deadlines.WITHDRAWN.seconds
+WITHDRAWN_POLL = 0.01
 CALLS_AT_ONCE = 8
 """Tools that one reply may ask for; what is more is left out, and told."""
 
@@ -51,11 +64,15 @@ class Replies:
         """
         messages = [Message(Role.SYSTEM, fill_in(self.settings.prompt, self.call))]
         for number, turn in enumerate(self.history.turns):
-            if turn.tool is not None:
-                words = messages.pop().text if messages[-1].role is Role.ASSISTANT else ""
-                call = ToolCall(f"call{number:05d}", turn.tool.name, turn.tool.arguments)
-                messages.append(Message(Role.ASSISTANT, words, (call,)))
-                messages.append(Message(Role.TOOL, turn.tool.result, call=call.call))
+            if (use := turn.tool) is not None:
+                call = ToolCall(f"call{number:05d}", use.name, use.arguments, use.sealed)
+                asked = _asked_together(messages, use.sealed)
+                if asked is None:
+                    words = messages.pop().text if messages[-1].role is Role.ASSISTANT else ""
+                    messages.append(Message(Role.ASSISTANT, words, (call,)))
+                else:
+                    messages[asked] = attrs.evolve(messages[asked], calls=(*messages[asked].calls, call))
+                messages.append(Message(Role.TOOL, use.result, call=call.call))
             elif turn.speaker is Speaker.CALLER:
                 messages.append(Message(Role.USER, turn.text))
             elif text := turn.text or self.output.unheard.get(turn.utterance, ""):
@@ -101,25 +118,19 @@ class Replies:
 
         Gives its words and the tools that it asks for.
         """
-        utterance: Utterance | None = None
+        speech = _Speech(self, answer, stack)
         words: list[str] = []
         calls: list[ToolCall] = []
-
-        async def speak(clause: str) -> None:
-            nonlocal utterance
-            async with self.output.speak(clause) as sound:
-                if not sound.first:
-                    return
-                if utterance is None:
-                    answer.mark("first_audio")
-                    await answer.gate.passed()
-                    utterance = await stack.enter_async_context(self.output.utterance(aside=False))
-                    self._begun(answer, utterance)
-                await utterance.put(sound)
-
-        cutter = ClauseCutter(self.settings.text.language)
         async with self.responder.respond(messages, tools) as pieces:
             async for piece in pieces:
+                match piece:
+                    case Withdrawal():
+                        words.clear()
+                        await speech.withdraw()
+                        continue
+                    case CutShort(reason):
+                        self.emit(tells.Degraded(reason))
+                        continue
                 if not words and not calls:
                     answer.mark("first_token")
                     self._thinking(answer)
@@ -127,17 +138,15 @@ class Replies:
                     calls.append(piece)
                     continue
                 words.append(piece)
-                for clause in cutter.feed(piece):
-                    await speak(clause)
-        for clause in cutter.flush():
-            await speak(clause)
+                await speech.say(piece)
+        await speech.finish()
         if len(calls) > CALLS_AT_ONCE:
             self.emit(
                 tells.Degraded(f"the language model asks for {len(calls)} tools at once: {CALLS_AT_ONCE} are used")
             )
         return "".join(words), calls[:CALLS_AT_ONCE]
 
-    def _begun(self, answer: Answer, utterance: Utterance) -> None:
+    def begun(self, answer: Answer, utterance: Utterance) -> None:
         answer.mark("held")
         answer.utterance = utterance.number
         if not answer.spoken:
@@ -162,3 +171,65 @@ class Replies:
             except* ProviderError as group:
                 self.emit(tells.Degraded(str(first_of(group))))
         await answer.gate.passed()
+
+
+@attrs.define(eq=False)
+class _Speech:
+    """One reply on its way to the caller: cut into clauses, in an utterance on `stack`."""
+
+    replies: Replies
+    answer: Answer
+    stack: AsyncExitStack
+    _cutter: ClauseCutter = attrs.field(init=False)
+    _utterance: Utterance | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._cutter = self._new_cutter()
+
+    def _new_cutter(self) -> ClauseCutter:
+        return ClauseCutter(self.replies.settings.text.language)
+
+    async def say(self, piece: str) -> None:
+        """More of the reply. Raises ProviderError."""
+        for clause in self._cutter.feed(piece):
+            await self._speak(clause)
+
+    async def finish(self) -> None:
+        """The reply is complete: its last clauses. Raises ProviderError."""
+        for clause in self._cutter.flush():
+            await self._speak(clause)
+
+    async def withdraw(self) -> None:
+        """What came so far was no reply: what of it the caller has not heard is not to be."""
+        self._cutter = self._new_cutter()
+        utterance, self._utterance = self._utterance, None
+        if utterance is None:
+            return
+        await self.stack.aclose()
+        self.answer.utterance = 0
+        self.replies.emit(tells.Withdrawn(utterance.number))
+        with trio.move_on_after(WITHDRAWN) as patience:
+            # The playout tells nobody of its generation.
+            while utterance.generation == self.replies.output.playout.generation:  # noqa: ASYNC110
+                await trio.sleep(WITHDRAWN_POLL)
+        if patience.cancelled_caught:
+            self.replies.emit(tells.Degraded("thoughts of the language model were taken for its words, and are heard"))
+
+    async def _speak(self, clause: str) -> None:
+        output, answer = self.replies.output, self.answer
+        async with output.speak(clause) as sound:
+            if not sound.first:
+                return
+            if self._utterance is None:
+                answer.mark("first_audio")
+                await answer.gate.passed()
+                self._utterance = await self.stack.enter_async_context(output.utterance(aside=False))
+                self.replies.begun(answer, self._utterance)
+            await self._utterance.put(sound)
+
+
+def _asked_together(messages: Sequence[Message], sealed: Sealed | None) -> int | None:
+    """The last message that asks for tools, where it is of the same reply."""
+    at = next((at for at in reversed(range(len(messages))) if messages[at].role is not Role.TOOL), 0)
+    last = messages[at].calls[-1].sealed if messages[at].calls else None
+    return at if sealed is not None and last is not None and last.reply == sealed.reply else None

@@ -13,6 +13,7 @@ from typing import Protocol
 import attrs
 
 from agentd.agent import CallInfo, Readiness, ToolDeclaration
+from agentd.history import Sealed
 from agentd_providers.text_normalisation.normaliser import TextNormaliser
 from agentd_providers.turns.taker import TurnTaking
 
@@ -26,11 +27,29 @@ class Role(StrEnum):
 
 @attrs.frozen
 class ToolCall:
-    """The model asks for a tool. `call` names the request, `arguments` is JSON text as the model wrote it."""
+    """The model asks for a tool. `call` names the request, `arguments` is JSON text as the model wrote it. `sealed` is
+    what its Responder wants back with it, also out of the history, and in another session."""
 
     call: str
     name: str
     arguments: str
+    sealed: Sealed | None = None
+
+
+@attrs.frozen
+class Withdrawal:
+    """What the model has written so far was no reply, but thoughts that were taken for one: what of it was not heard is
+    not to be."""
+
+
+@attrs.frozen
+class CutShort:
+    """The reply ends here, though the model had not come to its end; `reason` is for people."""
+
+    reason: str
+
+
+Piece = str | ToolCall | Withdrawal | CutShort
 
 
 @attrs.frozen
@@ -114,9 +133,11 @@ class Responder(Protocol):
 
     def respond(
         self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
-    ) -> AbstractAsyncContextManager[AsyncIterator[str | ToolCall]]:
-        """Stream a reply, piece by piece: its words, then the tools it asks for, each whole. Raises ProviderError;
-        leaving the block stops the model."""
+    ) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+        """Stream a reply, piece by piece: its words, then the tools it asks for, each whole, or that it was cut short.
+
+        Raises ProviderError, also where the reply's end does not come, or it ends without words for another reason than
+        that the model has none. Leaving the block stops the model."""
         ...
 
     @property

@@ -59,7 +59,7 @@ class ToolRequests:
             log.warning("a tool gave a result that nobody asked for", tool_call=call)
             return
         request.result = result
-        self.history.tool_used(ToolUse(request.call.name, request.call.arguments, result))
+        self.history.tool_used(ToolUse(request.call.name, request.call.arguments, result, request.call.sealed))
         request.came.set()
 
     def _ask(self, call: ToolCall) -> _Request:

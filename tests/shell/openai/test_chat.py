@@ -16,11 +16,13 @@ import trio.testing
 from agentd.errors import CallRejected, ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.testing.clock import until
 from agentd_providers.local import sentence_end
-from agentd_providers.openai import answer_body
-from agentd_providers.openai import chat as module
-from agentd_providers.openai.chat import MAX_REPLY, ChatResponder
+from agentd_providers.openai import answer_body, chat_model
+from agentd_providers.openai.chat import ChatResponder
 from agentd_providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, transcript
+from agentd_providers.openai.chat_model import ChatModel
 from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.client import KEPT_OPEN
+from agentd_providers.openai.reply import MAX_REPLY
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 from tests.lab.vendors.http_peer import HttpExchange, HttpPeer, HttpRequest, open_http_peer
 from tests.lab.vendors.peer import PeerGone
@@ -373,7 +375,6 @@ async def test_a_server_that_is_being_started_again_is_unavailable_at_once() -> 
     [
         "this is no JSON",
         '{"choices": [5]}',
-        '{"choices": [null]}',
         '{"choices": 7}',
         '{"choices": [{"text": 7, "delta": {"content": 7}}]}',
         "[]",
@@ -538,14 +539,15 @@ async def test_a_character_that_comes_in_halves_comes_whole_and_half_a_one_is_no
         assert await talk.reply() == ["Great ", "😀 or \ufffd", " not ", "\ufffd"]
 
 
-async def test_a_reply_that_is_no_event_stream_has_no_words() -> None:
+async def test_a_reply_that_is_no_event_stream_is_a_failure() -> None:
     async def page(exchange: Exchange) -> None:
         await exchange.begin(200, "text/html")
         await exchange.raw(b"<html>It works!</html>")
         await exchange._http.end()
 
     async with a_responder(page) as talk:
-        assert await talk.reply() == []
+        with pytest.raises(ProviderProtocolError, match="a page"):
+            await talk.reply()
 
 
 async def test_a_reply_that_does_not_end_is_refused() -> None:
@@ -634,7 +636,7 @@ async def test_a_head_with_nothing_behind_it_is_given_no_further_time() -> None:
 # --- warming up
 
 
-async def test_warming_up_has_more_patience_than_a_call_and_gives_it_back() -> None:
+async def test_warming_up_has_more_patience_than_a_call() -> None:
     async def slow(exchange: Exchange) -> None:
         await trio.sleep(0.3)
         await noon(exchange)
@@ -645,16 +647,6 @@ async def test_warming_up_has_more_patience_than_a_call_and_gives_it_back() -> N
             await talk.reply()
 
 
-async def test_a_warm_up_that_fails_gives_the_patience_back_too() -> None:
-    async def refuse(exchange: Exchange) -> None:
-        await exchange.error(503)
-
-    async with a_responder(refuse, timeout=0.1) as talk:
-        with pytest.raises(ProviderUnavailable):
-            await talk.responder.warm_up(MESSAGES)
-        assert talk.responder.patience == 0.1
-
-
 # --- keeping warm
 
 
@@ -663,11 +655,12 @@ async def kept_warm(
     talk: ServedResponder, monkeypatch: pytest.MonkeyPatch, interval: float = 0.02
 ) -> AsyncIterator[None]:
     """As during a call, only that the server is greeted more often."""
-    monkeypatch.setattr(module, "KEEP_WARM_INTERVAL", interval)
-    async with trio.open_nursery() as call:
-        call.start_soon(talk.responder.keep_warm)
+    monkeypatch.setattr(chat_model, "KEEP_WARM_INTERVAL", interval)
+    model = ChatModel(talk.responder)
+    async with trio.open_nursery() as engine, model.open():
+        engine.start_soon(model.keep_warm)
         yield
-        call.cancel_scope.cancel()
+        engine.cancel_scope.cancel()
 
 
 async def test_the_first_turn_finds_an_open_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -686,8 +679,29 @@ async def test_the_connection_is_kept_by_greeting_again(monkeypatch: pytest.Monk
         assert talk.server.accepted == 1
 
 
+async def test_calls_that_ask_need_no_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_responder(noon) as talk:
+        await talk.reply()
+        async with kept_warm(talk, monkeypatch, interval=60):
+            await trio.sleep(0.05)
+        assert [request.path for request in talk.server.requests] == ["/v1/chat/completions"]
+
+
+async def test_one_greeting_is_for_all_calls_and_without_a_call_there_is_none() -> None:
+    async with a_responder(noon) as talk, trio.open_nursery() as engine:
+        model = ChatModel(talk.responder)
+        engine.start_soon(model.keep_warm)
+        await trio.sleep(0.05)
+        assert not talk.server.requests
+        async with model.open(), model.open(), model.open():
+            await until(lambda: talk.server.requests)
+            await trio.sleep(0.05)
+        assert len(talk.server.requests) == 1
+        engine.cancel_scope.cancel()
+
+
 def test_a_connection_is_greeted_before_the_client_gives_it_up() -> None:
-    assert module.KEEP_WARM_INTERVAL < 5
+    assert chat_model.KEEP_WARM_INTERVAL < KEPT_OPEN
 
 
 @pytest.mark.parametrize("greeting", ["refused", "silence", "death", "no JSON", "null", "7", "<html>"])
@@ -724,7 +738,7 @@ async def test_a_server_that_is_being_started_again_is_greeted_when_it_is_there(
             await until(lambda: talk.server.requests)
 
 
-async def test_a_call_that_ends_while_the_server_is_greeted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_agent_that_closes_while_the_server_is_greeted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_responder(Exchange.gone) as talk:
         async with kept_warm(talk, monkeypatch):
             await until(lambda: talk.server.requests)

@@ -10,11 +10,11 @@ import trio
 
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable
-from agentd.testing.clock import until
 from agentd.testing.faults import Fault
-from agentd_providers.openai.chat import ChatModel, open_chat
+from agentd_providers.openai.chat_model import ChatModel, open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
+from agentd_providers.shared import SharedServices
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, Dialect, open_chat_server
 from tests.lab.vendors.http_peer import HttpPeer
 
@@ -44,7 +44,7 @@ async def a_model(monkeypatch: pytest.MonkeyPatch, server: ChatServer | None = N
     with trio.fail_after(20):
         async with open_chat_server(server) as (chat, peer):
             settings = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1", timeout=0.5)
-            async with open_chat(settings) as model:
+            async with trio.open_nursery() as daemon, open_chat(settings, SharedServices(daemon)) as model:
                 yield ServedModel(chat, peer, model)
 
 
@@ -75,19 +75,6 @@ async def test_without_tools_none_are_mentioned(monkeypatch: pytest.MonkeyPatch)
     async with a_model(monkeypatch) as talk:
         assert await talk.reply() == ["You said ", "What time is it?."]
         assert "tools" not in talk.server.asked[0]
-
-
-async def test_openai_is_asked_with_the_name_that_its_reasoning_models_want(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with a_model(monkeypatch) as talk:
-        responder = talk.model.responder
-        responder.settings = attrs.evolve(
-            responder.settings, base_url="https://api.openai.com/v1", max_tokens=44, reasoning_effort="minimal"
-        )
-        await talk.reply()
-        (asked,) = talk.server.asked
-        assert asked["max_completion_tokens"] == 44
-        assert asked["reasoning_effort"] == "minimal"
-        assert not {"max_tokens", "temperature"} & set(asked)
 
 
 async def test_a_server_that_takes_no_tools_refuses_us(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,17 +129,8 @@ async def test_a_wrong_key_is_refused_and_shows_nowhere(monkeypatch: pytest.Monk
         assert talk.model.readiness.ready
 
 
-async def test_a_call_keeps_the_connection_of_its_first_turn_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with a_model(monkeypatch) as talk:
-        async with talk.model.open() as responder:
-            await until(lambda: talk.peer.requests)
-            async with responder.respond(ASKED) as pieces:
-                assert [piece async for piece in pieces]
-        assert [request.path for request in talk.peer.requests] == ["/v1/models", "/v1/chat/completions"]
-
-
 async def test_a_model_is_ready_until_it_says_why_not() -> None:
-    async with open_chat(ChatSettings("")) as model:
+    async with trio.open_nursery() as daemon, open_chat(ChatSettings(""), SharedServices(daemon)) as model:
         assert model.readiness.ready
         starting = ChatModel(model.responder, lambda: "it is being started")
         assert (starting.readiness.ready, starting.readiness.detail) == (False, "it is being started")

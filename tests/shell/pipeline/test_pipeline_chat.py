@@ -14,12 +14,13 @@ from agentd.history import History, ToolUse
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import SessionEvent, ToolRequested, UtteranceEnded
 from agentd.testing.clock import until
-from agentd_providers.openai.chat import open_chat
 from agentd_providers.openai.chat_forms import chat
+from agentd_providers.openai.chat_model import open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.session import PipelineSession, open_pipeline
 from agentd_providers.pipeline.speech_output import SpeechOutput
+from agentd_providers.shared import SharedServices
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, check_messages, open_chat_server
 from tests.shell.pipeline_fakes import CLOCK, SETTINGS, FakeDetector, FakeResponder, FakeTranscriber, FakeVoice
 
@@ -89,8 +90,9 @@ async def typing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Caller]:
     monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
     with trio.fail_after(20):
         async with open_chat_server() as (server, peer):
-            async with open_chat(ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")) as model:
-                async with model.open() as responder, trio.open_nursery() as nursery:
+            settings = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")
+            async with trio.open_nursery() as nursery, open_chat(settings, SharedServices(nursery)) as model:
+                async with model.open() as responder:
                     session = session_with(responder, History())
                     async with open_pipeline(session):
                         caller = Caller(session, server)

@@ -51,6 +51,7 @@ EVERY_EVENT = (
     tells.CallerSpeechResumed(1.8),
     tells.CallerSpeechEnded(2.0, 1.5),
     tells.NothingToSay("nothing"),
+    tells.Withdrawn(1),
     happens.PlaybackStarted(1),
     happens.AsideStarted(2),
     happens.PlaybackFinished(1, idle=True),

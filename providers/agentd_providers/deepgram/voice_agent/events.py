@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from agentd.errors import ProviderProtocolError
+from agentd.history import Sealed
 from agentd_providers.vendor.json_object import SHOWN, parse_object
 
 VENDOR = "Deepgram"
@@ -90,12 +91,13 @@ class AgentAudioDone:
 
 @attrs.frozen
 class FunctionCall:
-    """`arguments` is JSON text of the model's, not to be trusted."""
+    """`arguments` is JSON text of the model's, not to be trusted. `sealed` is what Deepgram wants back with it."""
 
     call: str
     name: str
     arguments: str
     client_side: bool
+    sealed: Sealed | None = None
 
 
 @attrs.frozen
@@ -181,6 +183,9 @@ def _conversation_text(fields: Mapping[str, Any]) -> UserText | AssistantText:
 
 
 def _function_calls(fields: Mapping[str, Any]) -> FunctionCallRequest:
+    functions = _functions(fields)
+    signed = [_signature(function) for function in functions]
+    request = _string(functions[0], "id", MOST_NAME) if any(signed) else ""
     return FunctionCallRequest(
         tuple(
             FunctionCall(
@@ -188,10 +193,17 @@ def _function_calls(fields: Mapping[str, Any]) -> FunctionCallRequest:
                 _string(function, "name", MOST_NAME),
                 _string(function, "arguments", MOST_TEXT, ""),
                 _flag(function, "client_side", default=True),  # as all are that we declare
+                Sealed(VENDOR, request, signature) if request else None,
             )
-            for function in _functions(fields)
+            for function, signature in zip(functions, signed, strict=True)
         )
     )
+
+
+def _signature(function: Mapping[str, Any]) -> str:
+    """Gemini's, which Deepgram passes on (its changelog of 1 April 2026). Empty: there is none that can be kept."""
+    signature = function.get("thought_signature")
+    return signature if isinstance(signature, str) and len(signature) <= MOST_TEXT else ""
 
 
 def _functions(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:

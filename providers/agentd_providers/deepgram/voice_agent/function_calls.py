@@ -73,7 +73,7 @@ class FunctionCalls:
         if function is None:
             self.command(do.Warn("a tool gave a result that nobody asked for", {"tool_call": call}))
             return False
-        self.command(do.RecordTool(ToolUse(function.name, function.arguments, result)))
+        self.command(do.RecordTool(ToolUse(function.name, function.arguments, result, function.sealed)))
         if awaited is not None:
             self.command(do.Send(function_call_response(call, function.name, result)))
         return awaited is not None

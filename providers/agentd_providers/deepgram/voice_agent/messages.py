@@ -14,9 +14,9 @@ from typing import Any
 import attrs
 
 from agentd.agent import ToolDeclaration
-from agentd.history import History, Speaker, Turn
+from agentd.history import History, Sealed, Speaker, ToolUse, Turn
 from agentd_providers.deepgram.listen_messages import language_code
-from agentd_providers.deepgram.voice_agent.events import MOST_TEXT
+from agentd_providers.deepgram.voice_agent.events import MOST_TEXT, VENDOR
 from agentd_providers.deepgram.voice_agent.settings import (
     AgentSpeakSettings,
     AgentThinkSettings,
@@ -133,26 +133,36 @@ def _function(tool: ToolDeclaration) -> dict[str, Any]:
 def context_messages(history: History) -> list[dict[str, Any]]:
     """The conversation so far, without the turn that `resumption` gives again."""
     turns = history.turns[:-1] if _open_turn(history) else history.turns
-    messages = [_history_message(number, turn) for number, turn in enumerate(turns) if turn.text or turn.tool]
+    messages: list[dict[str, Any]] = []
+    request = ""
+    for number, turn in enumerate(turns):
+        if (use := turn.tool) is not None:
+            sealed = use.sealed if use.sealed is not None and use.sealed.server == VENDOR else None
+            together = sealed is not None and sealed.reply == request
+            request = "" if sealed is None else sealed.reply
+            if together:
+                messages[-1]["function_calls"].append(_function_call(number, use, sealed))
+            else:
+                messages.append({"type": "History", "function_calls": [_function_call(number, use, sealed)]})
+        elif turn.text:
+            request = ""
+            role = "user" if turn.speaker is Speaker.CALLER else "assistant"
+            messages.append({"type": "History", "role": role, "content": turn.text[:MOST_TEXT]})
     return messages[-MOST_HISTORY:]
 
 
-def _history_message(number: int, turn: Turn) -> dict[str, Any]:
-    if turn.tool is None:
-        role = "user" if turn.speaker is Speaker.CALLER else "assistant"
-        return {"type": "History", "role": role, "content": turn.text[:MOST_TEXT]}
-    return {
-        "type": "History",
-        "function_calls": [
-            {
-                "id": f"history-{number}",
-                "name": turn.tool.name,
-                "client_side": True,
-                "arguments": turn.tool.arguments,
-                "response": turn.tool.result[:MOST_TEXT],
-            }
-        ],
+def _function_call(number: int, use: ToolUse, sealed: Sealed | None) -> dict[str, Any]:
+    """A function that was called. Those of one request stay together: the first of them may be signed for all."""
+    written = {
+        "id": f"history-{number}",
+        "name": use.name,
+        "client_side": True,
+        "arguments": use.arguments,
+        "response": use.result[:MOST_TEXT],
     }
+    if sealed is not None and sealed.call:
+        written["thought_signature"] = sealed.call
+    return written
 
 
 def _open_turn(history: History) -> Turn | None:
