@@ -190,14 +190,17 @@ def audio_stop() -> Event:
 
 def audio_format(event: Event) -> AudioFormat:
     """The format that an audio-start or audio-chunk tells. Raises ProviderProtocolError for one that we do not take."""
-    rate, width, channels = (event.data.get(name) for name in ("rate", "width", "channels"))
-    numbers = type(rate) is type(width) is type(channels) is int
-    if not numbers or rate not in RATES or width not in WIDTHS or not 0 < channels <= MOST_CHANNELS:
-        raise ProviderProtocolError(
-            f"{event.type}: expected audio at one of {RATES} Hz, of {WIDTHS} bytes a sample and at most "
-            f"{MOST_CHANNELS} channels, got {_shown(rate)} Hz, {_shown(width)} bytes, {_shown(channels)} channels"
-        )
-    return AudioFormat(rate, width, channels)
+    told = [event.data.get(name) for name in ("rate", "width", "channels")]
+    numbers = [value for value in told if isinstance(value, int) and not isinstance(value, bool)]
+    if len(numbers) == len(told):
+        rate, width, channels = numbers
+        if rate in RATES and width in WIDTHS and 0 < channels <= MOST_CHANNELS:
+            return AudioFormat(rate, width, channels)
+    rate_told, width_told, channels_told = map(_shown, told)
+    raise ProviderProtocolError(
+        f"{event.type}: expected audio at one of {RATES} Hz, of {WIDTHS} bytes a sample and at most "
+        f"{MOST_CHANNELS} channels, got {rate_told} Hz, {width_told} bytes, {channels_told} channels"
+    )
 
 
 # --- events: requests and answers
