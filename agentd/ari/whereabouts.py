@@ -82,7 +82,7 @@ class Origin:
     """The way back of a channel that took another's place: what the dialplan would have done with that one."""
 
     place: Destination
-    fallback: str = ""
+    fallback: str
     """AGENTD_FALLBACK of the channel that was replaced."""
 
 

@@ -324,7 +324,7 @@ class OpenAiMouth(OverHttp, Mouth):
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         async with self.serving(OpenAiSpeech(key=KEY, piece=5001, pause=PAUSE).answer) as url:
-            self.settings = {"base_url": f"{url}/v1", "timeout": self.deadline}
+            self.settings = {"base_url": f"{url}/v1", "model": "gpt-4o-mini-tts", "timeout": self.deadline}
             yield
 
 

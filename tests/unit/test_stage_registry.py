@@ -90,7 +90,7 @@ def test_a_foreign_stage_is_chosen_by_its_name_and_has_a_table_of_its_own() -> N
     assert chosen.stage is ACME
     assert chosen.settings == AcmeSettings(sharpness=5)
     assert parse("listen = 'acme'").chosen("listen").settings == AcmeSettings()
-    assert parse("speak = 'openai'").chosen("speak").stage is BUILT_IN["speak_openai"]
+    assert parse("speak = 'deepgram'").chosen("speak").stage is BUILT_IN["speak_deepgram"]
 
 
 @pytest.mark.usefixtures("acme")

@@ -67,6 +67,7 @@ async def test_health_tells_what_an_operator_asks_and_nothing_of_callers() -> No
         "ari_trouble": "",
         "audiosocket_listening": True,
         "active_calls": 3,
+        "waiting_callers": 0,
         "providers": {
             "default": {"ready": True, "detail": "", "circuit": "closed", "circuit_reason": ""},
             "sales": {

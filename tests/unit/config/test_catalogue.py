@@ -273,6 +273,7 @@ def test_the_daemon_starts_all_the_same_and_logs_it(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("agentd.service.supervisor.Supervisor", Started)
     monkeypatch.setattr("agentd.service.logs.set_up_logging", lambda _: None)
+    monkeypatch.setattr("agentd.cli.log_to_stderr", lambda: None)
     monkeypatch.setattr("faulthandler.enable", lambda: None)
     monkeypatch.setenv("AGENTD_ARI_PASSWORD", "hunter2")
     with capture_logs() as logs:
