@@ -236,7 +236,12 @@ class OpenAiPipeline(PipelineParty):
         peer = await stack.enter_async_context(open_http_peer(speech.answer))
         self.peers.append(peer)
         base = {"base_url": f"{peer.url}/v1"}
-        return {"listen": "openai", "listen_openai": base, "speak": "openai", "speak_openai": {**base, "model": "gpt-4o-mini-tts"}}
+        return {
+            "listen": "openai",
+            "listen_openai": base,
+            "speak": "openai",
+            "speak_openai": {**base, "model": "gpt-4o-mini-tts"},
+        }
 
 
 @attrs.define(eq=False)
