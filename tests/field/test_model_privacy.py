@@ -4,7 +4,7 @@ form: repository and number of its issue or pull request, or the model whose tem
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd_providers.openai.private_words import PrivateWords
@@ -205,6 +205,7 @@ def test_a_tool_call_behind_the_end_of_unopened_thoughts_withdraws_them_too() ->
     st.lists(st.integers(1, 12), min_size=1, max_size=6),
     st.booleans(),
 )
+@example("<l| >", [1], False)
 def test_cut_anywhere_the_words_are_the_same(text: str, sizes: list[int], waits: bool) -> None:
     words, at, turn = PrivateWords(waits), 0, 0
     said = [""]

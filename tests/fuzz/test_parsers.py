@@ -15,8 +15,14 @@ from tests.fuzz.values import mutated
 
 INPUTS = 50_000
 """Of each parser. `just fuzz` tries more."""
-FEWER = {"openai-realtime": 5_000, "deepgram-agent": 5_000, "clauses": 5_000, "health-page": 10_000}
-"""Of those whose input goes through a whole machine, at one or two milliseconds each."""
+FEWER = {
+    "openai-realtime": 5_000,
+    "deepgram-agent": 5_000,
+    "clauses": 5_000,
+    "health-page": 10_000,
+    "private-words": 10_000,
+}
+"""Of those whose input goes through a whole machine, at a millisecond or two each."""
 needs_atheris = pytest.mark.skipif(find_spec("atheris") is None, reason="Atheris has no wheel for this Python")
 
 

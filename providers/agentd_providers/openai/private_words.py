@@ -58,7 +58,7 @@ _WEDGES = ("◁think▷", "◁/think▷")
 _SPECIAL = re.compile(rf"<(/?)[|｜]([^<>\s]{{0,{LONGEST_NAME}}})>")
 _SPECIAL_BEGUN = re.compile(rf"</?(?:[|｜][^<>\s]{{0,{LONGEST_NAME}}})?")
 _TAG = re.compile(rf"<(/?)([A-Za-z][\w:.-]{{0,{LONGEST_NAME}}})(\|?)(?:[\s=/][^<>]{{0,{LONGEST_TAG}}})?>")
-_TAG_BEGUN = re.compile(rf"</?(?:[A-Za-z][\w:.-]{{0,{LONGEST_NAME}}}(?:\||[\s=/][^<>]{{0,{LONGEST_TAG}}})?)?")
+_TAG_BEGUN = re.compile(rf"</?(?:[A-Za-z][\w:.-]{{0,{LONGEST_NAME}}}\|?(?:[\s=/][^<>]{{0,{LONGEST_TAG}}})?)?")
 _BEGINS = re.compile("[<[◁]")
 
 
