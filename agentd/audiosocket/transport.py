@@ -15,10 +15,10 @@ import attrs
 import structlog
 import trio
 
+from agentd.asterisk_releases import WIDEBAND, has
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission, AudioSocketListener, Expectation
-from agentd.audiosocket.wideband import carries_wideband
 from agentd.config.settings import Config
 from agentd.errors import MediaTimeout, ungrouped
 from agentd.media.leg import LineFormat
@@ -60,7 +60,7 @@ class ExternalAudioSocket:
 
     def carries(self, rate: int, asterisk: str | None = None) -> bool:
         """See agentd.media.transport.Transport.carries."""
-        wide = rate == WIDE and self.wideband() and (asterisk is None or carries_wideband(asterisk))
+        wide = rate == WIDE and self.wideband() and (asterisk is None or has(asterisk, WIDEBAND))
         return rate == NARROW or wide
 
     @contextmanager

@@ -4,32 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.audiosocket.wideband import carries_wideband
 from agentd.media.wideband import WIDEBAND_FORMATS, is_wideband
-
-
-@pytest.mark.parametrize(
-    "version, carries",
-    [
-        ("18.26.4", False),
-        ("20.16.0", False),
-        ("20.17.0", True),
-        ("21.11.9", False),
-        ("21.12.0", True),
-        ("22.6.0", False),
-        ("22.7.0", True),
-        ("22.10.1", True),
-        ("23.0.0", False),
-        ("23.1.0", True),
-        ("24.0.0", True),
-        ("certified-22.8-cert1", True),
-        ("certified-20.7-cert3", False),
-        ("GIT-master-1a2b3c", False),
-        ("", False),
-    ],
-)
-def test_asterisk_s_audiosocket_has_wideband_since(version: str, carries: bool) -> None:
-    assert carries_wideband(version) is carries
 
 
 @pytest.mark.parametrize(
@@ -62,5 +37,4 @@ def test_the_order_of_the_codecs_counts(wide: str, narrow: str) -> None:
 
 @given(st.text())
 def test_whatever_asterisk_says_is_an_answer(text: str) -> None:
-    assert carries_wideband(text) in (True, False)
     assert is_wideband(text) in (True, False)
