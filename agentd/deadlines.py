@@ -98,6 +98,9 @@ ARI_CONNECT = Deadline(2.0, "Asterisk is near; whether it listens shows at once.
 ARI_REGISTRATION = Deadline(
     2.0, "Asterisk registers our application just after it has opened the WebSocket. A request that is begun is ended."
 )
+ARI_READS = Deadline(
+    2.0, "Asterisk answers a ping on a new event stream. Without an answer it is asked anyway whether it is ours."
+)
 ARI_BACK_OFF = Deadline(15.0, "The longest pause until the event stream is opened again.")
 ARI_PROOF = Deadline(5.0, "An event of our own comes back over the stream; else the stream is deaf, and opened anew.")
 ARI_LOOK = Deadline(
@@ -320,7 +323,7 @@ SHUTDOWN_WORDS = Deadline(15.0, "Calls that are left then hear the announcement 
 PUMP_PROGRESS = Deadline(
     45.0,
     "The pump of events shows no progress.",
-    holds=((ARI_BACK_OFF, SOCKET_CONNECT, ARI_REGISTRATION, *REQUEST), (ARI_PUMP_TURN,)),
+    holds=((ARI_BACK_OFF, SOCKET_CONNECT, ARI_READS, ARI_REGISTRATION, *REQUEST), (ARI_PUMP_TURN,)),
 )
 LISTENER_PROGRESS = Deadline(10.0, "A listener shows no progress.")
 LINE_PROGRESS = Deadline(10.0, "No line of any call moves.")

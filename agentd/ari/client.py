@@ -131,6 +131,8 @@ class AriClient:
             async with trio.open_nursery() as nursery:
                 await nursery.start(socket.run)
                 nursery.start_soon(self._pump, socket)
+                with trio.move_on_after(deadlines.ARI_READS.seconds):
+                    await socket.ping()  # what is published before Asterisk reads here is a warning in its log
                 await self._possession.prove(REGISTRATION_PATIENCE)
                 await self.reconciler.look(ours=True)
                 self._set_connected(True)

@@ -224,6 +224,26 @@ async def connected(agentd: Running) -> None:
         await agentd.client.ever_connected.wait()
 
 
+async def test_nothing_is_published_to_our_application_before_asterisk_reads_its_stream(
+    asterisk: FakeAsterisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asterisk takes our application in before it has the WebSocket, and warns of what it must keep in between (seen on
+    22.10): res/ari/ari_websockets.c, `session_send_or_queue`. It answers a ping once it reads."""
+    published: list[list[str]] = []
+    ping = WebSocket.ping
+
+    async def answered_late(socket: WebSocket) -> None:
+        await trio.sleep(0.05)
+        published.append(asterisk.asked("POST /events/user/*"))
+        await ping(socket)
+
+    monkeypatch.setattr(WebSocket, "ping", answered_late)
+    async with running(asterisk) as agentd:
+        await connected(agentd)
+    assert published == [[]]
+    assert asterisk.asked("POST /events/user/*")
+
+
 async def test_a_call_arrives_and_its_events_follow_in_order(asterisk: FakeAsterisk) -> None:
     async with running(asterisk) as agentd:
         await connected(agentd)
