@@ -15,6 +15,7 @@ from agentd.testing.agents import Able, AgentParty, Turn
 from agentd.testing.faults import Fault
 from agentd.testing.party import Time
 from agentd.testing.sound import RATE
+from agentd_providers.openai.chat_model import warm_up_prompt
 from tests.lab.hearing import speak
 from tests.lab.vendors import deepgram_agent
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
@@ -188,8 +189,10 @@ class PipelineParty(AgentParty):
 
     @property
     def _prompt(self) -> Sequence[Mapping[str, Any]]:
-        prompt: Sequence[Mapping[str, Any]] = self.chat.asked[-1]["messages"]
-        return prompt
+        """Of the newest request, but for the warm-up's, which may come after an answer's."""
+        warm_up = warm_up_prompt("")[-1].content
+        prompts: list[Sequence[Mapping[str, Any]]] = [asked["messages"] for asked in self.chat.asked]
+        return [prompt for prompt in prompts if prompt[-1].get("content") != warm_up][-1]
 
     def told(self) -> list[str]:
         return [message["content"] for message in self._prompt if isinstance(message["content"], str)]
