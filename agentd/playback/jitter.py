@@ -13,10 +13,9 @@ A line that clocks itself takes frames before they are heard, so the last pops c
 from collections import deque
 
 import attrs
-import numpy as np
 
+from agentd.audio.concealment import concealment, faded_in
 from agentd.audio.formats import FRAME_MS
-from agentd.audio.level import ramp
 from agentd.media.leg import LONGEST_LEAD
 from agentd.playback.heard import Words
 
@@ -25,7 +24,6 @@ DEPTH_STEP_MS = 40
 DEEPEST_MS = 240
 CLEAN_UTTERANCES = 3
 """Utterances in a row that must go without an underrun before the start depth shrinks by a step."""
-FADE_IN_MS = 5
 
 
 @attrs.define
@@ -220,8 +218,7 @@ class JitterBuffer:
             resumed = False
         frame = self._take(samples)
         if resumed:
-            fade = self.rate * FADE_IN_MS // 1000 * 2
-            frame = attrs.evolve(frame, pcm=ramp(frame.pcm[:fade], 0.0, 1.0) + frame.pcm[fade:])
+            frame = attrs.evolve(frame, pcm=faded_in(frame.pcm, self.rate))
         # After a tail that was filled up with silence, what follows starts anew.
         self.last = frame.pcm if samples == self._frame else None
         self._note_finish()
@@ -256,7 +253,7 @@ class JitterBuffer:
             return None
         if samples := self._available:
             return self._padded(bytes(self._pcm[: 2 * samples]))
-        return _concealment(self.last) if self._amid_segment else None
+        return concealment(self.last) if self._amid_segment else None
 
     def remaining(self) -> list[tuple[Segment, bytes]]:
         """The segments that are not done, each with its audio that was not popped, in order."""
@@ -301,7 +298,7 @@ class JitterBuffer:
     def _run_out(self, last: bytes) -> Frame | None:
         self.last = None
         self._concealed = self._amid_segment
-        return Frame(_concealment(last), 0) if self._concealed else None
+        return Frame(concealment(last), 0) if self._concealed else None
 
     def _take(self, samples: int) -> Frame:
         pcm = self._pops[-1].pcm = bytes(self._pcm[: 2 * samples])
@@ -326,8 +323,3 @@ class JitterBuffer:
         if self.finished and self.segments and not self.underruns_within and not self._noted:
             self._noted = True
             self.depth.went_clean()
-
-
-def _concealment(last: bytes) -> bytes:
-    """A frame that goes on from `last` without a step and comes to silence: `last` backwards, faded to zero."""
-    return ramp(np.frombuffer(last, "<i2")[::-1].tobytes(), 1.0, 0.0)

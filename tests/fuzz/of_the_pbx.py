@@ -16,6 +16,9 @@ from agentd.errors import AriError, MediaProtocolError
 from agentd.media.transport import ExternalMedia
 from agentd.metrics import Metrics
 from agentd.parsing import load_json
+from agentd.rtp.arrival import MOST_CONCEALED, Arrivals, Fate
+from agentd.rtp.packet import LONGEST, Refusal, parse
+from agentd.rtp.payload import PAYLOADS
 from agentd.service.http1 import Asked, HttpConnection, Page
 from tests.fuzz.target import Target, each, pieces, text
 
@@ -25,6 +28,21 @@ def frames(data: bytes) -> None:
     for piece in pieces(data):
         for _frame in parser.feed(piece):
             pass
+
+
+def rtp(data: bytes) -> None:
+    """A stream of datagrams, each behind its length in two bytes, to a reader that looks every 20 ms."""
+    arrivals, payload, now, taken, handed = Arrivals(8000), PAYLOADS["ulaw"], 0.0, 0, 0
+    while data:
+        length = int.from_bytes(data[:2], "big") % (LONGEST + 2)
+        packet, data, now = parse(data[2 : 2 + length]), data[2 + length :], now + 0.02
+        if not isinstance(packet, Refusal):
+            pcm = payload.decode(packet.payload)
+            taken += len(pcm)
+            handed += sum(map(len, arrivals.push(packet, pcm, now)))
+        handed += sum(map(len, arrivals.due(now)))
+    gaps = arrivals.fates[Fate.LOST] + arrivals.fates[Fate.RESTARTED]
+    assert handed <= taken + gaps * 2 * round(8000 * MOST_CONCEALED), "more was made than came"
 
 
 def page(data: bytes) -> None:
@@ -89,6 +107,18 @@ TARGETS: Mapping[str, Target] = {
             b"\x80\x01\x00\x10" + bytes(16) + b"\x10\x01\x40" + bytes(320),
             b"\x10\x03\x00\x017\x00\x00\x00",
             b"\x00\xff\x00\x01\x04\x02\x00\x00",
+        ),
+    ),
+    "rtp": Target(
+        rtp,
+        (),
+        (
+            b"".join(
+                b"\x00\x20\x80\x00\x00%c\x00\x00\x00%c\x00\x00\x00\x01" % (at, 20 * at) + b"\x10" * 20
+                for at in (1, 2, 4, 3, 3)
+            ),
+            b"\x00\x18\xb1\x80\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01" + bytes(4) + b"\xbe\xde\x00\x00ab\x00\x02",
+            b"\x00\x0e\x80\x00\xff\xff\xff\xff\xff\xff\x00\x00\x00\x01\x10\x10\x00\x0d\x80\x00\x00\x01\x00\x00\x00\x10\x00\x00\x00\x01\x10",
         ),
     ),
     "ari-event": Target(

@@ -1,0 +1,1 @@
+"""ExternalMedia RTP: a call's audio in UDP datagrams. packet, payload, arrival -> connection -> transport."""
