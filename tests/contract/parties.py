@@ -190,7 +190,7 @@ class PipelineParty(AgentParty):
     @property
     def _prompt(self) -> Sequence[Mapping[str, Any]]:
         """Of the newest request, but for the warm-up's, which may come after an answer's."""
-        warm_up = warm_up_prompt("")[-1].content
+        warm_up = warm_up_prompt("")[-1].text
         prompts: list[Sequence[Mapping[str, Any]]] = [asked["messages"] for asked in self.chat.asked]
         return [prompt for prompt in prompts if prompt[-1].get("content") != warm_up][-1]
 

@@ -80,6 +80,7 @@ class WyomingVoice:
 
     engine: WyomingSpeak
     _kept: WyomingConnection | None = attrs.field(default=None, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
 
     @asynccontextmanager
     async def speak(self, text: str, rate: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -92,13 +93,14 @@ class WyomingVoice:
             pieces.take_format_or_end(first)
             yield pieces
         finally:
-            if pieces.complete and self._kept is None and connection.at_rest:
+            if pieces.complete and not self._closed and self._kept is None and connection.at_rest:
                 self._kept = connection
             else:
                 connection.close()
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close what is kept; a clause that is still being spoken leaves nothing either."""
+        self._closed = True
         if self._kept is not None:
             kept, self._kept = self._kept, None
             kept.close()

@@ -217,6 +217,18 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_opened_again() -
         assert at.peer.connections == 2
 
 
+async def test_a_clause_that_ends_after_its_voice_was_closed_leaves_no_connection() -> None:
+    """A call whose end came while the agent's own words were spoken kept one for good."""
+    async with an_engine() as at:
+        async with at.engine.open() as voice:
+            speaking = voice.speak("One.", RATE)
+            pieces = await speaking.__aenter__()
+            async for _piece in pieces:
+                pass
+        await speaking.__aexit__(None, None, None)
+        await at.peer.until(lambda: at.peer.open == 0)
+
+
 async def test_a_server_that_says_it_is_full_is_not_asked_twice() -> None:
     async with an_engine() as at, at.engine.open() as voice:
         await speak_whole(voice, "One.", 8000)
