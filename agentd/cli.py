@@ -38,6 +38,7 @@ agentd answers calls of an Asterisk or FreePBX system with AI agents.
   agentd doctor --config agent.toml   does everything around it work, and what to do if not
   agentd models list                  the model files that agents use, and whether they are here
   agentd models fetch embedded        fetch those of the built-in agent
+  agentd models vendors               ask the agents' servers which of their models end
   agentd sample > agent.toml          a commented configuration with every default
   agentd schema > agent.schema.json   a JSON Schema, for editors that complete agent.toml
   agentd init                         install or upgrade the system's files on a PBX host
@@ -93,13 +94,22 @@ def _parser() -> argparse.ArgumentParser:
     doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor_parser.set_defaults(run=doctor)
 
-    models_parser = commands.add_parser("models", help="list and fetch model files")
-    models_commands = models_parser.add_subparsers(metavar="list|fetch", required=True)
+    models_parser = commands.add_parser("models", help="list and fetch model files; ask vendors for theirs")
+    models_commands = models_parser.add_subparsers(metavar="list|fetch|vendors", required=True)
     list_parser = models_commands.add_parser("list", help="the models, their licences, and what is here")
     list_parser.set_defaults(run=models_list)
     fetch_parser = models_commands.add_parser("fetch", help="fetch models; what was begun is continued")
     fetch_parser.add_argument("names", nargs="+", metavar="NAME", help="a model or a group of `models list`")
     fetch_parser.set_defaults(run=models_fetch)
+    vendors_parser = models_commands.add_parser(
+        "vendors",
+        help="ask the agents' servers, with their keys, whether they still have the models in use",
+        description="Ask every server that an agent of the configuration uses for its list of models, with the key "
+        "that the agent has, and print what it tells of each model in use: whether it is served, and until when. Exit "
+        "status 1 where a model ends within six months, has ended, or is not listed; else 0, offline too.",
+    )
+    _add_config(vendors_parser)
+    vendors_parser.set_defaults(run=models_vendors)
 
     sample_parser = commands.add_parser("sample", help="print a commented configuration")
     sample_parser.set_defaults(run=sample)
@@ -233,6 +243,19 @@ def models_fetch(arguments: argparse.Namespace) -> int:
     from agentd_providers.local.models.commands import cli_fetch
 
     return cli_fetch(arguments.names, sys.stderr)
+
+
+def models_vendors(arguments: argparse.Namespace) -> int:
+    """Print what the agents' servers tell of their models."""
+    from datetime import date
+
+    from agentd.config.file import load_config
+    from agentd.doctor.model_lists import print_rows, vendor_models
+    from agentd.service.host_files import CREDENTIALS
+
+    config = load_config(arguments.config, INHERITED, _installed())
+    today = date.today().isoformat()
+    return print_rows(trio.run(vendor_models, config, dict(os.environ), Path(CREDENTIALS), today), sys.stdout)
 
 
 def sample(_arguments: argparse.Namespace) -> int:

@@ -404,6 +404,7 @@ DOCTOR_IMPORT = Deadline(60.0, "onnxruntime from a cold disk takes its time.")
 DOCTOR_SERVER = Deadline(8.0, "A language model's server.")
 DOCTOR_KEY = Deadline(8.0, "A vendor on a key; all are asked at the same time.")
 DOCTOR_KEY_BODY = Deadline(1.0, "A vendor's reason: the status alone tells enough.")
+DOCTOR_MODEL_LIST = Deadline(4.0, "A list of some hundred models, behind a status that was quick.")
 DOCTOR_PLAYBACK = Deadline(5.0, "A tenth of a second of audio that is played.")
 DOCTOR_FILE_REMOVAL = Deadline(3.0, "The file is unlinked; shielded.")
 DOCTOR_REGISTRATION = Deadline(3.0, "Asterisk knows the probe's application.")
@@ -441,6 +442,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.doctor.arrivals: patience": (BIND_GRACE, UUID_FRAME),
     "agentd.doctor.arrivals: self.config.audiosocket.uuid_timeout": (UUID_FRAME,),
     "agentd.doctor.probe: deadline": (DOCTOR_PLAYBACK,),
+    "agentd.doctor.servers: seconds": (DOCTOR_KEY_BODY, DOCTOR_MODEL_LIST),
     "agentd.playback.file: segment.heard_seconds": (PLAYBACK_EVENT,),
     "agentd.playback.file: segment.seconds": (PLAYBACK_EVENT,),
     "agentd.service.waiting: patience": (ADMISSION_LOOKS,),

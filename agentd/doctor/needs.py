@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,14 @@ import trio
 from agentd import deadlines
 from agentd.config.secrets import Secret
 from agentd.doctor.access import ENTER, READ, daemon_account
-from agentd.doctor.findings import Finding, fail, ok, warn
+from agentd.doctor.findings import Finding, fail, ok
+from agentd.doctor.model_lists import judge_list, list_of
 from agentd.doctor.secrets import locate
+from agentd.doctor.servers import LIST_DEADLINE, Outcome, beginning
 from agentd.environment import for_child
 from agentd.errors import ConfigError, ProviderError
 from agentd.parsing import load_json
+from agentd_providers.model_list import LARGEST
 from agentd_providers.needs import Fetch, ModelFile, ModelServer, Modules, Need
 
 IMPORT_DEADLINE: Final = deadlines.DOCTOR_IMPORT.seconds
@@ -45,7 +49,7 @@ print("\\n" + json.dumps(failed))
 async def examine_needs(
     check: str, needs: Sequence[Need], environ: Mapping[str, str], credentials: Path
 ) -> list[Finding]:
-    """One finding for all modules, one for all model files, one for each server. `check` is the doctor's line.
+    """One finding for all modules, one for all model files, and those of each server. `check` is the doctor's line.
 
     `credentials` is the directory that the unit's LoadCredential= reads. Takes IMPORT_DEADLINE seconds at most, and
     SERVER_DEADLINE for each server.
@@ -56,7 +60,9 @@ async def examine_needs(
     if files:
         findings.append(await trio.to_thread.run_sync(_examine_files, check, files, environ))
     servers = [need for need in needs if isinstance(need, ModelServer)]
-    return findings + [await _examine_server(check, server, environ, credentials) for server in servers]
+    for server in servers:
+        findings += await _examine_server(check, server, environ, credentials)
+    return findings
 
 
 async def _examine_modules(check: str, modules: Sequence[Modules], environ: Mapping[str, str]) -> Finding:
@@ -129,37 +135,33 @@ def _fetching(fetch: Fetch, environ: Mapping[str, str]) -> str:
     return f"{fetch.variable}={shlex.quote(chosen)} {fetch.command}" if chosen else fetch.command
 
 
-async def _examine_server(check: str, server: ModelServer, environ: Mapping[str, str], credentials: Path) -> Finding:
+async def _examine_server(
+    check: str, server: ModelServer, environ: Mapping[str, str], credentials: Path
+) -> list[Finding]:
     """Ask an OpenAI-compatible server for its models, with the key that the agent would use."""
     url, table = f"{server.base_url.rstrip('/')}/models", f"[agents.NAME.{server.table}]"
     key = _key(server, environ, credentials)
     headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+    body = b""
     try:
-        with trio.fail_after(SERVER_DEADLINE):
-            async with httpx.AsyncClient(timeout=SERVER_DEADLINE) as client:
-                answer = await client.get(url, headers=headers)
+        with trio.fail_after(SERVER_DEADLINE) as patience:
+            async with (
+                httpx.AsyncClient(timeout=SERVER_DEADLINE, headers={"Accept-Encoding": "identity"}) as client,
+                client.stream("GET", url, headers=headers) as answer,
+            ):
+                patience.deadline += LIST_DEADLINE
+                if answer.is_success:
+                    body = await beginning(answer, LARGEST, LIST_DEADLINE)
     except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError) as error:
-        return fail(
-            check,
-            f"the language model's server does not answer: GET {url}: {type(error).__name__} {error}",
-            f"is it running, and is base_url in {table} right, with /v1 at its end?",
-        )
+        found = f"the language model's server does not answer: GET {url}: {type(error).__name__} {error}"
+        return [fail(check, found, f"is it running, and is base_url in {table} right, with /v1 at its end?")]
     if answer.status_code in (401, 403):
-        return fail(
-            check,
-            f"the language model's server refuses us: GET {url}: HTTP {answer.status_code}",
-            f"api_key_name in {table} must name the variable or credential that holds its key",
-        )
+        found = f"the language model's server refuses us: GET {url}: HTTP {answer.status_code}"
+        return [fail(check, found, f"api_key_name in {table} must name the variable or credential that holds its key")]
     if answer.status_code >= 300:
-        return fail(check, f"GET {url}: HTTP {answer.status_code}", "base_url usually ends in /v1")
-    served = _model_names(answer)
-    if served and server.model not in served:
-        return warn(
-            check,
-            f"{url} does not list the model {server.model!r}; it lists {', '.join(sorted(served)[:10])}",
-            f"set the model in {table} to one of them",
-        )
-    return ok(check, f"the language model's server answers at {url}")
+        return [fail(check, f"GET {url}: HTTP {answer.status_code}", "base_url usually ends in /v1")]
+    answers = ok(check, f"the language model's server answers at {url}")
+    return [answers, *judge_list(check, list_of(server), Outcome(answers, body), date.today().isoformat())]
 
 
 def _key(server: ModelServer, environ: Mapping[str, str], credentials: Path) -> Secret | None:
@@ -170,11 +172,3 @@ def _key(server: ModelServer, environ: Mapping[str, str], credentials: Path) -> 
     except ConfigError:  # told with the agent's keys
         return None
     return None if located is None else located.secret
-
-
-def _model_names(answer: httpx.Response) -> set[str]:
-    try:
-        body: Any = load_json(answer.content)
-        return {str(model["id"]) for model in body["data"]}
-    except (ValueError, KeyError, TypeError):
-        return set()

@@ -37,6 +37,12 @@ def locate(name: str, environ: Mapping[str, str], credentials: Path) -> Located 
     return None
 
 
+def is_sendable(secret: Secret) -> bool:
+    """Whether a key can be the value of a header; what cannot is a file of another kind."""
+    value = secret.reveal()
+    return value.isascii() and value.isprintable() and value == value.strip()
+
+
 def examine_password(environ: Mapping[str, str], credentials: Path) -> tuple[Secret | None, Finding]:
     """The ARI password, None if there is none."""
     path = credentials / credential_name(ARI_PASSWORD)

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import attrs
 
+from agentd_providers.model_list import ModelList
 from agentd_providers.model_names import served_by
 
 
@@ -22,7 +23,8 @@ class Credential:
     needed, and it is only a question whether the server is there.
 
     `what` says what it is, for people. GET `check_url` with the key in `header` is a cheap request that only a good key
-    is let through; tcp://host:port is only connected to; empty: there is none. It holds no secret.
+    is let through; tcp://host:port is only connected to; empty: there is none. It holds no secret. `lists` are
+    asked for with the same key: do they still have the models in use? One at `check_url` costs no request more.
     """
 
     secret: str
@@ -30,6 +32,7 @@ class Credential:
     check_url: str = ""
     scheme: Scheme = Scheme.BEARER
     header: str = "Authorization"
+    lists: tuple[ModelList, ...] = ()
 
 
 def lack_of_key(api_key_name: str, base_url: str, domain: str) -> Sequence[tuple[str, str]]:

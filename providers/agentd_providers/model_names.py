@@ -15,9 +15,13 @@ from urllib.parse import urlsplit
 CHECKED = "2026-11-29"
 
 CHAT = "gpt-5.4-mini"
-"""Does not reason unless it is told to, and so takes tools over /v1/chat/completions; gpt-5.6, gpt-6 and later reason,
-and refuse them there unless `reasoning_effort` is `none` (https://community.openai.com/t/1386454). The one of this kind
-that Deepgram has too, in its standard tier (https://developers.deepgram.com/changelog/2026/3/26)."""
+"""Does not reason unless it is told to, as all of gpt-5.4 (`none` is the default among none, low, medium, high, xhigh:
+https://docs.anyfast.ai/guides/model-api/openai/gpt-5-4-mini, https://github.com/livekit/agents/pull/6148; checked on
+2026-11-30), and so takes tools over /v1/chat/completions. With any other effort it refuses them there
+(https://github.com/dotnet/extensions/issues/7407), as do gpt-5.5, gpt-5.6, gpt-6-sol and gpt-6-luna, which reason at
+`medium` by default, unless they are told `none` (https://community.openai.com/t/1386454,
+https://github.com/BerriAI/litellm/pull/34569); gpt-6-astra refuses `none`, too. The one of this kind that Deepgram has
+too, in its standard tier (https://developers.deepgram.com/changelog/2026/3/26)."""
 TRANSCRIBE = "gpt-transcribe"
 """https://developers.openai.com/cookbook/examples/migrating_from_whisper_to_gpt_transcribe"""
 REALTIME = "gpt-realtime-2.1"
@@ -85,7 +89,7 @@ def ending(setting: str, model: str, today: str) -> Iterator[tuple[str, str]]:
     """What is to be known of a model of OpenAI's in a setting, as (setting, why): that its end is near, or past.
     `today` is a day (ISO 8601)."""
     day, kind = ENDS.get(model, ("", ""))
-    if not day or _months(day) - _months(today) > NEAR:
+    if not day or months_between(today, day) > NEAR:
         return
     successor = SUCCESSORS[kind]
     instead = f"{successor!r} takes its place" if successor else "no successor is known: have another speaker ready"
@@ -93,9 +97,11 @@ def ending(setting: str, model: str, today: str) -> Iterator[tuple[str, str]]:
     yield setting, f"{when}; {instead} (as of {CHECKED})"
 
 
-def _months(day: str) -> int:
-    year, month = day.split("-")[:2]
-    return 12 * int(year) + int(month)
+def months_between(earlier: str, later: str) -> int:
+    """Months from one day (ISO 8601) to another, by their names: from the last of November to the first of January are
+    two."""
+    (year, month), (later_year, later_month) = (map(int, day.split("-")[:2]) for day in (earlier, later))
+    return 12 * (later_year - year) + later_month - month
 
 
 def misplaced(setting: str, model: str, kind: str) -> Iterator[tuple[str, str]]:

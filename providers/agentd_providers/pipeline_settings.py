@@ -12,6 +12,7 @@ from agentd.errors import ConfigError
 from agentd_providers.credentials import Credential
 from agentd_providers.local.needs import cues_needs
 from agentd_providers.local.settings import LocalSettings
+from agentd_providers.model_list import ModelList
 from agentd_providers.needs import ModelServer, Need
 from agentd_providers.pipeline.rows import Chosen
 from agentd_providers.stage_registry import KINDS, LISTEN, SPEAK, STAGES, THINK, stage_names, stage_tables
@@ -121,8 +122,19 @@ def pipeline_credentials(settings: PipelineAgentSettings) -> Sequence[Credential
     for kind in KINDS:
         table, chosen = settings.table(kind), settings.chosen(kind)
         needed = chosen.stage.credentials(chosen.settings)
-        found += (attrs.evolve(credential, what=f"{credential.what} for {table}") for credential in needed)
+        found += (
+            attrs.evolve(credential, what=f"{credential.what} for {table}", lists=_below(table, credential.lists))
+            for credential in needed
+        )
     return tuple(found)
+
+
+def _below(table: str, lists: Sequence[ModelList]) -> tuple[ModelList, ...]:
+    """The same lists, with the settings named from the agent's table on."""
+    return tuple(
+        attrs.evolve(each, used=tuple(attrs.evolve(one, setting=f"{table}.{one.setting}") for one in each.used))
+        for each in lists
+    )
 
 
 def pipeline_needs(settings: PipelineAgentSettings) -> Sequence[Need]:

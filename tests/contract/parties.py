@@ -22,7 +22,7 @@ from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
 from tests.lab.vendors.deepgram_agent import DeepgramAgentFake
 from tests.lab.vendors.deepgram_speech import DeepgramListen, DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpPeer, open_http_peer
-from tests.lab.vendors.openai_speech import OpenAiSpeech
+from tests.lab.vendors.openai_speech import COMPATIBLE, OpenAiSpeech
 from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.realtime import RealtimeFake, Reply
 from tests.lab.vendors.scripted_words import Script, tone
@@ -243,7 +243,7 @@ class OpenAiPipeline(PipelineParty):
             "listen": "openai",
             "listen_openai": base,
             "speak": "openai",
-            "speak_openai": {**base, "model": "gpt-4o-mini-tts"},
+            "speak_openai": {**base, "model": COMPATIBLE},
         }
 
 

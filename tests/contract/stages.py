@@ -24,7 +24,7 @@ from tests.contract.parties import KEY, KEYS
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
 from tests.lab.vendors.deepgram_speech import DeepgramListen, DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer, open_http_peer
-from tests.lab.vendors.openai_speech import OpenAiSpeech
+from tests.lab.vendors.openai_speech import COMPATIBLE, OpenAiSpeech
 from tests.lab.vendors.peer import WebSocketPeer, open_peer
 from tests.lab.vendors.scripted_words import Script, tone
 from tests.shell import wyoming_peer
@@ -324,7 +324,7 @@ class OpenAiMouth(OverHttp, Mouth):
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         async with self.serving(OpenAiSpeech(key=KEY, piece=5001, pause=PAUSE).answer) as url:
-            self.settings = {"base_url": f"{url}/v1", "model": "gpt-4o-mini-tts", "timeout": self.deadline}
+            self.settings = {"base_url": f"{url}/v1", "model": COMPATIBLE, "timeout": self.deadline}
             yield
 
 

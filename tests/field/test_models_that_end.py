@@ -2,9 +2,11 @@
 place. The days are OpenAI's own: https://developers.openai.com/api/docs/deprecations, as its Python package repeats
 them."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -13,9 +15,11 @@ from agentd.config.file import parse_config
 from agentd.config.sample import sample_toml
 from agentd.parsing import load_toml
 from agentd.service.catalogue import installed_catalogue
+from agentd_providers.model_list import Standing, UsedModel, told_of
 from agentd_providers.model_names import CHECKED, ENDS, LANGUAGES_ARE_LISTED, TRANSCRIBE
 from agentd_providers.openai.realtime.messages import LanguageHint, session_update
 from agentd_providers.openai.realtime.settings import RealtimeSettings, RealtimeTranscriptionSettings
+from agentd_providers.registry import find_provider
 from tests.field.test_names_that_cannot_work import stage
 
 ROOT = Path(__file__).parents[2]
@@ -141,3 +145,247 @@ def test_a_transcription_is_told_its_language_as_its_model_takes_it(
     settings = RealtimeSettings(transcription=RealtimeTranscriptionSettings(model))
     update = session_update(settings, "", "de-DE", (), hint)
     assert update["session"]["audio"]["input"]["transcription"] == {"model": model, **sent}
+
+
+# --- what servers tell in their own lists
+
+
+def used(model: str, kind: str = "chat") -> UsedModel:
+    return UsedModel("think_openai.model", model, kind)
+
+
+LISTS: list[tuple[str, Any, UsedModel, Standing, str, str]] = [
+    # openai 3.54, types/model.py: "shutdown_date", a day or null; the shape of the list: API reference, models/list
+    (
+        "https://api.openai.com/v1/models",
+        {"object": "list", "data": [{"id": "gpt-4.1-mini", "object": "model", "shutdown_date": "2027-01-14"}]},
+        used("gpt-4.1-mini"),
+        Standing.ENDS,
+        "2027-01-14",
+        "gpt-5.4-mini",
+    ),
+    (
+        "https://eu.api.openai.com/v1/models",
+        {"data": [{"id": "whisper-1", "shutdown_date": "2027-02-26"}]},
+        used("whisper-1", "speech to text"),
+        Standing.ENDS,
+        "2027-02-26",
+        "gpt-transcribe",
+    ),
+    (
+        "https://api.openai.com/v1/models",
+        {"data": [{"id": "tts-1", "shutdown_date": "2027-01-06"}]},
+        used("tts-1", "speech"),
+        Standing.ENDS,
+        "2027-01-06",
+        "",
+    ),
+    (
+        "https://api.openai.com/v1/models",
+        {"data": [{"id": "gpt-realtime-2.1", "shutdown_date": None}]},
+        used("gpt-realtime-2.1", "realtime"),
+        Standing.SERVED,
+        "",
+        "",
+    ),
+    # what a list tells goes before our own table
+    (
+        "https://api.openai.com/v1/models",
+        {"data": [{"id": "gpt-4o", "shutdown_date": "2028-01-01"}]},
+        used("gpt-4o"),
+        Standing.SERVED,
+        "2028-01-01",
+        "gpt-5.4-mini",
+    ),
+    # https://docs.mistral.ai/api/endpoint/models
+    (
+        "https://api.mistral.ai/v1/models",
+        {
+            "data": [
+                {
+                    "id": "mistral-medium-2508",
+                    "aliases": ["mistral-medium-latest"],
+                    "deprecation": "2026-08-31T12:00:00Z",
+                    "deprecation_replacement_model": "mistral-medium-3-5",
+                }
+            ]
+        },
+        used("mistral-medium-latest"),
+        Standing.ENDED,
+        "2026-08-31",
+        "mistral-medium-3-5",
+    ),
+    # https://openrouter.ai/docs/client-sdks/go/api-reference/models/model
+    (
+        "https://openrouter.ai/api/v1/models",
+        {"data": [{"id": "z-ai/glm-4.7", "expiration_date": "2026-12-31", "pricing": {}}]},
+        used("z-ai/glm-4.7"),
+        Standing.ENDS,
+        "2026-12-31",
+        "",
+    ),
+    # https://learn.microsoft.com/en-us/rest/api/azureopenai/models/list: Unix times; requests name deployments
+    (
+        "https://r.openai.azure.com/openai/v1/models",
+        {
+            "data": [
+                {
+                    "id": "gpt-4o-mini",
+                    "lifecycle_status": "generally-available",
+                    "deprecation": {"fine_tune": 1, "inference": 1709284527},
+                }
+            ]
+        },
+        used("gpt-4o-mini"),
+        Standing.ENDED,
+        "2024-03-01",
+        "",
+    ),
+    (
+        "https://r.openai.azure.com/openai/v1/models",
+        {"data": [{"id": "gpt-4o-mini", "lifecycle_status": "generally-available"}]},
+        used("our-deployment"),
+        Standing.UNTOLD,
+        "",
+        "",
+    ),
+    # https://ai.google.dev/gemini-api/docs/openai: ids are "models/..."
+    (
+        "https://generativelanguage.googleapis.com/v1beta/openai/models",
+        {"object": "list", "data": [{"id": "models/gemini-2.5-flash", "object": "model", "owned_by": "google"}]},
+        used("gemini-2.5-flash"),
+        Standing.SERVED,
+        "",
+        "",
+    ),
+    # ollama/ollama, docs/openai.md: a name without a tag is the latest
+    (
+        "http://localhost:11434/v1/models",
+        {"object": "list", "data": [{"id": "llama3.2:latest", "object": "model", "owned_by": "library"}]},
+        used("llama3.2"),
+        Standing.SERVED,
+        "",
+        "",
+    ),
+    # https://docs.litellm.ai/docs/wildcard_routing
+    ("http://localhost:4000/v1/models", {"data": [{"id": "openai/*"}]}, used("openai/gpt-9"), Standing.SERVED, "", ""),
+    # https://docs.together.ai/reference/models-1: a bare list
+    ("https://api.together.xyz/v1/models", [{"id": "a/b", "type": "chat"}], used("a/b"), Standing.SERVED, "", ""),
+    # llama.cpp's server, tools/server/README.md: both forms in one
+    (
+        "http://localhost:8080/v1/models",
+        {"models": [{"name": "m.gguf", "model": "m.gguf"}], "object": "list", "data": [{"id": "m.gguf", "meta": None}]},
+        used("m.gguf"),
+        Standing.SERVED,
+        "",
+        "",
+    ),
+    # a day that is none is as if there was none
+    (
+        "http://localhost/v1/models",
+        {"data": [{"id": "m", "shutdown_date": "soon"}]},
+        used("m"),
+        Standing.SERVED,
+        "",
+        "",
+    ),
+    ("http://localhost/v1/models", {"data": [{"id": "m", "shutdown_date": {}}]}, used("m"), Standing.SERVED, "", ""),
+    (
+        "http://localhost/v1/models",
+        {"data": [{"id": "m", "deprecation": {"inference": 1e300}}]},
+        used("m"),
+        Standing.SERVED,
+        "",
+        "",
+    ),
+    (
+        "http://localhost/v1/models",
+        {"data": [None, 7, {"id": None}, {"id": "x" * 101}, {"id": "n"}]},
+        used("m"),
+        Standing.UNLISTED,
+        "",
+        "it lists n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("url", "answer", "model", "standing", "ends", "instead"), LISTS)
+def test_a_servers_own_list_tells_whether_a_model_is_served_and_until_when(
+    url: str, answer: Any, model: UsedModel, standing: Standing, ends: str, instead: str
+) -> None:
+    (told,) = told_of(url, json.dumps(answer).encode(), [model], "2026-11-30")
+    assert (told.standing, told.ends) == (standing, ends)
+    if standing is not Standing.SERVED:
+        assert told.instead == instead
+
+
+# https://developers.deepgram.com/reference/manage/models/list
+DEEPGRAM = {
+    "stt": [
+        {"name": "general", "canonical_name": "nova-3-general", "architecture": "nova-3", "languages": ["en"]},
+        {"name": "phonecall", "canonical_name": "nova-2-phonecall", "architecture": "nova-2", "streaming": True},
+    ],
+    "tts": [{"name": "thalia", "canonical_name": "aura-2-thalia-en", "architecture": "aura-2"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "standing"),
+    [
+        ("nova-3", "speech to text", Standing.SERVED),
+        ("nova-2-phonecall", "speech to text", Standing.SERVED),
+        ("nova-9", "speech to text", Standing.UNLISTED),
+        ("flux-general-en", "speech to text", Standing.UNTOLD),  # of a family that the list leaves out
+        ("aura-2-thalia-en", "speech", Standing.SERVED),
+        ("aura-2", "speech", Standing.UNLISTED),
+        ("nova-3", "speech", Standing.UNTOLD),
+    ],
+)
+def test_deepgrams_list_is_read_for_what_hears_and_for_what_speaks(model: str, kind: str, standing: Standing) -> None:
+    url = "https://api.deepgram.com/v1/models"
+    (told,) = told_of(url, json.dumps(DEEPGRAM).encode(), [used(model, kind)], "2026-11-30")
+    assert told.standing is standing
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[]", b"null", b"7", b'"x"', b'{"data": {}}', b'{"data": []}', b'{"stt": 1}', b"\xff", b"[" * 99],
+)
+def test_what_is_no_list_tells_nothing(body: bytes) -> None:
+    assert not told_of("http://localhost/v1/models", body, [used("m")], "2026-11-30")
+
+
+def test_each_agent_tells_which_lists_its_models_are_in() -> None:
+    def lists(table: str) -> Mapping[str, list[str]]:
+        config = parse_config(load_toml(f"[agents.a]\n{table}"), {}, installed_catalogue()).agents["a"]
+        credentials = find_provider(config.provider).credentials(config.settings)
+        found: dict[str, list[str]] = {}
+        for each in (models for credential in credentials for models in credential.lists):
+            found.setdefault(each.url, []).extend(f"{one.setting} {one.model} {one.kind}" for one in each.used)
+        return found
+
+    assert lists("provider = 'deepgram'") == {
+        "https://api.deepgram.com/v1/models": [
+            "listen.model nova-3 speech to text",
+            "speak.model aura-2-thalia-en speech",
+        ]
+    }
+    eu = "url = 'wss://api.eu.deepgram.com/v1/agent/converse'"
+    assert list(lists(f"provider = 'deepgram'\n[agents.a.deepgram]\n{eu}")) == ["https://api.eu.deepgram.com/v1/models"]
+    own = "url = 'ws://localhost:8080/v1/agent/converse'"
+    assert lists(f"provider = 'deepgram'\n[agents.a.deepgram]\n{own}") == {}, "a server of one's own may have none"
+    assert lists("provider = 'pipeline'\n[agents.a.pipeline]\nlisten = 'deepgram'\nspeak = 'deepgram'") == {
+        "https://api.deepgram.com/v1/models": [
+            "listen_deepgram.model nova-3 speech to text",
+            "speak_deepgram.voice aura-2-thalia-en speech",
+        ],
+        "https://api.openai.com/v1/models": ["think_openai.model gpt-5.4-mini chat"],
+    }
+    announcements = "announcements = { base_url = 'http://localhost:8880/v1', model = 'kokoro' }"
+    assert lists(f"provider = 'openai_realtime'\n[agents.a.openai_realtime]\n{announcements}") == {
+        "https://api.openai.com/v1/models": [
+            "model gpt-realtime-2.1 realtime",
+            "transcription.model gpt-transcribe speech to text",
+        ],
+        "http://localhost:8880/v1/models": ["announcements.model kokoro speech"],
+    }

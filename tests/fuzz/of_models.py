@@ -1,5 +1,6 @@
 """The parsers of what a language model writes, and of what the server sends that it runs on."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 
@@ -9,6 +10,7 @@ from agentd.tools.contract import ToolError
 from agentd.tools.http_request import fill
 from agentd.tools.parameters import Arguments
 from agentd_providers.local.sentence_end import end_probability
+from agentd_providers.model_list import UsedModel, told_of
 from agentd_providers.openai.context import ModelContext, refused_length
 from agentd_providers.openai.private_words import PrivateWords
 from agentd_providers.openai.refusals import concealing, told_by
@@ -29,6 +31,7 @@ SCHEMA = {
     "required": ["day"],
 }
 ARGUMENTS = Arguments.of(SCHEMA)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 ENGLISH = TextNormaliser(open_language("en"))
 
 
@@ -76,6 +79,14 @@ def refusal(data: bytes) -> None:
         context = ModelContext()
         context.learn(told, context.fit((), (), 100))
         context.fit((), (), 100)
+
+
+def model_list(data: bytes) -> None:
+    """A server's list of its models: whatever it is, each model in use is told of once, or not at all."""
+    used = [UsedModel("model", "m", kind) for kind in ("chat", "speech", "speech to text", "realtime")]
+    for told in told_of("https://api.deepgram.com/v1/models", data, used, "2026-11-30"):
+        assert not told.ends or _DAY.fullmatch(told.ends)
+        (told.text + told.instead).encode()
 
 
 def tool_url(data: bytes) -> None:
@@ -148,6 +159,17 @@ TARGETS: Mapping[str, Target] = {
             b'{"error":{"message":"This model has a maximum context length of 10 tokens, you requested 12 tokens",'
             b'"code":"context_length_exceeded"}}',
             b'{"error":{"type":"exceed_context_size_error","n_ctx":10,"n_prompt_tokens":12}}',
+        ),
+        is_json=True,
+    ),
+    "model-list": Target(
+        model_list,
+        (),
+        (
+            b'{"object":"list","data":[{"id":"m","shutdown_date":"2027-01-14","aliases":["n"]}]}',
+            b'{"data":[{"id":"m","lifecycle_status":"x","deprecation":{"inference":1709284527}},{"id":"a/*"}]}',
+            b'{"stt":[{"canonical_name":"m-general","architecture":"m"}],"tts":[{"canonical_name":"m"}]}',
+            b'{"models":["m:latest",{"name":"models/m","expiration_date":"2026-12-31T00:00:00Z"}]}',
         ),
         is_json=True,
     ),

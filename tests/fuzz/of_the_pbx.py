@@ -11,7 +11,7 @@ from agentd.ari.events import parse_event
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.frames import FrameParser
 from agentd.dialplan import DialplanError, parse_arguments
-from agentd.doctor.credentials import reason
+from agentd.doctor.servers import reason
 from agentd.errors import AriError, MediaProtocolError
 from agentd.media.transport import ExternalMedia
 from agentd.metrics import Metrics

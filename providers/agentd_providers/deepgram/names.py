@@ -7,10 +7,13 @@ https://developers.deepgram.com/docs/deepgram-whisper-cloud (no live audio), htt
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agentd_providers.model_names import DEEPGRAM_LISTEN, DEEPGRAM_VOICE
+from agentd_providers.model_list import ModelList, UsedModel
+from agentd_providers.model_names import DEEPGRAM_LISTEN, DEEPGRAM_VOICE, served_by
 
 DOMAIN = "deepgram.com"
 """Deepgram's own, with the hosts of its regions."""
+KEY_CHECK = "/v1/auth/token"
+"""Lets a good key in, and costs nothing (https://developers.deepgram.com/docs/authenticating)."""
 WITHOUT_KEYTERMS = ("nova-2", "nova-general", "nova-phonecall", "enhanced", "base")
 
 _SPEAKERS: Mapping[str, str] = {
@@ -34,6 +37,14 @@ _THINKERS: Mapping[str, str] = {
 def _owner(model: str, owners: Mapping[str, str]) -> str:
     """Whose model this is, by its name; empty where that does not tell."""
     return next((owner for prefix, owner in owners.items() if model.startswith(prefix)), "")
+
+
+def model_lists(api: str, *used: UsedModel) -> tuple[ModelList, ...]:
+    """Deepgram's list of what it hears and speaks with (https://developers.deepgram.com/reference/manage/models/list),
+    where `api` is Deepgram's own; a server of one's own has none for sure. (Its list of language models is left alone:
+    as it is published it lacks some that are documented and work,
+    https://developers.deepgram.com/reference/voice-agent/think-models.)"""
+    return (ModelList(f"{api}/v1/models", used),) if used and served_by(DOMAIN, api) else ()
 
 
 def listening(model: str, keyterms: Sequence[str] = ()) -> Iterator[str]:

@@ -5,7 +5,9 @@ from contextlib import AbstractAsyncContextManager
 
 from agentd.config.settings import AgentConfig
 from agentd_providers.credentials import Credential, Scheme
+from agentd_providers.deepgram.names import KEY_CHECK, model_lists
 from agentd_providers.deepgram.speech_settings import DeepgramListenSettings, DeepgramSpeakSettings
+from agentd_providers.model_list import UsedModel
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage
 from agentd_providers.pipeline.stages import SpeechToText, TextToSpeech
 from agentd_providers.shared import SharedServices
@@ -30,8 +32,13 @@ def _open_speak(
 def _credentials(settings: DeepgramListenSettings | DeepgramSpeakSettings) -> Sequence[Credential]:
     """How a key is tested: https://developers.deepgram.com/guides/fundamentals/authenticating."""
     what = "the key" if settings.api_key_name else "the server"
-    url = f"{settings.base_url.rstrip('/')}/v1/auth/token"
-    return (Credential(settings.api_key_name, what, url, Scheme.TOKEN),)
+    api = settings.base_url.rstrip("/")
+    used = (
+        UsedModel("model", settings.model, "speech to text")
+        if isinstance(settings, DeepgramListenSettings)
+        else UsedModel("voice", settings.voice, "speech")
+    )
+    return (Credential(settings.api_key_name, what, f"{api}{KEY_CHECK}", Scheme.TOKEN, lists=model_lists(api, used)),)
 
 
 LISTEN = ListenStage(DeepgramListenSettings, _open_listen, credentials=_credentials)

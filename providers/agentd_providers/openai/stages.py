@@ -3,6 +3,7 @@ no engine."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,6 +11,7 @@ import trio
 from agentd.config.settings import AgentConfig
 from agentd.installation import how_to_add, installed
 from agentd_providers.credentials import Credential
+from agentd_providers.model_list import ModelList, UsedModel
 from agentd_providers.needs import Modules, Need
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.speech_settings import OpenAiListenSettings, OpenAiSpeakSettings
@@ -51,10 +53,14 @@ def _open_speak(
     return open_openai_speak(settings, config.language, shared)
 
 
-def _credentials(settings: OpenAiListenSettings | ChatSettings | OpenAiSpeakSettings) -> Sequence[Credential]:
+def _credentials(
+    kind: str, settings: OpenAiListenSettings | ChatSettings | OpenAiSpeakSettings
+) -> Sequence[Credential]:
     """Such servers list their models (https://platform.openai.com/docs/api-reference/models/list)."""
     what = "the key" if settings.api_key_name else "the server"
-    return (Credential(settings.api_key_name, what, f"{settings.base_url.rstrip('/')}/models"),)
+    url = f"{settings.base_url.rstrip('/')}/models"
+    lists = (ModelList(url, (UsedModel("model", settings.model, kind),)),) if settings.model else ()
+    return (Credential(settings.api_key_name, what, url, lists=lists),)
 
 
 def client_needs(_settings: object = None) -> Sequence[Need]:
@@ -62,6 +68,8 @@ def client_needs(_settings: object = None) -> Sequence[Need]:
     return (Modules(("openai",), how_to_add("pipeline")),)
 
 
-LISTEN = ListenStage(OpenAiListenSettings, _open_listen, credentials=_credentials)
-THINK = ThinkStage(ChatSettings, _open_think, credentials=_credentials, needs=client_needs, prepare=begin_warm_up)
-SPEAK = SpeakStage(OpenAiSpeakSettings, _open_speak, credentials=_credentials)
+LISTEN = ListenStage(OpenAiListenSettings, _open_listen, credentials=partial(_credentials, "speech to text"))
+THINK = ThinkStage(
+    ChatSettings, _open_think, credentials=partial(_credentials, "chat"), needs=client_needs, prepare=begin_warm_up
+)
+SPEAK = SpeakStage(OpenAiSpeakSettings, _open_speak, credentials=partial(_credentials, "speech"))

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from .http_peer import HttpExchange, HttpPeer, open_http_peer
+from .model_list import model_list
 
 KEY = "sk-fake-0123456789"
 
@@ -77,6 +78,8 @@ class ChatServer:
 
     key: str = KEY
     model: str = "fake-1"
+    shutdown_date: str | None = None
+    """The day on which its model ends, as it tells with the list of its models."""
     dialect: Dialect = Dialect.PIECES
     takes_tools: bool = True
     replies: dict[str, Sequence[str | Asked]] = attrs.field(factory=dict)
@@ -97,8 +100,7 @@ class ChatServer:
             return
         match request.method, request.path:
             case "GET", "/v1/models":
-                listed = {"id": self.model, "object": "model", "created": 1686935002, "owned_by": "fake"}
-                await exchange.answer(200, {"object": "list", "data": [listed]})
+                await exchange.answer(200, model_list({self.model: self.shutdown_date}))
             case "POST", "/v1/chat/completions":
                 try:
                     body = self._checked(request.json())

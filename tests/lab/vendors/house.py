@@ -21,7 +21,7 @@ from .deepgram_agent import PATH as DEEPGRAM_PATH
 from .deepgram_agent import DeepgramAgentFake
 from .deepgram_speech import DeepgramListen, DeepgramSpeak
 from .http_peer import HttpPeer, open_http_peer
-from .openai_speech import OpenAiSpeech
+from .openai_speech import COMPATIBLE, OpenAiSpeech
 from .peer import WebSocketPeer, open_peer
 from .realtime import RealtimeFake, Reply
 from .scripted_words import Script
@@ -105,7 +105,7 @@ url = "{self.realtime_peer.url}/v1/realtime"
 [agents.{name}.openai_realtime.turn]
 silence_ms = {PAUSE_MS}
 [agents.{name}.openai_realtime.announcements]
-model = "gpt-4o-mini-tts"
+model = "{COMPATIBLE}"
 base_url = "{self.openai_speech_peer.url}/v1"
 """
 
@@ -122,7 +122,7 @@ speak = "openai"
 base_url = "{self.deepgram_listen_peer.url.replace("ws:", "http:")}"
 {self._think(name)}
 [agents.{name}.pipeline.speak_openai]
-model = "gpt-4o-mini-tts"
+model = "{COMPATIBLE}"
 base_url = "{self.openai_speech_peer.url}/v1"
 """
 

@@ -7,12 +7,13 @@ import io
 import struct
 import time
 import wave
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
 from .deepgram_speech import send_in_pieces
 from .http_peer import HttpExchange, Part
+from .model_list import model_list
 from .scripted_words import Script, tone
 
 KEY = "sk-very-secret"
@@ -26,7 +27,10 @@ TRANSCRIPTION_MODELS = {
 }  # fmt: skip
 """openai 3.57, types/audio_model.py."""
 SPEECH_MODELS = {"tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"}
-"""openai 3.57, types/audio/speech_model.py."""
+"""openai 3.57, types/audio/speech_model.py: all of them end in January 2027."""
+COMPATIBLE = "kokoro"
+"""What a compatible server calls its one model, with OpenAI's names of voices
+(https://github.com/remsky/Kokoro-FastAPI)."""
 VOICES = {
     "alloy",
     "ash",
@@ -63,6 +67,8 @@ class OpenAiSpeech:
 
     script: Script = attrs.field(factory=lambda: Script(("yes",)))
     key: str = KEY
+    speech_models: Collection[str] = (COMPATIBLE,)
+    """Those that it speaks with: a compatible server's, for OpenAI's own have no successor. SPEECH_MODELS: OpenAI's."""
     rate: int = 24000
     wav_size: int = 0xFFFFFFFF
     piece: int = 3001
@@ -78,6 +84,10 @@ class OpenAiSpeech:
         request = exchange.request
         if self.key and request.headers.get("authorization") != f"Bearer {self.key}":
             await exchange.answer(401, _error(f"Incorrect API key provided: {self.key}", "invalid_api_key"))
+        elif (request.method, request.path) == ("GET", "/v1/models"):
+            await exchange.answer(
+                200, model_list(dict.fromkeys(sorted(TRANSCRIPTION_MODELS | set(self.speech_models))))
+            )
         elif (request.method, request.path) == ("POST", "/v1/audio/transcriptions"):
             await self._transcribe(exchange)
         elif (request.method, request.path) == ("POST", "/v1/audio/speech"):
@@ -104,7 +114,7 @@ class OpenAiSpeech:
         fields = exchange.request.json()
         text = fields.get("input", "")
         self.texts.append((exchange.request.at, text))
-        if complaint := _speech_complaint(fields, own=not self.key):
+        if complaint := _speech_complaint(fields, self.speech_models, own=not self.key):
             await exchange.answer(400, _error(complaint))
             return
         audio, kind = tone(text, self.rate), fields["response_format"]
@@ -134,12 +144,12 @@ def _transcription_complaint(form: Mapping[str, Part], *, own: bool) -> str:
     return "" if form["response_format"].text == "json" else "response_format must be json"
 
 
-def _speech_complaint(fields: Mapping[str, object], *, own: bool) -> str:
+def _speech_complaint(fields: Mapping[str, object], models: Collection[str], *, own: bool) -> str:
     if unknown := set(fields) - SPEECH_FIELDS:
         return f"Unknown parameter: {unknown}"
     if not all(isinstance(fields.get(name), str) and fields[name] for name in ("input", "voice")):
         return "you must provide model, input and voice"
-    if not own and fields.get("model") not in SPEECH_MODELS:
+    if not own and fields.get("model") not in models:
         return f"invalid model ID: {fields.get('model')}"
     if not own and fields["voice"] not in VOICES:
         return f"Input should be one of {sorted(VOICES)}"

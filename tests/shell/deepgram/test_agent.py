@@ -31,6 +31,7 @@ from agentd_providers.deepgram.voice_agent.settings import (
     SpeakProvider,
     credentials,
 )
+from agentd_providers.model_list import ModelList, UsedModel
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.deepgram_agent import KEY, PATH, Call, DeepgramAgentFake, Turn, conversation_text
 from tests.lab.vendors.deepgram_speech import DeepgramSpeak
@@ -875,9 +876,14 @@ async def test_a_session_says_how_long_it_may_wait_for_the_caller(
 def test_the_credentials_are_named_and_the_key_can_be_tried_out() -> None:
     found = credentials(DeepgramAgentSettings())
     check = "https://api.deepgram.com/v1/auth/token"
-    assert found == [Credential("DEEPGRAM_API_KEY", "Deepgram's API key", check, Scheme.TOKEN)]
+    used = (
+        UsedModel("listen.model", "nova-3", "speech to text"),
+        UsedModel("speak.model", "aura-2-thalia-en", "speech"),
+    )
+    lists = (ModelList("https://api.deepgram.com/v1/models", used),)
+    assert found == [Credential("DEEPGRAM_API_KEY", "Deepgram's API key", check, Scheme.TOKEN, lists=lists)]
     own = DeepgramAgentSettings(url="ws://10.0.0.1/v1/agent/converse")
-    assert credentials(own)[0].check_url == ""
+    assert (credentials(own)[0].check_url, credentials(own)[0].lists) == ("", ())
 
 
 async def test_the_agent_is_ready_and_takes_both_rates() -> None:

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.config.settings import AgentConfig, Config, ToolConfig
-from agentd.doctor import Finding, State, credentials, host, render
+from agentd.doctor import Finding, State, credentials, host, render, servers
 from agentd.doctor.agents import examine_agents
-from agentd.doctor.credentials import SHORTEST_PART, SHOWN, examine_credentials, judge, needed, reason
+from agentd.doctor.credentials import examine_credentials, needed
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.secrets import is_handed_over
+from agentd.doctor.servers import SHORTEST_PART, SHOWN, judge, reason
 from agentd.tools.http_request import HttpRequestSettings
 from agentd_providers.credentials import Credential, Scheme
 from agentd_providers.local.settings import LlmSettings, LocalSettings
@@ -329,7 +330,7 @@ async def test_without_a_network_a_key_is_not_tried_and_nothing_fails() -> None:
 
 
 async def test_a_slow_server_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "DEADLINE", 0.2)
+    monkeypatch.setattr(servers, "DEADLINE", 0.2)
     with vendor(slow=1.0) as (url, _):
         _, tried = await found([Credential(NAME, WHAT, url)], {NAME: KEY})
     assert tried.state is State.SKIPPED
@@ -361,7 +362,7 @@ async def test_a_server_that_cannot_be_trusted_is_no_sign_of_being_offline() -> 
 async def test_a_refusal_whose_body_never_ends_is_a_refusal(
     monkeypatch: pytest.MonkeyPatch, body: bytes, holds: bool
 ) -> None:
-    monkeypatch.setattr(credentials, "BODY_DEADLINE", 0.1)
+    monkeypatch.setattr(servers, "BODY_DEADLINE", 0.1)
     head = b"HTTP/1.1 401 x\r\nContent-Length: 99999999\r\n\r\n"
     with raw_server(head + body, holds=holds) as url:
         _, tried = await found([Credential(NAME, WHAT, url)], {NAME: KEY})

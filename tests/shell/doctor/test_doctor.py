@@ -455,7 +455,7 @@ async def test_a_language_models_server_is_asked_with_the_key_of_the_agent(
     assert "wrong" not in said(refused)
     assert good.state is State.OK
     assert other.state is State.WARN
-    assert "it lists big" in other.found
+    assert "it lists big" in said(other)
 
 
 @pytest.mark.parametrize("listed", ["<html>", "[]", "[" * 9999, '{"data": ' + "[" * 400 + "]" * 400 + "}"])
@@ -463,7 +463,9 @@ async def test_a_language_models_server_that_lists_no_models_is_there_all_the_sa
     monkeypatch: pytest.MonkeyPatch, listed: str
 ) -> None:
     with pages({"/v1/models": (200, listed)}) as port:
-        assert (await judged_server(monkeypatch, f"http://127.0.0.1:{port}/v1", {})).state is State.OK
+        last = await judged_server(monkeypatch, f"http://127.0.0.1:{port}/v1", {})
+    assert (last.state, last.check) == (State.SKIPPED, "agent default")
+    assert "lists none" in last.found
 
 
 async def test_a_language_models_server_that_is_absent_or_elsewhere_is_told(

@@ -15,7 +15,7 @@ from agentd_providers.openai.speak import LONGEST_TEXT, OpenAiVoice, open_openai
 from agentd_providers.openai.speech_settings import OpenAiSpeakSettings, SpeechFormat
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler
-from tests.lab.vendors.openai_speech import KEY, OpenAiSpeech
+from tests.lab.vendors.openai_speech import COMPATIBLE, KEY, OpenAiSpeech
 from tests.lab.vendors.scripted_words import tone
 from tests.shell.vendor_engine import ServedVoice, served
 
@@ -38,7 +38,7 @@ async def an_engine(
 
     def opener(url: str, shared: SharedServices) -> AbstractAsyncContextManager[OpenAiVoice]:
         return open_openai_speak(
-            OpenAiSpeakSettings(base_url=f"{url}/v1", **{"model": "gpt-4o-mini-tts", **settings}), "en-US", shared
+            OpenAiSpeakSettings(base_url=f"{url}/v1", **{"model": COMPATIBLE, **settings}), "en-US", shared
         )
 
     async with served(handler or fake.answer, opener) as (peer, engine):
@@ -56,7 +56,7 @@ async def test_a_clause_is_asked_for_as_the_reference_has_it() -> None:
         (request,) = talk.peer.requests
     assert request.path == "/v1/audio/speech"
     assert request.json() == {
-        "model": "gpt-4o-mini-tts",
+        "model": COMPATIBLE,
         "voice": "marin",
         "instructions": "Be brisk.",
         "response_format": "wav",

@@ -13,7 +13,8 @@ import attrs
 from agentd import deadlines
 from agentd.config.schema import Unshown, http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential, Scheme
-from agentd_providers.deepgram.names import DOMAIN, listening, spoken_by, thought_by
+from agentd_providers.deepgram.names import DOMAIN, KEY_CHECK, listening, model_lists, spoken_by, thought_by
+from agentd_providers.model_list import UsedModel
 from agentd_providers.model_names import CHAT, DEEPGRAM_LISTEN, DEEPGRAM_VOICE, ending, served_by
 
 
@@ -248,15 +249,16 @@ class DeepgramAgentSettings:
             yield from ending("speak.model", self.speak.model, today)
 
 
-KEY_CHECK = "/v1/auth/token"
-"""Lets a good key in, and costs nothing (https://developers.deepgram.com/docs/authenticating)."""
-
-
 def credentials(settings: DeepgramAgentSettings) -> Sequence[Credential]:
     """The credentials that the settings need."""
-    check = f"{settings.speech_api.rstrip('/')}{KEY_CHECK}" if served_by(DOMAIN, settings.url) else ""
+    api = settings.speech_api.rstrip("/")
+    check = f"{api}{KEY_CHECK}" if served_by(DOMAIN, settings.url) else ""
+    used = [UsedModel("listen.model", settings.listen.model, "speech to text")]
+    if settings.speak.provider is SpeakProvider.DEEPGRAM:
+        used.append(UsedModel("speak.model", settings.speak.model, "speech"))
+    lists = model_lists(api, *used) if check else ()
     wanted = [
-        Credential(settings.api_key_name, "Deepgram's API key", check, Scheme.TOKEN),
+        Credential(settings.api_key_name, "Deepgram's API key", check, Scheme.TOKEN, lists=lists),
         Credential(settings.think.api_key_name, f"the key of {settings.think.endpoint_url}"),
         Credential(settings.speak.api_key_name, f"the key of {settings.speak.endpoint_url}"),
     ]

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import attrs
 
 from agentd import deadlines
 from agentd.config.schema import Unshown, http_url, positive, secret_name, text
 from agentd_providers.credentials import Credential
+from agentd_providers.model_list import ModelList, UsedModel
 from agentd_providers.model_names import REALTIME, TRANSCRIBE, ending, misplaced, served_by
 
 DOMAIN = "openai.com"
@@ -229,4 +230,23 @@ def credentials(settings: RealtimeSettings) -> tuple[Credential, ...]:
     if not settings.api_key_name:
         return ()
     # A list of models, which only a good key is given: https://platform.openai.com/docs/api-reference/models/list
-    return (Credential(settings.api_key_name, "OpenAI's API key", f"{settings.api_url}/models"),)
+    url, announcements = f"{settings.api_url}/models", settings.announcements
+    used = [
+        UsedModel(
+            "model", settings.model or dict(parse_qsl(urlsplit(settings.url).query)).get("model", ""), "realtime"
+        ),
+        UsedModel("transcription.model", settings.transcription.model, "speech to text"),
+    ]
+    speaks = UsedModel("announcements.model", announcements.model, "speech")
+    elsewhere = announcements.base_url.rstrip("/")
+    if not elsewhere:
+        used.append(speaks)
+    lists = (ModelList(url, tuple(each for each in used if each.model)),)
+    key = Credential(settings.api_key_name, "OpenAI's API key", url, lists=lists)
+    if not elsewhere or not announcements.model:
+        return (key,)
+    there = f"{elsewhere}/models"
+    return (
+        key,
+        Credential(settings.api_key_name, "the key, for announcements", there, lists=(ModelList(there, (speaks,)),)),
+    )
