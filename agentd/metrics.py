@@ -135,6 +135,9 @@ class Metrics:
         self.provider_unknown_messages = counter(
             "provider_unknown_messages", "Messages of a vendor that agentd does not know or could not read.", "vendor"
         )
+        self.replies_cut = counter(
+            "replies_cut", "Replies of models that ended before the model had come to its end, by cause.", "cause"
+        )
         self.prompt_turns_left_out = counter(
             "prompt_turns_left_out",
             "Turns of conversations that prompts went without, the model's context being full; for each prompt anew.",

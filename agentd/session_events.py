@@ -1,5 +1,7 @@
 """The events by which an agent's session tells its call what happens (agentd.agent.AgentSession.events). Pure data."""
 
+from enum import StrEnum
+
 import attrs
 
 
@@ -100,6 +102,27 @@ class Withdrawn:
     utterance: int
 
 
+class Cut(StrEnum):
+    """Why a model's reply ended before the model had come to its end."""
+
+    LENGTH = "length"
+    """It reached its longest."""
+    THINKING = "thinking"
+    """The same, and all of it was thoughts: nothing was said."""
+    FILTER = "filter"
+    """The vendor's filter stopped it."""
+    BROKEN = "broken"
+    """The answer ended, failed or fell silent in the middle, or what came is in itself not whole."""
+
+
+@attrs.frozen
+class ReplyCut:
+    """A model's reply was cut, for the figures. What becomes of the turn is told beside it: by Degraded where the words
+    that there are stand for an answer, else by AnswerFailed."""
+
+    cause: Cut
+
+
 @attrs.frozen
 class NothingToSay:
     """The caller's turn needs no answer (nothing intelligible was said, or the model gave no words)."""
@@ -198,6 +221,7 @@ SessionEvent = (
     | StageTiming
     | Degraded
     | Withdrawn
+    | ReplyCut
     | RenewalDue
     | Ended
 )

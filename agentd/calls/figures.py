@@ -49,6 +49,8 @@ class CallFigures:
                 self._stages = {}
             case tells.UtteranceStarted(utterance, True):
                 self._asides.add(utterance)
+            case tells.ReplyCut(cause):
+                self.metrics.replies_cut.labels(cause=cause).inc()
             case tells.StageTiming(stage, seconds):
                 self._stages[stage] = seconds
                 self.metrics.stage_seconds.labels(stage=stage).observe(seconds)

@@ -31,7 +31,7 @@ from agentd_providers.openai.reply import ReplyReader
 from agentd_providers.openai.returned import sealed_calls
 from agentd_providers.openai.served import Served
 from agentd_providers.openai.ways import MOST_LESSONS
-from agentd_providers.pipeline.stages import Message, Piece
+from agentd_providers.pipeline.stages import CutShort, Message, Piece
 from agentd_providers.vendor.access import VendorAccess
 
 log = structlog.get_logger("agentd_providers.openai")
@@ -273,22 +273,27 @@ class ChatResponder:
             most_tokens=self.settings.max_tokens,
             conceal=self._conceal,
         )
-        while not reader.done:
-            # Only the server is on the clock: how fast the reply is spoken is not its doing.
-            with trio.move_on_at(until) as waiting:
-                data = await answer.more()
-            if waiting.cancelled_caught:
-                if reader.finished:
+        try:
+            while not reader.done:
+                # Only the server is on the clock: how fast the reply is spoken is not its doing.
+                with trio.move_on_at(until) as waiting:
+                    data = await answer.more()
+                if waiting.cancelled_caught:
+                    if reader.finished:
+                        break
+                    raise trio.TooSlowError
+                if not data:
                     break
-                raise trio.TooSlowError
-            if not data:
-                break
-            for piece in reader.feed(data):
-                yield piece
-            until = trio.current_time() + self.patience
-        if reader.done:
-            await answer.drain()
-        ending = reader.end()
+                for piece in reader.feed(data):
+                    yield piece
+                until = trio.current_time() + self.patience
+            if reader.done:
+                await answer.drain()
+            ending = reader.end()
+        except (ProviderError, trio.TooSlowError, httpx2.HTTPError):
+            if reader.reply_begun:
+                yield CutShort("", reader.cause)
+            raise
         if reader.words.unopened and not ways.closes_unopened:
             ways.closes_unopened = True
             log.info("the language model closes thoughts that it has not opened: its words wait for their end")

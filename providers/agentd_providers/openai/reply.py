@@ -13,6 +13,7 @@ import attrs
 
 from agentd.errors import CallRejected, ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd.parsing import Nesting, mended
+from agentd.session_events import Cut
 from agentd_providers.openai.context import refused_length
 from agentd_providers.openai.event_stream import ERROR, EventReader, ServerEvent
 from agentd_providers.openai.private_words import PrivateWords
@@ -124,12 +125,21 @@ class ReplyReader:
             raise ProviderUnavailable(f"{SERVER} ended its answer before the reply was complete")
         if self._finish in BREAKS:
             raise ProviderUnavailable(f"{SERVER} broke the reply off: {self._finish[:SHOWN]}")
-        cut = None if complete else CutShort(self._cut_by())
+        cut = None if complete else CutShort(self._cut_by(), self.cause)
         if not self._said:
             self._judge_silence(cut)
         calls = [] if cut else self._judged(self._calls.whole)
         message: dict[str, Any] = {name: text for name, text in self._thoughts.items() if len(text) <= MOST_THOUGHTS}
         return Ending(pieces, calls, message | self._lists | self._extras, cut)
+
+    @property
+    def cause(self) -> Cut:
+        """Why the reply has no whole end, where it has none."""
+        if self._finish in FILTERS:
+            return Cut.FILTER
+        if self._finish in LENGTHS:
+            return Cut.LENGTH if self._said or not (self._thought or self.words.thought) else Cut.THINKING
+        return Cut.BROKEN
 
     def _cut_by(self) -> str:
         if self._finish in LENGTHS:
@@ -206,13 +216,14 @@ class ReplyReader:
         if isinstance(value, list) and len(value) == 1:  # Gemini's errors
             value = value[0]
         pieces = self._chunk(value)
-        if not self._begun_reply:
+        if not self.reply_begun:
             raise ProviderProtocolError(f"{SERVER} answers with JSON that is no reply")
         self._done = True
         return pieces
 
     @property
-    def _begun_reply(self) -> bool:
+    def reply_begun(self) -> bool:
+        """Whether anything of the model's has come."""
         return self._had_delta or bool(self._finish)
 
     def _chunk(self, chunk: Any) -> list[str | Withdrawal]:

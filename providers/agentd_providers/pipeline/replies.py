@@ -128,8 +128,10 @@ class Replies:
                         words.clear()
                         await speech.withdraw()
                         continue
-                    case CutShort(reason):
-                        self.emit(tells.Degraded(reason))
+                    case CutShort(reason, cause):
+                        self.emit(tells.ReplyCut(cause))
+                        if reason:
+                            self.emit(tells.Degraded(reason))
                         continue
                 if not words and not calls:
                     answer.mark("first_token")

@@ -14,6 +14,7 @@ import attrs
 
 from agentd.agent import CallInfo, Readiness, ToolDeclaration
 from agentd.history import Sealed
+from agentd.session_events import Cut
 from agentd_providers.text_normalisation.normaliser import TextNormaliser
 from agentd_providers.turns.taker import TurnTaking
 
@@ -44,9 +45,11 @@ class Withdrawal:
 
 @attrs.frozen
 class CutShort:
-    """The reply ends here, though the model had not come to its end; `reason` is for people."""
+    """The reply ends here, though the model had not come to its end; `reason` is for people. It is empty where an error
+    follows, which says why there is no answer."""
 
     reason: str
+    cause: Cut = Cut.BROKEN
 
 
 Piece = str | ToolCall | Withdrawal | CutShort

@@ -83,6 +83,8 @@ class ChatServer:
     dialect: Dialect = Dialect.PIECES
     takes_tools: bool = True
     replies: dict[str, Sequence[str | Asked]] = attrs.field(factory=dict)
+    streams: dict[str, Sequence[bytes]] = attrs.field(factory=dict)
+    """Bodies in pieces, sent as they are in place of a reply, by the content of the last message."""
     reply: Sequence[str | Asked] = ()
     delay: float = 0.0
     """Seconds until a reply begins."""
@@ -148,6 +150,11 @@ class ChatServer:
         pieces = self.replies.get(last) or self.reply or ["You said ", f"{last}."]
         await trio.sleep(self.delay)
         await exchange.begin(content_type="text/event-stream")
+        if (stream := self.streams.get(last)) is not None:
+            for sent in stream:
+                await exchange.send(sent)
+            await exchange.end()
+            return
         await self._chunk(exchange, {"role": "assistant", "content": None})
         number = 0
         for piece in pieces:

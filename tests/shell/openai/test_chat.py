@@ -561,7 +561,7 @@ async def test_a_reply_that_does_not_end_is_refused() -> None:
         with pytest.raises(ProviderProtocolError, match=str(MAX_REPLY)):
             async with talk.responder.respond(MESSAGES) as deltas:
                 async for delta in deltas:
-                    got += len(str(delta))
+                    got += len(delta) if isinstance(delta, str) else 0
         assert MAX_REPLY - 500 <= got <= MAX_REPLY
         await talk.server.until_left_alone()
 

@@ -10,10 +10,11 @@ import trio
 
 from agentd.agent import Readiness, ToolDeclaration
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable
+from agentd.session_events import Cut
 from agentd.testing.faults import Fault
 from agentd_providers.openai.chat_model import ChatModel, open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
-from agentd_providers.pipeline.stages import Message, Role, ToolCall
+from agentd_providers.pipeline.stages import CutShort, Message, Role, ToolCall
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, Dialect, open_chat_server
 from tests.lab.vendors.http_peer import HttpPeer
@@ -115,7 +116,7 @@ async def test_a_server_that_is_cut_in_the_middle_of_a_reply_gives_no_half_a_too
                 async for piece in pieces:
                     got.append(piece)
                     talk.peer.strike(Fault.CUT)
-        assert got == ["Let me see."]
+        assert got == ["Let me see.", CutShort("", Cut.BROKEN)]
 
 
 async def test_a_wrong_key_is_refused_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

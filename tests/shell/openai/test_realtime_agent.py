@@ -839,6 +839,24 @@ async def test_what_was_said_of_an_incomplete_answer_stands() -> None:
         ]
         assert talk.words(1) == "One two"
         assert talk.complete == [1]
+        assert talk.of(tells.ReplyCut) == [tells.ReplyCut(tells.Cut.LENGTH)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause", "of_this_call"),
+    [("max_output_tokens", tells.Cut.LENGTH, False), ("content_filter", tells.Cut.FILTER, True)],
+)
+async def test_an_incomplete_answer_without_a_word_is_a_failure_and_never_nothing_to_say(
+    reason: str, cause: tells.Cut, of_this_call: bool
+) -> None:
+    """livekit/agents#5808."""
+    async with talking(RealtimeFake(reply=Reply("", 0, incomplete=reason))) as talk:
+        talk.say()
+        await talk.until(lambda: talk.of(tells.AnswerFailed))
+        told = tells.AnswerFailed(f"OpenAI Realtime: an answer is incomplete: {reason}", of_this_call)
+        assert talk.of(tells.AnswerFailed) == [told]
+        assert talk.of(tells.ReplyCut) == [tells.ReplyCut(cause)]
+        assert not talk.of(tells.NothingToSay) and not talk.of(tells.Degraded)
 
 
 async def test_an_answer_without_a_word_is_told() -> None:

@@ -16,6 +16,7 @@ import attrs
 from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.history import History
+from agentd.session_events import Cut
 from agentd_providers.openai.realtime import messages, tool_calls
 from agentd_providers.openai.realtime.asking import Asking, Happening, Next, Request, Turn
 from agentd_providers.openai.realtime.caller import Caller
@@ -289,7 +290,8 @@ class Answers:
     def _conclude(self, response: Response, event: ResponseDone) -> None:
         calls = tuple(response.calls) if event.calls is None else event.calls
         working = event.status == "completed" and bool(calls)
-        failure = ""
+        failure = incomplete = ""
+        filtered = event.status == "incomplete" and event.reason == "content_filter"
         match event.status:
             case "completed":
                 self._failures = 0
@@ -298,12 +300,16 @@ class Answers:
                 failure = f"{VENDOR}: an answer failed: {event.reason}: {shown(event.message)}"
                 self._count_failure(failure)
             case "incomplete":
-                self.command(do.Tell(tells.Degraded(f"{VENDOR}: an answer is incomplete: {event.reason}")))
+                self.command(do.Tell(tells.ReplyCut(Cut.FILTER if filtered else Cut.LENGTH)))
+                incomplete = f"{VENDOR}: an answer is incomplete: {event.reason}"
         if response.is_answer and not (response.stage is Stage.AUDIBLE or working or self.caller.speaks):
             if response.turn == self._turn:
                 self.asking.happens(Happening.GIVEN_UP)
             nothing = tells.NothingToSay(f"the response was {event.status}, wordless")
-            self.command(do.Tell(tells.AnswerFailed(failure) if failure else nothing))
+            failed = failure or incomplete
+            self.command(do.Tell(tells.AnswerFailed(failed, of_this_call=filtered) if failed else nothing))
+        elif incomplete:
+            self.command(do.Tell(tells.Degraded(incomplete)))
 
     def _count_failure(self, failure: str) -> None:
         self._failures += 1
