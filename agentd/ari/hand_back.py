@@ -14,6 +14,9 @@ RESULT_VARIABLE = "AGENTD_RESULT"
 FALLBACK_VARIABLE = "AGENTD_FALLBACK"
 TOLD_WITHIN = 12.0
 """Seconds within which all who are to be handed back go on in the dialplan, if need be without being told why."""
+TOLD_SOON = 2.0
+"""The same where more callers come than can be served, for longer than a burst lasts: the requests that tell them why
+are taken from those who could be served."""
 NO_TIME = 1.0
 """Seconds that are worth the reason in any case."""
 TRANSFER_TRIES = 3
@@ -71,14 +74,15 @@ def pause_after(tries: int) -> float:
     return min(FIRST_PAUSE * 2.0 ** min(max(tries - 1, 0), 16), LONGEST_PAUSE)
 
 
-def goes_untold(result: str, waited: float, lasting: float) -> bool:
+def goes_untold(result: str, waited: float, lasting: float, *, overload: bool = False) -> bool:
     """Whether AGENTD_RESULT is left out, a request less, for a caller whose hand-back has been owed for `waited`
-    seconds, where `lasting` are needed to set it as well for all who are owed one now.
+    seconds, where `lasting` are needed to set it as well for all who are owed one now. `overload`: more and more come.
 
     Only of who was not let in, or whose call failed: without a result the dialplan does the same for them, for an empty
     one is a failure to it. Without it a call that was completed, or is transferred, would count as one that failed.
     """
-    return lasting > max(TOLD_WITHIN - waited, NO_TIME) and result.startswith(("refused:", "failed:"))
+    within = TOLD_SOON if overload else TOLD_WITHIN
+    return lasting > max(within - waited, NO_TIME) and result.startswith(("refused:", "failed:"))
 
 
 def smoothed(before: float | None, sample: float) -> float:

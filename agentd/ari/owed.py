@@ -18,8 +18,8 @@ from agentd.metrics import Metrics
 
 log = structlog.get_logger("agentd.owed")
 
-AT_ONCE = 8
-"""Hand-backs whose requests are under way at one time."""
+AT_ONCE, AT_ONCE_OVERLOADED = 8, 4
+"""Hand-backs whose requests are under way at one time; Asterisk's answers are shared by them and all others."""
 
 
 class Outcome(Enum):
@@ -74,6 +74,8 @@ class HandBacks:
     metrics: Metrics
     origin: Callable[[str], Origin | None] = lambda _channel: None
     """The way back of a channel that took another's place; None where Asterisk knows it."""
+    overload: Callable[[], bool] = attrs.field(default=lambda: False, init=False)
+    """Whether more callers come than can be served, for longer than a burst lasts: some are served all the same."""
     _debts: dict[str, Debt] = attrs.field(factory=dict, init=False)
     _turns: Turns = attrs.field(factory=lambda: Turns(AT_ONCE), init=False)
     _request_seconds: float | None = attrs.field(default=None, init=False)
@@ -95,9 +97,9 @@ class HandBacks:
         """Those of them whose turn has not come."""
         return self.due - sum(debt.begun for debt in self._debts.values())
 
-    def lasting(self, hand_backs: int) -> float:
-        """Seconds that so many take, AGENTD_RESULT included, at the pace of the last ones."""
-        return math.ceil(hand_backs / AT_ONCE) * 2 * (self._request_seconds or 0.0)
+    def lasting(self, hand_backs: int, *, told: bool = True) -> float:
+        """Seconds that so many take at the pace of the last ones, with AGENTD_RESULT or without."""
+        return math.ceil(hand_backs / self._turns.places) * (2 if told else 1) * (self._request_seconds or 0.0)
 
     def of(self, channel: str) -> Debt | None:
         """What is owed to the channel."""
@@ -128,6 +130,7 @@ class HandBacks:
     async def pay(self, debt: Debt) -> None:
         """Try it once. Raises nothing: what failed is logged, and comes up again. Cancelling it loses no debt."""
         debt.at_work = True
+        self._turns.places = AT_ONCE_OVERLOADED if self.overload() else AT_ONCE
         try:
             async with self._turns.turn(debt.since):
                 if debt.outcome is None:
@@ -184,7 +187,9 @@ class HandBacks:
 
     async def _try(self, debt: Debt) -> None:
         channel, began = debt.channel, trio.current_time()
-        untold = debt.destination is None and goes_untold(debt.result, began - debt.owed_at, self.lasting(self.due))
+        untold = debt.destination is None and goes_untold(
+            debt.result, began - debt.owed_at, self.lasting(self.due), overload=self.overload()
+        )
         try:
             if debt.destination is None:
                 await self._hand_back(channel, None if untold else debt.result)

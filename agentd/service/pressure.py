@@ -5,6 +5,10 @@ Where more are begun than Asterisk answers, each of them takes longer, until non
 way at a time (`Window`, which learns how many), and the others wait without being answered: they hear what their
 dialplan lets them hear. How long that will take follows from what the last ones took (Little's law): who would wait for
 too long is refused at once, while the dialplan can still do something for them.
+
+Callers who are refused go first (`Pressure.hand_backs`), so that a burst is over soon. Where more callers come than can
+be served and do not cease to (`Overload`), set-ups have a share beside them (`beside`); else Asterisk would do nothing
+but send callers away. Why so: docs/decisions/a-share-for-set-ups.md.
 """
 
 from enum import StrEnum
@@ -26,6 +30,14 @@ LONGEST_QUEUE = 8.0
 """Seconds that the set-ups in front of a caller may take."""
 LONGEST_WAIT = 15.0
 """Seconds that a caller waits in all, hand-backs in front included: three rings of a telephone."""
+LASTING = 3.0
+"""Seconds over which callers who are refused have come: from then on it is no burst, and does not pass by itself."""
+LULL = 1.0
+"""Seconds without one after which it is over."""
+MOST_BESIDE = 8
+"""Set-ups at a time beside hand-backs that wait, where those are soon done: two thirds of Asterisk's answers."""
+LONGEST_BESIDE = 6.0
+"""Seconds that the hand-backs may last, without the variable, until there is one set-up at a time beside them."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 """Seconds without a set-up after one that Asterisk has failed; doubled with each that fails next."""
 
@@ -43,8 +55,9 @@ class Pressure:
 
     `under_way` set-ups of the `window` that may be, each of which takes `set_up` seconds (None: nobody knows yet);
     `paused`: the last ones failed, and none is begun for a moment. `hand_backs` wait for their turn at Asterisk, and
-    all that are owed take `hand_backs_last` seconds. `unanswered`: age in seconds of the oldest request without an
-    answer. `lines_late`: the running calls' lines do not keep their time.
+    all that are owed take `hand_backs_last` seconds. `overload`: more callers come than can be served, and have done so
+    for a while. `unanswered`: age in seconds of the oldest request without an answer. `lines_late`: the running calls'
+    lines do not keep their time.
     """
 
     under_way: int = 0
@@ -53,6 +66,7 @@ class Pressure:
     paused: bool = False
     hand_backs: int = 0
     hand_backs_last: float = 0.0
+    overload: bool = False
     unanswered: float = 0.0
     lines_late: bool = False
 
@@ -63,10 +77,28 @@ class Pressure:
             return Cause.LINES
         return Cause.ASTERISK if self.paused or self.unanswered > STUCK else None
 
+    @property
+    def hand_backs_first(self) -> bool:
+        """Whether no set-up is begun before those who wait to be handed back have their turn."""
+        return self.hand_backs > 0 and not self.overload
+
+    @property
+    def room(self) -> int:
+        """Set-ups that may be under way, while nothing strains Asterisk or this host."""
+        if self.hand_backs > 0 and self.overload:
+            return min(self.window, beside(self.hand_backs_last))
+        return self.window
+
     def queue_lasts(self, in_front: int) -> float:
         """Seconds until a set-up begins with so many in front of it, hand-backs not included."""
-        before = max(in_front + self.under_way + 1 - self.window, 0)
-        return before * (self.set_up or 0.0) / self.window
+        before = max(in_front + self.under_way + 1 - self.room, 0)
+        return before * (self.set_up or 0.0) / self.room
+
+
+def beside(hand_backs_last: float) -> int:
+    """Set-ups under way at a time beside hand-backs that wait, in a lasting overload: the fewer the longer those take,
+    and one at least, for Asterisk that does nothing but to send callers away serves nobody any more."""
+    return max(1, round(MOST_BESIDE * (1.0 - hand_backs_last / LONGEST_BESIDE)))
 
 
 def judge(pressure: Pressure, in_front: int, waited: float) -> Turn | Cause:
@@ -77,13 +109,33 @@ def judge(pressure: Pressure, in_front: int, waited: float) -> Turn | Cause:
         return strain
     if strain is None and queue > LONGEST_QUEUE:
         return Cause.QUEUE
-    if waited + pressure.hand_backs_last + queue > LONGEST_WAIT:
+    before = pressure.hand_backs_last if pressure.hand_backs_first else 0.0
+    if waited + before + queue > LONGEST_WAIT:
         return Cause.QUEUE
-    window = pressure.window if strain is None else 1
-    held_up = pressure.lines_late or pressure.paused or pressure.hand_backs > 0
-    if in_front or held_up or pressure.under_way >= window:
+    room = pressure.room if strain is None else 1
+    held_up = pressure.lines_late or pressure.paused or pressure.hand_backs_first
+    if in_front or held_up or pressure.under_way >= room:
         return Turn.WAIT
     return Turn.BEGIN
+
+
+@attrs.define(eq=False)
+class Overload:
+    """Whether more callers come than can be served, for longer than a burst lasts: those who are refused tell, by when
+    they came. Times are seconds on any one clock."""
+
+    _first: float = float("inf")
+    _latest: float = float("-inf")
+
+    def refused(self, came: float) -> None:
+        """A caller is refused, for whatever reason: that is two requests."""
+        if came > self._latest + LULL:
+            self._first = came
+        self._latest = max(self._latest, came)
+
+    def lasts(self, now: float) -> bool:
+        """Whether such callers have come for LASTING seconds, without a lull, and still do."""
+        return self._latest - self._first >= LASTING and now <= self._latest + LULL
 
 
 @attrs.define(eq=False)

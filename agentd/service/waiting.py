@@ -15,7 +15,7 @@ from agentd.errors import AriError, MediaTimeout
 from agentd.metrics import Metrics
 from agentd.service.admittance import Cause, Refusal
 from agentd.service.line_clocks import LineClocks
-from agentd.service.pressure import Pressure, Turn, Window, judge
+from agentd.service.pressure import Overload, Pressure, Turn, Window, judge
 from agentd.service.stays import Stays
 
 LOOK_INTERVAL = 0.1
@@ -83,6 +83,7 @@ class WaitingLine:
     metrics: Metrics
     window: Window = attrs.field(factory=Window, init=False)
     _clocks: LineClocks = attrs.field(init=False)
+    _overload: Overload = attrs.field(factory=Overload, init=False)
     _waiting: list[Place] = attrs.field(factory=list, init=False)
     _first: Place | None = attrs.field(default=None, init=False)
     _under_way: int = attrs.field(default=0, init=False)
@@ -91,6 +92,7 @@ class WaitingLine:
 
     def __attrs_post_init__(self) -> None:
         self._clocks = LineClocks(self.metrics)
+        self.client.hand_backs.overload = lambda: self._overload.lasts(trio.current_time())
 
     @property
     def length(self) -> int:
@@ -151,13 +153,15 @@ class WaitingLine:
         else:
             self._refused += 1
             place.refused = decided if isinstance(decided, Refusal) else _refusal(Cause(decided))
+            self._overload.refused(place.since)
         place.told.set()
 
     def came_up(self, place: Place) -> None:
         """See Place."""
         now = trio.current_time()
         self.metrics.call_set_up_seconds.observe(now - place.began)
-        self.window.came_up(place.began, now, crowded=self.client.hand_backs.waiting > 0)
+        crowded = self.client.hand_backs.waiting > 0 and not self._overload.lasts(now)
+        self.window.came_up(place.began, now, crowded=crowded)
         self._end_set_up(place)
         self.settle()
 
@@ -177,14 +181,15 @@ class WaitingLine:
         self._under_way -= 1
 
     def _pressure(self, now: float) -> Pressure:
-        owed = self.client.hand_backs
+        owed, overload = self.client.hand_backs, self._overload.lasts(now)
         return Pressure(
             under_way=self._under_way,
             window=self.window.places,
             set_up=self.window.set_up,
             paused=self.window.paused(now),
             hand_backs=max(owed.waiting, self._refused - AT_ONCE),
-            hand_backs_last=owed.lasting(max(owed.due, self._refused)),
+            hand_backs_last=owed.lasting(max(owed.due, self._refused), told=not overload),
+            overload=overload,
             unanswered=self.client.rest.unanswered_for(now),
             lines_late=self._clocks.late(now),
         )

@@ -279,3 +279,61 @@ async def test_no_call_is_begun_while_the_lines_of_others_are_late(tmp_path: Pat
             nursery.cancel_scope.cancel()
         await desk.until(lambda: up(desk, ["1700000000.0003"]))
         await all_hang_up(desk, ["1700000000.0001", "1700000000.0003"])
+
+
+@attrs.frozen
+class Day:
+    """What became of callers who came and came: seconds from their coming until they were served, or in the dialplan
+    again."""
+
+    served: Sequence[float]
+    refused: Sequence[float]
+    talked: Sequence[Listened]
+    """The lines of calls that were up before."""
+
+
+async def a_minute_of(desk: FrontDesk, a_second: float, each_talks: float = 3.0) -> Day:
+    """So many callers come each second; who is served hangs up after a while."""
+    talking, crowd = callers(0, 5), callers(100, int(60 * a_second))
+    came, served = dict[str, float](), dict[str, float]()
+
+    async def visit(caller: str) -> None:
+        came[caller] = trio.current_time()
+        desk.call(caller=caller)
+        while caller in desk.asterisk.in_app:
+            await trio.sleep(0.1)
+            if up(desk, [caller]):
+                served[caller] = trio.current_time() - came[caller]
+                await trio.sleep(each_talks)
+                desk.hang_up(caller)
+
+    await come(desk, talking)
+    await desk.until(lambda: len(up(desk, talking)) == 5)
+    desk.asterisk.pace(A_SECOND)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for caller in crowd:
+            nursery.start_soon(visit, caller)
+            await trio.sleep(1.0 / a_second)
+        meanwhile = listened(desk, 5, began)
+    refused = [desk.asterisk.continued_at[caller] - came[caller] for caller in back(desk, crowd)]
+    assert len(served) + len(refused) == len(crowd)
+    await all_hang_up(desk, talking)
+    return Day(list(served.values()), refused, meanwhile)
+
+
+@pytest.mark.parametrize(("a_second", "can_be_served"), [(20, 109), (30, 54)])
+async def test_while_more_callers_come_than_asterisk_can_bear_some_are_served_and_the_others_do_not_wait_for_long(
+    a_second: float, can_be_served: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """At 20 a second their hand-backs took all of 40 requests, and from then on nobody was served.
+
+    A caller who is sent away takes one request, and one who is served 12: so many can be served in a minute.
+    """
+    async with open_for_callers(tmp_path, calls=Calls(max_calls=500)) as desk:
+        day = await a_minute_of(desk, a_second)
+        assert len(day.served) >= can_be_served * 0.9
+        assert max(day.served) <= LONGEST_WAIT
+        assert max(day.refused) <= 10.0
+        assert [heard.longest_gap for heard in day.talked] == pytest.approx([FRAME] * 5, abs=1e-6)
+        assert desk.results("refused:busy") == len(day.refused)

@@ -7,6 +7,7 @@ import pytest
 from agentd.ari.hand_back import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    TOLD_SOON,
     TOLD_WITHIN,
     Refusal,
     goes_untold,
@@ -86,6 +87,12 @@ def test_the_reason_is_left_out_where_it_would_take_all_of_them_too_long(
     waited: float, lasting: float, untold: bool
 ) -> None:
     assert goes_untold("refused:busy", waited, lasting) is untold
+
+
+def test_in_an_overload_the_reason_is_left_out_sooner() -> None:
+    assert not goes_untold("refused:busy", 0.0, TOLD_SOON, overload=True)
+    assert goes_untold("refused:busy", 0.0, TOLD_SOON + 0.1, overload=True)
+    assert not goes_untold("completed", 0.0, 1000.0, overload=True)
 
 
 def test_the_reason_is_left_out_only_where_the_dialplan_does_the_same_without_one() -> None:

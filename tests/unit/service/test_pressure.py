@@ -7,20 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.ari.owed import AT_ONCE_OVERLOADED
 from agentd.service.admittance import Cause
 from agentd.service.pressure import (
     FIRST_WINDOW,
+    LASTING,
+    LONGEST_BESIDE,
     LONGEST_PAUSE,
     LONGEST_QUEUE,
     LONGEST_WAIT,
+    LULL,
+    MOST_BESIDE,
     QUICK,
     SLOW,
     STRAINED_PATIENCE,
     STUCK,
     WIDEST_WINDOW,
+    Overload,
     Pressure,
     Turn,
     Window,
+    beside,
     judge,
 )
 
@@ -34,6 +41,7 @@ pressures = st.builds(
     paused=st.booleans(),
     hand_backs=st.integers(0, 300),
     hand_backs_last=seconds,
+    overload=st.booleans(),
     unanswered=st.floats(0.0, 20.0),
     lines_late=st.booleans(),
 )
@@ -54,6 +62,13 @@ pressures = st.builds(
         ({"under_way": 4, "set_up": None}, 1000, 0.0, Turn.WAIT),
         ({"hand_backs": 80, "hand_backs_last": 14.0}, 0, 0.9, Turn.WAIT),
         ({"hand_backs": 80, "hand_backs_last": 14.0}, 0, 1.1, Cause.QUEUE),
+        # in a lasting overload, some are served beside hand-backs
+        ({"hand_backs": 80, "hand_backs_last": 3.0, "overload": True, "under_way": 3}, 0, 0.0, Turn.BEGIN),
+        ({"hand_backs": 80, "hand_backs_last": 3.0, "overload": True, "under_way": 4}, 0, 0.0, Turn.WAIT),
+        ({"hand_backs": 80, "hand_backs_last": 5.0, "overload": True, "under_way": 1}, 0, 0.0, Turn.WAIT),
+        ({"hand_backs": 80, "hand_backs_last": 60.0, "overload": True}, 0, 0.0, Turn.BEGIN),
+        ({"hand_backs": 80, "hand_backs_last": 60.0, "overload": True, "under_way": 1}, 0, 0.0, Turn.WAIT),
+        ({"hand_backs": 80, "hand_backs_last": 60.0, "overload": True}, 17, 0.0, Cause.QUEUE),
         # an Asterisk that is stuck is tried by one
         ({"unanswered": STUCK + 0.1}, 0, 0.0, Turn.BEGIN),
         ({"unanswered": STUCK + 0.1, "under_way": 1}, 0, 0.0, Turn.WAIT),
@@ -72,12 +87,12 @@ def test_a_caller_begins_waits_or_is_refused(
 
 
 @given(pressures, st.integers(0, 300), seconds)
-def test_nobody_begins_before_who_came_earlier_before_hand_backs_or_beyond_the_window(
+def test_nobody_begins_before_who_came_earlier_before_hand_backs_of_a_burst_or_beyond_the_window(
     pressure: Pressure, in_front: int, waited: float
 ) -> None:
     if judge(pressure, in_front, waited) is Turn.BEGIN:
         assert in_front == 0
-        assert pressure.hand_backs == 0
+        assert pressure.hand_backs == 0 or pressure.overload
         assert pressure.under_way < pressure.window
         assert not pressure.lines_late
         assert not pressure.paused
@@ -97,6 +112,63 @@ def test_who_is_refused_would_not_have_been_let_in_further_back(
 ) -> None:
     if isinstance(judge(pressure, in_front, waited), Cause):
         assert isinstance(judge(pressure, in_front + 1, waited), Cause)
+
+
+@given(st.integers(1, 300), seconds)
+def test_in_an_overload_set_ups_have_a_share_which_is_less_the_longer_hand_backs_last_and_never_nothing(
+    hand_backs: int, last: float
+) -> None:
+    pressure = attrs.evolve(CALM, window=16, hand_backs=hand_backs, hand_backs_last=last, overload=True)
+    begun = 0
+    while judge(attrs.evolve(pressure, under_way=begun), 0, 0.0) is Turn.BEGIN:
+        begun += 1
+    assert 1 <= begun <= MOST_BESIDE
+    assert begun == 1 or last < LONGEST_BESIDE
+    assert beside(last + 1.0) <= beside(last)
+
+
+@given(
+    a_second=st.floats(10.0, 200.0),
+    share=st.floats(0.05, 1.5),
+    calls_take=st.integers(8, 13),
+    minutes=st.integers(1, 3),
+)
+def test_whatever_comes_asterisk_s_answers_go_to_set_ups_too_and_to_all_hand_backs_that_they_suffice_for(
+    a_second: float, share: float, calls_take: int, minutes: int
+) -> None:
+    """A model of it: Asterisk answers the requests of set-ups and of hand-backs (one each) in turn; new callers are a
+    share of what it can answer."""
+    step, came, backlog, served = 0.1, share * a_second, 0.0, 0.0
+    for _ in range(int(minutes * 60 / step)):
+        set_ups = beside(backlog / a_second)
+        fraction = set_ups / (set_ups + AT_ONCE_OVERLOADED)
+        set_up = a_second * fraction / calls_take * step
+        served += set_up
+        backlog = max(0.0, backlog + came * step - set_up - a_second * (1.0 - fraction) * step)
+    assert served > 0
+    if share <= 0.75:
+        assert backlog / a_second <= LONGEST_BESIDE, "seconds until the last one who is owed it is handed back"
+
+
+def test_it_is_an_overload_once_callers_who_are_refused_have_come_for_longer_than_a_burst_lasts() -> None:
+    overload = Overload()
+    assert not overload.lasts(0.0)
+    for tenth in range(int(LASTING * 10) + 1):
+        assert not overload.lasts(100.0 + tenth / 10)
+        overload.refused(100.0 + tenth / 10)
+    now = 100.0 + LASTING
+    assert overload.lasts(now)
+    assert overload.lasts(now + LULL)
+    assert not overload.lasts(now + LULL + 0.1)
+    overload.refused(now + 2 * LULL)
+    assert not overload.lasts(now + 2 * LULL), "it begins anew"
+
+
+def test_a_burst_is_none_however_long_it_takes_until_its_callers_are_refused() -> None:
+    overload = Overload()
+    for came in range(200):
+        overload.refused(100.0 + came / 200)
+        assert not overload.lasts(100.0 + came)
 
 
 @given(st.integers(1, 16), st.floats(0.05, 10.0), st.integers(0, 300))
