@@ -62,6 +62,10 @@ class Metrics:
         )
         self.media_reattached = counter("media_reattached", "Fresh media legs after a lost connection.")
         self.stream_fallbacks = counter("stream_fallbacks", "Calls whose streaming failed: they went on with files.")
+        self.codecs_unconverted = counter(
+            "codecs_unconverted",
+            "Calls that ended at once: Asterisk cannot convert the codec of their line.",
+        )
         self.line_stalls = counter("line_stalls", "Times no audio at all came from a caller's line for 3 s.")
         self.caller_gap_seconds = counter(
             "caller_gap_seconds", "Caller audio that did not come (silence suppression): silence stood in for it."

@@ -26,6 +26,7 @@ from agentd.ari.events import (
     ChannelDestroyed,
     DtmfReceived,
     Hold,
+    LeftBridge,
     PlaybackFinished,
     PlaybackStarted,
     StasisEnd,
@@ -38,12 +39,15 @@ from agentd.ari.route import Route
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, MediaTimeout
+from agentd.media.codecs import REMEDY, unconverted
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.media.transport import DialplanMedia, ExpectedLeg, ExternalMedia, Transport
 
 log = structlog.get_logger("agentd.channel")
 
 TEARDOWN_DEADLINE = deadlines.TEARDOWN.seconds
+SILENCE_BEGINS = 0.2
+"""Seconds in which a channel plays the silence that was asked for."""
 NOT_YET = (400, 409, 422)
 """Statuses of addChannel while the channel is still on its way into the application."""
 
@@ -72,6 +76,10 @@ class CallerChannel:
     _leaving: bool = attrs.field(default=False, init=False)
     _expected: dict[str, ExpectedLeg] = attrs.field(factory=dict, init=False)
     """The leg that is being brought up, by the ids of its channels."""
+    _bridge: str = attrs.field(default="", init=False)
+    """The bridge of the streaming leg of now."""
+    _stuck_in: tuple[str, str] | None = attrs.field(default=None, init=False)
+    """The channel whose codec Asterisk cannot convert, and the codec."""
     _listens: MediaConnection | None = attrs.field(default=None, init=False)
     """The connection of the listening leg of now."""
 
@@ -108,6 +116,8 @@ class CallerChannel:
                     return happens.DigitPressed(digit)
                 case Hold(channel, held) if channel.id == self.id:
                     return happens.HoldBegan() if held else happens.HoldEnded()
+                case LeftBridge(channel, bridge) if channel.id == self.id and bridge == self._bridge:
+                    return happens.CallerUnbridged()
                 case VarSet(channel, variable, value) if channel.id in self._expected:
                     self._expected[channel.id].told({variable: value})
                 case PlaybackStarted() | PlaybackFinished():
@@ -148,6 +158,30 @@ class CallerChannel:
             return await self.rest.variable(self.id, "CHANNEL(audionativeformat)")
         except AriError:
             return ""  # it is only for the log, and the channel may have left
+
+    async def unconverted(self) -> str:
+        """See agentd.media.leg.MediaSource.unconverted."""
+        if self._stuck_in is None or self._stuck_in[0] != self.id:
+            try:
+                codec = await self._stuck()
+                if codec:
+                    # Out of a bridge it may be in its own format since nothing is played: silence has to be converted.
+                    await self.keep_silence()
+                    await trio.sleep(SILENCE_BEGINS)
+                    codec = await self._stuck()
+            except AriError as error:
+                log.debug("whether Asterisk converts the caller's codec cannot be told", error=str(error))
+                return ""
+            if not codec:
+                return ""
+            self._stuck_in = (self.id, codec)
+            self.client.metrics.codecs_unconverted.inc()
+            log.error("Asterisk cannot convert the caller's codec", codec=codec, remedy=REMEDY)
+        return self._stuck_in[1]
+
+    async def _stuck(self) -> str:
+        formats = ("audionativeformat", "audioreadformat", "audiowriteformat")
+        return unconverted(*[await self.rest.variable(self.id, f"CHANNEL({name})") for name in formats])
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
         """Go on in the dialplan with AGENTD_RESULT set; see agentd.ari.route.Route.leave.
@@ -195,6 +229,7 @@ class CallerChannel:
                 if kind is LegKind.STREAMING:
                     # Last: until the leg is there, the caller's line carries the silence of `answer`.
                     await self.rest.stop_silence(self.id)
+                    self._bridge = bridge
                     await self.rest.add_to_bridge(bridge, self.id)
             if deadline.cancelled_caught or connection is None:
                 raise MediaTimeout(
@@ -221,7 +256,7 @@ class CallerChannel:
                 self.on_leg(error)
             raise
         finally:
-            self._listens = None
+            self._listens, self._bridge = None, ""
             if connection is not None:
                 connection.release()
             with trio.move_on_after(TEARDOWN_DEADLINE, shield=True) as removal:

@@ -103,6 +103,14 @@ class Hold:
 
 
 @attrs.frozen
+class LeftBridge:
+    """A channel is in a bridge no more (ChannelLeftBridge), by whose doing ever."""
+
+    channel: Channel
+    bridge: str
+
+
+@attrs.frozen
 class VarSet:
     """A channel variable was set (ChannelVarset)."""
 
@@ -156,6 +164,7 @@ Event = (
     | ChannelDestroyed
     | DtmfReceived
     | Hold
+    | LeftBridge
     | VarSet
     | PlaybackStarted
     | PlaybackFinished
@@ -195,6 +204,8 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             return DtmfReceived(Channel.parse(raw["channel"]), _text(raw["digit"]))
         case "ChannelHold" | "ChannelUnhold":
             return Hold(Channel.parse(raw["channel"]), kind == "ChannelHold")
+        case "ChannelLeftBridge":
+            return LeftBridge(Channel.parse(raw["channel"]), _text(raw["bridge"]["id"]))
         case "ChannelVarset" if "channel" in raw:  # a global variable has none
             return VarSet(Channel.parse(raw["channel"]), _text(raw["variable"]), _text(raw.get("value")))
         case "PlaybackStarted" | "PlaybackFinished":

@@ -49,6 +49,11 @@ class HeadlessLine:
         await trio.lowlevel.checkpoint()
         return ""
 
+    async def unconverted(self) -> str:
+        """Nobody tells it without ARI."""
+        await trio.lowlevel.checkpoint()
+        return ""
+
     async def next_event(self) -> CallerEvent:
         """Nothing is ever told of such a call but by its connection."""
         await trio.sleep_forever()

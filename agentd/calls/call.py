@@ -345,6 +345,8 @@ class Call:
                     set_call_fields(channel=channel)
                     self._hold_changed(event, False)
                     log.info("another party has taken the caller's place")
+                case happens.CallerUnbridged():
+                    self._media.doubt()
                 case _:
                     self._inbox.post(event)
 

@@ -100,7 +100,8 @@ class AgentVoice:
             heard = self._record(utterance, heard)
             if self.session is not None:
                 self.session.heard(utterance, heard.milliseconds, heard.completed)
-            log.info("utterance heard", utterance=utterance, heard_ms=heard.milliseconds, completed=heard.completed)
+            told = "utterance heard" if heard.milliseconds else "utterance not heard"
+            log.info(told, utterance=utterance, heard_ms=heard.milliseconds, completed=heard.completed)
             if not heard.completed and self.log_transcripts:
                 log.info("utterance cut short", utterance=utterance, heard=heard.text, generated=heard.generated)
             self.tell(happens.PlaybackFinished(utterance, idle=self.playout.empty))

@@ -132,6 +132,11 @@ class DepartureRequested:
 
 
 @attrs.frozen
+class CallerUnbridged:
+    """The caller's channel is not in the bridge of its streaming leg any more, and agentd did not ask for it."""
+
+
+@attrs.frozen
 class CallerReplaced:
     """Another party has taken the caller's place: an attended transfer. `channel` is the name of its channel."""
 
@@ -153,5 +158,5 @@ class Left:
     """The channel was handed back to the dialplan (or hung up)."""
 
 
-CallerEvent = CallerHungUp | CallerReplaced | Left | DigitPressed | HoldBegan | HoldEnded
+CallerEvent = CallerHungUp | CallerReplaced | CallerUnbridged | Left | DigitPressed | HoldBegan | HoldEnded
 """The events that the caller's end of the line tells."""

@@ -16,6 +16,7 @@ from agentd.config.secrets import Secret
 from agentd.config.settings import Config
 from agentd.doctor.agents import examine_agents
 from agentd.doctor.audiosocket import examine_ways_in
+from agentd.doctor.codecs import ask_codecs
 from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon
 from agentd.doctor.dialplan import judge_dialplan, look_at_dialplan
 from agentd.doctor.findings import Finding, State, fail, ok, render, skipped, warn
@@ -32,7 +33,7 @@ from agentd.service.host_files import CREDENTIALS
 __all__ = ["Finding", "State", "examine", "render"]
 
 CLEAN_UP_DEADLINE = deadlines.DOCTOR_CLEAN_UP.seconds
-PBX_CHECKS = ("asterisk", "modules", "application", "dialplan", "event stream")
+PBX_CHECKS = ("asterisk", "modules", "codecs", "application", "dialplan", "event stream")
 
 
 async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path = Path(CREDENTIALS)) -> list[Finding]:
@@ -80,6 +81,7 @@ async def _examine_asterisk(
         return daemon
     modules, found = await ask_modules(rest, config)
     findings += found
+    findings += await ask_codecs(rest, modules)
     daemon, found = await ask_applications(rest, config, daemon)
     findings += found
     dialplan = await look_at_dialplan(rest, config, greeting.info["system"])

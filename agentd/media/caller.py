@@ -13,6 +13,7 @@ from agentd.audio.level import rms_dbfs
 from agentd.audio.resample import Resampler
 from agentd.conversation import events as happens
 from agentd.errors import AriError, MediaTimeout
+from agentd.media.codecs import cannot_convert
 from agentd.media.leg import FRAME_SECONDS, Lead, LegKind, LineFormat, MediaConnection, MediaSource, NextFrame
 from agentd.media.passed import AHEAD, TimePassed
 from agentd.metrics import Metrics
@@ -53,6 +54,8 @@ class CallerMedia:
     next_frame: NextFrame
     fall_back: Callable[[], bool]
     line_moves: Callable[[bool], None]
+    stuck: str = attrs.field(default="", init=False)
+    """The codec of the caller's line that the PBX cannot convert: no leg carries anything."""
     ever_up: bool = attrs.field(default=False, init=False)
     up: bool = attrs.field(default=False, init=False)
     _connection: MediaConnection | None = attrs.field(default=None, init=False)
@@ -61,6 +64,8 @@ class CallerMedia:
     _passed: TimePassed = attrs.field(factory=lambda: TimePassed(math.inf), init=False)
     """Of the leg of now."""
     _lost: bool = attrs.field(default=False, init=False)
+    _doubted: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set while it is not sure that what the leg is given reaches the caller."""
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
 
@@ -69,8 +74,8 @@ class CallerMedia:
 
     async def keep(self) -> None:
         """Bring up a leg, and a fresh one whenever it is lost. Returns after `tries` failures in a row, or at once
-        when the first leg cannot be had; a streaming call is then tried once more with files. Cancelling it removes
-        the leg."""
+        when the first leg cannot be had; a streaming call is then tried once more with files. Returns at once, too,
+        where no leg carries what the caller's line has. Cancelling it removes the leg."""
         tried = 0
         try:
             while True:
@@ -79,6 +84,9 @@ class CallerMedia:
                 if self.source.lost_means_hang_up:
                     log.info("the connection that was the call has ended", reason=reason)
                     self.tell(happens.CallerHungUp())
+                    return
+                if self.stuck:
+                    self._tell_stuck()
                     return
                 if trio.current_time() - self._up_since > PROVEN_AFTER:
                     tried = 0
@@ -109,6 +117,16 @@ class CallerMedia:
         log.warning("streaming failed: the call goes on with file playback", reason=reason)
         return True
 
+    def _tell_stuck(self) -> None:
+        """Files have to be converted like a leg's audio: they are no way out, but a sound of the PBX's own may be."""
+        self.fall_back()
+        self.tell(happens.MediaFailed(cannot_convert(self.stuck)))
+
+    def doubt(self) -> None:
+        """The caller's channel is out of the leg's bridge. Does not block. Where nothing has been heard of it yet, the
+        PBX may not be able to convert its codec: until that is known, what there is to say waits."""
+        self._doubted.set()
+
     async def _serve_one(self) -> str:
         """One leg's life; gives the reason of its end."""
         try:
@@ -122,9 +140,11 @@ class CallerMedia:
             return str(error)
 
     async def _carry(self, connection: MediaConnection) -> str:
+        reason = ""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_for_stalls)
-            next_frame = self.next_frame if self.kind is LegKind.STREAMING else _silence
+            nursery.start_soon(self._watch_for_stalls, nursery.cancel_scope)
+            nursery.start_soon(self._watch_bridge, nursery.cancel_scope)
+            next_frame = self._next_frame if self.kind is LegKind.STREAMING else _silence
             reason = await connection.serve(self.line, self._receive, self.press, next_frame, self._beat)
             nursery.cancel_scope.cancel()
         return reason
@@ -162,7 +182,28 @@ class CallerMedia:
         for _ in range(missing):
             self.hear(bytes(self.line.frame_bytes), now)
 
-    async def _watch_for_stalls(self) -> None:
+    def _next_frame(self, *, ahead: bool = False) -> bytes | None:
+        return None if self._doubted.is_set() else self.next_frame(ahead=ahead)
+
+    async def _watch_bridge(self, leg: trio.CancelScope) -> None:
+        """Find out about each doubt; end the leg where it is justified."""
+        while True:
+            await self._doubted.wait()
+            if not self._heard_anything:
+                await self._ask_codec(leg)
+            self._doubted = trio.Event()
+
+    async def _ask_codec(self, leg: trio.CancelScope) -> None:
+        self.stuck = await self.source.unconverted()
+        if self.stuck:
+            leg.cancel(reason="the PBX cannot convert the codec of the caller's line")
+
+    @property
+    def _heard_anything(self) -> bool:
+        """Over the leg of now."""
+        return self._heard_at != self._up_since
+
+    async def _watch_for_stalls(self, leg: trio.CancelScope) -> None:
         """Tell when the caller's side falls silent altogether: not even silence comes. (A telephone on hold may.)"""
         stalled = False
         while True:
@@ -170,9 +211,8 @@ class CallerMedia:
             silent_for = trio.current_time() - self._heard_at
             if silent_for >= STALLED_AFTER and not stalled:
                 self.metrics.line_stalls.inc()
-                never = self._heard_at == self._up_since
-                # Where nothing has come from the beginning on, Asterisk may lack the translator of what does.
-                told = {"codec": await self.source.codec() or "not told"} if never else {}
+                await self._ask_codec(leg)
+                told = {} if self._heard_anything else {"codec": await self.source.codec() or "not told"}
                 log.warning("no audio from the caller's line", seconds=round(silent_for, 1), **told)
             elif silent_for < STALLED_AFTER and stalled:
                 log.info("audio from the caller's line again")

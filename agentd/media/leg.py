@@ -126,6 +126,11 @@ class MediaSource(Protocol):
         """The codecs of the caller's own side, as the PBX names them, for the log; empty where that cannot be told."""
         ...
 
+    async def unconverted(self) -> str:
+        """The codec of the caller's own side that the PBX cannot convert into ours; empty where it can, or where that
+        cannot be told. To be asked of a leg that is up."""
+        ...
+
     async def carry_silence(self) -> None:
         """Have the caller's line carry silence while there is no streaming leg: some phones hang up without RTP."""
         ...

@@ -20,6 +20,7 @@ from agentd.ari.channel import CallerChannel
 from agentd.ari.events import PlaybackFinished, PlaybackStarted
 from agentd.audio.resample import convert
 from agentd.errors import AriError, AriRejected, MediaUnwritable, PlaybackError, ungrouped
+from agentd.media.codecs import cannot_convert
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.directory import MediaDirectory
@@ -264,6 +265,8 @@ class FilePlayback:
             # Asterisk calls a playback failed also when the caller hangs up under it, and that news is on its
             # way: it cancels us here.
             await trio.sleep(HANG_UP_NEWS)
+            if codec := await self.channel.unconverted():
+                raise PlaybackError(cannot_convert(codec))
             raise PlaybackError(
                 f"Asterisk could not play {segment.media}: can its user read the media directory, and is "
                 "format_sln loaded? `agentd doctor` tells"

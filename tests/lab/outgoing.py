@@ -6,9 +6,8 @@ from collections import deque
 import attrs
 import trio
 
-from agentd.audio.g711 import slin_to_ulaw
-
-from .rtp import FRAME_SAMPLES, FRAME_SECONDS, PCMU, RATE, TELEPHONE_EVENT, RtpPacket, digit_frames
+from .delivery import ULAW, Codec
+from .rtp import FRAME_SAMPLES, FRAME_SECONDS, RATE, TELEPHONE_EVENT, RtpPacket, digit_frames
 
 FRAME_BYTES = 2 * FRAME_SAMPLES
 SILENCE = bytes(FRAME_BYTES)
@@ -66,6 +65,7 @@ class Outgoing:
     `said` is all audio given out so far, 8 kHz slin. Keys go before audio, which then waits.
     """
 
+    codec: Codec = ULAW
     said: bytearray = attrs.field(factory=bytearray)
     closed: bool = False
     _pending: deque[Playing] = attrs.field(factory=deque)
@@ -133,7 +133,7 @@ class Outgoing:
 
     def _audio(self, pcm: bytes, timestamp: int) -> RtpPacket:
         self.said += pcm
-        return self._packet(PCMU, timestamp, slin_to_ulaw(pcm), marker=timestamp == 0)
+        return self._packet(self.codec.payload_type, timestamp, self.codec.encode(pcm), marker=timestamp == 0)
 
     def _packet(self, kind: int, timestamp: int, payload: bytes, *, marker: bool) -> RtpPacket:
         self._sequence = (self._sequence + 1) & 0xFFFF

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from .outgoing import CallEnded, Outgoing, Playing, Sent
+from .delivery import COMFORT_NOISE, EVEN, ULAW, Codec, Delivery, Manner
+from .outgoing import FRAME_BYTES, CallEnded, Outgoing, Playing, Sent
 from .rtp import (
     DIGITS,
     FRAME_SECONDS,
@@ -53,13 +54,22 @@ class Call:
     `said` belongs to t0 + n / 8000, so delays are read off by comparing the two.
     """
 
-    def __init__(self, rtp: trio.socket.SocketType, far: tuple[str, int], signalling: Signalling) -> None:
+    def __init__(
+        self,
+        rtp: trio.socket.SocketType,
+        far: tuple[str, int],
+        signalling: Signalling,
+        codec: Codec,
+        manner: Manner,
+    ) -> None:
         self.t0 = time.monotonic()
         self._trio_t0 = trio.current_time()
         self._rtp = rtp
         self._far = far
         self._signalling = signalling
-        self._outgoing = Outgoing()
+        self._codec = codec
+        self._outgoing = Outgoing(codec)
+        self._delivery = Delivery(manner)
         self._arrivals: list[Arrival] = []
         self._max_send_lag = 0.0
         self._versions = 1
@@ -117,7 +127,7 @@ class Call:
         """Put the call on hold, or take it back: audio is sent all the same. Raises CallRefused."""
         self._versions += 1
         host, port = self._rtp.getsockname()
-        sdp = offer(host, port, self._versions, "sendonly" if held else "sendrecv")
+        sdp = offer(host, port, self._versions, "sendonly" if held else "sendrecv", (self._codec.offered,))
         if (status := await self._signalling.reinvite(sdp)) != 200:
             raise CallRefused("the re-INVITE", status, "")
 
@@ -164,7 +174,8 @@ class Call:
             if self.ended.is_set():
                 return
             self._max_send_lag = max(self._max_send_lag, self.now - due)
-            for packet in self._outgoing.next_frame(number):
+            packets = self._outgoing.next_frame(number)
+            for packet in self._delivery.feed(packets, bytes(self._outgoing.said[-FRAME_BYTES:]), due):
                 # The far side's port is closed a moment before its BYE arrives.
                 with contextlib.suppress(ConnectionRefusedError):
                     await self._rtp.sendto(packet.render(), self._far)
@@ -198,6 +209,8 @@ class SipCaller:
 
     host: str = "127.0.0.1"
     answer_seconds: float = ANSWER_SECONDS
+    codec: Codec = ULAW
+    manner: Manner = EVEN
 
     @asynccontextmanager
     async def call(self, uri: str, *, caller_id: str = "caller", name: str = "") -> AsyncIterator[Call]:
@@ -219,11 +232,12 @@ class SipCaller:
             rtp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             await sip.bind((self.host, 0))
             await rtp.bind((self.host, 0))
-            sdp = offer(self.host, rtp.getsockname()[1])
+            codecs = (self.codec.offered, COMFORT_NOISE) if self.manner.comfort_noise else (self.codec.offered,)
+            sdp = offer(self.host, rtp.getsockname()[1], codecs=codecs)
             dialog = Dialog(uri, caller_id, name, sip.getsockname(), sdp)
             signalling = Signalling(sip, (target[1], int(target[2])), dialog)
             answer = await signalling.invite(self.answer_seconds)
-            call = Call(rtp, media_address(answer.body), signalling)
+            call = Call(rtp, media_address(answer.body), signalling, self.codec, self.manner)
             listening = trio.CancelScope(shield=True)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(call._serve_sip, sdp, listening)

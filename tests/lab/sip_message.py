@@ -1,9 +1,13 @@
 """SIP messages as a caller needs them (RFC 3261): parsing, and the requests of one dialog. Pure."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Self
 
 import attrs
+
+PCMU = ((0, "PCMU/8000"),)
+"""A payload type, and what it is."""
 
 # RFC 3261, section 7.3.3.
 _COMPACT = {
@@ -200,17 +204,19 @@ class Dialog:
         )
 
 
-def offer(host: str, rtp_port: int, version: int = 1, direction: str = "sendrecv") -> str:
-    """The session description of a caller with u-law and RFC 4733 digits, in frames of 20 ms (RFC 8866); a caller who
-    holds is "sendonly" (RFC 3264, section 8.4). Each change has a `version` of its own."""
+def offer(
+    host: str, rtp_port: int, version: int = 1, direction: str = "sendrecv", codecs: Sequence[tuple[int, str]] = PCMU
+) -> str:
+    """The session description of a caller with `codecs` (u-law) and RFC 4733 digits, in frames of 20 ms (RFC 8866); a
+    caller who holds is "sendonly" (RFC 3264, section 8.4). Each change has a `version` of its own."""
     lines = (
         "v=0",
         f"o=- 1 {version} IN IP4 {host}",
         "s=-",
         f"c=IN IP4 {host}",
         "t=0 0",
-        f"m=audio {rtp_port} RTP/AVP 0 101",
-        "a=rtpmap:0 PCMU/8000",
+        f"m=audio {rtp_port} RTP/AVP {' '.join(str(kind) for kind, _ in codecs)} 101",
+        *(f"a=rtpmap:{kind} {name}" for kind, name in codecs),
         "a=rtpmap:101 telephone-event/8000",
         "a=fmtp:101 0-16",
         "a=ptime:20",

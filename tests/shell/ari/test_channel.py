@@ -17,6 +17,7 @@ from agentd.ari.events import (
     Channel,
     ChannelDestroyed,
     DtmfReceived,
+    LeftBridge,
     PlaybackFinished,
     PlaybackStarted,
     StasisEnd,
@@ -567,3 +568,51 @@ async def test_keys_are_pressed_towards_the_caller(pbx: Pbx) -> None:
     pbx.asterisk.gone(CALLER)
     with pytest.raises(AriRejected):
         await pbx.channel.send_dtmf("1")
+
+
+# --- a codec that Asterisk cannot convert
+
+
+def formats(pbx: Pbx, native: str, read: str, written: str) -> None:
+    """What CHANNEL() tells of the caller."""
+    pbx.asterisk.native_format = native
+    told = {"CHANNEL(audioreadformat)": read, "CHANNEL(audiowriteformat)": written}
+    pbx.asterisk.variables.setdefault(CALLER, {}).update(told)
+
+
+async def test_a_caller_who_is_out_of_the_leg_s_bridge_is_told_and_of_no_other(pbx: Pbx) -> None:
+    async with pbx.media_leg(EXTERNAL, STREAMING):
+        (bridge,) = pbx.asterisk.bridges
+        pbx.route.put(LeftBridge(Channel(CALLER), "a bridge of somebody else's"))
+        pbx.route.put(LeftBridge(Channel("another"), bridge))
+        pbx.route.put(LeftBridge(Channel(CALLER), bridge))
+        await wait_all_tasks_blocked()
+        assert pbx.told == [happens.CallerUnbridged()]
+    pbx.route.put(LeftBridge(Channel(CALLER), bridge))
+    await wait_all_tasks_blocked()
+    assert pbx.told == [happens.CallerUnbridged()], "the leg is gone: we have ended it ourselves"
+
+
+async def test_a_codec_is_stuck_where_not_even_silence_can_be_played(pbx: Pbx, autojump_clock: MockClock) -> None:
+    formats(pbx, "(g729)", "g729", "g729")
+    for _ in range(3):
+        assert await pbx.channel.unconverted() == "g729"
+    assert pbx.asterisk.asked().count(f"POST /channels/{CALLER}/silence") == 1, "asked once"
+    assert pbx.client.metrics.registry.get_sample_value("agentd_codecs_unconverted_total") == 1
+
+
+async def test_a_channel_in_its_own_codec_to_which_nothing_was_played_yet_is_not_stuck(
+    pbx: Pbx, autojump_clock: MockClock
+) -> None:
+    formats(pbx, "(ulaw)", "ulaw", "ulaw")
+
+    async def converted(_request: Request) -> None:
+        formats(pbx, "(ulaw)", "ulaw", "slin")
+
+    pbx.asterisk.rule("POST /channels/*/silence", converted)
+    assert await pbx.channel.unconverted() == ""
+
+
+async def test_a_channel_that_has_left_is_not_stuck(pbx: Pbx) -> None:
+    del pbx.asterisk.channels[CALLER]
+    assert await pbx.channel.unconverted() == ""

@@ -16,6 +16,7 @@ from agentd.audiosocket.frames import HEADER, Kind
 from agentd.conversation import events as happens
 from agentd.errors import AriError, AriUnavailable, MediaTimeout
 from agentd.media.caller import FIRST_DELAY, PROVEN_AFTER, STALLED_AFTER, CallerMedia
+from agentd.media.codecs import cannot_convert
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.media.passed import BEHIND, PATIENCE
 from agentd.metrics import Metrics
@@ -35,6 +36,9 @@ class Legs:
     lines: list[Line] = attrs.field(factory=list)
     asked: list[tuple[float, LegKind]] = attrs.field(factory=list)
     silences: list[float] = attrs.field(factory=list)
+    stuck: str = ""
+    """The codec that the PBX cannot convert."""
+    asked_codec: int = 0
     up: int = 0
 
     @asynccontextmanager
@@ -59,6 +63,11 @@ class Legs:
     async def codec(self) -> str:
         await trio.lowlevel.checkpoint()
         return "(g729)"
+
+    async def unconverted(self) -> str:
+        self.asked_codec += 1
+        await trio.sleep(0.2)
+        return self.stuck
 
     @property
     def kinds(self) -> list[LegKind]:
@@ -94,7 +103,7 @@ class Audio:
             on_up=self._on_up,
             hear=lambda pcm, at: self.heard.append(pcm),
             press=self.digits.append,
-            next_frame=lambda: self.frame,
+            next_frame=lambda *, ahead=False: self.frame,
             fall_back=self._fall_back,
             line_moves=self.moves.append,
         )
@@ -342,6 +351,59 @@ async def test_a_line_that_catches_up_after_seconds_leaves_out_pauses_and_tells_
         assert [pcm for pcm in audio.heard if any(pcm)] == words
         assert len(audio.heard) * 0.02 == pytest.approx(4.5, abs=0.1)
         assert audio.sample("caller_late_seconds_total") == pytest.approx(1.4, abs=0.1)
+
+
+# --- a codec that the PBX cannot convert
+
+
+async def test_a_line_whose_codec_cannot_be_converted_is_given_up_before_a_word_counts_as_heard(
+    autojump_clock: MockClock,
+) -> None:
+    """chan-sccp/chan-sccp issue 450: silence both ways, and the log said "heard". Files have to be converted, too."""
+    audio = Audio(Legs(stuck="g729"), frame=voice(0.02))
+    audio.media.doubt()  # the news may come before the answer to the request
+    began = trio.current_time()
+    await audio.media.keep()
+    assert trio.current_time() - began < 1.0
+    assert [str(event) for event in audio.told] == [str(happens.MediaFailed(cannot_convert("g729")))]
+    assert audio.legs.kinds == [STREAMING], "neither another leg nor files"
+    assert audio.fallbacks == 1, "a sound of the PBX's own may be in that codec"
+    assert not any(any(pcm) for _, pcm in audio.legs.lines[0].frames)
+
+
+async def test_what_there_is_to_say_waits_until_it_is_known_that_the_caller_is_there(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(), frame=voice(0.02))
+    async with kept(audio) as legs:
+        audio.media.doubt()
+        begun = len(legs.lines[0].frames)
+        await trio.sleep(0.19)
+        assert not any(any(pcm) for _, pcm in legs.lines[0].frames[begun:])
+        await trio.sleep(0.2)
+        assert any(legs.lines[0].frames[-1][1])
+        assert (audio.told, legs.up) == ([], 1)
+
+
+async def test_a_caller_who_was_heard_is_taken_from_the_bridge_by_somebody_else(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs(stuck="g729"))
+    async with kept(audio) as legs:
+        await trio.sleep(0.1)
+        legs.lines[0].say(audio_frame(voice(0.02)))
+        await trio.sleep(0.02)
+        audio.media.doubt()
+        await trio.sleep(1.0)
+        assert (legs.asked_codec, audio.told) == (0, [])
+
+
+async def test_a_codec_that_changes_in_mid_call_is_found_out_by_the_silence(autojump_clock: MockClock) -> None:
+    audio = Audio(Legs())
+    async with kept(audio) as legs:
+        for _ in range(50):
+            legs.lines[0].say(audio_frame(voice(0.02)))
+            await trio.sleep(0.02)
+        legs.stuck = "opus"
+        await trio.sleep(STALLED_AFTER + 2.0)
+        assert audio.told == [happens.MediaFailed(cannot_convert("opus"))]
+        assert legs.up == 0
 
 
 async def test_a_frame_of_half_samples_does_not_end_the_leg(autojump_clock: MockClock) -> None:

@@ -13,6 +13,7 @@ from agentd.ari.events import (
     ChannelDestroyed,
     DtmfReceived,
     Hold,
+    LeftBridge,
     Other,
     PlaybackFinished,
     PlaybackStarted,
@@ -177,6 +178,11 @@ def test_a_digit_is_received() -> None:
 def test_a_caller_puts_the_call_on_hold_and_takes_it_back() -> None:
     assert parse_event(event("ChannelHold", musicclass="default", channel=CALLER)) == Hold(READ, True)
     assert parse_event(event("ChannelUnhold", channel=CALLER)) == Hold(READ, False)
+
+
+def test_that_a_channel_is_out_of_a_bridge_is_read() -> None:
+    bridge = {"id": "agentd-leg-bridge-1", "technology": "simple_bridge", "channels": []}
+    assert parse_event(event("ChannelLeftBridge", bridge=bridge, channel=CALLER)) == LeftBridge(READ, bridge["id"])
 
 
 def test_a_channel_variable_is_set() -> None:
