@@ -313,3 +313,4 @@ class CallerChannel:
             await remove(part)
         except AriError as error:
             log.warning("a part of the media leg could not be removed yet", part=part, error=str(error))
+            self.client.removals.failed(part, remove, error)

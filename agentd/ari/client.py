@@ -22,6 +22,7 @@ from agentd.ari.owed import HandBacks
 from agentd.ari.possession import REGISTRATION_PATIENCE, Possession
 from agentd.ari.reconciler import Reconciler
 from agentd.ari.reconciliation import is_leg, leg_id
+from agentd.ari.removals import Removals
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
 from agentd.ari.urls import events_url
@@ -63,6 +64,7 @@ class AriClient:
     routes: dict[str, Route] = attrs.field(factory=dict, init=False)
     ever_connected: trio.Event = attrs.field(factory=trio.Event, init=False)
     hand_backs: HandBacks = attrs.field(init=False)
+    removals: Removals = attrs.field(factory=Removals, init=False)
     reconciler: Reconciler = attrs.field(init=False)
     whereabouts: Whereabouts = attrs.field(factory=Whereabouts, init=False)
     _possession: Possession = attrs.field(init=False)
@@ -73,7 +75,9 @@ class AriClient:
 
     def __attrs_post_init__(self) -> None:
         self.hand_backs = HandBacks(self.rest, self.metrics, self.whereabouts.origin)
-        self.reconciler = Reconciler(self.rest, self.app, self.routes, self.hand_backs, lambda: self.beat())
+        self.reconciler = Reconciler(
+            self.rest, self.app, self.routes, self.hand_backs, self.removals, lambda: self.beat()
+        )
         self._possession = Possession(self.rest, self.app)
         self.rest.on_unanswered = self.doubt
         self.rest.on_refused = lambda: self._refused.set()
@@ -95,10 +99,11 @@ class AriClient:
         self._doubt.set()
 
     async def run(self) -> None:
-        """Serve the application until cancelled: keep the event stream up, hand back who is owed, and look at what
-        the PBX has every LOOK_INTERVAL and after every doubt."""
+        """Serve the application until cancelled: keep the event stream up, hand back who is owed, remove what could not
+        be removed, and look at what the PBX has every LOOK_INTERVAL and after every doubt."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.hand_backs.run)
+            nursery.start_soon(self.removals.run)
             nursery.start_soon(self._look_after)
             await self._stay_connected()
 

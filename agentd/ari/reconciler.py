@@ -10,6 +10,7 @@ import trio
 from agentd import deadlines
 from agentd.ari.owed import HandBacks
 from agentd.ari.reconciliation import Listing, Owned, Work, decide
+from agentd.ari.removals import Removals
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
 from agentd.conversation.commands import Result
@@ -33,6 +34,7 @@ class Reconciler:
     app: str
     routes: Mapping[str, Route]
     hand_backs: HandBacks
+    removals: Removals
     beat: Callable[[], None]
     """Called between requests: the one who looks is alive."""
     suspects: dict[str, float] = attrs.field(factory=dict, init=False)
@@ -73,7 +75,8 @@ class Reconciler:
     def _owned(self) -> Owned:
         owed = self.hand_backs.channels
         callers = {route.caller for route in self.routes.values() if not route.left and route.caller not in owed}
-        return Owned(callers & self.routes.keys(), self.routes.keys() - callers, owed)
+        parts = (self.routes.keys() - callers) | self.removals.ids
+        return Owned(callers & self.routes.keys(), parts, owed)
 
     async def _carry_out(self, work: Work) -> None:
         for caller in work.left:
@@ -86,15 +89,18 @@ class Reconciler:
             log.warning("handing back a caller that no call owns", channel=channel)
             self.hand_backs.owe(channel, Result.FAILED_INTERNAL)
         await self._each(work.watch, self._watch)
-        await self._each(work.channels, self._hang_up)
-        await self._each(work.bridges, self._destroy)
+        await self._each(work.channels, self._hang_up, again=True)
+        await self._each(work.bridges, self._destroy, again=True)
 
-    async def _each(self, ids: Iterable[str], do: Callable[[str], Awaitable[None]]) -> None:
+    async def _each(self, ids: Iterable[str], do: Callable[[str], Awaitable[None]], *, again: bool = False) -> None:
+        """`again`: it is a removal, which is tried again before the next look."""
         for object_id in sorted(ids)[:MOST_AT_A_LOOK]:
             try:
                 await self._step(do(object_id))
             except AriError as error:
                 log.warning("what does not fit could not be put right yet", id=object_id, error=str(error))
+                if again:
+                    self.removals.failed(object_id, do, error)
 
     async def _hang_up(self, channel: str) -> None:
         log.warning("removing a media channel that nobody owns", channel=channel)

@@ -66,6 +66,8 @@ class Daemon:
             yield "call"
         if self.client.hand_backs.channels:
             yield "hand-back"
+        if self.client.removals.ids:
+            yield "removal"
         if any(entry._users for entry in self.roster.entries.values()):
             yield "roster user"
         if self.supervisor.metrics.registry.get_sample_value("agentd_audiosocket_connections"):

@@ -120,8 +120,8 @@ async def test_leg_channels_and_bridges_that_nobody_owns_are_removed(asterisk: F
 
 
 @pytest.mark.parametrize("answer", [Answer(drop=True), Answer.refusal(500, "no")])
-async def test_what_cannot_be_removed_is_removed_by_a_later_look_and_keeps_nothing_else(
-    answer: Answer, asterisk: FakeAsterisk, client: AriClient
+async def test_what_cannot_be_removed_is_tried_again_before_the_next_look_and_keeps_nothing_else(
+    answer: Answer, asterisk: FakeAsterisk, client: AriClient, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     legs = [client.leg_id("media", str(number)) for number in range(3)]
     for leg in legs:
@@ -130,7 +130,11 @@ async def test_what_cannot_be_removed_is_removed_by_a_later_look_and_keeps_nothi
     await client.reconciler.look(ours=True)
     assert set(asterisk.channels) == {legs[0]}
     await client.reconciler.look(ours=True)
+    assert len(asterisk.asked(f"DELETE /channels/{legs[0]}")) == 1, "a look leaves it to who tries it again"
+    nursery.start_soon(client.removals.run)
+    await trio.sleep(0.5)
     assert not asterisk.channels
+    assert not client.removals.ids
 
 
 async def test_a_call_that_ends_while_it_is_being_reconciled_does_not_end_the_daemon(
