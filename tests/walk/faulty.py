@@ -11,8 +11,8 @@ from agentd.testing._ari_server import Answer, EventSocket, Request
 from tests.walk.ari import Pbx
 from tests.walk.faults import HANGS_SECONDS, LATE_SECONDS, MEDIA_STAGES, OF_REQUESTS, How, Strike, Where, never
 
-MAIN, OTHER = "1700000000.1", "1700000000.2"
-"""The channels of the caller to whom something happens, and of the other one."""
+MAIN, OTHER, SUCCESSOR = "1700000000.1", "1700000000.2", "1700000000.3"
+"""The channels of the caller to whom something happens, of the other one, and of who takes the first one's place."""
 
 
 @attrs.define(eq=False)
@@ -109,5 +109,5 @@ class FaultyPbx(Pbx):
 
 def nameless(text: str) -> str:
     """Without what is another one in each life."""
-    text = text.replace(MAIN, "CALLER").replace(OTHER, "OTHER")
+    text = text.replace(MAIN, "CALLER").replace(OTHER, "OTHER").replace(SUCCESSOR, "SUCCESSOR")
     return re.sub(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", "ID", text)

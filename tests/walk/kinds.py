@@ -1,4 +1,4 @@
-"""The kinds of call that are walked: twelve, which cover all pairs of what can be chosen. Pure."""
+"""The kinds of call that are walked: fourteen, which cover all pairs of what can be chosen. Pure."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -35,6 +35,8 @@ class Happening(StrEnum):
     TOOL = "tool"
     TRANSFER = "transfer"
     FAILOVER = "failover"
+    REPLACE = "replace"
+    """An attended transfer in mid-call: another channel takes the place of the caller's."""
     NONE = "none"
 
 
@@ -42,6 +44,7 @@ DIMENSIONS: tuple[tuple[StrEnum, ...], ...] = (tuple(Way), tuple(Voice), tuple(A
 IMPOSSIBLE = {
     frozenset({Way.HEADLESS, Voice.FILE}): "files are played by ARI",
     frozenset({Way.HEADLESS, Happening.TRANSFER}): "a transfer is made by ARI",
+    frozenset({Way.HEADLESS, Happening.REPLACE}): "a channel that is in no application takes no place in one",
 }
 """Pairs that there are not, with why."""
 
@@ -77,6 +80,8 @@ KINDS = (
     Kind(Way.HEADLESS, Voice.STREAM, Agent.FULL, Happening.FAILOVER),
     Kind(Way.HEADLESS, Voice.STREAM, Agent.FULL, Happening.NONE),
     Kind(Way.FORK, Voice.STREAM, Agent.PIPELINE, Happening.TOOL),
+    Kind(Way.EXTERNAL, Voice.STREAM, Agent.FULL, Happening.REPLACE),
+    Kind(Way.FORK, Voice.FILE, Agent.PIPELINE, Happening.REPLACE),
 )
 BY_NAME = {str(kind): kind for kind in KINDS}
 

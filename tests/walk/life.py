@@ -28,7 +28,7 @@ from tests.walk.agents import PROVIDERS, Script
 from tests.walk.channels import Place, Sort
 from tests.walk.daemon import Daemon, DaemonLog, predictable
 from tests.walk.faults import Course, Fault, How, Where
-from tests.walk.faulty import MAIN, OTHER, FaultyPbx, nameless
+from tests.walk.faulty import MAIN, OTHER, SUCCESSOR, FaultyPbx, nameless
 from tests.walk.kinds import Happening, Kind, Way
 from tests.walk.network import Network
 from tests.walk.phone import Caller
@@ -216,6 +216,8 @@ class Life:
 
     async def _talk(self, caller: Caller, phrases: tuple[int, ...], hangs_up: bool) -> None:
         await caller.be_answered()
+        if caller.channel == MAIN and self.kind.happening is Happening.REPLACE:
+            self._pbx.attended_transfer(MAIN, SUCCESSOR)
         for phrase in phrases:
             await caller.say(phrase)
             await caller.be_answered()
@@ -226,7 +228,7 @@ class Life:
         """What happens at a step."""
         match how:
             case How.HANG_UP:
-                self._pbx.hang_up(MAIN)
+                self._pbx.hang_up(self._caller.channel)
             case How.STOP:
                 signal.raise_signal(signal.SIGTERM)
 
@@ -297,4 +299,4 @@ class Steps(trio.abc.Instrument):
 
 def _is_of_call(task: trio.lowlevel.Task) -> bool:
     fields = task.context.get(_fields)
-    return fields is not None and fields.get("call_id") in (MAIN, str(HEADLESS_UUID))
+    return fields is not None and fields.get("call_id") in (MAIN, SUCCESSOR, str(HEADLESS_UUID))

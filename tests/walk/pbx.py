@@ -2,7 +2,8 @@
 
 It knows of each caller whether the application has them, the dialplan, or nobody any more. The facts are those of
 Asterisk 22: res/res_stasis.c (who is subscribed to what; an application without a listener takes no channel),
-res/res_stasis_playback.c (playbacks queue on a channel and end with its stay), apps/app_audiosocket.c.
+res/res_stasis_playback.c (playbacks queue on a channel and end with its stay), apps/app_audiosocket.c,
+res/stasis/stasis_bridge.c and `channel_replaced_cb` in res/res_stasis.c (who takes another's place).
 """
 
 import math
@@ -77,6 +78,21 @@ class Switch(FakeAsterisk):
         if channel in self.pbx:
             self.say("ChannelHangupRequest", channel)
             self.vanish(channel)
+
+    def attended_transfer(self, channel_id: str, successor: str) -> None:
+        """Another channel takes the place of a caller's, which ends. Who speaks and hears is the
+        same. One that takes a place in a bridge is a Local channel, with no dialplan of its own."""
+        channel = self.pbx.get(channel_id)
+        if channel is None or channel.place is not Place.STASIS:
+            return
+        caller = self.callers[successor] = self.callers[channel_id]
+        caller.channel = successor
+        name, extension = ("Local/_attended@transfer/m;1", "_attended") if channel.bridge else ("PJSIP/customer", "100")
+        taking = PbxChannel(successor, name, Sort.CALLER, Place.STASIS, bridge=channel.bridge, extension=extension)
+        self.pbx[successor] = taking
+        self.subscriptions.add(successor)
+        self.say("StasisStart", successor, args=[], replace_channel=self._model(channel))
+        self.vanish(channel_id)
 
     def place_of(self, caller: str) -> Place:
         """Where a caller is."""

@@ -11,7 +11,7 @@ from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.service.reception import Reception
 from agentd.service.supervisor import Supervisor
 from tests.walk.faults import Fault, How, Where
-from tests.walk.kinds import BY_NAME, KINDS, Kind
+from tests.walk.kinds import BY_NAME, KINDS, Happening, Kind
 from tests.walk.life import Life, Outcome
 
 KIND = BY_NAME["fork-stream-full-none"]
@@ -29,6 +29,14 @@ def test_a_call_to_which_nothing_happens_leaves_nothing(kind: Kind) -> None:
     assert outcome.main in ("dialplan", "gone")
     assert outcome.course is not None
     assert outcome.course.steps > 100
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.happening is Happening.REPLACE], ids=str)
+def test_who_takes_the_caller_s_place_talks_with_the_agent(kind: Kind) -> None:
+    outcome = Life(kind).run()
+    assert outcome.main == "gone", "they hang up once they are answered, and would wait for ever otherwise"
+    assert outcome.course is not None
+    assert {"StasisStart SUCCESSOR", "ChannelHangupRequest SUCCESSOR"} <= set(outcome.course.events)
 
 
 def test_a_life_is_the_same_each_time() -> None:
