@@ -137,6 +137,15 @@ BIND = Setting(
     "A caller on a silent line waits for the leg: for its requests, and for its connection.",
     holds=((ARI_TIMEOUT,), (UUID_FRAME, BIND_GRACE)),
 )
+RTP_BIND = Deadline(
+    7.0,
+    "A caller on a silent line waits for the leg: for its requests, which bring all that RTP needs.",
+    holds=((ARI_TIMEOUT,),),
+)
+RTP_SILENCE = Setting(
+    "rtp.silence_timeout",
+    "RTP has no end of its own: where nothing comes, Asterisk is asked for a fresh leg. The line's clock looks for it.",
+)
 LINE_BEAT = Clock("A frame every 20 ms until a call serves the connection.")
 LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")
 MEDIA_FILE_WRITE = Deadline(
@@ -422,7 +431,7 @@ TABLE: Mapping[str, Row] = {name: value for name, value in dict(globals()).items
 """Every row by its name."""
 
 PASSED: Mapping[str, tuple[Row, ...]] = {
-    "agentd.ari.channel: transport.bind_timeout": (BIND,),
+    "agentd.ari.channel: transport.bind_timeout": (BIND, RTP_BIND),
     "agentd.ari.client: LOOK_INTERVAL": (ARI_LOOKS,),
     "agentd.ari.client: pause": (ARI_YIELDED,),
     "agentd.ari.owed: next_due": (HAND_BACK_RETRY,),
@@ -445,6 +454,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.doctor.servers: seconds": (DOCTOR_KEY_BODY, DOCTOR_MODEL_LIST),
     "agentd.playback.file: segment.heard_seconds": (PLAYBACK_EVENT,),
     "agentd.playback.file: segment.seconds": (PLAYBACK_EVENT,),
+    "agentd.rtp.transport: deadline": (RTP_BIND,),
     "agentd.service.waiting: patience": (ADMISSION_LOOKS,),
     "agentd.service.stays: announcement_time": (SHUTDOWN_WORDS,),
     "agentd.service.stays: patience": (DRAIN,),

@@ -44,7 +44,7 @@ def parse_arguments(args: tuple[str, ...], transports: Collection[str]) -> Stasi
             agent = value
         elif name == "media":
             if value and value not in transports:
-                raise DialplanError(f"Stasis argument media={value!r} should be {' or '.join(transports)}")
+                raise DialplanError(f"Stasis argument media={value!r} should be one of {', '.join(transports)}")
             media = value
         elif name == "fallback":
             fallback = value

@@ -123,7 +123,7 @@ class MediaProtocolError(AgentdError):
 
 
 class MediaTimeout(AgentdError):
-    """The media leg of a call did not come up within its deadline."""
+    """The media leg of a call did not come up within its deadline, or there is nothing left that could carry it."""
 
 
 class AriError(AgentdError):

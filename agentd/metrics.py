@@ -60,6 +60,13 @@ class Metrics:
         self.audiosocket_unknown_frames = counter(
             "audiosocket_unknown_frames", "AudioSocket frames of kinds that no known Asterisk sends."
         )
+        self.rtp_packets = counter(
+            "rtp_packets",
+            "Packets of callers' audio by RTP that were not simply handed on, by what became of them.",
+            "fate",
+        )
+        self.rtp_refused = counter("rtp_refused", "Datagrams on RTP ports that are no packet of the call.", "reason")
+        self.rtp_unsent = counter("rtp_unsent", "RTP packets that the host or the network did not take.")
         self.media_reattached = counter("media_reattached", "Fresh media legs after a lost connection.")
         self.stream_fallbacks = counter("stream_fallbacks", "Calls whose streaming failed: they went on with files.")
         self.codecs_unconverted = counter(

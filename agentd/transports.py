@@ -62,7 +62,15 @@ async def _audiosocket(daemon: Daemon) -> AsyncIterator[Running]:
     yield Running(transports, {"audiosocket": lambda: listener.listening})
 
 
-TRANSPORTS = (Row(("external", "fork"), _audiosocket),)
+@asynccontextmanager
+async def _rtp(daemon: Daemon) -> AsyncIterator[Running]:
+    from agentd.rtp.transport import open_rtp
+
+    await trio.lowlevel.checkpoint()
+    yield Running((open_rtp(daemon.config, daemon.metrics),))
+
+
+TRANSPORTS = (Row(("external", "fork"), _audiosocket), Row(("rtp",), _rtp))
 
 
 def transport_names(rows: Sequence[Row] = TRANSPORTS) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """One AudioSocket connection: handshake, a reader that always drains, and one writer on the line's clock."""
 
 from collections.abc import Callable, Iterator
-from math import floor
 
 import attrs
 import structlog
@@ -22,6 +21,7 @@ from agentd.audiosocket.frames import (
     pack_audio,
 )
 from agentd.errors import MediaProtocolError
+from agentd.media.clock import LineClock
 from agentd.media.leg import FRAME_SECONDS, LineFormat, NextFrame
 from agentd.metrics import Metrics
 
@@ -29,8 +29,6 @@ log = structlog.get_logger("agentd.audiosocket")
 
 READ_BYTES = 4096
 SEND_DEADLINE = deadlines.LINE_SEND.seconds
-LATE_FRAMES = 2
-"""A writer that wakes up later than this many frames goes on from now: catching up further would be a burst."""
 
 
 @attrs.define(eq=False)
@@ -195,17 +193,10 @@ class AudioSocketConnection:
 
     async def _write(self, line: LineFormat, next_frame: NextFrame, beat: Callable[[], None]) -> str:
         silence = _silence(line)
-        start, tick = trio.current_time(), 0
+        clock = LineClock(self.metrics)
         try:
             while not self._clogged:
-                due = start + tick * FRAME_SECONDS
-                await trio.sleep_until(due)
-                late = trio.current_time() - due
-                self.metrics.line_lateness_seconds.observe(max(late, 0.0))
-                if late > LATE_FRAMES * FRAME_SECONDS:
-                    missed = floor(late / FRAME_SECONDS)
-                    self.metrics.line_frames_skipped.inc(missed)
-                    tick += missed
+                await clock.frame()
                 hanging_up = self._hanging_up  # it may be asked for while a frame is being sent
                 if hanging_up:
                     frame = HANGUP_FRAME
@@ -217,7 +208,6 @@ class AudioSocketConnection:
                 if hanging_up:
                     return "hung up by agentd"
                 beat()
-                tick += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             return f"connection broke: {error.__cause__ or error}"
         return f"Asterisk accepted no audio for {SEND_DEADLINE:g} s"

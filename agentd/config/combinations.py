@@ -47,6 +47,8 @@ def contradictions(config: Config) -> list[Problem]:
     same_port = config.health.port and config.health.port == config.audiosocket.port
     if same_port and collide(config.health.host, config.audiosocket.host):
         problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
+    if config.rtp.last_port < config.rtp.first_port:
+        problems.append(Problem("rtp.last_port", f"must not be below first_port ({config.rtp.first_port})"))
     return [*problems, *_too_short(config)]
 
 
@@ -55,7 +57,7 @@ def _too_short(config: Config) -> Iterator[Problem]:
     configured = {
         row: float(attrgetter(row.path)(config))
         for row in deadlines.TABLE.values()
-        if isinstance(row, deadlines.Setting) and row.path.startswith(("asterisk.", "audiosocket.", "calls."))
+        if isinstance(row, deadlines.Setting) and row.path.startswith(("asterisk.", "audiosocket.", "rtp.", "calls."))
     }
     for name, why in deadlines.misfits(configured):
         row = deadlines.TABLE[name]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from agentd import deadlines
-from agentd.addresses import from_here, host_port, is_everywhere, split_host_port
+from agentd.addresses import NAME, from_here, host_port, is_address, is_everywhere, split_host_port
 from agentd.config.schema import (
     NO_SETTING,
     Text,
@@ -54,6 +54,12 @@ class Headless(StrEnum):
     ACCEPT = "accept"
 
 
+class RtpCodec(StrEnum):
+    ULAW = "ulaw"
+    ALAW = "alaw"
+    SLIN = "slin"
+
+
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 """What may follow the port in Asterisk's URL: http.conf's prefix."""
 
@@ -84,6 +90,19 @@ def _host_port(value: str) -> str | None:
     except ValueError as error:
         return str(error)
     return f"{host} is no address that can be connected to" if is_everywhere(host) else None
+
+
+def _port(value: int) -> str | None:
+    return None if 1024 <= value <= 65535 else "must be a port from 1024 to 65535"
+
+
+def _reachable(value: str) -> str | None:
+    if not value:
+        return None
+    if not is_address(value) and not NAME.fullmatch(value):
+        bare = "; an IPv6 address stands without brackets here" if is_address(value.strip("[]")) else ""
+        return f"must be an IP address or a name, without a port{bare}"
+    return f"{value} is no address that can be sent to" if is_everywhere(value) else None
 
 
 @attrs.frozen
@@ -139,6 +158,29 @@ class AudioSocket:
 
 
 @attrs.frozen
+class Rtp:
+    """ExternalMedia RTP, for calls with media=rtp: UDP both ways, a port for each call."""
+
+    host: Annotated[str, text("Address to send from and to receive on.", address)] = "127.0.0.1"
+    advertise: Annotated[
+        str, text("Address that Asterisk is told to send to, without a port; empty: host above.", _reachable)
+    ] = ""
+    first_port: Annotated[int, text("First of the ports; outside of Asterisk's own (rtp.conf).", _port)] = 21000
+    last_port: Annotated[int, text("Last of the ports: as many calls at a time.", _port)] = 21999
+    codec: Annotated[
+        RtpCodec, text("What calls of 8 kHz carry; best what the telephones have: ulaw, alaw, or slin for any.")
+    ] = RtpCodec.ULAW
+    wideband: Annotated[bool, text("Carry 16 kHz (as slin16) where the telephone and the agent have it.")] = True
+    silence_timeout: Annotated[
+        float,
+        text(
+            "Seconds without a packet after which Asterisk is asked for a fresh leg. On hold there may be none.",
+            positive,
+        ),
+    ] = 30.0
+
+
+@attrs.frozen
 class Media:
     """The directory of audio files that agentd writes and Asterisk plays."""
 
@@ -156,7 +198,7 @@ class Calls:
         str, text("The agent of extensions that name none; empty: the only one, or the one named default.")
     ] = ""
     default_media: Annotated[
-        str, text("How media legs are made where the dialplan does not say: external or fork.")
+        str, text("How media legs are made where the dialplan does not say: external, fork or rtp.")
     ] = "external"
     drain_timeout: Annotated[
         float, text("Seconds that running calls may take to finish at shutdown.", not_negative)
@@ -339,6 +381,7 @@ class Config:
 
     asterisk: Asterisk = attrs.field(factory=Asterisk)
     audiosocket: AudioSocket = attrs.field(factory=AudioSocket)
+    rtp: Rtp = attrs.field(factory=Rtp)
     media: Media = attrs.field(factory=Media)
     calls: Calls = attrs.field(factory=Calls)
     health: Health = attrs.field(factory=Health)

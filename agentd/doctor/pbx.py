@@ -16,6 +16,7 @@ from agentd.doctor.command_line import asterisk_cli
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.errors import AriError, AriRejected
+from agentd.rtp.transport import RTP
 
 DIALPLAN_APP: Final = "agentd"
 """The application that asterisk_conf/extensions_agentd.conf enters."""
@@ -39,8 +40,10 @@ NEEDED: Final[Mapping[str, str]] = {
 }
 BRIDGES: Final = ("bridge_simple", "bridge_softmix")
 """Either makes the bridge of a media leg."""
-LEGS: Final[Mapping[str, str]] = {EXTERNAL: "chan_audiosocket", FORK: "app_audiosocket"}
+LEGS: Final[Mapping[str, str]] = {EXTERNAL: "chan_audiosocket", FORK: "app_audiosocket", RTP: "chan_rtp"}
 """The module of Asterisk's that each transport needs."""
+BEFORE: Final[Mapping[str, str]] = {"chan_rtp": "res_rtp_multicast"}
+"""What a module cannot be loaded without (chan_rtp: "undefined symbol", seen on 22.10)."""
 USEFUL: Final[Mapping[str, str]] = {
     "codec_resample": "callers with other codecs than 8 kHz ones (g722, opus) are not understood",
     "app_stack": "Gosub() in agentd's dialplan does not work",
@@ -195,8 +198,9 @@ def _listed(modules: Mapping[str, str]) -> str:
 
 
 def _loading(modules: Mapping[str, str]) -> tuple[str, ...]:
+    loaded = [each for name in modules for each in (BEFORE.get(name), name) if each]
     return (
-        *(f"asterisk -rx 'module load {name}.so'" for name in modules),
+        *(f"asterisk -rx 'module load {name}.so'" for name in loaded),
         "and for good: no `noload` line in modules.conf; with autoload=no: #tryinclude modules_agentd.conf",
     )
 

@@ -84,7 +84,8 @@ class Transport(Protocol):
 
     def expect(self, leg: UUID, line: LineFormat) -> AbstractContextManager[ExpectedLeg]:
         """Be ready for a leg that carries `line`, for as long as the block runs. Leaving it gives up what has come and
-        nobody took; a connection that was taken is released by who took it.
+        nobody took; a connection that was taken is released by who took it. Raises MediaTimeout where there is nothing
+        left that could carry it.
 
         `leg` is new, and nobody outside knows it: it may serve as the secret by which the connection is recognised.
         """

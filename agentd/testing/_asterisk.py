@@ -63,6 +63,8 @@ class FakeAsterisk(AriServer):
     rules: list[Rule] = attrs.field(factory=list)
     on_media: Callable[[str, Request], None] = lambda uuid, request: None
     """Asterisk opens the AudioSocket connection while it handles externalMedia (or originates a fork)."""
+    media_variables: dict[str, str] = attrs.field(factory=dict)
+    """What the answer to externalMedia tells of the channel, as of chan_rtp's."""
 
     def enter(self, channel: str, name: str = "PJSIP/alice-1") -> None:
         """A channel that is in our application."""
@@ -175,7 +177,7 @@ class FakeAsterisk(AriServer):
             case ("POST", "channels", "externalMedia"):
                 self.enter(request.params["channelId"], "AudioSocket/media")
                 self.on_media(request.params.get("data", ""), request)
-                return Answer.json({})
+                return Answer.json({"channelvars": self.media_variables})
             case ("POST", "bridges", bridge):
                 self.bridges[bridge] = set()
                 return Answer.json({})

@@ -30,6 +30,8 @@ _EMPTY_SECTIONS = ("ccss", "features", "udptl", "chan_websocket", "stasis", "man
 _ABSENT = ("acl", "musiconhold", "websocket_client", "pjproject", "res_audiosocket", "cli_aliases")
 _DISABLED = ("cdr", "cel")
 
+AGENT_RTP_PORTS = 20
+"""UDP ports of the agentd beside it, for calls by RTP."""
 BOOT_SECONDS = 20
 STOP_SECONDS = 5
 CLI_SECONDS = 10
@@ -93,6 +95,7 @@ class PrivateAsterisk:
         self.http_port = http_port or self._claims.tcp()
         self.agent_port = agent_port or self._claims.tcp()
         self.rtp_start = self._claims.udp(rtp_ports)
+        self.agent_rtp = self._claims.udp(AGENT_RTP_PORTS)
         self.rtp_end = self.rtp_start + rtp_ports - 1
         # A Unix socket's path has at most 107 bytes, so the control socket is not below `directory`.
         self._run_directory = Path(tempfile.mkdtemp(prefix="agentd-pbx-"))

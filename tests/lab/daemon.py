@@ -13,7 +13,7 @@ import attrs
 import httpx
 import trio
 
-from .asterisk import PrivateAsterisk
+from .asterisk import AGENT_RTP_PORTS, PrivateAsterisk
 
 START_SECONDS = 120
 POLL = 0.02
@@ -99,6 +99,7 @@ def write_config(
     socket_port: int | None = None,
     asterisk: str = "",
     audiosocket: str = "",
+    rtp: str = "",
     extra: str = "",
     agents: str = "[agents.default]",
 ) -> Path:
@@ -116,6 +117,10 @@ require_at_start = true
 port = {pbx.agent_port if socket_port is None else socket_port}
 advertise = "127.0.0.1:{pbx.agent_port}"
 {audiosocket}
+[rtp]
+first_port = {pbx.agent_rtp}
+last_port = {pbx.agent_rtp + AGENT_RTP_PORTS - 1}
+{rtp}
 [media]
 directory = "{pbx.media_directory}"
 [health]

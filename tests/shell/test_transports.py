@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-from agentd.config.settings import AudioSocket, Config
+from agentd.config.settings import AudioSocket, Config, Rtp
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 from agentd.service.catalogue import installed_catalogue
@@ -65,10 +65,10 @@ async def test_an_address_that_is_taken_is_told_as_it_is() -> None:
 
 async def test_both_ways_of_audiosocket_lead_to_the_listener_that_was_opened() -> None:
     async with a_daemon() as daemon, open_transports(daemon) as running:
-        external, fork = running.transports
+        external, fork, _rtp = running.transports
         assert external.way == fork.way
         host, _, port = external.way.removeprefix("Asterisk connects to ").rpartition(":")
-        for transport in running.transports:
+        for transport in (external, fork):
             leg = uuid4()
             with transport.expect(leg, LineFormat()) as expected:
                 async with await trio.open_tcp_stream(host, int(port)) as asterisk:
@@ -81,11 +81,15 @@ async def test_both_ways_of_audiosocket_lead_to_the_listener_that_was_opened() -
 async def test_whether_16_khz_is_wanted_is_what_the_configuration_says_now() -> None:
     config = HERE
     async with a_daemon(lambda: config) as daemon, open_transports(daemon) as running:
-        external, fork = running.transports
+        external, fork, rtp = running.transports
         assert external.carries(16000)
         assert external.carries(16000, "22.10.1")
         assert not external.carries(16000, "18.1.0")
         assert not fork.carries(16000)
+        assert rtp.carries(16000, "18.1.0")
         config = attrs.evolve(config, audiosocket=AudioSocket(port=0, wideband=False))
         assert not external.carries(16000, "22.10.1")
+        assert rtp.carries(16000), "each has a setting of its own"
+        config = attrs.evolve(config, rtp=Rtp(wideband=False))
+        assert not rtp.carries(16000)
         assert all(transport.carries(8000) for transport in running.transports)

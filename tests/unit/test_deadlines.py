@@ -127,7 +127,7 @@ def below(cls: type, path: str) -> Iterator[tuple[str, schema.Setting]]:
 def deadlines_of_the_configuration() -> dict[str, schema.Setting]:
     """The times among all settings: of agentd, of providers and their stages, of tools, of the speech server."""
     found = [*below(AgentConfig, "agents.NAME"), *below(ToolConfig, "tools.NAME")]
-    for section in ("asterisk", "audiosocket", "media", "calls", "health", "logging"):
+    for section in ("asterisk", "audiosocket", "rtp", "media", "calls", "health", "logging"):
         found += below(type(getattr(Config(), section)), section)
     for name, provider in PROVIDERS.items():
         found += below(provider.settings, f"agents.NAME.{name}")

@@ -41,8 +41,8 @@ def test_a_name_may_hold_an_equals_sign() -> None:
     "argument, expected",
     [
         ("sales", r"'sales' should be name=value, as in Stasis\(agentd,agent=NAME\)"),
-        ("media=carrier-pigeon", "media='carrier-pigeon' should be external or fork"),
-        ("media=Fork", "media='Fork' should be external or fork"),
+        ("media=carrier-pigeon", "media='carrier-pigeon' should be one of external, fork"),
+        ("media=Fork", "media='Fork' should be one of external, fork"),
         ("agnet=sales", "'agnet=sales' is unknown; there are agent=NAME, media=WAY, fallback=PLACE"),
         ("Agent=sales", "'Agent=sales' is unknown"),
     ],

@@ -1,5 +1,5 @@
-"""A whole call over every kind of line: AudioSocket, and two transports that the tests bring, of which neither a call
-nor its playback nor ARI knows. What a caller can tell must not differ, and the history is what the ear heard.
+"""A whole call over every kind of line: AudioSocket, RTP, and two transports that the tests bring, of which neither a
+call nor its playback nor ARI knows. What a caller can tell must not differ, and the history is what the ear heard.
 
 A line that clocks itself knows to a frame what was heard: at most one frame is heard twice wherever something was taken
 back, and none is ever lost.
@@ -36,6 +36,7 @@ from agentd.transports import TRANSPORTS, Daemon, open_transports, transport_nam
 from tests.shell.call_scene import GREETING, Scene, frame_numbers, make_scene, running
 from tests.shell.front_desk import open_for_callers
 from tests.shell.media.memory_lines import ClockedLine, MemoryTransport, SelfClockedLine
+from tests.shell.media.rtp_lines import RtpLines
 from tests.shell.steps import Act, play
 
 FRAME = 320
@@ -65,6 +66,8 @@ class Phone:
     legs: Callable[[], Sequence[Any]]
     press: Callable[[str], None]
     speak: Callable[[bytes], None]
+    brings_keys: bool = True
+    """Keys come with the audio; else by ARI alone."""
 
     @property
     def leg(self) -> Any:
@@ -100,6 +103,23 @@ def over_audiosocket(**settings: Any) -> Phone:
     )
 
 
+def over_rtp(**settings: Any) -> Phone:
+    rtp = RtpLines()
+
+    def transport(_lines: Lines) -> Transport:
+        return rtp.transport()
+
+    scene = make_scene(transport=transport, **settings)
+    scene.asterisk.on_media = rtp.asked(scene.asterisk.media_variables)
+    return Phone(
+        scene,
+        lambda: rtp.all,
+        press=lambda digit: scene.event(DtmfReceived(Channel(CALLER), digit)),
+        speak=lambda pcm: rtp.all[-1].speak(pcm),
+        brings_keys=False,
+    )
+
+
 def over_memory(kind: type[ClockedLine] | type[SelfClockedLine], **settings: Any) -> Phone:
     transport = MemoryTransport("memory", kind)
 
@@ -118,6 +138,7 @@ def over_memory(kind: type[ClockedLine] | type[SelfClockedLine], **settings: Any
 
 KINDS: dict[str, Callable[..., Phone]] = {
     "AudioSocket": over_audiosocket,
+    "RTP": over_rtp,
     "clocked by agentd": lambda **settings: over_memory(ClockedLine, **settings),
     "clocks itself": lambda **settings: over_memory(SelfClockedLine, **settings),
 }
@@ -208,7 +229,8 @@ async def test_the_caller_s_voice_and_digits_reach_the_agent(make: Make, autojum
     async with greeted(phone) as scene:
         phone.speak(voice(0.02, seed=3))
         phone.press("5")
-        scene.event(DtmfReceived(Channel(CALLER), "5"))
+        if phone.brings_keys:
+            scene.event(DtmfReceived(Channel(CALLER), "5"))
         await trio.sleep(0.1)
         assert scene.fed == [voice(0.02, seed=3)]
         assert scene.session.digits == ["5"], "it came twice, and counts once"
@@ -555,7 +577,7 @@ async def test_a_name_that_no_row_has_is_refused_with_those_that_there_are(
             await desk.over()
         assert desk.left_with() == "refused:arguments"
     (refusal,) = [log for log in logs if "handed back" in log["event"]]
-    assert refusal["detail"] == "Stasis argument media='memory' should be external or fork"
+    assert refusal["detail"] == "Stasis argument media='memory' should be one of external, fork, rtp"
 
 
 async def test_a_leg_whose_peer_never_comes_fails_in_the_words_of_its_transport(autojump_clock: MockClock) -> None:
