@@ -76,6 +76,8 @@ class CallerChannel:
     _leaving: bool = attrs.field(default=False, init=False)
     _expected: dict[str, ExpectedLeg] = attrs.field(factory=dict, init=False)
     """The leg that is being brought up, by the ids of its channels."""
+    _leg_format: str = attrs.field(default="", init=False)
+    """What the leg of now carries, where it is externalMedia's."""
     _bridge: str = attrs.field(default="", init=False)
     """The bridge of the streaming leg of now."""
     _stuck_in: tuple[str, str] | None = attrs.field(default=None, init=False)
@@ -181,7 +183,8 @@ class CallerChannel:
 
     async def _stuck(self) -> str:
         formats = ("audionativeformat", "audioreadformat", "audiowriteformat")
-        return unconverted(*[await self.rest.variable(self.id, f"CHANNEL({name})") for name in formats])
+        native, read, written = [await self.rest.variable(self.id, f"CHANNEL({name})") for name in formats]
+        return unconverted(native, read, written, self._leg_format)
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
         """Go on in the dialplan with AGENTD_RESULT set; see agentd.ari.route.Route.leave.
@@ -273,6 +276,7 @@ class CallerChannel:
             try:
                 match expected.request:
                     case ExternalMedia() as request:
+                        self._leg_format = request.format
                         expected.told(await self.rest.external_media(media, self.client.app, request))
                     case DialplanMedia() as request:
                         await self.rest.originate_local(media, far, self.client.app, request)

@@ -16,16 +16,17 @@ REMEDY: Final = (
 )
 
 
-def unconverted(native: str, read: str, written: str) -> str:
+def unconverted(native: str, read: str, written: str, leg: str = "") -> str:
     """The codec in which a channel is stuck; empty where it is none.
 
     `native`, `read`, `written` are CHANNEL(audionativeformat), as in "(ulaw|alaw)", CHANNEL(audioreadformat) and
     CHANNEL(audiowriteformat), as in "slin", of a channel whose audio should be signed linear by now. What Asterisk does
-    not tell proves nothing.
+    not tell proves nothing. `leg` is what the leg itself carries, as externalMedia was asked: a channel in the same
+    format has nothing to be converted.
     """
     own = re.findall(r"[a-z0-9]+", native.lower())
     stuck = read.lower() if read.lower() == written.lower() else ""
-    return stuck if stuck in own and not stuck.startswith("slin") else ""
+    return stuck if stuck in own and stuck != leg and not stuck.startswith("slin") else ""
 
 
 def cannot_convert(codec: str) -> str:

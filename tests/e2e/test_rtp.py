@@ -1,11 +1,10 @@
-"""Calls by ExternalMedia RTP on the real PBX: greeted, answered, interrupted, and through a network that loses packets."""
+"""Calls by ExternalMedia RTP on the real PBX."""
 
 import pytest
-import trio
 
-from tests.e2e.conftest import STORY, Lab
-from tests.lab.hearing import confirms, likeness, speak, words
-from tests.lab.scene import ask, listen, silence_after, words_heard
+from tests.e2e.conftest import Lab
+from tests.lab.hearing import confirms, likeness
+from tests.lab.scene import ask, listen, words_heard
 from tests.lab.sip import SipCaller
 from tests.lab.speech import human_prompts, silence
 

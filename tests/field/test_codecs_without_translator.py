@@ -43,6 +43,12 @@ def test_a_channel_is_stuck_where_neither_way_is_converted(native: str, read: st
     assert unconverted(native, read, written) == stuck
 
 
+def test_a_channel_in_the_leg_s_own_codec_has_nothing_to_be_converted() -> None:
+    """media=rtp carries u-law: a telephone with u-law is in the bridge as it is, and may be silent for long."""
+    assert unconverted("(ulaw|alaw)", "ulaw", "ulaw", "ulaw") == ""
+    assert unconverted("(g729)", "g729", "g729", "ulaw") == "g729"
+
+
 @pytest.mark.parametrize(
     ("codec", "module"),
     [

@@ -120,7 +120,7 @@ def test_the_allow_list_becomes_networks() -> None:
         ('[audiosocket]\nallow = "10.0.0.0/8"', 'audiosocket.allow: must be a list, not "10.0.0.0/8"'),
         ("[audiosocket]\nallow = [10]", "audiosocket.allow: must be a string, not 10"),
         ('[rtp]\nadvertise = "pbx:21000"', "rtp.advertise: must be an IP address or a name, without a port, not"),
-        ('[rtp]\nadvertise = "[::1]"', "rtp.advertise: must be an IP address or a name, without a port; an IPv6 address"),
+        ('[rtp]\nadvertise = "[::1]"', "rtp.advertise: must be an IP address or a name, without a port; an IPv6"),
         ('[rtp]\nadvertise = "::"', "rtp.advertise: :: is no address that can be sent to"),
         ('[rtp]\ncodec = "g722"', 'rtp.codec: must be one of ulaw, alaw, slin, not "g722"'),
         ("[rtp]\nfirst_port = 0", "rtp.first_port: must be a port from 1024 to 65535, not 0"),
