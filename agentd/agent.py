@@ -21,7 +21,8 @@ from agentd.session_events import SessionEvent
 
 @attrs.frozen
 class CallInfo:
-    """The call that an agent serves, as far as the agent may know it.
+    """The call that an agent serves, as far as the agent may know it: who the caller is now. Where another party takes
+    the caller's place (an attended transfer), a session that was opened for the one before is renewed.
 
     `call_id` is agentd's own name of the call (Asterisk's channel id of the caller). `rate` is that of the
     caller's audio in Hz. Numbers and names come from the caller: bounded, without control characters and what
@@ -33,6 +34,18 @@ class CallInfo:
     caller_name: str = ""
     extension: str = ""
     rate: int = 8000
+
+    def with_caller(self, party: "Party") -> "CallInfo":
+        """The same call, with this party as its caller."""
+        return attrs.evolve(self, caller_number=party.number, caller_name=party.name)
+
+
+@attrs.frozen
+class Party:
+    """Who is at the caller's end of the line; empty where that is not known, or withheld."""
+
+    number: str = ""
+    name: str = ""
 
 
 @attrs.frozen

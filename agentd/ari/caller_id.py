@@ -13,8 +13,12 @@ import re
 import unicodedata
 from typing import Final
 
+from agentd.agent import Party
+
+NUMBER: Final = "CALLERID(num)"
+NAME: Final = "CALLERID(name)"
 PRESENTATION: Final = "CALLERID(pres)"
-"""The channel function that gives the more restrictive of the presentations of name and number."""
+"""The channel functions that give the caller's number and name, and the more restrictive of their presentations."""
 _NOBODY: Final = frozenset({"anonymous", "restricted", "private", "withheld", "unavailable", "unknown"})
 LONGEST: Final = 64
 """Characters. Asterisk itself bounds neither."""
@@ -46,6 +50,16 @@ def withheld(presentation: str) -> bool:
 def anonymous(number: str) -> bool:
     """Whether it is what stands in a number's place where it is withheld (RFC 3323, section 4.1.1.3)."""
     return number.lower() in _NOBODY
+
+
+def shown(number: str, name: str, num_pres: str, name_pres: str) -> Party:
+    """The caller as agents may know them, by the presentations of number and name. Who withholds the number withholds
+    the name."""
+    hidden = withheld(num_pres)
+    return Party(
+        "" if hidden or anonymous(number) else number,
+        "" if hidden or withheld(name_pres) else name,
+    )
 
 
 def caller_name(said: str) -> str:

@@ -21,10 +21,13 @@ import structlog
 import trio
 
 from agentd import deadlines
+from agentd.agent import Party
 from agentd.ari.client import AriClient
 from agentd.ari.events import (
     ChannelDestroyed,
+    ConnectedLine,
     DtmfReceived,
+    HangupRequested,
     Hold,
     LeftBridge,
     PlaybackFinished,
@@ -36,6 +39,7 @@ from agentd.ari.events import (
 from agentd.ari.hand_back import Refusal, judge, pause_after
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
+from agentd.ari.successor import meet
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected, MediaTimeout
@@ -74,6 +78,10 @@ class CallerChannel:
     _set_up: bool = attrs.field(default=False, init=False)
     """A media leg has come up."""
     _leaving: bool = attrs.field(default=False, init=False)
+    _hanging_up: bool = attrs.field(default=False, init=False)
+    """Somebody has asked for a hang-up, the caller's telephone for one."""
+    _connected: tuple[str, str] | None = attrs.field(default=None, init=False)
+    """With whom the media legs are connected, by number and name; withheld ones too."""
     _expected: dict[str, ExpectedLeg] = attrs.field(factory=dict, init=False)
     """The leg that is being brought up, by the ids of its channels."""
     _leg_format: str = attrs.field(default="", init=False)
@@ -111,9 +119,17 @@ class CallerChannel:
         while True:
             match event := await self.route.receive():
                 case StasisStart(channel, replaces=replaced) if channel.id == self.id and replaced is not None:
+                    self._hanging_up, self._connected = False, None
                     return happens.CallerReplaced(channel.name)
                 case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.id:
-                    return happens.Left() if self._leaving else happens.CallerHungUp()
+                    taken = isinstance(event, StasisEnd) and event.at is not None and not self._hanging_up
+                    return happens.Left() if self._leaving else happens.CallerHungUp(taken)
+                case HangupRequested(channel) if channel.id == self.id:
+                    self._hanging_up = True
+                case ConnectedLine(channel, number, name) if channel.id != self.id and (number or name):
+                    before, self._connected = self._connected, (number, name)
+                    if before not in (None, self._connected):
+                        return happens.CallerChanged()
                 case DtmfReceived(channel, digit) if channel.id == self.id:
                     return happens.DigitPressed(digit)
                 case Hold(channel, held) if channel.id == self.id:
@@ -185,6 +201,10 @@ class CallerChannel:
         formats = ("audionativeformat", "audioreadformat", "audiowriteformat")
         native, read, written = [await self.rest.variable(self.id, f"CHANNEL({name})") for name in formats]
         return unconverted(native, read, written, self._leg_format)
+
+    async def meet_successor(self) -> Party:
+        """See agentd.ari.successor.meet."""
+        return await meet(self.rest, self.id, self.client.whereabouts.origin(self.id))
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
         """Go on in the dialplan with AGENTD_RESULT set; see agentd.ari.route.Route.leave.

@@ -26,7 +26,7 @@ from agentd.ari.removals import Removals
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
 from agentd.ari.urls import events_url
-from agentd.ari.whereabouts import Decision, Deed, Whereabouts
+from agentd.ari.whereabouts import Decision, Deed, Known, Whereabouts
 from agentd.errors import ApplicationLost, AriError, AriRejected, AriUnavailable, WebSocketError, ungrouped
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket
@@ -76,7 +76,13 @@ class AriClient:
     def __attrs_post_init__(self) -> None:
         self.hand_backs = HandBacks(self.rest, self.metrics, self.whereabouts.origin)
         self.reconciler = Reconciler(
-            self.rest, self.app, self.routes, self.hand_backs, self.removals, lambda: self.beat()
+            self.rest,
+            self.app,
+            self.routes,
+            self.hand_backs,
+            self.removals,
+            lambda: self.beat(),
+            lambda channel: self.whereabouts.known(channel) is Known.REPLACED,
         )
         self._possession = Possession(self.rest, self.app)
         self.rest.on_unanswered = self.doubt
@@ -276,6 +282,7 @@ class AriClient:
             stray.end()
             stray.disowns(channel)
         owed = self.hand_backs.goes_over(replaced, channel)
+        self.doubt()  # a blind transferer's channel stays, where the telephone does not hang up by itself
         if (route := self.routes.get(replaced)) is not None:
             log.info("another channel has taken the caller's place", before=replaced, now=channel)
             route.goes_over(start)

@@ -111,6 +111,23 @@ class LeftBridge:
 
 
 @attrs.frozen
+class HangupRequested:
+    """The channel is to be hung up, by its own side or by anybody; nothing of the kind comes before a StasisEnd where
+    somebody has taken the channel elsewhere (ChannelHangupRequest)."""
+
+    channel: Channel
+
+
+@attrs.frozen
+class ConnectedLine:
+    """The channel is connected with this number and name from now on (ChannelConnectedLine)."""
+
+    channel: Channel
+    number: str = ""
+    name: str = ""
+
+
+@attrs.frozen
 class VarSet:
     """A channel variable was set (ChannelVarset)."""
 
@@ -165,6 +182,8 @@ Event = (
     | DtmfReceived
     | Hold
     | LeftBridge
+    | HangupRequested
+    | ConnectedLine
     | VarSet
     | PlaybackStarted
     | PlaybackFinished
@@ -206,6 +225,12 @@ def _parse(kind: str, raw: Mapping[str, Any]) -> Event:
             return Hold(Channel.parse(raw["channel"]), kind == "ChannelHold")
         case "ChannelLeftBridge":
             return LeftBridge(Channel.parse(raw["channel"]), _text(raw["bridge"]["id"]))
+        case "ChannelHangupRequest":
+            return HangupRequested(Channel.parse(raw["channel"]))
+        case "ChannelConnectedLine":
+            other = _fields(raw["channel"], "connected")
+            number, name = caller_number(_text(other.get("number"))), caller_name(_text(other.get("name")))
+            return ConnectedLine(Channel.parse(raw["channel"]), number, name)
         case "ChannelVarset" if "channel" in raw:  # a global variable has none
             return VarSet(Channel.parse(raw["channel"]), _text(raw["variable"]), _text(raw.get("value")))
         case "PlaybackStarted" | "PlaybackFinished":

@@ -6,12 +6,20 @@ res/res_ari.c (`ast_ari_invoke`: 401, 403, 503), main/http.c (`sessionlimit`: th
 
 from enum import Enum
 
+from agentd.conversation.commands import Destination
 from agentd.errors import AriError, AriRejected
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 """Seconds between two tries of a hand-back."""
 RESULT_VARIABLE = "AGENTD_RESULT"
 FALLBACK_VARIABLE = "AGENTD_FALLBACK"
+WAY_BACK_VARIABLE = "AGENTD_WAY_BACK"
+"""What agentd notes on a channel that has taken a caller's place, for an agentd after it: where it goes on."""
+WITHOUT_WAY_BACK = Destination("transfer", "_attended")
+"""Where Asterisk has a Local channel begin that takes a place in a bridge; no dialplan is there (Asterisk 22
+main/bridge.c, `attended_transfer_bridge`)."""
+RETURN = Destination("agentd-return", "s")
+"""What extensions_agentd.conf does with every caller who comes back."""
 TOLD_WITHIN = 12.0
 """Seconds within which all who are to be handed back go on in the dialplan, if need be without being told why."""
 TOLD_SOON = 2.0
@@ -60,6 +68,21 @@ _REMEDIES = {
     ),
     Refusal.UNKNOWN_USER: "is the user in ari.conf, and the password the same?",
 }
+
+
+def noted(way_back: Destination) -> str:
+    """A way back, as WAY_BACK_VARIABLE tells it."""
+    return f"{way_back.context},{way_back.extension},{way_back.priority}"
+
+
+def way_back_of(place: Destination | None, note: str) -> Destination | None:
+    """Where a channel goes on that another agentd has left behind, by its place in the dialplan and the note that is on
+    it; None: where it is."""
+    context, _, rest = note.partition(",")
+    extension, _, priority = rest.rpartition(",")
+    if context and extension and priority.isascii() and priority.isdigit():
+        return Destination(context, extension, int(priority))
+    return RETURN if place == WITHOUT_WAY_BACK else None
 
 
 def judge(error: AriError) -> Refusal:

@@ -1,6 +1,6 @@
 """Callers whom an earlier agentd has left behind in the application are handed back, by requests alone."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -8,7 +8,8 @@ import attrs
 import structlog
 import trio
 
-from agentd.ari.hand_back import judge, pause_after
+from agentd.ari.events import Channel
+from agentd.ari.hand_back import WAY_BACK_VARIABLE, judge, pause_after, way_back_of
 from agentd.ari.reconciliation import Fate, fate, is_leg
 from agentd.ari.rest import AriRest
 from agentd.conversation.commands import Result
@@ -35,9 +36,9 @@ async def hand_back_orphans(rest: AriRest, app: str, deadline: float) -> int:
     """
     attempt = _Attempt(trio.current_time() + deadline)
     channels = (await attempt.ask(rest.channels)).values()
-    callers = [channel.id for channel in channels if fate(channel, app) is Fate.HAND_BACK]
+    callers = {channel.id: channel for channel in channels if fate(channel, app) is Fate.HAND_BACK}
     legs = [channel.id for channel in channels if fate(channel, app) is Fate.REMOVE]
-    handed_back = await attempt.each(callers, partial(_hand_back, rest))
+    handed_back = await attempt.each(callers, partial(_hand_back, rest, callers))
     await attempt.each(legs, rest.hang_up)
     bridges = [bridge for bridge in await attempt.ask(rest.bridges) if is_leg(app, bridge)]
     await attempt.each(bridges, rest.destroy_bridge)
@@ -52,8 +53,11 @@ async def hand_back_orphans(rest: AriRest, app: str, deadline: float) -> int:
     return handed_back
 
 
-async def _hand_back(rest: AriRest, channel: str) -> None:
-    await rest.hand_back(channel, Result.FAILED_INTERNAL)
+async def _hand_back(rest: AriRest, callers: Mapping[str, Channel], channel: str) -> None:
+    way_back = None
+    if not callers[channel].arguments:  # as with one that has taken another's place
+        way_back = way_back_of(callers[channel].place, await rest.variable(channel, WAY_BACK_VARIABLE))
+    await rest.hand_back(channel, Result.FAILED_INTERNAL, way_back)
     log.warning("handed back a caller whom an earlier agentd left behind", channel=channel)
 
 

@@ -37,6 +37,8 @@ class Reconciler:
     removals: Removals
     beat: Callable[[], None]
     """Called between requests: the one who looks is alive."""
+    replaced: Callable[[str], bool] = lambda _channel: False
+    """Whether another channel has taken the place of this one."""
     suspects: dict[str, float] = attrs.field(factory=dict, init=False)
     """What looked wrong at the last look and is to be decided yet: since when."""
     _lock: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
@@ -86,6 +88,9 @@ class Reconciler:
         for channel in work.paid:
             self.hand_backs.left(channel)
         for channel in work.hand_back:
+            if self.replaced(channel):
+                await self._each((channel,), self._let_go)
+                continue
             log.warning("handing back a caller that no call owns", channel=channel)
             self.hand_backs.owe(channel, Result.FAILED_INTERNAL)
         await self._each(work.watch, self._watch)
@@ -104,6 +109,11 @@ class Reconciler:
 
     async def _hang_up(self, channel: str) -> None:
         log.warning("removing a media channel that nobody owns", channel=channel)
+        await self.rest.hang_up(channel)
+
+    async def _let_go(self, channel: str) -> None:
+        """The transferer's, by a blind transfer: Asterisk leaves it in the application."""
+        log.info("hanging up the channel of one who has put the call through", channel=channel)
         await self.rest.hang_up(channel)
 
     async def _destroy(self, bridge: str) -> None:

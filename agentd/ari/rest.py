@@ -20,7 +20,7 @@ import trio
 
 from agentd import deadlines
 from agentd.ari.events import Channel
-from agentd.ari.hand_back import FALLBACK_VARIABLE, RESULT_VARIABLE, judge
+from agentd.ari.hand_back import FALLBACK_VARIABLE, RESULT_VARIABLE, WAY_BACK_VARIABLE, judge, noted
 from agentd.ari.standing import Standing
 from agentd.ari.turns import Turns
 from agentd.conversation.commands import Destination
@@ -200,6 +200,14 @@ class AriRest:
         if result is not None:
             await self._tell_dialplan(channel, RESULT_VARIABLE, result, "the dialplan is not told why the call ended")
         await self.continue_in_dialplan(channel, destination)
+
+    async def note_way_back(self, channel: str, way_back: Destination, fallback: str) -> None:
+        """Note on a channel where it goes on in the dialplan, and its AGENTD_FALLBACK, for an agentd that comes after
+        this one. Raises nothing but cancellations: this one knows it without."""
+        otherwise = "an agentd after this one will not know where the caller goes on"
+        if fallback:
+            await self._tell_dialplan(channel, FALLBACK_VARIABLE, fallback, otherwise)
+        await self._tell_dialplan(channel, WAY_BACK_VARIABLE, noted(way_back), otherwise)
 
     async def _tell_dialplan(self, channel: str, variable: str, value: str, otherwise: str) -> None:
         try:

@@ -12,6 +12,7 @@ import attrs
 import structlog
 import trio
 
+from agentd.agent import Party
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.conversation.commands import Destination
 from agentd.conversation.events import CallerEvent
@@ -58,6 +59,11 @@ class HeadlessLine:
         """Nothing is ever told of such a call but by its connection."""
         await trio.sleep_forever()
         raise AssertionError("unreachable")
+
+    async def meet_successor(self) -> Party:
+        """Nobody is ever put in the caller's place, as far as it is told."""
+        await trio.lowlevel.checkpoint()
+        return Party()
 
     async def send_dtmf(self, digits: str) -> None:
         """Raises AriError: AudioSocket carries no DTMF to Asterisk."""

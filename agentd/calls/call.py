@@ -23,7 +23,7 @@ import trio
 
 from agentd import budgets
 from agentd import session_events as tells
-from agentd.agent import AgentSession, CallInfo
+from agentd.agent import AgentSession, CallInfo, Party
 from agentd.audio.echo import EchoGuard
 from agentd.budgets import Budget
 from agentd.calls.fields import set_call_fields
@@ -81,6 +81,11 @@ class CallersLine(MediaSource, ToolLine, Protocol):
         """The next thing that happens at the caller's end. For one reader, from the call's begin to its end."""
         ...
 
+    async def meet_successor(self) -> Party:
+        """Who has taken the caller's place, once that is told. Raises nothing; cancelled where another one has come
+        since."""
+        ...
+
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
         """Hand the caller over to the dialplan, at `destination` if there is one; false if there is nobody to hand
         over. The caller's channel is not ours afterwards."""
@@ -131,6 +136,8 @@ class Call:
     and what a session tells of a caller who may be very quiet."""
     _passed_at: float = attrs.field(default=-math.inf, init=False)
     """When the agent last passed the turn back without a word: to a cough, or for it has nothing to say."""
+    _meeting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
+    """The time in which it is asked who has taken the caller's place."""
     _echo: EchoGuard = attrs.field(init=False)
     _keeper: SessionKeeper = attrs.field(init=False)
     _tools: CallTools = attrs.field(init=False)
@@ -345,10 +352,31 @@ class Call:
                     set_call_fields(channel=channel)
                     self._hold_changed(event, False)
                     log.info("another party has taken the caller's place")
+                    self._meet_another()
+                case happens.CallerChanged():
+                    self._meet_another()
                 case happens.CallerUnbridged():
                     self._media.doubt()
                 case _:
                     self._inbox.post(event)
+
+    def _meet_another(self) -> None:
+        self._meeting.cancel(reason="yet another party has come")
+        self._meeting = trio.CancelScope()
+        self._nursery.start_soon(self._meet_successor, self._meeting)
+
+    async def _meet_successor(self, meeting: trio.CancelScope) -> None:
+        """Learn who has taken the caller's place; until then nobody is known."""
+        self._set_caller(Party())
+        with meeting:
+            party = await self.caller.meet_successor()
+            self._set_caller(party)
+            self._keeper.renew()
+            log.info("the caller is another one now", number_known=bool(party.number), name_known=bool(party.name))
+
+    def _set_caller(self, party: Party) -> None:
+        self.info = self._keeper.info = self.info.with_caller(party)
+        self._tools.context = CallContext(self.info, self.caller)
 
     def _hold_changed(self, event: happens.CallerEvent, held: bool) -> None:
         self._line_held, self._acted_at = held, trio.current_time()

@@ -6,11 +6,12 @@ import attrs
 
 
 class Result(StrEnum):
-    """Why a call left agentd: the value of the channel variable AGENTD_RESULT."""
+    """Why a call left agentd: the value of the channel variable AGENTD_RESULT, where agentd has let the caller go."""
 
     COMPLETED = "completed"
     TRANSFERRED = "transferred"
     CALLER_HUNG_UP = "caller-hung-up"
+    TAKEN_AWAY = "taken-away"
     FAILED_MEDIA = "failed:media"
     FAILED_AGENT = "failed:agent"
     FAILED_TRANSFER = "failed:transfer"

@@ -144,8 +144,17 @@ class CallerReplaced:
 
 
 @attrs.frozen
+class CallerChanged:
+    """Another party may be at the other end of the caller's channel, which is the same: it was put through by somebody
+    else's switching in front of it."""
+
+
+@attrs.frozen
 class CallerHungUp:
-    """The caller's channel left the application: hang-up, or somebody took it away."""
+    """The caller's channel left the application: a hang-up; or somebody has `taken` it elsewhere (a program's redirect,
+    a transfer), where it goes on."""
+
+    taken: bool = False
 
 
 @attrs.frozen
@@ -158,5 +167,7 @@ class Left:
     """The channel was handed back to the dialplan (or hung up)."""
 
 
-CallerEvent = CallerHungUp | CallerReplaced | CallerUnbridged | Left | DigitPressed | HoldBegan | HoldEnded
+CallerEvent = (
+    CallerHungUp | CallerReplaced | CallerChanged | CallerUnbridged | Left | DigitPressed | HoldBegan | HoldEnded
+)
 """The events that the caller's end of the line tells."""

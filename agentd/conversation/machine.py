@@ -116,6 +116,10 @@ def _departs(event: happens.DepartureRequested) -> tuple[Command, ...]:
     return (do.Leave(event.result, finish=True, destination=event.destination),)
 
 
+def _goes(event: happens.CallerHungUp) -> tuple[Command, ...]:
+    return (do.End(Result.TAKEN_AWAY if event.taken else Result.CALLER_HUNG_UP),)
+
+
 _digit = lambda event: (do.FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
 _digit_interrupts = lambda event: (do.Interrupt(), do.FeedDigit(event.digit))  # noqa: E731 - the same
 _answer = _does(do.Answer())
@@ -124,7 +128,7 @@ _give_way = _does(do.Interrupt(), do.Answer())
 _attenuated = (Agent.ATTENUATED, _does(do.Attenuate()))
 _restored = (Agent.SPEAKING, _does(do.Restore()))
 
-_gone = (Line.ENDED, _does(do.End(Result.CALLER_HUNG_UP)))
+_gone = (Line.ENDED, _goes)
 _shutdown = (Line.CLOSING, _does(do.Leave(Result.SHUTDOWN, announce=True)))
 _ended_by_agent = (Line.CLOSING, _agent_ended)
 _departure = (Line.CLOSING, _departs)

@@ -8,11 +8,11 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import CallInfo
-from agentd.ari.caller_id import PRESENTATION, anonymous, withheld
+from agentd.agent import CallInfo, Party
+from agentd.ari.caller_id import PRESENTATION, shown
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
-from agentd.ari.events import Channel, StasisStart
+from agentd.ari.events import StasisStart
 from agentd.ari.hand_back import judge
 from agentd.ari.route import Route
 from agentd.audiosocket.connection import AudioSocketConnection
@@ -188,10 +188,10 @@ class Reception:
         entry: Entry,
         candidates: Sequence[Candidate],
     ) -> Result:
-        caller = await self._caller(start, arguments, channel)
+        party = await self._party(start, arguments, channel)
         rate = await self._rate(channel, candidates)
         channel.line = LineFormat(rate)
-        info = CallInfo(caller.id, caller.caller_number, caller.caller_name, caller.extension, rate)
+        info = CallInfo(start.channel.id, party.number, party.name, start.channel.extension, rate)
         stream = entry.config.downstream_mode is DownstreamMode.STREAM or not await takes_files(self.directory)
         playback = Downstream(
             StreamPlayback(rate, self.metrics) if stream else None,
@@ -200,30 +200,24 @@ class Reception:
         log.info("call", extension=info.extension, media=channel.transport.name, rate=rate, streaming=stream)
         settings = settings_of_call(self.config, entry)
         call = Call(info, channel, candidates, playback, settings, self.metrics, self.stays.line_moves)
+        if start.replaces is not None:
+            channel.route.put(start)
         with self.stays.running(call):
             return await call.run()
 
-    async def _caller(self, start: StasisStart, arguments: StasisArguments, channel: CallerChannel) -> Channel:
-        """The caller's channel, without what the caller withholds."""
-        caller = start.channel
-        if anonymous(caller.caller_number):
-            caller = attrs.evolve(caller, caller_number="")
-        if not caller.caller_number and not caller.caller_name:
-            return caller
-        # One that took another's place has inherited that one's arguments.
-        if start.replaces is None and (arguments.num_pres or arguments.name_pres):
-            number_withheld, name_withheld = withheld(arguments.num_pres), withheld(arguments.name_pres)
-        else:
-            try:
-                number_withheld = name_withheld = withheld(await channel.rest.variable(channel.id, PRESENTATION))
-            except AriError as error:
-                log.info("whether the caller withholds the number cannot be told: it is shown", error=str(error))
-                return caller
-        return attrs.evolve(
-            caller,
-            caller_number="" if number_withheld else caller.caller_number,
-            caller_name="" if number_withheld or name_withheld else caller.caller_name,
-        )
+    async def _party(self, start: StasisStart, arguments: StasisArguments, channel: CallerChannel) -> Party:
+        """Who calls, without what they withhold."""
+        number, name = start.channel.caller_number, start.channel.caller_name
+        if start.replaces is not None:  # it is met in the call: its number comes later
+            return Party()
+        if arguments.num_pres or arguments.name_pres or not (number or name):
+            return shown(number, name, arguments.num_pres, arguments.name_pres)
+        try:
+            presentation = await channel.rest.variable(channel.id, PRESENTATION)
+        except AriError as error:
+            log.info("whether the caller withholds the number cannot be told: it is shown", error=str(error))
+            presentation = ""
+        return shown(number, name, presentation, presentation)
 
     async def _not_answered(self, channel: CallerChannel, error: AriError) -> Result:
         """A caller whom Asterisk did not let us answer goes on in the dialplan, if they are there."""

@@ -77,6 +77,7 @@ class SessionKeeper:
     what happens to the call, and must not."""
 
     info: CallInfo
+    """What sessions are opened with from now on; see `renew`."""
     history: History
     playout: PlayoutBuffer
     candidates: Sequence[Candidate]
@@ -93,12 +94,15 @@ class SessionKeeper:
     candidate: Candidate | None = attrs.field(default=None, init=False)
     _caller: CallerFeed = attrs.field(init=False)
     _own_words: OwnWords = attrs.field(init=False)
+    _told: CallInfo = attrs.field(init=False)
+    """What the newest session was opened with."""
     _reconnects: int = attrs.field(default=0, init=False)
     _fruitless: dict[str, int] = attrs.field(factory=dict, init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._caller = CallerFeed(CallerAudio(self.info.rate))
+        self._told = self.info
         self._own_words = OwnWords(self.playout, self.deliver, self.off_record)
 
     @property
@@ -122,6 +126,12 @@ class SessionKeeper:
     async def say(self, text: str) -> None:
         """Have words said that are no answer; see OwnWords."""
         await self._own_words.say(text)
+
+    def renew(self) -> None:
+        """The call's caller is another one now: whatever session was opened for the one before is renewed."""
+        serving = self._own_words.serving
+        if serving is not None and self._told != self.info:
+            serving.renewal_due.set()
 
     # --- one session
 
@@ -157,7 +167,7 @@ class SessionKeeper:
         return tenure
 
     def _open_session(self, candidate: Candidate) -> AbstractAsyncContextManager[AgentSession]:
-        declared = declarations(candidate.tools)
+        declared, self._told = declarations(candidate.tools), self.info
         return candidate.agent.open(self.info, self.history, self.playout, declared)
 
     def _seat(self, tenure: Tenure | None, replay_from: float | None = None) -> None:
@@ -165,6 +175,7 @@ class SessionKeeper:
         self.session = None if tenure is None else tenure.session
         self._caller.to(self.session, replay_from)
         self.candidate = None if tenure is None else tenure.candidate
+        self.renew()
         self.on_change(self.session, self.candidate)
 
     async def _serve(self, tenure: Tenure) -> Tenure | None:
@@ -365,20 +376,21 @@ class SessionKeeper:
     # --- renewal
 
     async def _renew(self, tenure: Tenure) -> tells.Ended | Lost | None:
-        """Open the next session with the same agent in a quiet moment before this one must end; comes back once it is
-        there. Where there is none, or it fails, this one's end will be a loss like any other."""
-        await tenure.renewal_due.wait()
-        with trio.move_on_after(max(tenure.lasts, 0.0) * RENEW_EARLY):
-            while not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second, once an hour
-                await trio.sleep(LOOK_EVERY)
-            try:
-                tenure.renewal = await self._open(tenure.candidate, self.times.open_within)
-            except ProviderError:
-                pass  # told already
-            else:
-                return None
-        await trio.sleep_forever()
-        raise AssertionError("unreachable")
+        """Open the next session with the same agent in a quiet moment, before this one must end or because it was
+        opened for another caller; comes back once it is there. Where there is none, or it fails, this one goes on, and
+        its end will be a loss like any other."""
+        while True:
+            await tenure.renewal_due.wait()
+            with trio.move_on_after(max(tenure.lasts, 0.0) * RENEW_EARLY):
+                while not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second, once an hour
+                    await trio.sleep(LOOK_EVERY)
+                try:
+                    tenure.renewal = await self._open(tenure.candidate, self.times.open_within)
+                except ProviderError:
+                    pass  # told already
+                else:
+                    return None
+            tenure.renewal_due = trio.Event()
 
     def _renewed(self, tenure: Tenure) -> Tenure:
         """The fresh session goes on; the old one is put away. The next session hears again what the caller has begun to

@@ -6,6 +6,7 @@ Each case names its public source. The presentations are those of Asterisk 22 ma
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from agentd.agent import CallInfo
@@ -72,12 +73,27 @@ async def test_where_the_dialplan_does_not_tell_asterisk_is_asked_once(
         assert (info.caller_number, asked(desk)) == (shown, 1)
 
 
-async def test_a_party_that_took_another_s_place_is_asked_for_itself(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """It has inherited the arguments of the one before, and with them that one's presentation."""
+@pytest.mark.parametrize(("presentation", "shown"), [("prohib", ("", "")), ("allowed", ("4712", "Bob"))])
+async def test_a_party_that_took_another_s_place_is_asked_for_itself(
+    presentation: str, shown: tuple[str, str], tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It has inherited the arguments of the one before, and with them that one's presentation; its own number comes
+    later than it does."""
     async with open_for_callers(tmp_path) as desk:
-        desk.asterisk.variables[CALLER] = {"CALLERID(pres)": "prohib"}
-        info = await told(desk, "num-pres=allowed", "name-pres=allowed", replaces=Channel("1700000000.0"))
-        assert (info.caller_number, info.caller_name, asked(desk)) == ("", "", 1)
+        desk.asterisk.enter(CALLER)
+        channel = Channel(CALLER, caller_number=NUMBER, caller_name=NAME)
+        desk.client.on_call(
+            StasisStart(channel, ("num-pres=allowed", "name-pres=allowed"), replaces=Channel("1700000000.0"))
+        )
+        await desk.until(lambda: desk.reception.stays._calls)
+        (call,) = desk.reception.stays._calls
+        assert (call.info.caller_number, call.info.caller_name) == ("", "")
+        identity = {"CALLERID(num)": "4712", "CALLERID(name)": "Bob", "CALLERID(pres)": presentation}
+        desk.asterisk.variables[CALLER] = identity
+        await desk.until(lambda: asked(desk))
+        await trio.sleep(1.0)
+        assert (call.info.caller_number, call.info.caller_name) == shown
+        desk.hang_up()
 
 
 async def test_where_asterisk_cannot_tell_the_call_goes_on_and_nothing_is_asked_of_nobody(

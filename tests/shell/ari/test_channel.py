@@ -16,7 +16,9 @@ from agentd.ari.client import AriClient
 from agentd.ari.events import (
     Channel,
     ChannelDestroyed,
+    ConnectedLine,
     DtmfReceived,
+    HangupRequested,
     LeftBridge,
     PlaybackFinished,
     PlaybackStarted,
@@ -500,6 +502,35 @@ async def test_a_caller_s_channel_that_ends_is_a_hang_up_unless_it_was_handed_ov
     pbx.route.put(event)
     await wait_all_tasks_blocked()
     assert pbx.told == [happens.CallerHungUp(), happens.Left()]
+
+
+async def test_a_stay_that_ends_without_a_hang_up_was_ended_by_who_took_the_caller_elsewhere(pbx: Pbx) -> None:
+    """The Redirect of a manager, a Bridge() of the dialplan: the channel lives on."""
+    pbx.route.put(StasisEnd(Channel(CALLER), 20.0))
+    await wait_all_tasks_blocked()
+    assert pbx.told == [happens.CallerHungUp(taken=True)]
+
+
+async def test_a_stay_that_ends_after_a_hang_up_was_asked_for_is_a_hang_up(pbx: Pbx) -> None:
+    pbx.route.put(HangupRequested(Channel(CALLER)))
+    pbx.route.put(StasisEnd(Channel(CALLER), 20.0))
+    await wait_all_tasks_blocked()
+    assert pbx.told == [happens.CallerHungUp()]
+
+
+async def test_another_party_behind_the_same_channel_is_told_by_the_leg_that_it_is_connected_with(pbx: Pbx) -> None:
+    """A consultation by the PBX's own transfer (atxfer) comes over a Local channel, and stays: only who is behind it
+    changes (measured on Asterisk 22.10.1)."""
+    async with pbx.media_leg(EXTERNAL, STREAMING):
+        leg = Channel(next(name for name in pbx.asterisk.channels if "-media-" in name))
+        for number in ("", "4712", "4712"):
+            pbx.route.put(ConnectedLine(leg, number))
+        pbx.route.put(ConnectedLine(Channel(CALLER), "600"))
+        await wait_all_tasks_blocked()
+        assert pbx.told == [], "it is the caller's own number, once it is known"
+        pbx.route.put(ConnectedLine(leg, "4711", "Ada"))
+        await wait_all_tasks_blocked()
+        assert pbx.told == [happens.CallerChanged()]
 
 
 async def test_of_a_leg_s_own_channels_the_call_is_told_nothing(pbx: Pbx) -> None:

@@ -42,6 +42,37 @@ async def test_callers_go_on_and_legs_go_and_nobody_else_is_touched(asterisk: Fa
     assert set(asterisk.bridges) == {"a-conference"}
 
 
+def puts_in_place(asterisk: FakeAsterisk, context: str, extension: str) -> None:
+    """CALLER has taken another one's place in the application, whose arguments are gone with that one."""
+    asterisk.enter(CALLER)
+    asterisk.channels[CALLER]["dialplan"].update(context=context, exten=extension, priority=1)
+
+
+async def test_who_was_put_through_goes_on_where_the_agentd_before_has_noted(
+    asterisk: FakeAsterisk, rest: AriRest
+) -> None:
+    puts_in_place(asterisk, "transfer", "_attended")
+    asterisk.variables[CALLER] = {"AGENTD_WAY_BACK": "agentd-call,7600,5", "AGENTD_FALLBACK": "kept,s,1"}
+    assert await hand_back_orphans(rest, "agentd", DEADLINE) == 1
+    assert asterisk.went_to == {CALLER: "7600@agentd-call,5"}
+    assert asterisk.variables[CALLER]["AGENTD_RESULT"] == "failed:internal"
+
+
+async def test_who_was_put_through_while_no_agentd_was_there_hears_what_everybody_does_who_comes_back(
+    asterisk: FakeAsterisk, rest: AriRest
+) -> None:
+    """The Local channel has no dialplan to go on with: it was hung up without a word."""
+    puts_in_place(asterisk, "transfer", "_attended")
+    assert await hand_back_orphans(rest, "agentd", DEADLINE) == 1
+    assert asterisk.went_to == {CALLER: "s@agentd-return"}
+
+
+async def test_who_came_without_arguments_goes_on_in_place(asterisk: FakeAsterisk, rest: AriRest) -> None:
+    puts_in_place(asterisk, "from-internal", "7000")
+    assert await hand_back_orphans(rest, "agentd", DEADLINE) == 1
+    assert (asterisk.continued, asterisk.went_to) == ([CALLER], {})
+
+
 async def test_where_nobody_was_left_behind_it_takes_two_requests(asterisk: FakeAsterisk, rest: AriRest) -> None:
     assert await hand_back_orphans(rest, "agentd", DEADLINE) == 0
     assert asterisk.asked() == ["GET /channels", "GET /bridges"]

@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from agentd.ari.client import AriClient
-from agentd.ari.events import Channel, StasisEnd
+from agentd.ari.events import Channel, StasisEnd, StasisStart
 from agentd.ari.reconciler import LOOK_DEADLINE, MOST_AT_A_LOOK, SURE_AFTER
 from agentd.conversation.commands import Destination
 from agentd.errors import AriRejected
@@ -43,6 +43,24 @@ async def told(client: AriClient, caller: str) -> bool:
     with trio.move_on_after(0.1):
         return await client.routes[caller].receive() == StasisEnd(Channel(caller))
     return False
+
+
+async def test_who_put_the_call_through_is_let_go_and_not_handed_back(
+    asterisk: FakeAsterisk, client: AriClient, autojump_clock: MockClock
+) -> None:
+    """A blind transfer by the caller's telephone: Asterisk puts a Local channel in its place, and leaves its own in the
+    application (measured on 22.10.1). It went to the fallback, as the caller of a call that had failed."""
+    asterisk.enter(CALLER)
+    client._dispatch(StasisStart(Channel(CALLER), (), 10.0))
+    with_call = client.route(CALLER)
+    asterisk.enter(OTHER)
+    client._dispatch(StasisStart(Channel(OTHER), (), 20.0, Channel(CALLER)))
+    assert client._doubt.is_set(), "it is looked at soon"
+    await twice(client)
+    assert set(asterisk.channels) == {OTHER}
+    assert not asterisk.continued
+    assert not client.hand_backs.channels
+    with_call.close()
 
 
 async def test_calls_that_are_gone_end_and_calls_that_live_go_on(

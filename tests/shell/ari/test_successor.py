@@ -7,18 +7,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from agentd.agent import Party
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
-from agentd.ari.events import Channel, ChannelDestroyed, DtmfReceived, StasisEnd, StasisStart
+from agentd.ari.events import Channel, ChannelDestroyed, DtmfReceived, HangupRequested, StasisEnd, StasisStart
 from agentd.audiosocket.listener import Admission
 from agentd.conversation import events as happens
+from agentd.conversation.commands import Destination
 from agentd.media.leg import LegKind, MediaConnection
 from agentd.metrics import Metrics
-from agentd.testing._ari_server import PASSWORD, USER, Request
+from agentd.testing._ari_server import PASSWORD, USER, Answer, Request
 from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing._lines import Lines
 
-ALICE, BOB = "1700000000.1", "1700000000.2"
+ALICE, BOB, CAROL = "1700000000.1", "1700000000.2", "1700000000.3"
 BOBS_NAME = "PJSIP/bob-1"
 
 
@@ -94,6 +96,55 @@ async def test_a_listening_leg_that_was_on_its_way_ends_at_once(pbx: Pbx) -> Non
         assert await pbx.serve(connection) == "hung up by agentd"
 
 
+async def test_who_took_the_place_is_known_once_asterisk_has_connected_the_other_party(pbx: Pbx) -> None:
+    """A Local channel has no number yet when it takes the place (measured on Asterisk 22.10.1)."""
+    pbx.put_bob_through()
+    began = trio.current_time()
+
+    async def connected(_request: Request) -> None:
+        if trio.current_time() - began > 0.5:
+            pbx.asterisk.variables.setdefault(BOB, {}).update({"CALLERID(num)": "47 12", "CALLERID(name)": "Bob\n"})
+
+    pbx.asterisk.rule("GET */variable", connected)
+    assert await pbx.channel.meet_successor() == Party("4712", "Bob")
+
+
+@pytest.mark.parametrize("presentation", ["prohib", "prohib_passed_screen"])
+async def test_who_took_the_place_and_withholds_the_number_stays_unknown(presentation: str, pbx: Pbx) -> None:
+    pbx.put_bob_through()
+    identity = {"CALLERID(num)": "4712", "CALLERID(name)": "Bob", "CALLERID(pres)": presentation}
+    pbx.asterisk.variables[BOB] = identity
+    assert await pbx.channel.meet_successor() == Party()
+
+
+async def test_who_took_the_place_and_has_no_number_is_given_up_soon(pbx: Pbx) -> None:
+    pbx.put_bob_through()
+    began = trio.current_time()
+    assert await pbx.channel.meet_successor() == Party()
+    assert trio.current_time() - began < 10.0
+
+
+async def test_an_asterisk_that_cannot_be_asked_is_asked_again_and_one_who_has_left_is_not(pbx: Pbx) -> None:
+    pbx.put_bob_through()
+    pbx.asterisk.variables[BOB] = {"CALLERID(num)": "4712"}
+    pbx.asterisk.rule("GET */variable", Answer.refusal(503, "busy"), times=2)
+    assert await pbx.channel.meet_successor() == Party("4712")
+    pbx.asterisk.gone(BOB)
+    began = trio.current_time()
+    assert await pbx.channel.meet_successor() == Party()
+    assert trio.current_time() - began < 0.2
+
+
+async def test_the_way_back_is_noted_for_an_agentd_that_comes_after_this_one(pbx: Pbx) -> None:
+    caller = Channel(CAROL, place=Destination("agentd-call", "7600", 4), arguments=("fallback=kept|s|1",))
+    pbx.asterisk.enter(BOB)
+    pbx.client._dispatch(StasisStart(caller, caller.arguments, 10.0))
+    pbx.client._dispatch(StasisStart(Channel(BOB, BOBS_NAME), (), 20.0, caller))
+    channel = CallerChannel(pbx.client, pbx.client.route(BOB), pbx.lines.transport())
+    await channel.meet_successor()
+    assert pbx.asterisk.variables[BOB] == {"AGENTD_FALLBACK": "kept,s,1", "AGENTD_WAY_BACK": "agentd-call,7600,5"}
+
+
 async def _in_a_second(pbx: Pbx) -> None:
     await trio.sleep(1.0)
     pbx.put_bob_through()
@@ -103,6 +154,7 @@ async def test_the_end_of_the_one_that_was_replaced_is_no_hang_up_and_its_keys_a
     pbx.put_bob_through()
     pbx.client._dispatch(DtmfReceived(Channel(ALICE), "1"))
     pbx.client._dispatch(DtmfReceived(Channel(BOB), "2"))
+    pbx.client._dispatch(HangupRequested(Channel(BOB)))
     pbx.client._dispatch(StasisEnd(Channel(BOB), 30.0))
     told = [await pbx.channel.next_event() for _ in range(3)]
     assert told == [happens.CallerReplaced(BOBS_NAME), happens.DigitPressed("2"), happens.CallerHungUp()]

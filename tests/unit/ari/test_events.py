@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from agentd.ari.events import (
     Channel,
     ChannelDestroyed,
+    ConnectedLine,
     DtmfReceived,
+    HangupRequested,
     Hold,
     LeftBridge,
     Other,
@@ -178,6 +180,14 @@ def test_a_digit_is_received() -> None:
 def test_a_caller_puts_the_call_on_hold_and_takes_it_back() -> None:
     assert parse_event(event("ChannelHold", musicclass="default", channel=CALLER)) == Hold(READ, True)
     assert parse_event(event("ChannelUnhold", channel=CALLER)) == Hold(READ, False)
+    assert parse_event(event("ChannelHangupRequest", cause=16, channel=CALLER)) == HangupRequested(READ)
+
+
+def test_with_whom_a_channel_is_connected_is_cleaned_as_the_caller_is() -> None:
+    connected = {"number": "+49 4712", "name": 'Bob "Bee"\n'}
+    told = parse_event(event("ChannelConnectedLine", channel={**CALLER, "connected": connected}))
+    assert told == ConnectedLine(READ, "+494712", "Bob Bee")
+    assert parse_event(event("ChannelConnectedLine", channel=CALLER)) == ConnectedLine(READ)
 
 
 def test_that_a_channel_is_out_of_a_bridge_is_read() -> None:
@@ -213,8 +223,8 @@ def test_a_playback_on_a_bridge_belongs_to_no_channel() -> None:
 
 
 def test_an_event_that_agentd_does_not_read_keeps_its_channel() -> None:
-    text = event("ChannelHangupRequest", cause=16, channel=CALLER)
-    assert parse_event(text) == Other("ChannelHangupRequest", READ)
+    text = event("ChannelTalkingStarted", channel=CALLER)
+    assert parse_event(text) == Other("ChannelTalkingStarted", READ)
 
 
 def test_an_event_from_a_later_asterisk_is_survived() -> None:

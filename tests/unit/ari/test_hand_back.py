@@ -7,16 +7,35 @@ import pytest
 from agentd.ari.hand_back import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    RETURN,
     TOLD_SOON,
     TOLD_WITHIN,
+    WITHOUT_WAY_BACK,
     Refusal,
     goes_untold,
     judge,
+    noted,
     pause_after,
     refuses_destination,
+    way_back_of,
 )
-from agentd.conversation.commands import Result
+from agentd.conversation.commands import Destination, Result
 from agentd.errors import AriError, AriRejected, AriUnavailable
+
+
+@pytest.mark.parametrize("extension", ["7600", "s", "_attended", "a,b"])
+def test_a_way_back_that_was_noted_is_read_again(extension: str) -> None:
+    way_back = Destination("agentd-call", extension, 5)
+    assert way_back_of(None, noted(way_back)) == way_back
+
+
+@pytest.mark.parametrize(
+    "note", ["", "agentd-call", "agentd-call,7600", ",7600,5", "agentd-call,,5", "a,b,-1", "a,b,²"]
+)
+def test_what_is_no_way_back_is_none(note: str) -> None:
+    assert way_back_of(Destination("from-internal", "7000", 2), note) is None
+    assert way_back_of(None, note) is None
+    assert way_back_of(WITHOUT_WAY_BACK, note) == RETURN
 
 
 @pytest.mark.parametrize(

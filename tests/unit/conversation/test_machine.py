@@ -71,6 +71,7 @@ EVERY_EVENT = (
     happens.DepartureRequested(Result.COMPLETED),
     happens.DepartureRequested(Result.TRANSFERRED, Destination("from-internal", "200")),
     happens.CallerHungUp(),
+    happens.CallerHungUp(taken=True),
     happens.ShutdownDue(),
     happens.Left(),
 )
@@ -163,11 +164,12 @@ def test_nothing_leads_out_of_the_end() -> None:
     assert not any(line is Line.ENDED for line, _ in LINE)
 
 
+@pytest.mark.parametrize(("taken", "result"), [(False, Result.CALLER_HUNG_UP), (True, Result.TAKEN_AWAY)])
 @pytest.mark.parametrize("line", [line for line in Line if line is not Line.ENDED])
-def test_a_hang_up_ends_the_call_at_once_from_everywhere(line: Line) -> None:
-    after, step = stepped(Conversation(line), happens.CallerHungUp())
+def test_a_hang_up_ends_the_call_at_once_from_everywhere(line: Line, taken: bool, result: Result) -> None:
+    after, step = stepped(Conversation(line), happens.CallerHungUp(taken))
     assert after.line is Line.ENDED
-    assert step.commands == (do.End(Result.CALLER_HUNG_UP),)
+    assert step.commands == (do.End(result),)
 
 
 @pytest.mark.parametrize("line", [line for line in Line if line not in ENDING])
