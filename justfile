@@ -36,7 +36,7 @@ _install lock:
 demo *args: setup
     {{ python }} -m tests.lab.demo {{ args }}
 
-# Every test: what needs no engine and no Asterisk side by side, then the rest, one at a time; or `just test ARGUMENTS` of pytest
+# All tests but the long ones; or `just test ARGUMENTS` of pytest
 test *args: setup-dev
     #!/usr/bin/env bash
     set -euo pipefail
@@ -44,9 +44,26 @@ test *args: setup-dev
     if [ -n "{{ args }}" ]; then
         exec {{ python }} -m pytest {{ args }}
     fi
+    just _test "not long"
+
+# The long ones: the fault walk, the fuzz, and what takes its time on the real Asterisk
+test-long: setup-dev
+    {{ python }} -m agentd models fetch embedded
+    just _test "long"
+
+# What needs Asterisk or engines one at a time; beside it, on what it leaves of the processor, all that needs neither
+_test which:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    mkdir -p build
+    log="build/test-beside.log"
+    echo "Beside these run the tests that need neither Asterisk nor engines: $log"
+    nice -n 5 {{ python }} -m pytest {{ side_by_side }} -m "{{ which }} and not engines and not e2e" > "$log" 2>&1 &
+    beside=$!
+    trap 'kill $beside 2> /dev/null || true' EXIT
     status=0
-    {{ python }} -m pytest {{ side_by_side }} -m "not engines and not e2e" || status=$?
-    {{ python }} -m pytest -m "engines or e2e" || status=$?
+    {{ python }} -m pytest -m "{{ which }} and (engines or e2e)" || status=$?
+    if wait $beside; then tail -n 1 "$log"; else status=$?; cat "$log"; fi
     exit $status
 
 # Only the fast tests, without Asterisk and engines

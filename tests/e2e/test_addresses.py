@@ -12,7 +12,7 @@ from tests.lab.daemon import environment, run_daemon
 from tests.lab.scene import listen
 from tests.lab.sip import SipCaller
 
-pytestmark = [pytest.mark.e2e, pytest.mark.engines]
+pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.long]
 WAYS = {"external": "7000", "fork": "7001"}
 
 

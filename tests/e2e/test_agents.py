@@ -110,6 +110,7 @@ async def test_the_call_ends_when_the_farewell_has_been_heard_to_its_end(lab: La
     assert house.complaints == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("agent", ["deepgram", "realtime"])
 async def test_a_transferred_caller_hears_the_other_extension_and_keeps_the_line(
     lab: Lab, house: House, agent: str

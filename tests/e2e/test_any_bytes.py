@@ -28,7 +28,7 @@ from tests.lab.sip import SipCaller
 from tests.lab.vendors.deepgram_agent import Turn
 from tests.lab.vendors.house import open_house
 
-pytestmark = [pytest.mark.e2e, pytest.mark.engines]
+pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.long]
 
 SEED = int(os.environ.get("AGENTD_TEST_SEED", "0")) or random.randrange(1, 1 << 32)
 SECONDS = 25.0

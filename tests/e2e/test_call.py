@@ -152,6 +152,7 @@ async def test_dtmf_reaches_the_agent_once(lab: Lab) -> None:
     await lab.nothing_is_left()
 
 
+@pytest.mark.long
 async def test_a_conversation_goes_on_while_the_event_socket_is_cut_for_five_seconds(lab: Lab) -> None:
     since = len(lab.daemon.lines)
     async with SipCaller().call(lab.pbx.sip_uri("7000")) as call:
@@ -205,6 +206,7 @@ async def test_a_cut_audiosocket_is_replaced_and_the_conversation_goes_on(lab: L
     await lab.nothing_is_left()
 
 
+@pytest.mark.long
 async def test_a_call_whose_audio_cannot_be_brought_back_hears_so_and_goes_on_in_the_dialplan(
     lab: Lab,
 ) -> None:

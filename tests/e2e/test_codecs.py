@@ -19,7 +19,7 @@ from tests.lab.prefix import Prefix
 from tests.lab.sip import SipCaller
 from tests.lab.speech import human_prompts, silence
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PATIENCE = 30.0
 G723 = Codec(4, "G723/8000", bytes.fromhex("010203") * 8)

@@ -22,7 +22,7 @@ from tests.lab.prefix import Prefix
 from tests.lab.sip import Call, SipCaller
 from tests.lab.vendors.house import House, open_house
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 SOON = 5.0
 """Seconds in which a caller must be served, in the dialplan or gone after what went wrong is over."""

@@ -13,7 +13,7 @@ from tests.lab.measure import speech_spans
 from tests.lab.prefix import Prefix
 from tests.lab.speech import human_prompts, silence
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PATIENCE = 15.0
 DIALPLAN = """

@@ -18,7 +18,7 @@ from tests.lab.packages import PARROT, ROOT, build_wheel
 from tests.lab.prefix import Prefix
 from tests.lab.units import exec_start
 
-pytestmark = [pytest.mark.e2e, pytest.mark.network]
+pytestmark = [pytest.mark.e2e, pytest.mark.network, pytest.mark.long]
 
 PIPX = "pipx==1.7.1"
 """Debian 13's."""

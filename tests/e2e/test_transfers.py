@@ -20,7 +20,7 @@ from tests.lab.prefix import Prefix
 from tests.lab.sip import Call
 from tests.lab.speech import human_prompts, silence
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PATIENCE = 15.0
 """Seconds for what takes its time on a busy host."""

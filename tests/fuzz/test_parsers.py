@@ -32,6 +32,7 @@ def fuzzer() -> Iterator[Fuzzer]:
         yield fuzzer
 
 
+@pytest.mark.long
 @needs_atheris
 @pytest.mark.parametrize("target", TARGETS)
 def test_any_bytes_are_taken_or_refused(target: str, fuzzer: Fuzzer, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from tests.walk.branches import live_branches
 from tests.walk.faults import Fault
 from tests.walk.kinds import KINDS, Kind
@@ -18,6 +20,7 @@ STEPS = 200
 """Steps at which a call of each kind is cut short here, for time; `just walk` walks all."""
 
 
+@pytest.mark.long
 class Walk:
     """One kind of call. A class each, so that they are walked side by side."""
 
