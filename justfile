@@ -135,6 +135,10 @@ bench-setup *args: setup-dev
 bench-pacing *args: setup-dev
     {{ python }} -m tests.lab.bench_pacing {{ args }}
 
+# What 1 to 200 calls cost over each transport, beside a bare echo; `just bench-load --help` (writes build/bench/)
+bench-load *args: setup-dev
+    {{ python }} -m tests.lab.bench_load {{ args }}
+
 # One clock a call against one clock for all calls, without a daemon (writes build/bench/)
 bench-clock *args: setup-dev
     {{ python }} -m tests.lab.bench_clock {{ args }}

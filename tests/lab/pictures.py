@@ -1,4 +1,5 @@
-"""The benchmarks' pictures: where the time of a turn goes, and what both sides of an interruption sounded like."""
+"""The benchmarks' pictures: where the time of a turn goes, what both sides of an interruption sounded like, and what a
+load costs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,4 +195,41 @@ def takeovers(path: Path, rows: Sequence[Mapping[str, Any]], must: Mapping[str, 
         loc="outside upper center", ncols=5, frameon=False, fontsize=9,
     )  # fmt: skip
     figure.supxlabel("milliseconds after the vendor was heard last", fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draw what calls cost over their number, a line a transport: the processor, beside the bare echo's; how late
+    frames were written, and the largest gap at a caller; memory."""
+    figure = Figure(figsize=(15, 4.6), layout="constrained")
+    processor, lateness, memory = figure.subplots(1, 3)
+    shades = ("#4c78a8", "#e4572e", "#54a24b", "#b279a2")
+
+    def line(axes: Any, found: Sequence[Mapping[str, Any]], key: str, **style: Any) -> None:
+        known = [(row["calls"], row[key]) for row in found if row[key] is not None]
+        axes.plot([calls for calls, _ in known], [value for _, value in known], marker="o", markersize=4, **style)
+
+    medias = list(dict.fromkeys(row["media"] for row in rows))
+    for number, media in enumerate(medias):
+        found = [{**row, "p99": row["lateness_ms"]["p99"]} for row in rows if row["media"] == media]
+        transport, colour = found[0]["transport"], shades[number % len(shades)]
+        name = transport if transport == media else f"{transport} ({media})"
+        line(processor, found, "agentd_cpu", color=colour, label=f"agentd, {name}")
+        line(processor, found, "asterisk_cpu", color=colour, linestyle=":", label=f"Asterisk, {name}")
+        line(lateness, found, "p99", color=colour, label=f"written late, p99, {name}")
+        line(lateness, found, "largest_gap_ms", color=colour, linestyle="--", label=f"largest gap heard, {name}")
+        line(memory, found, "rss_mb", color=colour, label=f"agentd, {name}")
+    bare = [row for row in rows if row["media"] == medias[0]]
+    line(processor, bare, "yardstick_cpu", color="#9aa5b1", label="bare echo")
+    line(lateness, bare, "yardstick_largest_gap_ms", color="#9aa5b1", linestyle="--", label="the same, bare echo")
+    titles = ("processor, per cent of a core", "milliseconds", "memory, MB")
+    for axes, title in zip((processor, lateness, memory), titles, strict=True):
+        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_ylim(0, 1.06 * axes.dataLim.y1)
+        axes.set_xlim(0, 1.06 * axes.dataLim.x1)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.supxlabel("calls at once", fontsize=10)
     figure.savefig(path, dpi=110)

@@ -133,12 +133,31 @@ class LineStats:
     packets: int
     lost: int
     """Packets missing by sequence number."""
+    late: int
+    """Packets that came too late for a telephone's buffer: see `late_packets`."""
     median_gap_ms: float
     p99_gap_ms: float
     max_gap_ms: float
     """The longest time between two packets; 0 with fewer than two."""
     max_send_lag_ms: float
     """How late this caller's own clock was at worst: large values spoil a measurement."""
+
+
+def late_packets(arrivals: Sequence[Arrival], buffer: float = LATE_SECONDS) -> int:
+    """How many packets came after their turn in a buffer of so many seconds, which fills anew after each of those, and
+    where the timeline is another one."""
+    late, turn = 0, 0.0
+    previous: RtpPacket | None = None
+    for arrival in arrivals:
+        packet = arrival.packet
+        if previous is not None and previous.ssrc == packet.ssrc:
+            turn += _samples_between(previous, packet) / RATE
+        if previous is None or previous.ssrc != packet.ssrc or turn > arrival.at + AHEAD_SECONDS:
+            turn = arrival.at + buffer
+        elif arrival.at > turn:
+            late, turn = late + 1, arrival.at + buffer
+        previous = packet
+    return late
 
 
 def line_stats(arrivals: Sequence[Arrival], max_send_lag: float) -> LineStats:
@@ -156,6 +175,7 @@ def line_stats(arrivals: Sequence[Arrival], max_send_lag: float) -> LineStats:
     return LineStats(
         packets=len(arrivals),
         lost=lost,
+        late=late_packets(arrivals),
         median_gap_ms=float(median),
         p99_gap_ms=float(p99),
         max_gap_ms=float(most),

@@ -2,6 +2,7 @@
 
 import struct
 
+import attrs
 import numpy as np
 import pytest
 import trio
@@ -18,6 +19,7 @@ from tests.lab.rtp import (
     RtpPacket,
     RtpSyntaxError,
     digit_frames,
+    late_packets,
     lay_out,
     line_stats,
 )
@@ -108,6 +110,25 @@ def test_gaps_and_losses_are_counted_as_the_card_saw_them() -> None:
     assert stats.median_gap_ms == pytest.approx(20)
     assert stats.max_send_lag_ms == pytest.approx(4)
     assert line_stats([], 0.0).max_gap_ms == 0
+
+
+def test_a_packet_is_late_where_a_telephones_buffer_has_run_dry() -> None:
+    steady = packets(100, start=0.0)
+    assert late_packets(steady) == 0
+    assert late_packets([attrs.evolve(one, at=one.at + (0.059 if n == 50 else 0)) for n, one in enumerate(steady)]) == 0
+    one_late = [attrs.evolve(one, at=one.at + (0.061 if n == 50 else 0)) for n, one in enumerate(steady)]
+    assert late_packets(one_late) == 1
+
+
+def test_a_stall_is_one_late_packet_for_the_buffer_fills_anew() -> None:
+    stalled = [attrs.evolve(one, at=one.at + (0.5 if n >= 50 else 0)) for n, one in enumerate(packets(100, start=0.0))]
+    assert late_packets(stalled) == 1
+
+
+def test_another_timeline_is_no_late_packet() -> None:
+    assert late_packets(packets(10, start=0.0, ssrc=1) + packets(10, start=5.0, ssrc=2)) == 0
+    jump = packets(10, start=0.2, timestamp=80_000_000)
+    assert late_packets(packets(10, start=0.0) + jump) == 0
 
 
 def test_a_key_press_lasts_100_ms_and_its_end_is_said_three_times() -> None:

@@ -1,0 +1,118 @@
+"""Whom `bench_load` measures: the yardstick, and agentd with the example provider, each behind the private Asterisk."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from .asterisk import PrivateAsterisk
+from .bench_setup import FALLBACK
+from .daemon import ROOT, environment, run_daemon, write_config
+
+YARDSTICK_EXTENSION = "7600"
+FIRST_EXTENSION = 7601
+"""Of agentd's transports."""
+START_SECONDS = 10.0
+SPARE_CALLS = 20
+AGENT = """[agents.default]
+provider = "parrot"
+greeting = ""
+[agents.default.liveness]
+check_in_after = 0
+filler = ""
+"""
+
+
+@attrs.frozen
+class Server:
+    """Who takes calls at `extension`. `served` tells how many have their audio up, `metrics` agentd's metrics as text,
+    `without_streaming` for how many calls agentd gave the media leg up."""
+
+    extension: str
+    pid: int
+    served: Callable[[], Awaitable[int]]
+    metrics: Callable[[], Awaitable[str]]
+    without_streaming: Callable[[], int] = lambda: 0
+
+
+def extensions(medias: Sequence[str]) -> dict[str, str]:
+    """The extension of each of agentd's transports, by their names in the dialplan."""
+    return {media: str(FIRST_EXTENSION + number) for number, media in enumerate(medias)}
+
+
+def dialplan(medias: Sequence[str], yardstick_port: int) -> str:
+    """For PrivateAsterisk's extra_dialplan: the yardstick, and agentd over each transport."""
+    ways = (
+        f"exten => {to},1,Gosub(agentd-call,${{EXTEN}},1(default,{media}))" for media, to in extensions(medias).items()
+    )
+    return "\n".join(
+        [
+            f"exten => {YARDSTICK_EXTENSION},1,Answer()",
+            f" same => n,AudioSocket(${{UUID()}},127.0.0.1:{yardstick_port})",
+            *ways,
+            "",
+        ]
+    )
+
+
+@asynccontextmanager
+async def open_yardstick(port: int) -> AsyncIterator[Server]:
+    """The bare echo, listening on `port` of loopback. Raises trio.TooSlowError where it does not within
+    START_SECONDS."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "tests.lab.yardstick", str(port)], stdout=subprocess.PIPE, cwd=ROOT
+    )
+    open_calls, listening = 0, trio.Event()
+
+    async def read(stdout: trio.abc.ReceiveStream) -> None:
+        nonlocal open_calls
+        rest = b""
+        async for data in stdout:
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                open_calls = int(line)
+                listening.set()
+
+    async def served() -> int:
+        await trio.lowlevel.checkpoint()
+        return open_calls
+
+    async def metrics() -> str:
+        await trio.lowlevel.checkpoint()
+        return ""
+
+    assert process.stdout is not None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, process.stdout)
+            with trio.fail_after(START_SECONDS):
+                await listening.wait()
+            yield Server(YARDSTICK_EXTENSION, process.pid, served, metrics)
+            nursery.cancel_scope.cancel()
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdout.aclose()
+
+
+@asynccontextmanager
+async def open_agentd(
+    pbx: PrivateAsterisk, extension: str, calls: int, parrot: Path, directory: Path
+) -> AsyncIterator[Server]:
+    """agentd with the example provider, which is installed in `parrot`; `directory` takes its configuration."""
+    limits = f"[calls]\nmax_calls = {calls + SPARE_CALLS}\n"
+    config = write_config(directory / "agent.toml", pbx, extra=limits, agents=AGENT)
+    environ = {**environment(pbx), "PYTHONPATH": os.pathsep.join([str(parrot), str(ROOT)])}
+    async with run_daemon(config, environ) as daemon:
+
+        async def served() -> int:
+            active = (await daemon.health())[1]["active_calls"]
+            return min(int(active), len(daemon.having("media leg bound")))
+
+        yield Server(extension, daemon.process.pid, served, daemon.metrics, lambda: len(daemon.having(FALLBACK)))
