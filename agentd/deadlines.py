@@ -256,7 +256,6 @@ CUE = Deadline(0.5, "A cue for the end of turns that comes later is of no use.")
 UTTERANCE_END = Deadline(
     1.0, "The playout takes the end of an utterance; shielded. There is always room, but nobody may wait for ever."
 )
-WITHDRAWN = Deadline(1.0, "The call has taken back what of an answer was not heard, before the answer goes on.")
 FALLING_SILENT = Deadline(0.25, "What was being heard is silent, and the history told, before the next answer.")
 DIGITS_TOGETHER = Clock("The next digit of one entry.")
 TOOL_RESULTS = Deadline(32.0, "What tools give; the call has a deadline for each.", holds=((TOOL,),))

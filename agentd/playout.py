@@ -12,6 +12,8 @@ from agentd.agent import Audio, Chunk, SegmentEnd, SegmentStart, UtteranceEnd
 
 CLOSED = -1
 """A generation that no chunk has."""
+REMEMBERED = 16
+"""Withdrawn utterances of which something may still come."""
 
 
 @attrs.define(eq=False)
@@ -21,7 +23,7 @@ class PlayoutBuffer:
     A session `put`s chunks; `next_utterance` gives them to the playback, one utterance at a time. `interrupt`
     moves the generation on: everything of the old one is dropped here and refused from then on, and a
     session that waits for room goes on at once. `overran` is told when a session gets further ahead than
-    `seconds` and has to wait: once, until half of it has been played.
+    `seconds` and has to wait: once, until half of it has been played. `withdraw` does the same for one utterance.
     """
 
     seconds: float = 30.0
@@ -35,6 +37,7 @@ class PlayoutBuffer:
     _interruption: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _overrun: bool = attrs.field(default=False, init=False)
     _numbered: int = attrs.field(default=0, init=False)
+    _withdrawn: deque[int] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     _brought: tuple[int, float] = attrs.field(default=(0, 0.0), init=False)
     """The utterance whose audio came last, and how many seconds of it have come."""
 
@@ -52,15 +55,19 @@ class PlayoutBuffer:
         """Seconds of audio of an utterance that have come so far; 0 once another one's has."""
         return self._brought[1] if self._brought[0] == utterance else 0.0
 
+    def is_void(self, utterance: int, generation: int) -> bool:
+        """Whether nothing more of an utterance is to be heard."""
+        return generation != self.generation or generation == CLOSED or utterance in self._withdrawn
+
     async def put(self, chunk: Chunk) -> None:
         """Append a chunk; waits while `seconds` of audio are buffered, but for an utterance's end: there is always room
-        for that. An older generation's chunk is dropped."""
+        for that. A chunk of an older generation, or of a withdrawn utterance, is dropped."""
         await trio.lowlevel.checkpoint()
         waits = not isinstance(chunk, UtteranceEnd)
-        while waits and chunk.generation == self.generation != CLOSED and self.buffered >= self.seconds:
+        while waits and self.buffered >= self.seconds and not self.is_void(chunk.utterance, chunk.generation):
             self._note_overrun()
             await self._changed.park()
-        if chunk.generation != self.generation or self.generation == CLOSED:
+        if self.is_void(chunk.utterance, chunk.generation):
             return
         self._chunks.append(chunk)
         if isinstance(chunk, Audio):
@@ -78,6 +85,15 @@ class PlayoutBuffer:
         self._chunks.clear()
         self.buffered = 0.0
         self._overrun = False
+        self._changed.unpark_all()
+        self._interruption.unpark_all()
+
+    def withdraw(self, utterance: int) -> None:
+        """Drop what waits of one utterance, and whatever it still brings; others stay as they are."""
+        self._withdrawn.append(utterance)
+        dropped = [chunk for chunk in self._chunks if chunk.utterance == utterance]
+        self._chunks = deque(chunk for chunk in self._chunks if chunk.utterance != utterance)
+        self.buffered -= sum(chunk.seconds for chunk in dropped if isinstance(chunk, Audio))
         self._changed.unpark_all()
         self._interruption.unpark_all()
 
@@ -99,9 +115,9 @@ class PlayoutBuffer:
     async def take(self, utterance: int, generation: int) -> Chunk | None:
         """The next chunk of an utterance; None once an interruption (or another utterance) has ended it."""
         await trio.lowlevel.checkpoint()
-        while self.generation == generation and not self._chunks:
+        while not self._chunks and not self.is_void(utterance, generation):
             await self._changed.park()
-        if self.generation != generation or self._chunks[0].utterance != utterance:
+        if self.is_void(utterance, generation) or self._chunks[0].utterance != utterance:
             return None
         chunk = self._chunks.popleft()
         if isinstance(chunk, Audio):
@@ -110,10 +126,10 @@ class PlayoutBuffer:
             self._changed.unpark_all()
         return chunk
 
-    async def until_interrupted(self, generation: int) -> None:
-        """Wait until `generation` is void."""
+    async def until_void(self, utterance: int, generation: int) -> None:
+        """Wait until nothing more of an utterance is to be heard."""
         await trio.lowlevel.checkpoint()
-        while self.generation == generation:
+        while not self.is_void(utterance, generation):
             await self._interruption.park()
 
     def _note_overrun(self) -> None:
@@ -161,8 +177,8 @@ class UtteranceStream:
 
     @property
     def interrupted(self) -> bool:
-        """True once an interruption has made the rest of this utterance void."""
-        return self._buffer.generation != self.generation
+        """True once an interruption, or its session, has made the rest of this utterance void."""
+        return self._buffer.is_void(self.utterance, self.generation)
 
     async def next(self) -> SegmentStart | Audio | SegmentEnd | None:
         """The next chunk, or None at the end."""
@@ -174,4 +190,4 @@ class UtteranceStream:
 
     async def until_interrupted(self) -> None:
         """Wait until `interrupted` turns true."""
-        await self._buffer.until_interrupted(self.generation)
+        await self._buffer.until_void(self.utterance, self.generation)

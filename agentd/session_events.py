@@ -94,10 +94,8 @@ class UtteranceEnded:
 
 @attrs.frozen
 class Withdrawn:
-    """The agent takes an utterance back: what of it was not heard is not to be. Its answer follows in another one.
-
-    The session waits until the playout's generation has moved on.
-    """
+    """The agent takes an utterance back that it has ended: what of it was not heard is not to be, and stays out of the
+    history. Its answer follows in another one."""
 
     utterance: int
 

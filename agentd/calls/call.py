@@ -303,9 +303,9 @@ class Call:
                     session.interrupt()
                 self.playout.interrupt()
                 await self.playback.stop()
-            case do.Withdraw():
-                self.playout.interrupt()
-                await self.playback.stop()
+            case do.Withdraw(utterance):
+                if self._voice.is_playing(utterance):
+                    await self.playback.stop()
             case do.Leave():
                 self.result = command.result
                 nursery.start_soon(self._leave, command)
@@ -420,6 +420,8 @@ class Call:
         self._on_session_event(event)
         if isinstance(event, tells.ToolRequested) and (session := self._keeper.session) is not None:
             self._nursery.start_soon(self._tools.run, event, partial(self._tool_answered, session, event))
+        if isinstance(event, tells.Withdrawn) and not self._voice.is_playing(event.utterance):
+            return  # nothing of it is heard, and nothing will be
         if isinstance(event, CONVERSATION_EVENTS):
             await self._inbox.send(event)
 

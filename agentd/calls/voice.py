@@ -53,6 +53,8 @@ class AgentVoice:
     _begun: dict[int, tuple[AgentSession | None, int]] = attrs.field(factory=dict, init=False)
     """Utterances whose audio is not all there yet: whose they are, and their generation."""
     _off_record: set[int] = attrs.field(factory=set, init=False)
+    _withdrawn: int = attrs.field(default=0, init=False)
+    """The utterance that was taken back while it was being heard, last."""
     _words: dict[int, str] = attrs.field(factory=dict, init=False)
     """The words of the last utterances, as the session told them."""
     _off_hold: trio.Event = attrs.field(init=False, repr=False)
@@ -115,6 +117,22 @@ class AgentVoice:
                 self._begun[utterance] = (self.session, self.playout.generation)
             case tells.UtteranceEnded(utterance):
                 self._begun.pop(utterance, None)
+            case tells.Withdrawn(utterance):
+                self._withdraw(utterance)
+
+    def is_playing(self, utterance: int) -> bool:
+        """Whether the caller is hearing an utterance, or is about to."""
+        return self._playing and self._utterance == utterance
+
+    def _withdraw(self, utterance: int) -> None:
+        """Nothing more of it is heard, and what was to be said of it is no part of the conversation. It stops with the
+        next frame while streaming; the conversation stops it as a file, and whatever it had paused."""
+        self._begun.pop(utterance, None)
+        self._words.pop(utterance, None)
+        self.playout.withdraw(utterance)
+        if self.is_playing(utterance):
+            self._withdrawn = utterance
+        log.info("words are taken back", utterance=utterance, being_heard=self.is_playing(utterance))
 
     async def finish(self) -> None:
         """Wait until nothing is heard, waits to be, or is still to come of an utterance that the session has begun.
@@ -156,6 +174,10 @@ class AgentVoice:
     def _record(self, utterance: int, heard: Heard) -> Heard:
         """Put into the history what was heard of an utterance; gives it with its words."""
         if utterance in self._off_record:
+            return heard
+        if utterance == self._withdrawn:
+            heard = attrs.evolve(heard, generated=heard.text)
+            self.history.agent_heard(utterance, heard.text, heard.generated)
             return heard
         if not heard.generated and heard.milliseconds:
             self._wordless[utterance] = heard

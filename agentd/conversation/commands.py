@@ -103,7 +103,9 @@ class Interrupt:
 
 @attrs.frozen
 class Withdraw:
-    """Throw away what the agent is saying, of which nothing more is to be heard; what it is preparing stays."""
+    """Stop an utterance that the agent has taken back, if it is being heard; what else it says or prepares stays."""
+
+    utterance: int
 
 
 @attrs.frozen

@@ -123,7 +123,9 @@ def _goes(event: happens.CallerHungUp) -> tuple[Command, ...]:
 _digit = lambda event: (do.FeedDigit(event.digit),)  # noqa: E731 - a row of the table, not a function of its own
 _digit_interrupts = lambda event: (do.Interrupt(), do.FeedDigit(event.digit))  # noqa: E731 - the same
 _answer = _does(do.Answer())
-_withdraw = _does(do.Withdraw())
+_withdraw = lambda event: (do.Withdraw(event.utterance),)  # noqa: E731 - the same
+_withdraw_and_answer = lambda event: (do.Withdraw(event.utterance), do.Answer())  # noqa: E731 - the same
+_withdraw_and_withhold = lambda event: (do.Withdraw(event.utterance), do.Withhold())  # noqa: E731 - the same
 _give_way = _does(do.Interrupt(), do.Answer())
 _attenuated = (Agent.ATTENUATED, _does(do.Attenuate()))
 _restored = (Agent.SPEAKING, _does(do.Restore()))
@@ -226,14 +228,14 @@ AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING_ASIDE, tells.NothingToSay): (Agent.SPEAKING, _nothing),
     (Agent.SPEAKING_ASIDE, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
     (Agent.SPEAKING_OWING, happens.ProtectionEnded): (Agent.PREPARING, _give_way),
-    # The agent takes back what it has said; its answer follows.
+    # The agent takes back what is being heard (or is about to be); its answer follows.
     (Agent.IDLE, tells.Withdrawn): (Agent.IDLE, _withdraw),
     (Agent.PREPARING, tells.Withdrawn): (Agent.PREPARING, _withdraw),
     (Agent.WITHHOLDING, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw),
     (Agent.SPEAKING, tells.Withdrawn): (Agent.PREPARING, _withdraw),
-    (Agent.ATTENUATED, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw),
-    (Agent.PAUSED, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw),
-    (Agent.SPEAKING_ASIDE, tells.Withdrawn): (Agent.PREPARING, _withdraw),
+    (Agent.ATTENUATED, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw_and_withhold),
+    (Agent.PAUSED, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw_and_withhold),
+    (Agent.SPEAKING_ASIDE, tells.Withdrawn): (Agent.SPEAKING_ASIDE, _withdraw),
     # A new session answers what is owed by itself.
     (Agent.WITHHOLDING, happens.AgentReplaced): (Agent.PREPARING, _nothing),
     (Agent.ATTENUATED, happens.AgentReplaced): _restored,
@@ -251,6 +253,10 @@ PROTECTED_AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING_OWING, tells.NothingToSay): (Agent.SPEAKING, _nothing),
     (Agent.SPEAKING_OWING, happens.DigitPressed): (Agent.SPEAKING_OWING, _digit),
     (Agent.SPEAKING_OWING, happens.AgentReplaced): (Agent.SPEAKING, _nothing),
+    # What has to be heard to its end are the agent's words, and these were none.
+    (Agent.SPEAKING, tells.Withdrawn): (Agent.PREPARING, _withdraw),
+    (Agent.SPEAKING_ASIDE, tells.Withdrawn): (Agent.SPEAKING_ASIDE, _withdraw),
+    (Agent.SPEAKING_OWING, tells.Withdrawn): (Agent.PREPARING, _withdraw_and_answer),
 }
 
 # While the caller is not silent, these rows come first: what begins or ends meanwhile is no onset of the caller's.
@@ -261,6 +267,8 @@ OVER_CALLER: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING_ASIDE, happens.PlaybackFinished): (Agent.WITHHOLDING, _does(do.Withhold())),
     (Agent.SPEAKING_OWING, happens.PlaybackFinished): (Agent.WITHHOLDING, _nothing),
     (Agent.SPEAKING_OWING, happens.ProtectionEnded): (Agent.WITHHOLDING, _does(do.Interrupt())),
+    (Agent.SPEAKING, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw_and_withhold),
+    (Agent.SPEAKING_OWING, tells.Withdrawn): (Agent.WITHHOLDING, _withdraw),
 }
 
 PROTECTION: Mapping[tuple[Protection, type], Row] = {

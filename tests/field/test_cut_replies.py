@@ -2,34 +2,22 @@
 failure is never "nothing to say". Each row names who reported the form: repository and number of its issue or pull
 request. (How each form is read: test_model_streams.py.)"""
 
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 import pytest
-from structlog.testing import capture_logs
 
-from agentd.agent import Audio
 from agentd.history import Speaker
 from agentd.session_events import Cut
-from agentd.testing._understudy import ANSWER, tone
+from agentd.testing._understudy import ANSWER
 from agentd.testing.clock import until
-from agentd.testing.telephone import UNDERSTUDY, Telephone, talking
-from tests.contract.parties import KEYS, DeepgramPipeline
+from agentd.testing.telephone import UNDERSTUDY, Telephone
+from tests.field.whole_calls import APOLOGY, ASKED, ASKED_AGAIN, GOOD, asked, heard_turns, sent
 
 pytestmark = pytest.mark.loopback
 
-ASKED, ASKED_AGAIN, GOOD = "Where are you now?", "When are you in?", "All day long."
-APOLOGY = "I am sorry, could you say that again?"
 FIRST, HALF = "In the shop. ", "And we are open unt"
 """The first is a clause that is spoken while the second is still being written."""
-
-
-def sent(delta: Any, finish: str | None = None) -> bytes:
-    chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-    return f"data: {json.dumps(chunk)}\n\n".encode()
 
 
 def dial(arguments: str) -> bytes:
@@ -83,29 +71,6 @@ CASES = {
 }
 
 
-@asynccontextmanager
-async def call(
-    case: Case, monkeypatch: pytest.MonkeyPatch, *, understudy: bool = False
-) -> AsyncIterator[tuple[Telephone, list[Any]]]:
-    """A call whose caller has asked, and is being answered like this."""
-    for name, key in KEYS.items():
-        monkeypatch.setenv(name, key)
-    party = DeepgramPipeline()
-    party.chat.streams[ASKED] = case.stream
-    party.chat.replies[ASKED_AGAIN] = [GOOD]
-    failover = {"apology": APOLOGY, "hold_message": ""}
-    with capture_logs() as logs:
-        async with (
-            party.open(),
-            talking(party, understudy=understudy, tools=["send_dtmf"], failover=failover) as telephone,
-        ):
-            spoken = telephone.candidates[0].spoken
-            assert isinstance(spoken, dict)
-            spoken[APOLOGY] = (Audio(0, 0, tone(0.4), 8000),)
-            telephone.session.feed_text(ASKED)
-            yield telephone, logs
-
-
 def cuts(telephone: Telephone) -> dict[str, float]:
     (family,) = telephone.call.metrics.replies_cut.collect()
     return {
@@ -115,10 +80,6 @@ def cuts(telephone: Telephone) -> dict[str, float]:
     }
 
 
-def heard_turns(telephone: Telephone) -> list[str]:
-    return telephone.said_by(Speaker.AGENT)
-
-
 @pytest.mark.parametrize("case", CASES)
 async def test_the_caller_hears_the_words_there_are_and_an_apology_and_the_call_goes_on(
     case: str, monkeypatch: pytest.MonkeyPatch
@@ -126,7 +87,7 @@ async def test_the_caller_hears_the_words_there_are_and_an_apology_and_the_call_
     one = CASES[case]
     words = one.spoken.strip()
     expected = [*filter(None, [words]), *([APOLOGY] if one.fails else [])]
-    async with call(one, monkeypatch) as (telephone, logs):
+    async with asked(one.stream, monkeypatch) as (telephone, logs, _party):
         await until(lambda: len(heard_turns(telephone)) == len(expected))
         assert heard_turns(telephone) == expected, "and nothing else is in the history"
         assert telephone.heard() > 0.3
@@ -143,7 +104,7 @@ async def test_the_caller_hears_the_words_there_are_and_an_apology_and_the_call_
 @pytest.mark.parametrize("case", [name for name, one in CASES.items() if one.fails])
 async def test_where_there_is_another_agent_it_answers(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = CASES[case]
-    async with call(one, monkeypatch, understudy=True) as (telephone, logs):
+    async with asked(one.stream, monkeypatch, understudy=True) as (telephone, logs, _party):
         await until(lambda: ANSWER in heard_turns(telephone))
         assert telephone.served_by == UNDERSTUDY
         assert heard_turns(telephone) == [*filter(None, [one.spoken.strip()]), ANSWER]

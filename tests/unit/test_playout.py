@@ -1,6 +1,7 @@
 """Between the agent and the caller's ear: bounded in seconds, and emptied by an interruption."""
 
 import math
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -369,3 +370,43 @@ def test_what_is_buffered_is_always_what_was_put_less_what_was_taken(script: lis
             )
 
     trio.run(follow)
+
+
+# --- one utterance is taken back
+
+
+async def test_an_utterance_that_is_withdrawn_is_dropped_and_others_are_not() -> None:
+    buffer = PlayoutBuffer()
+    await put_all(buffer, audio(0.1, 1), UtteranceEnd(0, 1), audio(0.2, 2), audio(0.3, 3), UtteranceEnd(0, 3))
+    buffer.withdraw(2)
+    await put_all(buffer, audio(0.4, 2), UtteranceEnd(0, 2))
+    assert buffer.buffered == pytest.approx(0.4)
+    assert await read(await buffer.next_utterance()) == [audio(0.1, 1)]
+    assert await read(await buffer.next_utterance()) == [audio(0.3, 3)]
+    assert buffer.empty
+    assert buffer.generation == 0
+
+
+async def test_who_reads_waits_for_and_brings_what_is_withdrawn_goes_on_at_once(autojump_clock: MockClock) -> None:
+    buffer = PlayoutBuffer(seconds=0.1)
+    await buffer.put(audio(0.1, 1))
+    stream = await buffer.next_utterance()
+    assert await stream.next() == audio(0.1, 1)
+    done: list[str] = []
+
+    async def goes_on(what: str, wait: Callable[[], Awaitable[object]]) -> None:
+        await wait()
+        done.append(what)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(goes_on, "the end", stream.until_interrupted)
+        nursery.start_soon(goes_on, "nothing more", stream.next)
+        await wait_all_tasks_blocked()
+        await buffer.put(audio(0.1, 2))
+        nursery.start_soon(goes_on, "no room", lambda: buffer.put(audio(0.1, 1)))
+        await wait_all_tasks_blocked()
+        assert done == ["nothing more"], "another utterance has begun"
+        buffer.withdraw(1)
+    assert sorted(done) == ["no room", "nothing more", "the end"]
+    assert stream.interrupted
+    assert not buffer.empty

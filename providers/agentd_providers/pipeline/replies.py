@@ -5,9 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import attrs
-import trio
 
-from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import CallInfo, ToolDeclaration
 from agentd.errors import ProviderError, first_of
@@ -33,8 +31,6 @@ REPLIES_TRIED = 2
 """How often a model that gives no words is asked: a small one does so by chance, and silence is no answer."""
 TOOL_ROUNDS = 5
 """How often an answer may ask for tools; then it has to do without."""
-WITHDRAWN = deadlines.WITHDRAWN.seconds
-WITHDRAWN_POLL = 0.01
 CALLS_AT_ONCE = 8
 """Tools that one reply may ask for; what is more is left out, and told."""
 
@@ -208,14 +204,9 @@ class _Speech:
         if utterance is None:
             return
         await self.stack.aclose()
-        self.answer.utterance = 0
+        self.answer.utterance, self.answer.spoken = 0, False
+        self.replies.output.unheard.pop(utterance.number, None)
         self.replies.emit(tells.Withdrawn(utterance.number))
-        with trio.move_on_after(WITHDRAWN) as patience:
-            # The playout tells nobody of its generation.
-            while utterance.generation == self.replies.output.playout.generation:  # noqa: ASYNC110
-                await trio.sleep(WITHDRAWN_POLL)
-        if patience.cancelled_caught:
-            self.replies.emit(tells.Degraded("thoughts of the language model were taken for its words, and are heard"))
 
     async def _speak(self, clause: str) -> None:
         output, answer = self.replies.output, self.answer

@@ -83,8 +83,9 @@ class ChatServer:
     dialect: Dialect = Dialect.PIECES
     takes_tools: bool = True
     replies: dict[str, Sequence[str | Asked]] = attrs.field(factory=dict)
-    streams: dict[str, Sequence[bytes]] = attrs.field(factory=dict)
-    """Bodies in pieces, sent as they are in place of a reply, by the content of the last message."""
+    streams: dict[str, Sequence[bytes | float]] = attrs.field(factory=dict)
+    """Bodies in pieces, sent as they are in place of a reply, by the content of the last message; a number is a pause
+    in seconds."""
     reply: Sequence[str | Asked] = ()
     delay: float = 0.0
     """Seconds until a reply begins."""
@@ -152,7 +153,10 @@ class ChatServer:
         await exchange.begin(content_type="text/event-stream")
         if (stream := self.streams.get(last)) is not None:
             for sent in stream:
-                await exchange.send(sent)
+                if isinstance(sent, bytes):
+                    await exchange.send(sent)
+                else:
+                    await trio.sleep(sent)
             await exchange.end()
             return
         await self._chunk(exchange, {"role": "assistant", "content": None})

@@ -30,6 +30,7 @@ EVENTS: dict[str, object] = {
     "it has been heard, and more waits": happens.PlaybackFinished(3, idle=False),
     "the notice begins": happens.ProtectionBegan(),
     "the notice is over": happens.ProtectionEnded(),
+    "the answer is taken back": tells.Withdrawn(3),
     "nobody speaks": happens.CheckInDue(),
     "still nobody speaks": happens.SilenceOver(),
     "the answer takes its time": happens.AnswerSlow(),
@@ -66,6 +67,7 @@ COMMANDS: dict[str, Command] = {
     "hold": do.Hold(),
     "unhold": do.Unhold(),
     "interrupt": do.Interrupt(),
+    "stop that": do.Withdraw(3),
     "leave completed, when all is heard": do.Leave(Result.COMPLETED, finish=True),
     "leave for 200, when all is heard": do.Leave(
         Result.TRANSFERRED, finish=True, destination=Destination("from-internal", "200")
@@ -216,6 +218,69 @@ def test_a_cough_into_silence_gets_no_answer() -> None:
 def test_a_turn_that_needs_no_answer_gets_none() -> None:
     play(f"""{ASKED}
         the agent has nothing to say      |                                     | Idle
+    """)
+
+
+# --- words that the agent takes back
+
+
+def test_an_answer_that_is_taken_back_stops_and_another_one_follows() -> None:
+    play(f"""{ANSWERING}
+        the answer is taken back          | stop that                           | Processing
+        all has been heard                |                                     | Processing
+        the answer takes its time         | say a filler                        | Processing
+        the answer begins                 |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+@pytest.mark.parametrize("further", ["", "the sound goes on | pause | Speaking"], ids=["attenuated", "paused"])
+def test_over_a_sound_of_the_callers_the_other_answer_waits_for_what_comes_of_it(further: str) -> None:
+    begin = f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        {further}
+        the answer is taken back          | stop that and then withhold         | Streaming
+    """
+    play(f"""{begin}
+        it was a cough                    | answer                              | Processing
+    """)
+    play(f"""{begin}
+        the caller takes the turn         | interrupt                           | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_what_must_be_heard_to_its_end_is_not_where_it_is_taken_back_and_what_is_owed_follows() -> None:
+    play(f"""{ANSWERING}
+        the notice begins                 |                                     | Speaking
+        the caller makes a sound          |                                     | Speaking
+        the caller has spoken             |                                     | Speaking
+        the answer is taken back          | stop that and then answer           | Processing
+        all has been heard                |                                     | Processing
+        the notice is over                |                                     | Processing
+        the answer begins                 |                                     | Speaking
+    """)
+
+
+def test_the_same_while_the_caller_goes_on_waits_for_the_end_of_that() -> None:
+    play(f"""{ANSWERING}
+        the notice begins                 |                                     | Speaking
+        the caller makes a sound          |                                     | Speaking
+        the caller has spoken             |                                     | Speaking
+        the caller makes a sound          |                                     | Speaking
+        the answer is taken back          | stop that                           | Streaming
+        the notice is over                |                                     | Streaming
+        the caller has spoken             | interrupt and then answer           | Processing
+    """)
+
+
+def test_on_hold_an_answer_is_taken_back_too() -> None:
+    play(f"""{ANSWERING}
+        the caller holds                  | hold                                | Speaking
+        the answer is taken back          | stop that                           | Processing
+        the answer takes its time         |                                     | Processing
+        the caller is back                | unhold                              | Processing
+        the answer begins                 |                                     | Speaking
     """)
 
 
