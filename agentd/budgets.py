@@ -4,9 +4,12 @@ Whoever a call has to do with (a vendor, a model, a package's code, Asterisk) ca
 tools, tasks, events that wait. Each has a budget here, and `over` says what becomes of what is over it: nothing that
 the caller suffers from, or else the way back to the dialplan. It is counted (agentd_call_budget_exceeded_total), and
 the budgets are a gauge (agentd_call_budget).
+
+What knows nothing of metrics, because it is a provider's or shared by calls and others, counts by `count_exceeded`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 
 import attrs
 
@@ -86,5 +89,52 @@ EVENTS = Budget(
     "Asterisk's events of the call's channels; the call takes them at once.",
     "dropped, and Asterisk is asked what has happened",
 )
+SESSION_EVENTS = Budget(
+    "session_events",
+    512,
+    "What an agent's session tells. The call takes it at once; a vendor's burst of words may bring hundreds between two"
+    " looks.",
+    "dropped; the session's end, for which a place is kept, logs how many",
+)
+VENDOR_INBOX = Budget(
+    "vendor_inbox",
+    1024,
+    "Messages of a vendor's that wait for the session, which takes them at once.",
+    "dropped, and the session tells that it is degraded",
+)
+VENDOR_OUTBOX = Budget(
+    "vendor_outbox",
+    512,
+    "Messages to a vendor: ten seconds of audio in frames of 20 ms.",
+    "dropped where it is audio, for which 64 places less are there; a message that finds no place ends the session",
+)
+VENDOR_VOICE = Budget(
+    "vendor_voice",
+    8192,
+    "Pieces of a vendor's voice that wait for the playout, 300 s of audio at the most: a vendor makes it faster than it"
+    " is heard.",
+    "left out, and the session tells that it is degraded",
+)
+HELD_ANSWERS = Budget(
+    "held_answers",
+    4096,
+    "Messages of answers of a Realtime server's that have to wait for the voice, 300 s of audio at the most; the last"
+    " 512 are for what ends answers.",
+    "left out, and the session tells that it is degraded; where not even ends find a place, the session ends",
+)
 
 TABLE: Mapping[str, Budget] = {name: value for name, value in tuple(globals().items()) if isinstance(value, Budget)}
+
+_counted: ContextVar[Callable[[Budget], None] | None] = ContextVar("agentd_call_budgets", default=None)
+
+
+def exceeded_counted_by(count: Callable[[Budget], None]) -> None:
+    """From now on `count` is told of what this task, and those that it starts, want beyond a budget: they are a
+    call's. It must not block."""
+    _counted.set(count)
+
+
+def count_exceeded(budget: Budget) -> None:
+    """The call that this task is of wanted one more than the budget has. Out of a call, nothing is counted."""
+    if (count := _counted.get()) is not None:
+        count(budget)

@@ -8,7 +8,7 @@ too, comes out as WebSocketError from `receive`, never as a cancelled neighbour.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -37,7 +37,8 @@ class WebSocket:
 
     `url` is ws:// or wss:// and must hold no credentials: those go into `headers`; no error shows what looks like one.
     `max_message` bounds one message in bytes, `queue` the number of messages that wait for `receive`; a message that
-    finds the queue full is dropped and counted in `dropped`, because a blocked reader would stop the pongs.
+    finds the queue full is dropped and counted in `dropped`, because a blocked reader would stop the pongs;
+    `on_dropped` is told of each, and must not block.
     """
 
     url: str = attrs.field(repr=without_secrets)
@@ -47,6 +48,7 @@ class WebSocket:
     heartbeat_deadline: float = deadlines.SOCKET_HEARTBEAT.seconds
     max_message: int = 1 << 20
     queue: int = 1024
+    on_dropped: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
     dropped: int = attrs.field(default=0, init=False)
     _connection: trio_websocket.WebSocketConnection | None = attrs.field(default=None, init=False)
     _stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] | None = attrs.field(default=None, init=False)
@@ -169,6 +171,7 @@ class WebSocket:
                 send.send_nowait(message)
             except trio.WouldBlock:
                 self.dropped += 1
+                self.on_dropped()
 
     async def _heartbeat(self, connection_scope: trio.CancelScope) -> None:
         assert self._connection is not None

@@ -85,7 +85,8 @@ class Stays:
         `owed` tells what has become of the caller's hand-back, if there was one.
         """
         begin_call_fields(call_id=call_id, channel=channel)
-        lines = begin_call_lines(self.metrics.call_budget_exceeded.labels(budget=budgets.LOG_LINES.name).inc)
+        budgets.exceeded_counted_by(lambda budget: self.metrics.call_budget_exceeded.labels(budget=budget.name).inc())
+        lines = begin_call_lines(lambda: budgets.count_exceeded(budgets.LOG_LINES))
         stay, served, result = trio.CancelScope(), False, Result.FAILED_INTERNAL
         self._scopes[stay] = call_id
         try:

@@ -6,12 +6,13 @@ import attrs
 import structlog
 import trio
 
+from agentd import budgets
 from agentd.session_events import Ended, SessionEvent
 
 log = structlog.get_logger("agentd_providers")
 
-EVENT_QUEUE = 512
-"""Events that may wait. The call takes them at once; a vendor's burst of words may bring hundreds between two looks."""
+EVENT_QUEUE = budgets.SESSION_EVENTS.most
+"""Events that may wait, the last one included."""
 
 
 @attrs.define(eq=False)
@@ -37,6 +38,7 @@ class EventQueue:
             return
         if self._send.statistics().current_buffer_used >= EVENT_QUEUE - 1:
             self._lost += 1
+            budgets.count_exceeded(budgets.SESSION_EVENTS)
         else:
             self._send.send_nowait(event)
 

@@ -4,7 +4,9 @@ import structlog
 import trio
 
 from agentd import session_events as tells
+from agentd.budgets import SESSION_EVENTS
 from agentd_providers.event_queue import EVENT_QUEUE, EventQueue
+from tests.unit.budgets_counted import counting
 
 
 async def told(queue: EventQueue) -> list[object]:
@@ -32,8 +34,10 @@ async def test_after_the_end_nothing_is_taken_not_even_another_end() -> None:
 
 async def test_a_queue_that_nobody_reads_has_a_place_for_the_end_and_tells_once_what_was_lost() -> None:
     queue = EventQueue()
-    for _ in range(EVENT_QUEUE + 10):
-        queue.put(tells.Thinking())
+    with counting() as counted:
+        for _ in range(EVENT_QUEUE + 10):
+            queue.put(tells.Thinking())
+    assert counted == {SESSION_EVENTS: 11}
     with structlog.testing.capture_logs() as logs:
         queue.end("gone")
         queue.close()

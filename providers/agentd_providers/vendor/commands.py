@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from agentd.agent import SayOutcome
+from agentd.budgets import Budget
 from agentd.history import Place, ToolUse
 from agentd.session_events import SessionEvent
 
@@ -109,6 +110,13 @@ class Count:
 
 
 @attrs.frozen
+class Exceeded:
+    """Count something that was left out because it is beyond a budget of the call's."""
+
+    budget: Budget
+
+
+@attrs.frozen
 class Warn:
     """Warn in the log; the first time only for each `once` that is not empty."""
 
@@ -147,6 +155,7 @@ Command = (
     | RecordTool
     | Degrade
     | Count
+    | Exceeded
     | Warn
     | Note
     | End

@@ -8,6 +8,7 @@ import attrs
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from agentd import budgets
 from agentd import session_events as tells
 from agentd.agent import SayOutcome
 from agentd.errors import ProviderUnavailable
@@ -88,6 +89,8 @@ class SessionHands:
                 self._degrade(kind, reason)
             case do.Count():
                 self.count()
+            case do.Exceeded(budget):
+                budgets.count_exceeded(budget)
             case do.Warn(text, details, once):
                 if not once or self.first(once):
                     self.log.warning(text, **details)

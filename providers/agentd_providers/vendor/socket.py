@@ -13,15 +13,15 @@ from typing import Any
 import attrs
 import trio
 
-from agentd import deadlines
+from agentd import budgets, deadlines
 from agentd.errors import ProviderError, ProviderRejected, ProviderUnavailable, WebSocketError, ungrouped
 from agentd.parsing import mended
 from agentd.telltales import concealed
 from agentd.websocket import WebSocket
 from agentd_providers.vendor.json_object import SHOWN
 
-OUTBOX = 512
-"""Messages that may wait to be sent: ten seconds of audio in frames of 20 ms."""
+OUTBOX = budgets.VENDOR_OUTBOX.most
+"""Messages that may wait to be sent."""
 RESERVED = 64
 """Places of the outbox that audio leaves free for control messages."""
 SEND_DEADLINE = deadlines.SOCKET_SEND.seconds
@@ -52,6 +52,7 @@ class VendorSocket:
         try:
             self._send.send_nowait(mended(json.dumps(message, ensure_ascii=False, separators=(",", ":"))))
         except trio.WouldBlock:
+            budgets.count_exceeded(budgets.VENDOR_OUTBOX)
             raise ProviderUnavailable(f"{self.vendor}: takes no messages: {OUTBOX} wait to be sent") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the connection is gone, which `messages` tells
@@ -61,6 +62,7 @@ class VendorSocket:
         time is dropped and counted."""
         if self._send.statistics().current_buffer_used >= OUTBOX - RESERVED:
             self.dropped_audio += 1
+            budgets.count_exceeded(budgets.VENDOR_OUTBOX)
             return
         message = audio if isinstance(audio, bytes) else json.dumps(audio, separators=(",", ":"))
         try:
@@ -121,7 +123,14 @@ async def open_vendor_socket(
         ProviderUnavailable: nobody answered within `connect_deadline` seconds, or the server is in trouble.
         ProviderRejected: the server refused us: HTTP 4xx but 408, 425 and 429.
     """
-    socket = WebSocket(url, headers, connect_deadline=connect_deadline, max_message=max_message)
+    socket = WebSocket(
+        url,
+        headers,
+        connect_deadline=connect_deadline,
+        max_message=max_message,
+        queue=budgets.VENDOR_INBOX.most,
+        on_dropped=partial(budgets.count_exceeded, budgets.VENDOR_INBOX),
+    )
     send, receive = trio.open_memory_channel[str | bytes](OUTBOX)
     conceal = conceal or partial(concealed, secrets=[value for _name, value in headers])
     connection = trio.CancelScope()

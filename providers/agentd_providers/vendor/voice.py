@@ -11,6 +11,7 @@ import attrs
 import structlog
 import trio
 
+from agentd import budgets
 from agentd import session_events as tells
 from agentd.agent import Audio, Chunk, Playout, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.session_events import SessionEvent
@@ -19,7 +20,7 @@ log = structlog.get_logger("agentd_providers.vendor_voice")
 
 MOST_SECONDS = 300.0
 """Audio that may wait here beyond what the playout holds; what comes on top of it is dropped, and told."""
-MOST_CHUNKS = 8192
+MOST_CHUNKS = budgets.VENDOR_VOICE.most
 """The same of pieces of audio and of segments, however short."""
 MOST_TEXT = 32_768
 """Characters of one utterance, and of all that waits here; what comes on top of it is dropped, and told."""
@@ -91,9 +92,8 @@ class VendorVoice:
             return
         joined = len(self._text) + bool(self._text)
         room = MOST_TEXT - max(self._characters, self._waiting_text + joined)
-        if len(text) > room and not self._wordy:
-            self._wordy = True
-            self.emit(tells.Degraded(f"the vendor sends more words than {MOST_TEXT} characters: the rest is left out"))
+        if len(text) > room:
+            self._leave_out_words()
         if text := text[: max(room, 0)]:
             self._characters += len(text)
             self._tell(tells.AgentText(self.utterance, text))
@@ -183,10 +183,17 @@ class VendorVoice:
         return self._seconds >= MOST_SECONDS or len(self._held or ()) + len(self._waiting) >= MOST_CHUNKS
 
     def _leave_out(self) -> None:
+        budgets.count_exceeded(budgets.VENDOR_VOICE)
         if not self._overflown:
             self._overflown = True
             ahead = f"{MOST_SECONDS:g} s, or {MOST_CHUNKS} pieces,"
             self.emit(tells.Degraded(f"the vendor is more than {ahead} ahead: the rest is left out"))
+
+    def _leave_out_words(self) -> None:
+        budgets.count_exceeded(budgets.VENDOR_VOICE)
+        if not self._wordy:
+            self._wordy = True
+            self.emit(tells.Degraded(f"the vendor sends more words than {MOST_TEXT} characters: the rest is left out"))
 
     def _tell(self, event: SessionEvent) -> None:
         if self._held is None:

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from agentd.budgets import VENDOR_INBOX, VENDOR_OUTBOX
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.testing.clock import until
 from agentd.testing.faults import Fault
 from agentd_providers.vendor import socket as vendor_socket
 from agentd_providers.vendor.json_object import SHOWN, parse_object
 from agentd_providers.vendor.socket import OUTBOX, RESERVED, VendorSocket, open_vendor_socket
 from tests.lab.vendors.peer import Handler, PeerConnection, WebSocketPeer, open_peer
+from tests.unit.budgets_counted import counting
 
 pytestmark = pytest.mark.loopback
 
@@ -95,13 +98,27 @@ async def test_a_connection_that_goes_is_told_by_receive_and_nothing_else_raises
 async def test_a_vendor_that_takes_nothing_costs_audio_and_room_is_left_for_messages() -> None:
     async with open_peer(deaf) as peer, connected(peer) as socket:
         large = bytes(1 << 20)  # more than the kernel's buffers take
-        for _ in range(OUTBOX):
-            socket.send_audio(large)
-        assert socket.dropped_audio == RESERVED
-        for _ in range(RESERVED):
-            socket.send({})
-        with pytest.raises(ProviderUnavailable, match="takes no messages"):
-            socket.send({})
+        with counting() as counted:
+            for _ in range(OUTBOX):
+                socket.send_audio(large)
+            assert socket.dropped_audio == RESERVED
+            for _ in range(RESERVED):
+                socket.send({})
+            with pytest.raises(ProviderUnavailable, match="takes no messages"):
+                socket.send({})
+        assert counted == {VENDOR_OUTBOX: RESERVED + 1}
+
+
+async def test_messages_that_nobody_takes_are_dropped_and_counted() -> None:
+    async def talks(connection: PeerConnection) -> None:
+        for _ in range(VENDOR_INBOX.most + 7):
+            await connection.send("{}")
+        await trio.sleep_forever()
+
+    with counting() as counted:
+        async with open_peer(talks) as peer, connected(peer) as socket:
+            await until(lambda: socket.dropped_messages == 7)
+    assert counted == {VENDOR_INBOX: 7}
 
 
 async def test_a_vendor_that_takes_a_message_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

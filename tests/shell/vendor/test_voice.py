@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from agentd import session_events as tells
 from agentd.agent import Audio, SegmentStart
+from agentd.budgets import VENDOR_VOICE
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import SessionEvent
 from agentd_providers.vendor import voice as vendor_voice
 from agentd_providers.vendor.voice import MOST_CHUNKS, MOST_TEXT, MOST_UNTOLD, VendorVoice
+from tests.unit.budgets_counted import counting
 
 RATE = 8000
 SECOND = bytes(range(1, 251)) * 64
@@ -113,8 +115,10 @@ async def test_the_vendor_is_never_waited_for_and_what_waits_is_bounded(
     monkeypatch.setattr(vendor_voice, "MOST_SECONDS", 5.0)
     async with speaking() as mouth:
         mouth.voice.begin()
-        for _ in range(60):
-            mouth.voice.audio(SECOND)
+        with counting() as counted:
+            for _ in range(60):
+                mouth.voice.audio(SECOND)
+        assert counted == {VENDOR_VOICE: 55}
         mouth.voice.end()
         assert [type(event) for event in mouth.events] == [tells.UtteranceStarted, tells.Degraded, tells.UtteranceEnded]
         _, _, pcm = await mouth.heard()
@@ -124,8 +128,10 @@ async def test_the_vendor_is_never_waited_for_and_what_waits_is_bounded(
 async def test_words_without_audio_are_bounded_and_that_is_told_once(autojump_clock: trio.testing.MockClock) -> None:
     async with speaking() as mouth:
         mouth.voice.begin()
-        for _ in range(40):
-            mouth.voice.words("x" * 1000)
+        with counting() as counted:
+            for _ in range(40):
+                mouth.voice.words("x" * 1000)
+        assert counted == {VENDOR_VOICE: 8}
         mouth.voice.end()
         assert [type(event) for event in mouth.events].count(tells.Degraded) == 1
         assert sum(len(event.text) for event in mouth.events if isinstance(event, tells.AgentText)) > MOST_TEXT - 40

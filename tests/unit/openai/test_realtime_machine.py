@@ -2,6 +2,7 @@
 
 from agentd import session_events as tells
 from agentd.agent import SayOutcome
+from agentd.budgets import HELD_ANSWERS
 from agentd.history import ToolUse
 from agentd_providers.openai.realtime import messages
 from agentd_providers.openai.realtime.events import ResponseCreated, SpeechStarted, VendorError
@@ -197,6 +198,7 @@ def test_a_withheld_answer_is_bounded_in_seconds_of_audio() -> None:
     for _ in range(400):
         play.voice()
     assert ["too long" in command.reason for command in play.of(do.Degrade)] == [True]
+    assert play.of(do.Exceeded) == [do.Exceeded(HELD_ANSWERS)] * 200, "audio and words"
     play.end()
     assert not play.of(do.Begin)
     play.on(inputs.Answer())

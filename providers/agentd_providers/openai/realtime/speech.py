@@ -22,6 +22,7 @@ from enum import StrEnum
 
 import attrs
 
+from agentd import budgets
 from agentd import session_events as tells
 from agentd.history import History, Speaker
 from agentd_providers.openai.realtime import messages
@@ -40,7 +41,7 @@ from agentd_providers.vendor import commands as do
 
 MOST_UTTERANCES = 64
 """How many may be open at a time."""
-MOST_HELD = 4096
+MOST_HELD = budgets.HELD_ANSWERS.most
 """Pieces of responses that may be held; the last of these places are for what ends them."""
 KEPT_FOR_ENDS = 512
 MOST_SECONDS = 300.0
@@ -250,12 +251,14 @@ class Speech:
         """Hold a piece. Of too much audio or too many words the rest is left out."""
         ends = isinstance(piece, ItemDone | ResponseDone)
         if self._held >= MOST_HELD:
+            self.command(do.Exceeded(budgets.HELD_ANSWERS))
             self.command(do.End(f"{VENDOR}: more than {MOST_HELD} messages of an answer that has to wait"))
         elif not ends and (
             self._held_seconds >= MOST_SECONDS
             or self._held_characters >= LONGEST_TEXT
             or self._held >= MOST_HELD - KEPT_FOR_ENDS
         ):
+            self.command(do.Exceeded(budgets.HELD_ANSWERS))
             if not response.cut:
                 too_long = f"{VENDOR}: an answer that has to wait is too long: the rest is left out"
                 self.command(do.Degrade("too long", too_long))
