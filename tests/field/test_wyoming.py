@@ -21,6 +21,13 @@ with warnings.catch_warnings():
     from wyoming.audio import AudioChunk, AudioStart, AudioStop
     from wyoming.event import Event as TheirEvent
     from wyoming.info import Describe, Info
+    from wyoming.tts import (
+        Synthesize,
+        SynthesizeChunk,
+        SynthesizeStart,
+        SynthesizeStop,
+        SynthesizeVoice,
+    )
 
 pytestmark = pytest.mark.loopback
 TALK = sound_of("two")
@@ -79,6 +86,40 @@ async def test_home_assistant_s_order_of_events_is_answered() -> None:
                 await send(client, AudioChunk(RATE, 2, 1, TALK[begin : begin + 640]).event())
             await send(client, AudioStop().event())
             assert await transcribed(client) == "two"
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["plain", "streaming"])
+async def test_home_assistant_s_order_of_events_is_spoken(streams: bool) -> None:
+    """homeassistant/components/wyoming/tts.py: describe on a connection of its own; then synthesize with a voice of
+    those, or a text in pieces with the whole of it between them; events are read until audio-stop."""
+    async with a_server() as at:
+        async with at.client() as client:
+            await send(client, Describe().event())
+            kind, data = await client.answer()
+            (program,) = Info.from_event(TheirEvent(kind, data)).tts
+        voice = SynthesizeVoice(name=program.voices[0].name)
+        async with at.client() as client:
+            if streams:
+                await send(client, SynthesizeStart(voice=voice).event())
+                await send(client, SynthesizeChunk("Hello ").event())
+                await send(client, SynthesizeChunk("there.").event())
+            await send(client, Synthesize("Hello there.", voice=voice).event())
+            if streams:
+                await send(client, SynthesizeStop().event())
+            told: list[AudioStart | AudioChunk | AudioStop] = []
+            while not told or not isinstance(told[-1], AudioStop):
+                event = await client.receive()
+                assert event is not None
+                theirs = TheirEvent(event[0], event[1], event[2])
+                (kind_of,) = [one for one in (AudioStart, AudioChunk, AudioStop) if one.is_type(theirs.type)]
+                told.append(kind_of.from_event(theirs))
+            assert isinstance(told[0], AudioStart)
+            chunks = told[1:-1]
+            assert chunks
+            for chunk in chunks:
+                assert isinstance(chunk, AudioChunk)
+                assert (chunk.rate, chunk.width, chunk.channels) == (told[0].rate, 2, 1)
+                assert chunk.audio
 
 
 async def test_a_whole_utterance_of_several_mebibytes_in_one_event_is_taken() -> None:

@@ -4,6 +4,7 @@ platform.openai.com/docs/api-reference/audio (createTranscription, createSpeech)
 """
 
 import io
+import json
 import struct
 import time
 import wave
@@ -26,6 +27,9 @@ TRANSCRIPTION_MODELS = {
     "gpt-4o-transcribe-diarize",
 }  # fmt: skip
 """openai 3.57, types/audio_model.py."""
+UNSTREAMED = {"whisper-1"}
+"""For these `stream` is ignored (createTranscription; the events are TranscriptTextDeltaEvent and
+TranscriptTextDoneEvent)."""
 SPEECH_MODELS = {"tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"}
 """openai 3.57, types/audio/speech_model.py: all of them end in January 2027."""
 COMPATIBLE = "kokoro"
@@ -108,6 +112,13 @@ class OpenAiSpeech:
             return
         text = " ".join(word.word for word in self.script.words(pcm, rate))
         self.heard.append((exchange.request.at, seconds, text))
+        if "stream" in form and form["stream"].text == "true" and form["model"].text not in UNSTREAMED:
+            await exchange.begin(200, "text/event-stream")
+            events = [{"type": "transcript.text.delta", "delta": f"{word} "} for word in text.split()]
+            for event in (*events, {"type": "transcript.text.done", "text": text}):
+                await exchange.send(f"data: {json.dumps(event)}\n\n".encode())
+            await exchange.end()
+            return
         await exchange.answer(200, {"text": text, "usage": {"type": "duration", "seconds": round(seconds)}})
 
     async def _speak(self, exchange: HttpExchange) -> None:
