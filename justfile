@@ -119,6 +119,10 @@ bench-latency *args: setup-dev
 bench-barge-in *args: setup-dev
     {{ python }} -m tests.lab.bench_barge_in {{ args }}
 
+# Do noise and coughs become turns, and are lone words heard? Before words were judged, and now (writes build/bench/)
+bench-ghosts *args: setup-dev
+    {{ python }} -m tests.lab.bench_ghosts {{ args }}
+
 # A vendor fails in mid-sentence: how soon the caller hears a voice and the next agent's answer (writes build/bench/)
 bench-failover *args: setup-dev
     {{ python }} -m tests.lab.bench_failover {{ args }}

@@ -101,6 +101,11 @@ class Metrics:
         self.false_interruptions = counter(
             "false_interruptions", "Times the agent paused for a sound that was nothing, and went on where it stopped."
         )
+        self.caller_words_dropped = counter(
+            "caller_words_dropped",
+            "Turns in which words that a speech engine wrote did not count: nobody was surely heard to say them.",
+            "cause",
+        )
         self.echoes_suppressed = counter(
             "echoes_suppressed_seconds", "Caller audio that was the agent's own voice coming back."
         )

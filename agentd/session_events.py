@@ -67,6 +67,17 @@ class CallerText:
 
 
 @attrs.frozen
+class CallerWordsDropped:
+    """Words that a speech engine wrote do not count, for this cause, as the metric has it.
+
+    "tag": they stand for a sound. "unsure": nobody was surely heard to speak. "pace": they are more than is said in the
+    time. "end_phrase": they count, but were not heard surely enough to end the call.
+    """
+
+    cause: str
+
+
+@attrs.frozen
 class UtteranceStarted:
     """The agent begins an utterance; its audio follows in the playout.
 
@@ -208,6 +219,7 @@ SessionEvent = (
     | CallerSpeechResumed
     | CallerSpeechEnded
     | CallerText
+    | CallerWordsDropped
     | UtteranceStarted
     | AgentText
     | UtteranceEnded

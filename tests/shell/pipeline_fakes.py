@@ -56,13 +56,14 @@ BROKEN = ProviderUnavailable("the engine died")
 
 @attrs.define
 class FakeDetector:
-    """Speech is what is not silence."""
+    """Speech is what is not silence, with a probability of `sound`."""
 
     keep_open: list[bool] = attrs.field(factory=list)
+    sound: float = 0.9
 
     def feed(self, pcm: bytes, *, keep_open: bool) -> list[float]:
         self.keep_open.append(keep_open)
-        return [0.9 if any(pcm) else 0.1]
+        return [self.sound if any(pcm) else 0.1]
 
 
 @attrs.define(eq=False)

@@ -4,13 +4,15 @@ An answer is a *draft* for as long as the caller may go on: nothing of it reache
 *committed* when the turn is over, and goes through its *gate* when the call says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
 
 from agentd.errors import ProviderError
 from agentd_providers.pipeline.stages import Transcript
+from agentd_providers.turns.ghosts import Judgement, Speech, judge
+from agentd_providers.turns.tags import without_tags
 
 STAGES = ("pause", "transcript", "first_token", "first_audio", "held")
 """The stages of an answer, one after the other; each ends at the mark of its name."""
@@ -51,6 +53,12 @@ class Answer:
     """The caller's words, once they are known."""
     transcript: Transcript | None = None
     """Where they come from; None where the turn came as text, and once all is known."""
+    speech: Speech | None = None
+    """What was measured of the turn's speech up to the pause; None where it came as text."""
+    judgement: Judgement = attrs.field(factory=Judgement)
+    """What the words are worth by that."""
+    dropped: tuple[str, ...] = ()
+    """Why words of the engine's, or their effect, were left out."""
     closing: str = ""
     """The model's last message where it is not the caller's words that are to be answered; never in the history."""
     committed: bool = False
@@ -64,6 +72,18 @@ class Answer:
     gate: Gate = attrs.field(factory=Gate)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _marks: dict[str, float] = attrs.field(factory=dict)
+
+    def take_words(self, heard: str, sure_ms: float, says_goodbye: Callable[[str], bool]) -> str:
+        """What an engine has heard: of that `text` is what counts. Gives the words, whether or not they do."""
+        heard = heard.strip()
+        said = without_tags(heard)
+        self.judgement = judge(said, self.speech, sure_ms)
+        self.text = "" if self.judgement.doubt else said
+        causes = ["tag" if said != heard else "", self.judgement.doubt]
+        if self.text and not self.judgement.may_hang_up and says_goodbye(self.text):
+            causes.append("end_phrase")
+        self.dropped = tuple(filter(None, causes))
+        return said
 
     def give_up(self) -> None:
         """Answer it no more. The caller's words stay said, also where they are still to come."""

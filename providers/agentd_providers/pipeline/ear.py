@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from agentd import deadlines
+from agentd.audio.level import rms_dbfs
 from agentd.errors import ProviderError
 from agentd.session_events import Degraded, SessionEvent
 from agentd_providers.pipeline.stages import (
@@ -22,6 +23,7 @@ from agentd_providers.pipeline.stages import (
     VoiceDetector,
 )
 from agentd_providers.pipeline.turn_audio import TurnAudio
+from agentd_providers.turns.ghosts import Evidence, Speech
 from agentd_providers.turns.taker import RESUME_MS, Signal, TurnTaker
 
 log = structlog.get_logger("agentd_providers.pipeline")
@@ -49,10 +51,12 @@ class Ear:
     """That of the turn that lasts."""
     _taker: TurnTaker = attrs.field(init=False)
     _turn_audio: TurnAudio = attrs.field(init=False)
+    _evidence: Evidence = attrs.field(init=False)
     _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._turn_audio = TurnAudio(self.rate)
+        self._evidence = Evidence(self.settings.turns.threshold)
         self._taker = TurnTaker(self.settings.turns, by_sound=self.judge is not None, by_sentence=self.by_sentence)
 
     @property
@@ -66,6 +70,11 @@ class Ear:
         return self._taker.silence_ms / 1000
 
     @property
+    def speech(self) -> Speech:
+        """What was measured of the speech in the turn so far."""
+        return self._evidence.speech
+
+    @property
     def dismissal(self) -> str:
         """Why the last turn that was dismissed was none."""
         return self._taker.dismissal
@@ -77,8 +86,10 @@ class Ear:
             self._listen(pcm)
         else:
             self._keep_pre_roll(pcm)
+        window_ms, dbfs = self.settings.window_ms, rms_dbfs(pcm)
         for probability in probabilities:
-            self._follow(self._taker.hear(probability, self.settings.window_ms, agent_audible=agent_audible), at)
+            self._evidence.hear(probability, window_ms, dbfs, in_turn=self._taker.in_turn)
+            self._follow(self._taker.hear(probability, window_ms, agent_audible=agent_audible), at)
 
     def hand_over(self) -> Transcript | None:
         """The transcript of a turn that is over: whoever takes it closes it."""
@@ -92,9 +103,9 @@ class Ear:
 
     # --- what becomes known of a pause
 
-    def know_words(self, pause: int, words: str) -> None:
+    def know_words(self, pause: int, words: str, *, doubted: bool) -> None:
         """See TurnTaker.know_words."""
-        self._follow(self._taker.know_words(pause, words), trio.current_time())
+        self._follow(self._taker.know_words(pause, words, doubted=doubted), trio.current_time())
 
     def know_no_words(self, pause: int) -> None:
         """See TurnTaker.know_no_words."""
@@ -140,6 +151,8 @@ class Ear:
                 case Signal.DISMISSED:
                     self.close()
             self.decided(signal, at)
+            if signal in (Signal.ENDED, Signal.DISMISSED):
+                self._evidence.forget()
 
     def _listen(self, pcm: bytes) -> None:
         assert self.transcript is not None

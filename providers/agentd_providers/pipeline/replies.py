@@ -25,7 +25,7 @@ from agentd_providers.pipeline.stages import (
     fill_in,
 )
 from agentd_providers.pipeline.tool_requests import ToolRequests
-from agentd_providers.turns.taker import plain_words
+from agentd_providers.turns.words import plain_words
 
 REPLIES_TRIED = 2
 """How often a model that gives no words is asked: a small one does so by chance, and silence is no answer."""
@@ -48,7 +48,7 @@ class Replies:
     requests: ToolRequests
     emit: Callable[[SessionEvent], None]
 
-    def ends_the_call(self, text: str) -> bool:
+    def says_goodbye(self, text: str) -> bool:
         """Whether the caller's words say goodbye."""
         plain = f" {' '.join(plain_words(text))} "
         return any(f" {phrase.lower()} " in plain for phrase in self.settings.end_phrases)

@@ -32,7 +32,7 @@ from agentd_providers.pipeline.stages import (
     VoiceDetector,
 )
 from agentd_providers.pipeline.tool_requests import ToolRequests
-from agentd_providers.turns.taker import Signal
+from agentd_providers.turns.taker import DOUBTED, WORDLESS, Signal
 
 FAILURES_IN_A_ROW = 2
 """Answers that may fail before the session gives up: one may be an accident."""
@@ -237,7 +237,9 @@ class PipelineSession:
 
     def _begin_draft(self, at: float) -> None:
         self._drop_draft()
-        draft = Answer(self._ear.pause, at - self._ear.silence, transcript=self._ear.transcript)
+        draft = Answer(
+            self._ear.pause, at - self._ear.silence, transcript=self._ear.transcript, speech=self._ear.speech
+        )
         draft.mark("pause")
         self._draft = draft
         self._start(draft, self._transcribe_and_compose)
@@ -251,11 +253,13 @@ class PipelineSession:
         transcript = self._ear.hand_over()
         answer, self._draft = self._draft, None
         if answer is None:  # cut off at the longest that a turn may be, in mid-speech
-            answer = Answer(self._ear.pause, at, transcript=transcript)
+            answer = Answer(self._ear.pause, at, transcript=transcript, speech=self._ear.speech)
             self._start(answer, self._transcribe_and_compose)
         self._commit(answer, at)
 
     def _dismiss(self) -> None:
+        if self._draft is not None and self._ear.dismissal in (WORDLESS, DOUBTED):  # else it was none in any case
+            self._tell_dropped(self._draft)
         self._drop_draft()
         self._events.put(tells.CallerSpeechDismissed(self._ear.dismissal))
         if self.history.owed and self._committed is None:
@@ -279,10 +283,15 @@ class PipelineSession:
 
     def _caller_said(self, answer: Answer) -> None:
         """The words of a turn that is over are known."""
+        self._tell_dropped(answer)
         if answer.text:
             self._events.put(tells.CallerText(answer.text))
             self.history.caller_said(answer.text)
         answer.close_transcript()
+
+    def _tell_dropped(self, answer: Answer) -> None:
+        for cause in answer.dropped:
+            self._events.put(tells.CallerWordsDropped(cause))
 
     # --- answers
 
@@ -320,7 +329,8 @@ class PipelineSession:
 
     async def _transcribe_and_compose(self, answer: Answer) -> None:
         assert answer.transcript is not None
-        answer.text = (await answer.transcript.words()).strip()
+        heard = await answer.transcript.words()
+        said = answer.take_words(heard, self.settings.turns.sure_ms, self._replies.says_goodbye)
         answer.mark("transcript")
         if answer.committed:
             self._caller_said(answer)
@@ -328,8 +338,8 @@ class PipelineSession:
                 return
             self._events.put(tells.Thinking())
         else:
-            self._events.put(tells.CallerText(answer.text, final=False))
-            self._ear.know_words(answer.pause, answer.text)
+            self._events.put(tells.CallerText(answer.text or "", final=False))
+            self._ear.know_words(answer.pause, said, doubted=bool(answer.judgement.doubt))
             await trio.lowlevel.checkpoint()  # it may have been dismissed
             if answer.text and self.responder.tells_sentence_ends:
                 ends = self.responder.sentence_end(self._replies.messages(answer))
@@ -343,7 +353,7 @@ class PipelineSession:
             if not self.history.owed:
                 self._events.put(tells.NothingToSay("no words were recognised"))
                 return
-        if answer.text and self._replies.ends_the_call(answer.text):
+        if answer.text and answer.judgement.may_hang_up and self._replies.says_goodbye(answer.text):
             await self._replies.farewell(answer)
             self._events.end()
             return

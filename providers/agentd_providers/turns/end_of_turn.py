@@ -11,16 +11,13 @@ from collections.abc import Sequence
 
 import attrs
 
+from agentd_providers.turns.words import phrases
+
 NEUTRAL = 0.5
 """The words' judgement where they say nothing."""
 
-
-def _set_of(text: str, separator: str | None = None) -> frozenset[str]:
-    return frozenset(" ".join(item.split()) for item in text.split(separator))
-
-
-_FILLERS = _set_of("uh um uhm erm er ah eh hm hmm mm")
-_NEVER_LAST = _set_of(
+_FILLERS = phrases("uh um uhm erm er ah eh hm hmm mm")
+_NEVER_LAST = phrases(
     """a an the my our your their its every each very quite rather extremely
     and or but because although unless whether if than as of at from into onto between among during per via toward
     towards without
@@ -28,15 +25,15 @@ _NEVER_LAST = _set_of(
     they'll i've you've we've they've i'd you'd we'd they'd"""
 )
 """Articles, possessives, intensifiers; conjunctions and prepositions that end no question; subjects."""
-_RARELY_LAST = _set_of(
+_RARELY_LAST = phrases(
     """to for with in on by about through until while when where which some any another other his more most so like well
     is are was were am be been being has have had will would could should shall may might must do does did can cannot
     not just only currently even want need let's get tell say give make put find take send bring try press enter
     called"""
 )
 """Particles, determiners, auxiliaries, and verbs that want an object: they end a turn now and then."""
-_POINTING = _set_of("this that these those")
-_WHOLE_PAIRS = _set_of(
+_POINTING = phrases("this that these those")
+_WHOLE_PAIRS = phrases(
     """think so|hope so|guess so|suppose so|said so|hope not|guess not|why not|or not|as well|very well|hold on|go on|
     come on|hang on|log in|log on|sign in|sign up|hang up|call in|the other|any more|once more""",
     "|",
@@ -51,7 +48,7 @@ _CLAUSE = re.compile(
     rf"|\b(?:who|what|where|when|why|how) {_PRONOUN} {_AUXILIARY}$"
 )
 """Clauses that end with an auxiliary: short answers ("yes, I do") and what a question asked for ("what it is")."""
-_WHOLE = _set_of(
+_WHOLE = phrases(
     """yes|yeah|yep|yes please|no|nope|no thank you|no thanks|thank you|thanks|hello|hi|goodbye|bye|okay|sure|
     i don't know|i do not know|i don't think so|that's it|that's all|that is all|nothing|nothing else|never mind|
     not really|of course|not yet|maybe|i'm not sure""",

@@ -80,6 +80,13 @@ class TurnSettings:
     max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", positive)] = 30
     pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", not_negative)] = 300
     threshold: Annotated[float, text("Speech probability above which there is speech.", _share)] = 0.5
+    sure_ms: Annotated[
+        int,
+        text(
+            "Speech that was surely there, without which words are taken for invented; 0: all words count.",
+            not_negative,
+        ),
+    ] = 64
 
     def turn_taking(self, language: str) -> TurnTaking:
         """The thresholds that these settings come to."""
@@ -103,6 +110,7 @@ class TurnSettings:
             threshold=self.threshold,
             backchannels=frozenset(self.backchannels),
             language=language,
+            sure_ms=self.sure_ms,
         )
 
     def contradictions(self) -> list[tuple[str, str]]:

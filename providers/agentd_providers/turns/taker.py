@@ -13,13 +13,13 @@ without words is dismissed as soon as it has ended, and a turn is taken by words
 that goes on for longer than any backchannel does.
 """
 
-import string
 from collections.abc import Mapping
 from enum import Enum, auto
 
 import attrs
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
+from agentd_providers.turns.words import plain_words
 
 OVER_AGENT_PAUSE_MS = 64.0
 """Silence that is a pause while the agent is audible: it has fallen silent by then, and a "mhm" should not keep it so
@@ -36,6 +36,8 @@ HUMS = frozenset(["um", "uh", "mm", "mmm", "hm", "hmm", "ah", "oh", "huh"])
 """A sound no longer than that which ends in one of these is a hum, whatever else a speech engine hears in it."""
 HABIT = 8
 """Pauses of the caller that are remembered."""
+WORDLESS, DOUBTED = "no words were recognised", "nobody was surely heard to speak the words"
+"""Reasons to dismiss a turn."""
 
 
 class Signal(Enum):
@@ -58,7 +60,8 @@ class TurnTaking:
 
     `start_ms` of speech are an onset; `interrupt_ms` pause an agent that speaks; `takeover_ms` take the turn from
     it whatever is said, `min_words` that are no `backchannels` at once. `pause_ms` of silence are a pause, at which
-    the words are looked at, `look_ms` is when the sound is. `patience` decides how long a pause may last.
+    the words are looked at, `look_ms` is when the sound is. `patience` decides how long a pause may last. Without
+    `sure_ms` of speech that was surely there words do not count (turns.ghosts).
     """
 
     start_ms: float
@@ -72,6 +75,7 @@ class TurnTaking:
     threshold: float
     backchannels: frozenset[str]
     language: str
+    sure_ms: float = 64.0
 
 
 @attrs.define
@@ -101,6 +105,7 @@ class TurnTaker:
     _looked: bool = attrs.field(default=False, init=False)
     _words: str | None = attrs.field(default=None, init=False)
     _wordless: bool = attrs.field(default=False, init=False)
+    _doubted: bool = attrs.field(default=False, init=False)
     _sound: float | None = attrs.field(default=None, init=False)
     _sentence: float | None = attrs.field(default=None, init=False)
     _promised: set[str] = attrs.field(factory=set, init=False)
@@ -137,11 +142,13 @@ class TurnTaker:
             signals += self._end()
         return signals
 
-    def know_words(self, pause: int, words: str) -> list[Signal]:
-        """The words up to pause number `pause` are known; of an older pause they are of no interest any more."""
+    def know_words(self, pause: int, words: str, *, doubted: bool = False) -> list[Signal]:
+        """The words up to pause number `pause` are known; of an older pause they are of no interest any more.
+
+        `doubted`: an engine may have invented them. They take no turn; who goes on within the pause is heard on."""
         if not self._is_now(pause):
             return []
-        self._words = words
+        self._words, self._doubted = words, doubted
         return self._judge_pause()
 
     def know_no_words(self, pause: int) -> list[Signal]:
@@ -220,7 +227,7 @@ class TurnTaker:
                 return []
             self._paused, self.pause, self._looked = True, self.pause + 1, False
             self._words = self._sound = self._sentence = None
-            self._wordless = False
+            self._wordless = self._doubted = False
             cues = {"sound": self.by_sound, "sentence": self.by_sentence}
             self._promised = {cue for cue, promised in cues.items() if promised}
             return [Signal.PAUSED]
@@ -239,16 +246,20 @@ class TurnTaker:
             return self._end() if self.silence_ms >= late else []
         plain = plain_words(self._words)
         if not plain:
-            return self._dismiss("no words were recognised") if self._settled(nothing=True) else []
+            return self._dismiss(WORDLESS) if self._settled(nothing=True) else []
         if self._over_agent and not self.taken:
             if self._is_backchannel(plain):
                 return self._dismiss("a backchannel while the agent spoke")
+            if self._doubted:
+                return self._dismiss(DOUBTED) if self.silence_ms >= self.settings.patience.stop_ms else []
             if len(plain) >= self.settings.min_words:
                 if self.silence_ms < TAKE_PAUSE_MS:
                     return []
                 self.taken = True
                 return [Signal.TAKEN, *self._judge_pause()]
             return self._dismiss("too few words while the agent spoke") if self._settled(nothing=True) else []
+        if self._doubted:
+            return self._dismiss(DOUBTED) if self.silence_ms >= self.settings.patience.unsure_ms else []
         return self._end() if self._settled(nothing=False) else []
 
     def _is_backchannel(self, words: list[str]) -> bool:
@@ -282,11 +293,3 @@ class TurnTaker:
     def _reset(self) -> None:
         self.in_turn = self._paused = False
         self._speech_ms = 0.0
-
-
-_NO_PUNCTUATION = str.maketrans({mark: " " for mark in string.punctuation if mark != "'"})
-
-
-def plain_words(text: str) -> list[str]:
-    """A text's words in lower case, without punctuation; hyphens part words ("uh-huh" is "uh", "huh")."""
-    return text.lower().translate(_NO_PUNCTUATION).split()

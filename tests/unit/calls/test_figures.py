@@ -247,3 +247,10 @@ async def test_a_call_without_an_answer_has_no_response_delay(figures: CallFigur
         figures.conclude()
     summary = line(logs, "call figures")
     assert (summary["answers"], summary["response_p50_ms"], summary["response_max_ms"]) == (0, None, None)
+
+
+def test_words_that_do_not_count_are_counted_by_their_cause(figures: CallFigures, metrics: Metrics) -> None:
+    for cause in ("tag", "unsure", "unsure"):
+        figures.on_session(tells.CallerWordsDropped(cause))
+    assert metrics.registry.get_sample_value("agentd_caller_words_dropped_total", {"cause": "unsure"}) == 2
+    assert metrics.registry.get_sample_value("agentd_caller_words_dropped_total", {"cause": "tag"}) == 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd_providers.turns.settings import BACKCHANNELS, PAUSE_MS, PRESETS, Preset, TurnSettings
-from agentd_providers.turns.taker import plain_words
+from agentd_providers.turns.words import plain_words
 
 
 def test_without_any_setting_turns_are_balanced() -> None:

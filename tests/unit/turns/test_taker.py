@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
-from agentd_providers.turns.taker import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking, plain_words
+from agentd_providers.turns.taker import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking
+from agentd_providers.turns.words import plain_words
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -51,9 +52,9 @@ class Ear:
     def silence(self, ms: int) -> list[Signal]:
         return self.speech(ms, 0.0)
 
-    def words(self, text: str) -> list[Signal]:
+    def words(self, text: str, *, doubted: bool = False) -> list[Signal]:
         """The words up to the pause that lasts are known."""
-        return self.taker.know_words(self.taker.pause, text)
+        return self.taker.know_words(self.taker.pause, text, doubted=doubted)
 
     def sound(self, complete: float | None) -> list[Signal]:
         """How complete the turn sounds at that pause is known."""
@@ -80,6 +81,45 @@ def paused(ear: Ear, speech: int = 512) -> Ear:
     ear.speech(speech)
     assert PAUSED in ear.silence(96)
     return ear
+
+
+# --- words that an engine may have invented
+
+
+def test_doubted_words_are_no_turn() -> None:
+    ear = paused(listening())
+    assert ear.words("thank you", doubted=True) == []
+    assert ear.silence_until_something() == [DISMISSED]
+    assert ear.taker.silence_ms == PATIENCE.unsure_ms
+    assert "surely" in ear.taker.dismissal
+
+
+def test_over_the_agent_doubted_words_are_dismissed_sooner_so_that_it_goes_on() -> None:
+    ear = paused(listening(agent_audible=True))
+    assert ear.words("hello there thank you", doubted=True) == []
+    assert ear.silence_until_something() == [DISMISSED]
+    assert ear.taker.silence_ms == PATIENCE.stop_ms
+
+
+def test_who_goes_on_after_doubted_words_is_in_the_same_turn() -> None:
+    ear = paused(listening())
+    ear.words("my", doubted=True)
+    assert RESUMED in ear.speech(512)
+    ear.silence(96)
+    ear.words("my name is ann")
+    assert ear.silence_until_something() == [ENDED]
+
+
+def test_doubt_is_of_one_pause() -> None:
+    ear = paused(listening())
+    ear.words("you", doubted=True)
+    ear.words("you there")
+    assert ear.silence_until_something() == [ENDED]
+
+
+def test_a_backchannel_is_one_however_doubtful() -> None:
+    ear = paused(listening(agent_audible=True))
+    assert ear.words("mhm", doubted=True) == [DISMISSED]
 
 
 # --- the onset

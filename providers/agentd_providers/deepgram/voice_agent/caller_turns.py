@@ -9,7 +9,7 @@ has taken away an answer, which is owed if there were no words; or speaking, whe
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 import attrs
@@ -22,6 +22,7 @@ from agentd_providers.deepgram.voice_agent.messages import GO_ON, inject_user_me
 from agentd_providers.deepgram.voice_agent.settings import DeepgramAgentSettings
 from agentd_providers.vendor import commands as do
 from agentd_providers.vendor.caller_sound import CallerSound
+from agentd_providers.vendor.caller_words import caller_words
 
 FLUX_PAUSE = 5.0
 """Seconds of silence after which a flux model ends a turn at the latest, unless told otherwise."""
@@ -116,7 +117,7 @@ class CallerTurns:
             return
         if not text:
             return
-        self._confirm(text, self.sound.last(self.now, self.longest_pause + RECOGNITION))
+        self._confirm(caller_words(text), self.sound.last(self.now, self.longest_pause + RECOGNITION))
         self.functions.confirm()
 
     # --- what Deepgram is given as the caller's words
@@ -125,7 +126,7 @@ class CallerTurns:
         """The caller gave text as a whole turn."""
         self.functions.dismiss()
         self._inject(text)
-        self._confirm(text, self.now)
+        self._confirm((do.RecordCaller(text), do.Tell(tells.CallerText(text))), self.now)
 
     def resume(self) -> None:
         """Give Deepgram the words again that its history was given without, or ask it to go on."""
@@ -191,11 +192,11 @@ class CallerTurns:
 
     # --- the end of a turn
 
-    def _confirm(self, text: str, last_speech_at: float) -> None:
-        """The caller's turn is over."""
+    def _confirm(self, words: Iterable[do.Command], last_speech_at: float) -> None:
+        """The caller's turn is over. Deepgram answers it, also where it heard no more than a sound."""
         self._happens(Happening.CONFIRMED)
-        self.command(do.RecordCaller(text))
-        self.command(do.Tell(tells.CallerText(text)))
+        for command in words:
+            self.command(command)
         self._answer_comes(last_speech_at)
         self.time("endpoint", self.now - last_speech_at)
 

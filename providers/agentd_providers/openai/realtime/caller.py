@@ -28,6 +28,7 @@ from agentd_providers.openai.realtime.settings import Detection, RealtimeTurnSet
 from agentd_providers.vendor import commands as do
 from agentd_providers.vendor import inputs
 from agentd_providers.vendor.caller_sound import CallerSound
+from agentd_providers.vendor.caller_words import caller_words
 
 MOST_TURNS = 32
 """Turns of the caller whose words may be waited for at a time."""
@@ -142,9 +143,8 @@ class Caller:
     def transcribed(self, event: Transcribed) -> None:
         """The words of a turn."""
         place = self._place(event.item)
-        if words := event.text.strip():
-            self.command(do.RecordCaller(words, place))
-            self.command(do.Tell(tells.CallerText(words)))
+        for command in caller_words(event.text, place):
+            self.command(command)
 
     def not_transcribed(self, event: TranscriptionFailed) -> None:
         """The words of a turn are not known."""

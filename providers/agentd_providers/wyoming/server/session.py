@@ -18,6 +18,7 @@ import trio
 from agentd import deadlines
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderRejected, ProviderUnavailable
 from agentd_providers.pipeline.stages import Transcript
+from agentd_providers.turns.tags import without_tags
 from agentd_providers.wyoming.connection import WyomingConnection
 from agentd_providers.wyoming.info import Program, same_language
 from agentd_providers.wyoming.protocol import (
@@ -242,7 +243,7 @@ class SpeechSession:
                 words = await utterance.transcript.words()
         finally:
             self.close()
-        await self._send(transcript(words))
+        await self._send(transcript(without_tags(words)))
         self._done("stt", began, utterance.seconds)
 
     # --- text to speech
