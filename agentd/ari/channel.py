@@ -170,13 +170,6 @@ class CallerChannel:
         except AriError as error:
             log.warning("the caller's line may carry no audio until the next leg", error=str(error))
 
-    async def codec(self) -> str:
-        """See agentd.media.leg.MediaSource.codec."""
-        try:
-            return await self.rest.variable(self.id, "CHANNEL(audionativeformat)")
-        except AriError:
-            return ""  # it is only for the log, and the channel may have left
-
     async def unconverted(self) -> str:
         """See agentd.media.leg.MediaSource.unconverted."""
         if self._stuck_in is None or self._stuck_in[0] != self.id:
@@ -198,9 +191,15 @@ class CallerChannel:
         return self._stuck_in[1]
 
     async def _stuck(self) -> str:
-        formats = ("audionativeformat", "audioreadformat", "audiowriteformat")
-        native, read, written = [await self.rest.variable(self.id, f"CHANNEL({name})") for name in formats]
-        return unconverted(native, read, written, self._leg_format)
+        read = await self._format("audioreadformat")
+        if not unconverted(read, read, read, self._leg_format):
+            return ""  # it is converted: at a time of many such calls each further request counts
+        return unconverted(
+            await self._format("audionativeformat"), read, await self._format("audiowriteformat"), self._leg_format
+        )
+
+    async def _format(self, name: str) -> str:
+        return await self.rest.variable(self.id, f"CHANNEL({name})")
 
     async def meet_successor(self) -> Party:
         """See agentd.ari.successor.meet."""

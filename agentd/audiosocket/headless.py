@@ -45,11 +45,6 @@ class HeadlessLine:
         """Nothing: without the connection there is no caller."""
         await trio.lowlevel.checkpoint()
 
-    async def codec(self) -> str:
-        """Nobody tells it without ARI."""
-        await trio.lowlevel.checkpoint()
-        return ""
-
     async def unconverted(self) -> str:
         """Nobody tells it without ARI."""
         await trio.lowlevel.checkpoint()

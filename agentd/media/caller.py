@@ -212,8 +212,7 @@ class CallerMedia:
             if silent_for >= STALLED_AFTER and not stalled:
                 self.metrics.line_stalls.inc()
                 await self._ask_codec(leg)
-                told = {} if self._heard_anything else {"codec": await self.source.codec() or "not told"}
-                log.warning("no audio from the caller's line", seconds=round(silent_for, 1), **told)
+                log.warning("no audio from the caller's line", seconds=round(silent_for, 1), ever=self._heard_anything)
             elif silent_for < STALLED_AFTER and stalled:
                 log.info("audio from the caller's line again")
             stalled = silent_for >= STALLED_AFTER

@@ -122,10 +122,6 @@ class MediaSource(Protocol):
         """Bring up a leg, and remove it on leaving the block. Raises AriError or MediaTimeout."""
         ...
 
-    async def codec(self) -> str:
-        """The codecs of the caller's own side, as the PBX names them, for the log; empty where that cannot be told."""
-        ...
-
     async def unconverted(self) -> str:
         """The codec of the caller's own side that the PBX cannot convert into ours; empty where it can, or where that
         cannot be told. To be asked of a leg that is up."""

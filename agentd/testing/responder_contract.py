@@ -117,7 +117,7 @@ class ResponderContract(StageContract):
             with failing(*EXPECTED[fault]):
                 async with engine.open() as responder, responder.respond(prompt(question())) as reply:
                     async for piece in reply:
-                        heard += piece
+                        heard += piece if isinstance(piece, str) else ""
                         party.strike(fault)
             party.strike(Fault.NONE)
             await self.use(party, engine)
