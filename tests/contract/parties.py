@@ -19,6 +19,7 @@ from agentd_providers.openai.chat_model import warm_up_prompt
 from tests.lab.hearing import speak
 from tests.lab.vendors import deepgram_agent
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
+from tests.lab.vendors.chat_refusals import Kind
 from tests.lab.vendors.deepgram_agent import DeepgramAgentFake
 from tests.lab.vendors.deepgram_speech import DeepgramListen, DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpPeer, open_http_peer
@@ -150,9 +151,11 @@ class PipelineParty(AgentParty):
     abilities = (*VENDOR, *PIPELINE)
     keys = KEYS
     wyoming: WyomingPeer | None = None
+    kind = Kind.PLAIN
+    """Of its model: each pipeline has another one."""
 
     def __init__(self) -> None:
-        self.chat = ChatServer(key=KEY, replies=Lines())
+        self.chat = ChatServer(key=KEY, replies=Lines(), kind=self.kind)
         self.script = Script([])
         self.peers: list[WebSocketPeer | HttpPeer] = []
 
@@ -219,6 +222,7 @@ class PipelineParty(AgentParty):
 
 class DeepgramPipeline(PipelineParty):
     abilities = (*VENDOR, *PIPELINE, Able.IS_REFUSED)
+    kind = Kind.SIGNING
 
     async def open_speech(self, stack: AsyncExitStack) -> Mapping[str, Any]:
         listen, voice = DeepgramListen(self.script, key=KEY), DeepgramSpeak(key=KEY)
@@ -234,6 +238,8 @@ class DeepgramPipeline(PipelineParty):
 
 
 class OpenAiPipeline(PipelineParty):
+    kind = Kind.REASONING
+
     async def open_speech(self, stack: AsyncExitStack) -> Mapping[str, Any]:
         speech = OpenAiSpeech(self.script, key=KEY)
         peer = await stack.enter_async_context(open_http_peer(speech.answer))
@@ -260,6 +266,8 @@ class SpeakingWyomingPeer(WyomingPeer):
 
 
 class WyomingPipeline(PipelineParty):
+    kind = Kind.THINKING
+
     async def open_speech(self, stack: AsyncExitStack) -> Mapping[str, Any]:
         def transcribe(pcm: bytes) -> str:
             return " ".join(heard.word for heard in self.script.words(pcm, wyoming_peer.RATE))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -22,6 +23,7 @@ from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.shared import SharedServices
 from tests.contract.parties import KEY, KEYS
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
+from tests.lab.vendors.chat_refusals import Kind
 from tests.lab.vendors.deepgram_speech import DeepgramListen, DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer, open_http_peer
 from tests.lab.vendors.openai_speech import COMPATIBLE, OpenAiSpeech
@@ -217,14 +219,22 @@ class PacedChatServer(ChatServer):
         await super()._chunk(exchange, delta, finish)
 
 
+@attrs.define(eq=False)
 class OpenAiModel(OverHttp, ResponderParty):
+    """`kind` of the server's model: what it wants to be asked, and to have back."""
+
+    kind: Kind = Kind.PLAIN
     stage = "think_openai"
     abilities = (*OverHttp.abilities, Can.STREAMS, Can.USES_TOOLS)
     faults = (*STATUSES, *CONNECTION, Fault.OVERSIZED)
 
+    def __attrs_post_init__(self) -> None:
+        if self.kind is Kind.REASONING:  # these would strike the refusal from which it is learnt
+            self.faults = tuple(fault for fault in self.faults if fault not in (Fault.CUT, Fault.OVERSIZED))
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        self.chat = PacedChatServer(key=KEY)
+        self.chat = PacedChatServer(key=KEY, kind=self.kind)
         async with self.serving(self.chat.handle) as url:
             self.settings = {"base_url": f"{url}/v1", "model": self.chat.model, "timeout": self.deadline}
             yield
@@ -383,7 +393,10 @@ EARS: Mapping[str, Callable[[], TranscriberParty]] = {
     "moonshine": lambda: LocalEar(Engine.MOONSHINE),
     "vosk": lambda: LocalEar(Engine.VOSK),
 }
-MODELS: Mapping[str, Callable[[], ResponderParty]] = {"openai": OpenAiModel, "embedded": EmbeddedModel}
+MODELS: Mapping[str, Callable[[], ResponderParty]] = {
+    **{f"openai-{kind}": partial(OpenAiModel, kind) for kind in Kind},
+    "embedded": EmbeddedModel,
+}
 MOUTHS: Mapping[str, Callable[[], VoiceParty]] = {
     "deepgram": DeepgramMouth,
     "openai": OpenAiMouth,

@@ -21,7 +21,7 @@ from agentd_providers.pipeline.replies import Replies
 from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import Message, PipelineSettings, Role, ToolCall
 from agentd_providers.pipeline.tool_requests import ToolRequests
-from tests.lab.vendors.chat import Refused, check_messages
+from tests.lab.vendors.chat_refusals import Refused, check_messages
 
 HERE, ELSEWHERE = "http://here/v1 model", "http://elsewhere/v1 model"
 SIGNED = {"google": {"thought_signature": "AY89a18IwQ=="}}

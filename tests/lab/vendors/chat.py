@@ -1,8 +1,9 @@
 """An OpenAI-compatible chat server on loopback: strict about what it is asked, it streams as one of several does.
 
 The requests, the messages' order and the streamed chunks: https://platform.openai.com/docs/api-reference/chat and
-openai-openapi's CreateChatCompletionRequest. How others stream tool calls: ollama/ollama, openai/openai.go and
-its issues 7881 (no index) and 15457 (index 0 for all of them); https://docs.vllm.ai/en/latest/features/tool_calling/.
+openai-openapi's CreateChatCompletionRequest; what is refused: chat_refusals.py. How others stream tool calls:
+ollama/ollama, openai/openai.go and its issues 7881 (no index) and 15457 (index 0 for all of them);
+https://docs.vllm.ai/en/latest/features/tool_calling/.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 import attrs
 import trio
 
+from .chat_refusals import Kind, Refused, check
 from .http_peer import HttpExchange, HttpPeer, open_http_peer
 from .model_list import model_list
 
@@ -29,16 +31,7 @@ REFUSALS: Mapping[int, bytes] = {
     429: _refusal("Rate limit reached for requests", "rate_limit_exceeded"),
     503: _refusal("The server is overloaded", None),
 }
-FIELDS = {
-    "model", "messages", "stream", "stream_options", "temperature", "max_tokens", "max_completion_tokens", "tools",
-    "tool_choice", "parallel_tool_calls", "reasoning_effort",
-}  # fmt: skip
-MESSAGE_FIELDS = {
-    "system": {"role", "content"},
-    "user": {"role", "content"},
-    "assistant": {"role", "content", "tool_calls"},
-    "tool": {"role", "content", "tool_call_id"},
-}
+SIGNATURE, THOUGHT = "AY89a18IwQ==", "What could be meant?"
 
 
 class Dialect(StrEnum):
@@ -64,13 +57,6 @@ class Asked:
     arguments: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-UNANSWERED = "an assistant message with 'tool_calls' must be followed by tool messages responding to each of them"
-
-
-class Refused(Exception):
-    """The request is wrong: told as HTTP 400."""
-
-
 @attrs.define(eq=False)
 class ChatServer:
     """`replies` are the pieces of the model's replies by the content of the last message; others get `reply`, or,
@@ -81,7 +67,10 @@ class ChatServer:
     shutdown_date: str | None = None
     """The day on which its model ends, as it tells with the list of its models."""
     dialect: Dialect = Dialect.PIECES
+    kind: Kind = Kind.PLAIN
     takes_tools: bool = True
+    context: int = 128_000
+    """Tokens that it reads."""
     replies: dict[str, Sequence[str | Asked]] = attrs.field(factory=dict)
     streams: dict[str, Sequence[bytes | float]] = attrs.field(factory=dict)
     """Bodies in pieces, sent as they are in place of a reply, by the content of the last message; a number is a pause
@@ -93,6 +82,8 @@ class ChatServer:
     """The bodies of the requests that were good."""
     refused: list[str] = attrs.field(factory=list)
     """Why others were not."""
+    lessons: list[str] = attrs.field(factory=list)
+    """Why some had to be asked in another way."""
 
     async def handle(self, exchange: HttpExchange) -> None:
         """Answer one request."""
@@ -106,43 +97,17 @@ class ChatServer:
                 await exchange.answer(200, model_list({self.model: self.shutdown_date}))
             case "POST", "/v1/chat/completions":
                 try:
-                    body = self._checked(request.json())
+                    body = check(
+                        request.json(), self.model, self.kind, takes_tools=self.takes_tools, context=self.context
+                    )
                 except Refused as error:
-                    self.refused.append(str(error))
-                    await exchange.answer(400, {"error": {"message": str(error), "type": "invalid_request_error"}})
+                    (self.lessons if error.lesson else self.refused).append(str(error))
+                    await exchange.answer(error.status, error.body)
                     return
                 self.asked.append(body)
                 await self._stream(exchange, body)
             case _:
                 await exchange.answer(404, {"error": {"message": f"Unknown request URL: {request.path}"}})
-
-    # --- what is asked
-
-    def _checked(self, body: Any) -> Mapping[str, Any]:
-        if not isinstance(body, dict):
-            raise Refused("the body is no object")
-        if unknown := set(body) - FIELDS:
-            raise Refused(f"Unrecognized request argument supplied: {', '.join(sorted(unknown))}")
-        if body.get("model") != self.model:
-            raise Refused(f"The model `{body.get('model')}` does not exist")
-        if body.get("stream") is not True:
-            raise Refused("this fake only streams")
-        if "tools" in body:
-            self._check_tools(body["tools"])
-        check_messages(body.get("messages"))
-        return body
-
-    def _check_tools(self, tools: Any) -> None:
-        if not self.takes_tools:
-            raise Refused('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')
-        if not isinstance(tools, list) or not tools:
-            raise Refused("[] is too short - 'tools'")
-        for tool in tools:
-            function = tool.get("function", {})
-            if set(tool) != {"type", "function"} or set(function) - {"name", "description", "parameters", "strict"}:
-                raise Refused("a tool with fields that it does not have")
-            if function.get("parameters", {}).get("type") != "object":
-                raise Refused("Invalid schema for function: schema must be a JSON Schema of 'type: \"object\"'")
 
     # --- what is answered
 
@@ -160,6 +125,8 @@ class ChatServer:
             await exchange.end()
             return
         await self._chunk(exchange, {"role": "assistant", "content": None})
+        if self.kind is Kind.THINKING:
+            await self._chunk(exchange, {"content": None, "reasoning_content": THOUGHT})
         number = 0
         for piece in pieces:
             if isinstance(piece, str):
@@ -175,7 +142,13 @@ class ChatServer:
 
     def _call(self, number: int, asked: Asked) -> list[dict[str, Any]]:
         arguments, call = json.dumps(asked.arguments), f"call_{number}abc"
-        whole = {"id": call, "type": "function", "function": {"name": asked.name, "arguments": arguments}}
+        whole: dict[str, Any] = {
+            "id": call,
+            "type": "function",
+            "function": {"name": asked.name, "arguments": arguments},
+        }
+        if self.kind is Kind.SIGNING and not number:
+            whole["extra_content"] = {"google": {"thought_signature": SIGNATURE}}
         match self.dialect:
             case Dialect.WHOLE:
                 return [{"index": number, **whole}]
@@ -199,36 +172,6 @@ class ChatServer:
             "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
         }
         await exchange.send(f"data: {json.dumps(chunk)}\n\n".encode())
-
-
-def check_messages(messages: Any) -> None:
-    """Each message's fields, and that every tool call is answered before anything else is said. Raises Refused."""
-    if not isinstance(messages, list) or not messages:
-        raise Refused("[] is too short - 'messages'")
-    owed: set[str] = set()
-    for number, message in enumerate(messages):
-        role = message.get("role")
-        if set(message) - MESSAGE_FIELDS.get(role, set()) or (role == "system" and number):
-            raise Refused(f"messages[{number}]: not a message: {sorted(message)} of role {role!r}")
-        if role == "tool":
-            if message.get("tool_call_id") not in owed or not isinstance(message.get("content"), str):
-                raise Refused("messages with role 'tool' must be a response to a preceding message with 'tool_calls'")
-            owed.discard(message["tool_call_id"])
-            continue
-        if owed:
-            raise Refused("an assistant message with 'tool_calls' must be followed by tool messages responding to each")
-        calls = message.get("tool_calls", [])
-        if not isinstance(message.get("content"), str) and not calls:
-            raise Refused(f"messages[{number}].content: expected a string")
-        for call in calls:
-            if set(call) != {"id", "type", "function"} or set(call["function"]) != {"name", "arguments"}:
-                raise Refused(f"messages[{number}].tool_calls: not a call")
-            json.loads(call["function"]["arguments"])
-        owed = {call["id"] for call in calls}
-        if len(owed) != len(calls):
-            raise Refused("duplicate tool call ids")
-    if owed:
-        raise Refused(UNANSWERED)
 
 
 @asynccontextmanager

@@ -260,6 +260,21 @@ class Session:
             case "InjectUserMessage":
                 _object(fields, "", {"type": _text, "content": _text})
                 self._start(self._answer, fields["content"] if self.fake.echoes_injected else "", self.fake.next_turn())
+            case "UpdatePrompt":  # https://developers.deepgram.com/docs/voice-agent-update-prompt
+                _object(fields, "", {"type": _text, "prompt": _text})
+                await self.send({"type": "PromptUpdated"})
+            case "UpdateListen":  # AgentV1UpdateListen in the API's specification
+                _object(fields, "", {"type": _text, "listen": _fields({"provider": _listen_provider})})
+                await self.send({"type": "ListenUpdated"})
+            case "UpdateThink":  # https://developers.deepgram.com/docs/voice-agent-update-think
+                _object(fields, "", {"type": _text, "think": _think})
+                await self.send({"type": "ThinkUpdated"})
+            case "UpdateSpeak":  # https://developers.deepgram.com/docs/voice-agent-update-speak
+                _object(fields, "", {"type": _text, "speak": _speak})
+                await self.send({"type": "SpeakUpdated"})
+            case "ForceEndTurn":  # AgentV1ForceEndTurn in the API's specification
+                _object(fields, "", {"type": _text})
+                self._end_turn()
             case "FunctionCallResponse":
                 _object(fields, "", {"type": _text, "id": _text, "name": _text, "content": _text})
                 self._respond(fields)
@@ -292,11 +307,14 @@ class Session:
         if not self._speaking and self._loud * 1000 >= self.fake.start_ms - 1e-6:
             await self._caller_starts()
         if self._quiet * 1000 >= self.fake.silence_ms - 1e-6 and self._loud:
-            words, self._loud = self._loud * 1000 >= self.fake.words_ms - 1e-6, 0.0
-            speaking, self._speaking = self._speaking, False
-            if speaking and words:
-                turn = self.fake.next_turn()
-                self._start(self._answer, turn.heard, turn)
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        words, self._loud = self._loud * 1000 >= self.fake.words_ms - 1e-6, 0.0
+        speaking, self._speaking = self._speaking, False
+        if speaking and words:
+            turn = self.fake.next_turn()
+            self._start(self._answer, turn.heard, turn)
 
     async def _caller_starts(self) -> None:
         self._speaking = True
@@ -431,6 +449,15 @@ def conversation_text(role: str, content: str) -> dict[str, str]:
 # --- Settings (https://developers.deepgram.com/docs/configure-voice-agent) ----------------------------------
 
 BEHAVIOURS = ("default", "queue", "interrupt")
+THINKERS: Mapping[str, tuple[str, ...]] = {
+    # https://developers.deepgram.com/docs/voice-agent-llm-models, https://developers.deepgram.com/docs/llm/voice-agent
+    "open_ai": ("gpt-",),
+    "anthropic": ("claude-",),
+    "google": ("gemini-",),
+    "nvidia": ("nemotron", "nvidia"),
+    "deepgram": ("think-fast", "phonellm"),
+}
+"""How the names begin of those that Deepgram has itself."""
 INPUT_ENCODINGS = (
     *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb", "opus", "ogg-opus", "speex", "g729"),
 )
@@ -478,9 +505,18 @@ def _listen_provider(value: Any, path: str) -> None:
     if isinstance(value, dict) and value.get("version") == "v2":
         own: dict[str, Check] = {"language_hints": _texts, "eot_threshold": _number, "eager_eot_threshold": _number}
         _object(value, path, {**common, "version": _text}, {**own, "eot_timeout_ms": _integer, "keyterms": _texts})
+        _known(value, path, "v2", ("flux-",))  # https://developers.deepgram.com/docs/flux/agent
     else:
         own = {"version": _one_of("v1"), "language": _text, "keyterms": _texts, "smart_format": _flag}
         _object(value, path, common, own)
+        _known(value, path, "v1", ("nova", "enhanced", "base"))
+
+
+def _known(provider: Mapping[str, Any], path: str, where: str, names: tuple[str, ...]) -> None:
+    """Deepgram refuses a model that it does not have there (error INVALID_SETTINGS,
+    https://developers.deepgram.com/docs/voice-agent-errors-warnings)."""
+    if not provider["model"].startswith(names):
+        raise Refusal("INVALID_SETTINGS", f"{path}.model: {provider['model']!r} is not served in {where}")
 
 
 def _think(value: Any, path: str) -> None:
@@ -498,8 +534,11 @@ def _think(value: Any, path: str) -> None:
         {"provider": provider},
         {"endpoint": _endpoint, "prompt": _text, "context_length": _anything, "functions": _list_of(function)},
     )
-    if value["provider"]["type"] == "groq" and "endpoint" not in value:
-        raise Refusal("INVALID_SETTINGS", f"{path}.endpoint is required for groq")
+    if "endpoint" not in value:
+        kind = value["provider"]["type"]
+        if kind == "groq":
+            raise Refusal("INVALID_SETTINGS", f"{path}.endpoint is required for groq")
+        _known(value["provider"], f"{path}.provider", kind, THINKERS[kind])
 
 
 def _speak(value: Any, path: str) -> None:
@@ -521,8 +560,8 @@ def _speak(value: Any, path: str) -> None:
     providers[kind](value["provider"], f"{path}.provider")
     if kind == "deepgram":
         voice, version = value["provider"]["model"], value["provider"].get("version", "v1")
-        if voice.startswith("flux") != (version == "v2"):  # the default is v1
-            raise Refusal("INVALID_SETTINGS", f"{path}.provider.model: {voice!r} is not served in {version}")
+        names = ("flux-",) if version == "v2" else ("aura-",)  # the default is v1
+        _known({"model": voice}, f"{path}.provider", version, names)
     if kind in ("eleven_labs", "open_ai") and "endpoint" not in value:
         raise Refusal("INVALID_SETTINGS", f"{path}.endpoint is required for {kind}")
 

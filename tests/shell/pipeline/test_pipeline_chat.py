@@ -21,7 +21,8 @@ from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.session import PipelineSession, open_pipeline
 from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.shared import SharedServices
-from tests.lab.vendors.chat import KEY, Asked, ChatServer, check_messages, open_chat_server
+from tests.lab.vendors.chat import KEY, Asked, ChatServer, open_chat_server
+from tests.lab.vendors.chat_refusals import check_messages
 from tests.shell.pipeline_fakes import CLOCK, SETTINGS, FakeDetector, FakeResponder, FakeTranscriber, FakeVoice
 
 pytestmark = pytest.mark.loopback

@@ -1,0 +1,115 @@
+"""What vendors refuse, their fakes refuse, too, in the vendors' words; and what they take, the fakes take. So whatever
+runs against a fake runs against that. (Sources: beside each refusal in tests/lab/vendors.)"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import trio
+
+from agentd.agent import ToolDeclaration
+from agentd.errors import CallRejected, ProviderRejected
+from agentd_providers.openai.chat_model import open_chat
+from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.pipeline.stages import Message, Role, ToolCall
+from agentd_providers.shared import SharedServices
+from tests.lab.vendors.chat import KEY, Asked, ChatServer, open_chat_server
+from tests.lab.vendors.chat_refusals import Kind, Refused, check
+
+CLOCK = ToolDeclaration("clock", "Tells the time.", {"type": "object", "properties": {}})
+ASKED = [Message(Role.SYSTEM, "Be brief."), Message(Role.USER, "What time is it?")]
+TOOL = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+GOOD: Mapping[str, Any] = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hello."}]}
+
+
+def called(**fields: Any) -> list[dict[str, Any]]:
+    function = {"name": "clock", "arguments": "{}"}
+    call = {"id": "call_1", "type": "function", "function": function, **fields.pop("call", {})}
+    return [
+        *GOOD["messages"],
+        {"role": "assistant", "content": None, "tool_calls": [call], **fields},
+        {"role": "tool", "content": "five", "tool_call_id": call["id"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "words"),
+    [
+        (Kind.PLAIN, {"model": "gone"}, 404, "does not exist or you do not have access"),
+        (Kind.PLAIN, {"keep_alive": -1}, 400, "Unrecognized request argument supplied: keep_alive"),
+        (Kind.PLAIN, {"reasoning_effort": "low"}, 400, "Unrecognized request argument"),
+        (Kind.PLAIN, {"max_tokens": 0}, 400, "max_tokens"),
+        (Kind.PLAIN, {"temperature": 2.5}, 400, "temperature"),
+        (Kind.PLAIN, {"messages": [{"role": "user", "content": "x" * 50_000}]}, 400, "maximum context length"),
+        (Kind.PLAIN, {"tools": [TOOL] * 129}, 400, "array too long"),
+        (Kind.PLAIN, {"tools": [{"type": "function", "function": {"name": "a b"}}]}, 400, "does not match pattern"),
+        (Kind.PLAIN, {"messages": called()[:2]}, 400, "must be followed by tool messages"),
+        (Kind.PLAIN, {"messages": called(call={"id": "x" * 41})}, 400, "maximum length 40"),
+        (Kind.PLAIN, {"messages": called(call={"extra_content": {}})}, 400, "not a call"),
+        (Kind.REASONING, {"max_tokens": 80}, 400, "Use 'max_completion_tokens' instead"),
+        (Kind.REASONING, {"temperature": 0.2}, 400, "Only the default"),
+        (Kind.REASONING, {"reasoning_effort": "minimal"}, 400, "does not support 'minimal'"),
+        (Kind.REASONING, {"tools": [TOOL]}, 400, "set reasoning_effort to 'none'"),
+        (Kind.REASONING, {"tools": [TOOL], "reasoning_effort": "low"}, 400, "set reasoning_effort to 'none'"),
+        (Kind.SIGNING, {"messages": called()}, 400, "missing a thought_signature"),
+        (Kind.THINKING, {"messages": called()}, 400, "reasoning_content in the thinking mode must be passed back"),
+    ],
+)
+def test_a_chat_server_refuses_what_vendors_refuse(
+    kind: Kind, body: Mapping[str, Any], status: int, words: str
+) -> None:
+    check(GOOD, "m", kind, takes_tools=True, context=8192)
+    with pytest.raises(Refused, match=words) as caught:
+        check({**GOOD, **body}, "m", kind, takes_tools=True, context=8192)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (Kind.PLAIN, {"max_completion_tokens": 80, "temperature": 0.2, "tools": [TOOL]}),
+        (Kind.REASONING, {"max_completion_tokens": 80, "tools": [TOOL], "reasoning_effort": "none"}),
+        (Kind.SIGNING, {"messages": called(call={"extra_content": {"google": {"thought_signature": "x"}}})}),
+        # of earlier turns no signature is asked for
+        (Kind.SIGNING, {"messages": [*called(), {"role": "user", "content": "And now?"}]}),
+        (Kind.THINKING, {"messages": called(reasoning_content="")}),
+    ],
+)
+def test_and_takes_what_they_take(kind: Kind, body: Mapping[str, Any]) -> None:
+    check({**GOOD, **body}, "m", kind, takes_tools=True, context=8192)
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("kind", Kind)
+async def test_each_kind_of_model_is_learnt_once_and_uses_tools(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
+    server = ChatServer(kind=kind, replies={"What time is it?": [Asked("clock")], "five": ["It is five."]})
+    async with open_chat_server(server) as (_, peer), trio.open_nursery() as daemon:
+        settings = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1", temperature=0.2)
+        async with open_chat(settings, SharedServices(daemon)) as model:
+            for _turn in range(2):
+                async with model.responder.respond(ASKED, (CLOCK,)) as pieces:
+                    (call,) = [piece async for piece in pieces]
+                assert isinstance(call, ToolCall)
+                used = [Message(Role.ASSISTANT, "", (call,)), Message(Role.TOOL, "five", call=call.call)]
+                async with model.responder.respond([*ASKED, *used], (CLOCK,)) as pieces:
+                    assert [piece async for piece in pieces] == ["It is five."]
+    assert not server.refused
+    assert len(server.asked) == 4
+    assert len(server.lessons) == (3 if kind is Kind.REASONING else 0), "and never the same twice"
+
+
+@pytest.mark.loopback
+async def test_a_model_that_is_not_there_and_a_context_that_is_full_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
+    async with open_chat_server(ChatServer(context=20)) as (server, peer), trio.open_nursery() as daemon:
+        settings = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")
+        long = [*ASKED, Message(Role.USER, "What time is it? " * 20)]
+        async with open_chat(settings, SharedServices(daemon)) as model:
+            with pytest.raises(CallRejected, match="longer than the model's context"):
+                async with model.responder.respond(long):
+                    pass
+            server.model = "another"
+            with pytest.raises(ProviderRejected, match="HTTP 404: The model `fake-1` does not exist"):
+                async with model.responder.respond(ASKED):
+                    pass
