@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import attrs
 
 from agentd.history import History
+from agentd.party import Party
 from agentd.session_events import SessionEvent
 
 
@@ -35,17 +36,9 @@ class CallInfo:
     extension: str = ""
     rate: int = 8000
 
-    def with_caller(self, party: "Party") -> "CallInfo":
+    def with_caller(self, party: Party) -> "CallInfo":
         """The same call, with this party as its caller."""
         return attrs.evolve(self, caller_number=party.number, caller_name=party.name)
-
-
-@attrs.frozen
-class Party:
-    """Who is at the caller's end of the line; empty where that is not known, or withheld."""
-
-    number: str = ""
-    name: str = ""
 
 
 @attrs.frozen

@@ -1,6 +1,7 @@
 """What every run of these tests has."""
 
 import random
+from collections.abc import Iterator
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -44,3 +45,11 @@ def plain_tracebacks() -> None:
     processors: list[Any] = structlog.get_config()["processors"]
     console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*processors[:-1], console])
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was(plain_tracebacks: None) -> Iterator[None]:
+    """A command that is run in a test configures structlog for its process: the next test is another one."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

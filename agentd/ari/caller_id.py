@@ -13,7 +13,7 @@ import re
 import unicodedata
 from typing import Final
 
-from agentd.agent import Party
+from agentd.party import Party
 
 NUMBER: Final = "CALLERID(num)"
 NAME: Final = "CALLERID(name)"

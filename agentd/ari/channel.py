@@ -21,7 +21,6 @@ import structlog
 import trio
 
 from agentd import deadlines
-from agentd.agent import Party
 from agentd.ari.client import AriClient
 from agentd.ari.events import (
     ChannelDestroyed,
@@ -46,6 +45,7 @@ from agentd.errors import AriError, AriRejected, MediaTimeout
 from agentd.media.codecs import REMEDY, unconverted
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.media.transport import DialplanMedia, ExpectedLeg, ExternalMedia, Transport
+from agentd.party import Party
 
 log = structlog.get_logger("agentd.channel")
 

@@ -8,12 +8,12 @@ main/core_local.c: `local_indicate`); functions of the channel read the channel 
 import structlog
 import trio
 
-from agentd.agent import Party
 from agentd.ari.caller_id import NAME, NUMBER, PRESENTATION, caller_name, caller_number, shown
 from agentd.ari.hand_back import judge
 from agentd.ari.rest import AriRest
 from agentd.ari.whereabouts import Origin
 from agentd.errors import AriError
+from agentd.party import Party
 
 log = structlog.get_logger("agentd.channel")
 

@@ -12,12 +12,12 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import Party
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.conversation.commands import Destination
 from agentd.conversation.events import CallerEvent
 from agentd.errors import AriError, MediaTimeout
 from agentd.media.leg import LegKind
+from agentd.party import Party
 
 log = structlog.get_logger("agentd.headless")
 

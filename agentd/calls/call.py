@@ -23,7 +23,7 @@ import trio
 
 from agentd import budgets
 from agentd import session_events as tells
-from agentd.agent import AgentSession, CallInfo, Party
+from agentd.agent import AgentSession, CallInfo
 from agentd.audio.echo import EchoGuard
 from agentd.budgets import Budget
 from agentd.calls.fields import set_call_fields
@@ -44,6 +44,7 @@ from agentd.media.caller import CallerMedia
 from agentd.media.dtmf import DigitFilter, DigitSource
 from agentd.media.leg import LegKind, LineFormat, MediaSource
 from agentd.metrics import Metrics
+from agentd.party import Party
 from agentd.playback.contract import Announcement
 from agentd.playback.downstream import Downstream
 from agentd.playout import PlayoutBuffer

@@ -8,7 +8,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import CallInfo, Party
+from agentd.agent import CallInfo
 from agentd.ari.caller_id import PRESENTATION, shown
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
@@ -29,6 +29,7 @@ from agentd.media.leg import LineFormat
 from agentd.media.transport import Transport
 from agentd.media.wideband import NARROW, WIDE, is_wideband
 from agentd.metrics import Metrics
+from agentd.party import Party
 from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback, takes_files

@@ -7,7 +7,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agentd.agent import Party
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
 from agentd.ari.events import Channel, ChannelDestroyed, DtmfReceived, HangupRequested, StasisEnd, StasisStart
@@ -16,6 +15,7 @@ from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
 from agentd.media.leg import LegKind, MediaConnection
 from agentd.metrics import Metrics
+from agentd.party import Party
 from agentd.testing._ari_server import PASSWORD, USER, Answer, Request
 from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing._lines import Lines

@@ -1,7 +1,6 @@
 """What commands log: plain lines on standard error, whatever is installed beside agentd."""
 
 import argparse
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -20,13 +19,6 @@ COMMANDS = {
     "hand_back": ("hand-back",),
     "speech_server": ("speech-server",),
 }
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
