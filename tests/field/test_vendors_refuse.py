@@ -1,11 +1,13 @@
 """What vendors refuse, their fakes refuse, too, in the vendors' words; and what they take, the fakes take. So whatever
 runs against a fake runs against that. (Sources: beside each refusal in tests/lab/vendors.)"""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 import trio
+import trio_websocket
 
 from agentd.agent import ToolDeclaration
 from agentd.errors import CallRejected, ProviderRejected
@@ -13,8 +15,12 @@ from agentd_providers.openai.chat_model import open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.stages import Message, Role, ToolCall
 from agentd_providers.shared import SharedServices
+from tests.lab.vendors import deepgram_agent
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, open_chat_server
 from tests.lab.vendors.chat_refusals import Kind, Refused, check
+from tests.lab.vendors.deepgram_agent import DeepgramAgentFake, Refusal, check_settings
+from tests.lab.vendors.openai_speech import COMPATIBLE, SPEECH_MODELS, speech_complaint
+from tests.lab.vendors.peer import open_peer
 
 CLOCK = ToolDeclaration("clock", "Tells the time.", {"type": "object", "properties": {}})
 ASKED = [Message(Role.SYSTEM, "Be brief."), Message(Role.USER, "What time is it?")]
@@ -85,8 +91,8 @@ async def test_each_kind_of_model_is_learnt_once_and_uses_tools(kind: Kind, monk
     monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
     server = ChatServer(kind=kind, replies={"What time is it?": [Asked("clock")], "five": ["It is five."]})
     async with open_chat_server(server) as (_, peer), trio.open_nursery() as daemon:
-        settings = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1", temperature=0.2)
-        async with open_chat(settings, SharedServices(daemon)) as model:
+        asked = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1", temperature=0.2)
+        async with open_chat(asked, SharedServices(daemon)) as model:
             for _turn in range(2):
                 async with model.responder.respond(ASKED, (CLOCK,)) as pieces:
                     (call,) = [piece async for piece in pieces]
@@ -103,9 +109,9 @@ async def test_each_kind_of_model_is_learnt_once_and_uses_tools(kind: Kind, monk
 async def test_a_model_that_is_not_there_and_a_context_that_is_full_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
     async with open_chat_server(ChatServer(context=20)) as (server, peer), trio.open_nursery() as daemon:
-        settings = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")
+        asked = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")
         long = [*ASKED, Message(Role.USER, "What time is it? " * 20)]
-        async with open_chat(settings, SharedServices(daemon)) as model:
+        async with open_chat(asked, SharedServices(daemon)) as model:
             with pytest.raises(CallRejected, match="longer than the model's context"):
                 async with model.responder.respond(long):
                     pass
@@ -113,3 +119,112 @@ async def test_a_model_that_is_not_there_and_a_context_that_is_full_are_told(mon
             with pytest.raises(ProviderRejected, match="HTTP 404: The model `fake-1` does not exist"):
                 async with model.responder.respond(ASKED):
                     pass
+
+
+# --- Deepgram
+
+
+def settings(**parts: Any) -> Mapping[str, Any]:
+    sound = {"encoding": "linear16", "sample_rate": 8000}
+    agent = {
+        "listen": {"provider": {"type": "deepgram", "model": "nova-3", **parts.get("listen", {})}},
+        "think": {"provider": {"type": "open_ai", "model": "gpt-5.4-mini", **parts.get("think", {})}},
+        "speak": {"provider": {"type": "deepgram", "model": "aura-2-thalia-en", **parts.get("speak", {})}},
+    }
+    return {"type": "Settings", "audio": {"input": sound, "output": {**sound, "container": "none"}}, "agent": agent}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"listen": {"model": "flux-general-en", "version": "v2"}},
+        {"think": {"type": "anthropic", "model": "claude-sonnet-4-5"}},
+        {"think": {"type": "deepgram", "model": "think-fast"}},
+        {"speak": {"model": "flux-haley-en", "version": "v2"}},
+        # deepgram-sdk 7.17: newer optional fields
+        {"speak": {"expressivity": 1, "volume": 0.5, "speed": 1.1}},
+    ],
+)
+def test_deepgrams_agent_takes_what_deepgram_has(parts: Any) -> None:
+    check_settings(settings(**parts))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"listen": {"model": "nova-3", "version": "v2"}},
+        {"listen": {"model": "flux-general-en"}},  # the default is v1
+        {"listen": {"model": "gone"}},
+        {"think": {"type": "open_ai", "model": "claude-sonnet-4-5"}},
+        {"think": {"type": "anthropic", "model": "gpt-4o-mini"}},
+        {"think": {"type": "groq", "model": "openai/gpt-oss-20b"}},
+        {"speak": {"model": "flux-haley-en"}},
+        {"speak": {"model": "aura-2-thalia-en", "version": "v2"}},
+        {"speak": {"type": "cartesia", "model": "aura-2-thalia-en"}},
+    ],
+)
+def test_and_refuses_what_it_has_not_or_not_there(parts: Any) -> None:
+    with pytest.raises(Refusal):
+        check_settings(settings(**parts))
+
+
+THINK = {"provider": {"type": "google", "model": "gemini-2.5-flash"}, "prompt": "Be brief."}
+UPDATES: Sequence[tuple[Mapping[str, Any], str]] = [
+    ({"type": "UpdatePrompt", "prompt": "Be kind."}, "PromptUpdated"),
+    ({"type": "UpdateListen", "listen": settings()["agent"]["listen"]}, "ListenUpdated"),
+    ({"type": "UpdateThink", "think": THINK}, "ThinkUpdated"),
+    ({"type": "UpdateSpeak", "speak": settings()["agent"]["speak"]}, "SpeakUpdated"),
+]
+
+
+@pytest.mark.loopback
+async def test_deepgrams_agent_is_changed_in_the_middle_of_a_conversation() -> None:
+    fake = DeepgramAgentFake()
+    headers = [("Authorization", f"Token {deepgram_agent.KEY}")]
+    async with (
+        open_peer(fake.serve, fake.peer(), admit=fake.admit) as peer,
+        trio_websocket.open_websocket_url(f"{peer.url}{deepgram_agent.PATH}", extra_headers=headers) as socket,
+    ):
+
+        async def told() -> str:
+            while not isinstance(text := await socket.get_message(), str):
+                pass
+            message = json.loads(text)
+            return str(message.get("code") or message["type"])
+
+        async def ask(message: Mapping[str, Any]) -> str:
+            await socket.send_message(json.dumps(message))
+            return await told()
+
+        assert await told() == "Welcome"
+        assert await ask(settings()) == "SettingsApplied"
+        for message, answer in UPDATES:
+            assert await ask(message) == answer
+        await socket.send_message(b"\x00\x40" * 4000)  # half a second, loud
+        assert await told() == "UserStartedSpeaking"
+        assert await ask({"type": "ForceEndTurn"}) == "ConversationText", "the turn is over without a silence"
+        await socket.send_message(json.dumps({"type": "UpdateThink", "think": {"provider": {"type": "google"}}}))
+        while (code := await told()) != "UNPARSABLE_CLIENT_MESSAGE":
+            assert code != "ThinkUpdated"
+
+
+# --- OpenAI's speech
+
+
+@pytest.mark.parametrize(
+    ("models", "fields", "words"),
+    [
+        (SPEECH_MODELS, {"model": "kokoro"}, "invalid model ID"),
+        (SPEECH_MODELS, {"model": "tts-1", "voice": "thalia"}, "Input should be one of"),
+        (SPEECH_MODELS, {"model": "tts-1", "pitch": 1}, "Unknown parameter"),
+        (SPEECH_MODELS, {"model": "gpt-4o-mini-tts", "voice": "marin", "stream_format": "audio"}, ""),
+        ((COMPATIBLE,), {"model": "kokoro"}, ""),
+        ((COMPATIBLE,), {"model": "tts-1"}, "invalid model ID"),
+    ],
+)
+def test_speech_is_refused_by_its_model_and_voice(
+    models: Collection[str], fields: Mapping[str, Any], words: str
+) -> None:
+    asked = {"input": "Hello.", "voice": "alloy", "response_format": "wav", **fields}
+    assert speech_complaint(asked, models, own=False).startswith(words)

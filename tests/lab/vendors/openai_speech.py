@@ -125,7 +125,7 @@ class OpenAiSpeech:
         fields = exchange.request.json()
         text = fields.get("input", "")
         self.texts.append((exchange.request.at, text))
-        if complaint := _speech_complaint(fields, self.speech_models, own=not self.key):
+        if complaint := speech_complaint(fields, self.speech_models, own=not self.key):
             await exchange.answer(400, _error(complaint))
             return
         audio, kind = tone(text, self.rate), fields["response_format"]
@@ -155,7 +155,8 @@ def _transcription_complaint(form: Mapping[str, Part], *, own: bool) -> str:
     return "" if form["response_format"].text == "json" else "response_format must be json"
 
 
-def _speech_complaint(fields: Mapping[str, object], models: Collection[str], *, own: bool) -> str:
+def speech_complaint(fields: Mapping[str, object], models: Collection[str], *, own: bool) -> str:
+    """Why a request to speak is refused; empty: it is not. `own`: by a server of one's own."""
     if unknown := set(fields) - SPEECH_FIELDS:
         return f"Unknown parameter: {unknown}"
     if not all(isinstance(fields.get(name), str) and fields[name] for name in ("input", "voice")):

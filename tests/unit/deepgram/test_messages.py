@@ -124,7 +124,7 @@ def test_a_server_of_one_s_own_thinks_with_its_key() -> None:
 
 @pytest.mark.parametrize("provider", SpeakProvider)
 def test_every_voice_is_asked_for_as_the_documentation_says(provider: SpeakProvider) -> None:
-    model = "tts-1" if provider is SpeakProvider.OPEN_AI else "m"
+    model = {SpeakProvider.OPEN_AI: "tts-1", SpeakProvider.DEEPGRAM: "aura-2-thalia-en"}.get(provider, "m")
     speak = AgentSpeakSettings(provider, model, "v", "https://tts.example", "TTS_KEY", "xi-api-key")
     built = message(DeepgramAgentSettings(speak=speak), keys=Keys(speak="s3cret"))["agent"]["speak"]
     assert built["provider"]["type"] == provider
