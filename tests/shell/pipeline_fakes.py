@@ -39,6 +39,7 @@ TURNS = TurnTaking(
     threshold=0.5,
     backchannels=frozenset({"mhm", "okay"}),
     language="en",
+    sure_ms=64,
 )
 SETTINGS = PipelineSettings(
     prompt="You serve {caller_name} ({caller_number}) at {extension}.",

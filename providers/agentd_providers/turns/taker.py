@@ -75,7 +75,7 @@ class TurnTaking:
     threshold: float
     backchannels: frozenset[str]
     language: str
-    sure_ms: float = 64.0
+    sure_ms: float
 
 
 @attrs.define

@@ -31,6 +31,7 @@ TAKING = TurnTaking(
     threshold=0.5,
     backchannels=frozenset({"mhm", "okay", "uh huh"}),
     language="en",
+    sure_ms=64,
 )
 
 
