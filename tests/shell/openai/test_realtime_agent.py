@@ -814,7 +814,7 @@ async def test_one_answer_may_fail_but_not_two() -> None:
         await talk.until(lambda: talk.of(tells.AnswerFailed))
         (failed,) = talk.of(tells.AnswerFailed)
         assert "rate_limit_exceeded: It could not answer (sk-***" in failed.reason
-        assert [event.reason for event in talk.of(tells.Degraded)] == [failed.reason]
+        assert not talk.of(tells.Degraded), "it is told once"
         talk.say()
         assert "rate_limit_exceeded" in await talk.ended()
 

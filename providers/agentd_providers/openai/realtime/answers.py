@@ -248,6 +248,7 @@ class Answers:
                 self.asking.happens(Happening.COLLIDED)
         elif about_words:
             self.refuse_words()
+            self.command(do.Tell(tells.Degraded(failure)))
             self._count_failure(failure)
         elif self.asking.in_flight and error.cause == self._tag:
             self.asking.happens(Happening.FAILED)
@@ -308,12 +309,11 @@ class Answers:
             nothing = tells.NothingToSay(f"the response was {event.status}, wordless")
             failed = failure or incomplete
             self.command(do.Tell(tells.AnswerFailed(failed, of_this_call=filtered) if failed else nothing))
-        elif incomplete:
-            self.command(do.Tell(tells.Degraded(incomplete)))
+        elif failure or incomplete:
+            self.command(do.Tell(tells.Degraded(failure or incomplete)))
 
     def _count_failure(self, failure: str) -> None:
         self._failures += 1
-        self.command(do.Tell(tells.Degraded(failure)))
         if self._failures >= FAILURES_IN_A_ROW:
             self.command(do.End(failure))
 
