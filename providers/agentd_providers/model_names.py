@@ -34,6 +34,11 @@ SPEECH_ENDS = "2027-01-06"
 SUCCESSORS: Mapping[str, str] = {"chat": CHAT, "speech to text": TRANSCRIBE, "realtime": REALTIME, "speech": ""}
 """The model to take instead, by kind; empty: none is known."""
 
+_NO_TOOLS_IN_CHAT = re.compile(r"gpt-6-astra(-|$)")
+"""Models that take no tools over /v1/chat/completions, whatever they are told: tools are refused at every effort, and
+`none` is no effort of theirs (https://github.com/genkit-ai/genkit/pull/6303, https://github.com/bolna-ai/bolna/pull/1019;
+checked on 2026-11-30)."""
+
 LANGUAGES_ARE_LISTED = frozenset({"gpt-transcribe", "gpt-live-transcribe"})
 """Models that take `languages` in place of `language`, which is of the models before them
 (openai 3.57, types/realtime/audio_transcription.py)."""
@@ -76,6 +81,11 @@ _AT_OPENAI: Mapping[str, re.Pattern[str]] = {
 ONLY_IN_REALTIME = frozenset({"gpt-live-transcribe", "gpt-realtime-whisper"})
 """Speech to text that /v1/audio/transcriptions does not have (openai 3.57, types/audio_model.py and
 types/realtime/audio_transcription.py)."""
+
+
+def takes_tools_in_chat(model: str) -> bool:
+    """Whether a model of OpenAI's takes tools over /v1/chat/completions."""
+    return _NO_TOOLS_IN_CHAT.match(model) is None
 
 
 def served_by(domain: str, url: str) -> bool:

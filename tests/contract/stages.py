@@ -23,7 +23,7 @@ from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.shared import SharedServices
 from tests.contract.parties import KEY, KEYS
 from tests.lab.vendors.chat import REFUSALS, Asked, ChatServer
-from tests.lab.vendors.chat_refusals import Kind
+from tests.lab.vendors.chat_refusals import REASONING, Kind
 from tests.lab.vendors.deepgram_speech import DeepgramListen, DeepgramSpeak
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer, open_http_peer
 from tests.lab.vendors.openai_speech import COMPATIBLE, OpenAiSpeech
@@ -229,7 +229,7 @@ class OpenAiModel(OverHttp, ResponderParty):
     faults = (*STATUSES, *CONNECTION, Fault.OVERSIZED)
 
     def __attrs_post_init__(self) -> None:
-        if self.kind is Kind.REASONING:  # these would strike the refusal from which it is learnt
+        if self.kind in REASONING:  # these would strike the refusal from which it is learnt
             self.faults = tuple(fault for fault in self.faults if fault not in (Fault.CUT, Fault.OVERSIZED))
 
     @asynccontextmanager
@@ -394,7 +394,7 @@ EARS: Mapping[str, Callable[[], TranscriberParty]] = {
     "vosk": lambda: LocalEar(Engine.VOSK),
 }
 MODELS: Mapping[str, Callable[[], ResponderParty]] = {
-    **{f"openai-{kind}": partial(OpenAiModel, kind) for kind in Kind},
+    **{f"openai-{kind}": partial(OpenAiModel, kind) for kind in Kind if kind is not Kind.ALWAYS_REASONING},
     "embedded": EmbeddedModel,
 }
 MOUTHS: Mapping[str, Callable[[], VoiceParty]] = {

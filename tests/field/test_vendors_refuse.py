@@ -3,6 +3,7 @@ runs against a fake runs against that. (Sources: beside each refusal in tests/la
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 import trio_websocket
 
 from agentd.agent import ToolDeclaration
+from agentd.cli import main
 from agentd.errors import CallRejected, ProviderRejected
 from agentd_providers.openai.chat_model import open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
@@ -57,6 +59,8 @@ def called(**fields: Any) -> list[dict[str, Any]]:
         (Kind.REASONING, {"reasoning_effort": "minimal"}, 400, "does not support 'minimal'"),
         (Kind.REASONING, {"tools": [TOOL]}, 400, "set reasoning_effort to 'none'"),
         (Kind.REASONING, {"tools": [TOOL], "reasoning_effort": "low"}, 400, "set reasoning_effort to 'none'"),
+        (Kind.ALWAYS_REASONING, {"tools": [TOOL]}, 400, "set reasoning_effort to 'none'"),
+        (Kind.ALWAYS_REASONING, {"tools": [TOOL], "reasoning_effort": "none"}, 400, "does not support 'none'"),
         (Kind.SIGNING, {"messages": called()}, 400, "missing a thought_signature"),
         (Kind.THINKING, {"messages": called()}, 400, "reasoning_content in the thinking mode must be passed back"),
     ],
@@ -86,7 +90,7 @@ def test_and_takes_what_they_take(kind: Kind, body: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.loopback
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.ALWAYS_REASONING])
 async def test_each_kind_of_model_is_learnt_once_and_uses_tools(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
     server = ChatServer(kind=kind, replies={"What time is it?": [Asked("clock")], "five": ["It is five."]})
@@ -103,6 +107,46 @@ async def test_each_kind_of_model_is_learnt_once_and_uses_tools(kind: Kind, monk
     assert not server.refused
     assert len(server.asked) == 4
     assert len(server.lessons) == (3 if kind is Kind.REASONING else 0), "and never the same twice"
+
+
+@pytest.mark.loopback
+async def test_a_model_that_cannot_stop_thinking_is_told_to_be_without_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
+    async with (
+        open_chat_server(ChatServer(kind=Kind.ALWAYS_REASONING)) as (server, peer),
+        trio.open_nursery() as daemon,
+    ):
+        asked = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")
+        async with open_chat(asked, SharedServices(daemon)) as model:
+            for _turn in range(2):
+                with pytest.raises(ProviderRejected, match="Function tools with reasoning_effort are not supported"):
+                    async with model.responder.respond(ASKED, (CLOCK,)):
+                        pass
+            async with model.responder.respond(ASKED) as pieces:
+                assert "".join([str(piece) async for piece in pieces]) == "You said What time is it?."
+    assert len(server.lessons) <= 6, "it is not asked again and again"
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "takes"),
+    [
+        ("gpt-6-astra", "https://api.openai.com/v1", False),
+        ("gpt-6-astra-2026-09-03", "https://eu.api.openai.com/v1", False),
+        ("gpt-6-luna", "https://api.openai.com/v1", True),
+        ("gpt-6-astral", "https://api.openai.com/v1", True),
+        ("gpt-6-astra", "http://localhost:4000/v1", True),  # a gateway may ask it over another API
+    ],
+)
+def test_its_agent_goes_without_tools_and_check_says_so(
+    model: str, base_url: str, takes: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        "[agents.a]\nprovider = 'pipeline'\ntools = ['hang_up']\n[agents.a.pipeline]\nthink = 'openai'\n"
+        f"[agents.a.pipeline.think_openai]\nmodel = '{model}'\nbase_url = '{base_url}'\n"
+    )
+    assert main(["check", "--config", str(path)]) == 0
+    assert ("the language model of agents.a uses no tools" in capsys.readouterr().out) is not takes
 
 
 @pytest.mark.loopback

@@ -9,7 +9,7 @@ import attrs
 from agentd import deadlines
 from agentd.config.schema import http_url, not_negative, positive, secret_name, text
 from agentd_providers.credentials import Credential
-from agentd_providers.model_names import ending, served_by
+from agentd_providers.model_names import ending, served_by, takes_tools_in_chat
 from agentd_providers.text_normalisation.lexicon import lexicon_entries
 from agentd_providers.turns.settings import TurnSettings
 
@@ -153,7 +153,8 @@ class LocalSettings:
     @property
     def takes_tools(self) -> bool:
         """Whether the model can use tools: one that goes on with a transcript has no form for them."""
-        return not self.llm.transcript_style
+        at_openai = served_by("openai.com", self.llm.base_url)
+        return not self.llm.transcript_style and (not at_openai or takes_tools_in_chat(self.llm.model))
 
     def impossible(self, language: str) -> Iterator[tuple[str, str]]:
         """Settings that cannot work together, as (setting, why); asked by the configuration's check."""

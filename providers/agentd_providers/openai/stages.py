@@ -12,8 +12,9 @@ from agentd.config.settings import AgentConfig
 from agentd.installation import how_to_add, installed
 from agentd_providers.credentials import Credential
 from agentd_providers.model_list import ModelList, UsedModel
+from agentd_providers.model_names import served_by, takes_tools_in_chat
 from agentd_providers.needs import Modules, Need
-from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.chat_settings import DOMAIN, ChatSettings
 from agentd_providers.openai.speech_settings import OpenAiListenSettings, OpenAiSpeakSettings
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
 from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
@@ -63,6 +64,10 @@ def _credentials(
     return (Credential(settings.api_key_name, what, url, lists=lists),)
 
 
+def _takes_tools(settings: ChatSettings) -> bool:
+    return not served_by(DOMAIN, settings.base_url) or takes_tools_in_chat(settings.model)
+
+
 def client_needs(_settings: object = None) -> Sequence[Need]:
     """Of who asks a language model: OpenAI's own client."""
     return (Modules(("openai",), how_to_add("pipeline")),)
@@ -70,6 +75,11 @@ def client_needs(_settings: object = None) -> Sequence[Need]:
 
 LISTEN = ListenStage(OpenAiListenSettings, _open_listen, credentials=partial(_credentials, "speech to text"))
 THINK = ThinkStage(
-    ChatSettings, _open_think, credentials=partial(_credentials, "chat"), needs=client_needs, prepare=begin_warm_up
+    ChatSettings,
+    _open_think,
+    credentials=partial(_credentials, "chat"),
+    needs=client_needs,
+    prepare=begin_warm_up,
+    takes_tools=_takes_tools,
 )
 SPEAK = SpeakStage(OpenAiSpeakSettings, _open_speak, credentials=partial(_credentials, "speech"))

@@ -32,10 +32,15 @@ class Kind(StrEnum):
     """Does not reason: gpt-4o, most of vLLM's and Ollama's."""
     REASONING = "reasoning"
     """Of OpenAI's newer ones: reasons unless it is told not to."""
+    ALWAYS_REASONING = "always reasoning"
+    """gpt-6-astra: cannot be told not to, and so takes no tools (genkit-ai/genkit#6303, bolna-ai/bolna#1019)."""
     SIGNING = "signing"
     """Gemini 3: its tool calls are signed."""
     THINKING = "thinking"
     """DeepSeek: its thoughts come beside its words."""
+
+
+REASONING = frozenset({Kind.REASONING, Kind.ALWAYS_REASONING})
 
 
 @attrs.define
@@ -73,7 +78,7 @@ def check(body: Any, model: str, kind: Kind, *, takes_tools: bool, context: int)
     if "tools" in body:
         _check_tools(body["tools"], takes_tools=takes_tools)
         # BerriAI/litellm#34569, GEMISIS/leviath#333; dotnet/extensions#7407 where the effort was set
-        if kind is Kind.REASONING and body.get("reasoning_effort") != "none":
+        if kind in REASONING and body.get("reasoning_effort") != "none":
             raise Refused(
                 f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. To use "
                 "function tools, use /v1/responses or set reasoning_effort to 'none'.",
@@ -94,7 +99,7 @@ def check(body: Any, model: str, kind: Kind, *, takes_tools: bool, context: int)
 
 def _check_parameters(body: Mapping[str, Any], kind: Kind) -> None:
     effort = body.get("reasoning_effort")
-    if kind is not Kind.REASONING:
+    if kind not in REASONING:
         if effort is not None:  # davidmigloz/langchain_dart#712, generative-computing/mellea#270
             raise Refused("Unrecognized request argument supplied: reasoning_effort", lesson=True)
     else:
@@ -114,8 +119,9 @@ def _check_parameters(body: Mapping[str, Any], kind: Kind) -> None:
                 code="unsupported_value",
                 lesson=True,
             )
-        if effort is not None and effort not in EFFORTS:  # livekit/agents#6153
-            allowed = ", ".join(map(repr, EFFORTS))
+        efforts = EFFORTS if kind is Kind.REASONING else EFFORTS[1:]
+        if effort is not None and effort not in efforts:  # livekit/agents#6153
+            allowed = ", ".join(map(repr, efforts))
             raise Refused(
                 f"Unsupported value: 'reasoning_effort' does not support {effort!r} with this model. Supported values "
                 f"are: {allowed}.",
