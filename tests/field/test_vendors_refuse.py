@@ -144,9 +144,13 @@ def test_its_agent_goes_without_tools_and_check_says_so(
     path.write_text(
         "[agents.a]\nprovider = 'pipeline'\ntools = ['hang_up']\n[agents.a.pipeline]\nthink = 'openai'\n"
         f"[agents.a.pipeline.think_openai]\nmodel = '{model}'\nbase_url = '{base_url}'\n"
+        "[agents.b]\ntools = ['hang_up']\n[agents.b.local.llm]\napi_key_name = 'K'\n"
+        f"model = '{model}'\nbase_url = '{base_url}'\n"
     )
     assert main(["check", "--config", str(path)]) == 0
-    assert ("the language model of agents.a uses no tools" in capsys.readouterr().out) is not takes
+    notes = capsys.readouterr().out
+    for agent in ("a", "b"):
+        assert (f"the language model of agents.{agent} uses no tools" in notes) is not takes
 
 
 @pytest.mark.loopback

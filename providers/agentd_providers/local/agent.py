@@ -27,7 +27,7 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
     assert isinstance(settings, LocalSettings)
     parts = Assembly(
         listen=Chosen("stt", LISTEN, settings.stt),
-        think=_language_model(settings.llm),
+        think=_language_model(settings.llm, takes_tools=settings.takes_tools),
         speak=Chosen("tts", SPEAK, settings.tts),
         open_cues=partial(open_cues, settings.turn, shared),
         turn=settings.turn,
@@ -39,7 +39,7 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
         yield agent
 
 
-def _language_model(llm: LlmSettings) -> Chosen[ThinkStage]:
+def _language_model(llm: LlmSettings, *, takes_tools: bool) -> Chosen[ThinkStage]:
     """On a server or embedded; both may be asked in the form of a chat or of a transcript, which has none for tools."""
     chat = not llm.transcript_style
 
@@ -50,15 +50,14 @@ def _language_model(llm: LlmSettings) -> Chosen[ThinkStage]:
             from agentd_providers.openai.chat_model import open_chat
         return open_chat(settings, shared, transcript_style=not chat)
 
-    def takes_tools(_settings: Any) -> bool:
-        return chat
+    def tools(_settings: Any) -> bool:
+        return takes_tools
 
     if llm.base_url:
-        return Chosen(
-            "llm", ThinkStage(ChatSettings, open_server, takes_tools=takes_tools, prepare=begin_warm_up), _asked(llm)
-        )
+        on_server = ThinkStage(ChatSettings, open_server, takes_tools=tools, prepare=begin_warm_up)
+        return Chosen("llm", on_server, _asked(llm))
     open_own = partial(open_embedded_model, chat=chat)
-    stage = ThinkStage(EmbeddedSettings, open_own, prepare=read_prompt, takes_tools=takes_tools)
+    stage = ThinkStage(EmbeddedSettings, open_own, prepare=read_prompt, takes_tools=tools)
     return Chosen("llm", stage, llm.embedded)
 
 
