@@ -1,5 +1,6 @@
 """The events by which an agent's session tells its call what happens (agentd.agent.AgentSession.events). Pure data."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import attrs
@@ -71,10 +72,11 @@ class CallerWordsDropped:
     """Words that a speech engine wrote do not count, for this cause, as the metric has it.
 
     "tag": they stand for a sound. "unsure": nobody was surely heard to speak. "pace": they are more than is said in the
-    time. "end_phrase": they count, but were not heard surely enough to end the call.
+    time. "end_phrase": they count, but were not heard surely enough to end the call. `measured` is for the log.
     """
 
     cause: str
+    measured: Mapping[str, float | None] = attrs.field(factory=dict, eq=False)
 
 
 @attrs.frozen

@@ -47,9 +47,9 @@ class CallFigures:
             case tells.CallerSpeechEnded(_, last_speech_at):
                 self._last_speech_at = last_speech_at
                 self._stages = {}
-            case tells.CallerWordsDropped(cause):
+            case tells.CallerWordsDropped(cause, measured):
                 self.metrics.caller_words_dropped.labels(cause=cause).inc()
-                log.info("words that a speech engine wrote do not count", cause=cause)
+                log.info("words that a speech engine wrote do not count", cause=cause, **measured)
             case tells.UtteranceStarted(utterance, True):
                 self._asides.add(utterance)
             case tells.ReplyCut(cause):

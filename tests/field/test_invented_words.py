@@ -136,8 +136,18 @@ def test_the_floor_follows_what_becomes_quieter_at_once_and_what_becomes_louder_
     assert evidence.speech.above_floor_db == pytest.approx(10, abs=1)
     evidence = heard((0.1, -30.0), (0.95, -20.0))
     assert evidence.speech.above_floor_db == pytest.approx(40, abs=1)
-    evidence = heard((0.1, -120.0), (0.95, -20.0))
+    evidence = heard((0.1, -90.0), (0.95, -20.0))
     assert evidence.speech.above_floor_db == 50
+
+
+def test_digital_silence_is_not_the_noise_of_a_line() -> None:
+    """What stands in for a gap, or for the agent's own echo, is nothing that was heard."""
+    evidence = heard(*[(0.1, -30.0)] * 100, *[(0.0, -120.0)] * 10, (0.95, -20.0))
+    assert evidence.speech.above_floor_db == pytest.approx(10, abs=1)
+    silent = Evidence(0.5)
+    silent.hear(0.0, 32, -120.0, in_turn=False)
+    silent.hear(0.95, 32, -20.0, in_turn=False)
+    assert silent.speech.above_floor_db is None
 
 
 # --- in a conversation
@@ -154,6 +164,8 @@ async def test_an_invented_thank_you_takes_no_turn(autojump_clock: MockClock) ->
         noise(talk)
         await talk.say("Thank you.", seconds=0.3)
         assert talk.of(tells.CallerWordsDropped) == [tells.CallerWordsDropped("unsure")]
+        measured = dict(talk.of(tells.CallerWordsDropped)[0].measured)
+        assert measured == {"speech_ms": 300, "likely_ms": 0, "sure_ms": 0, "mean": 0.6, "above_noise_db": None}
         assert len(talk.of(tells.CallerSpeechDismissed)) == 1
         assert not talk.of(tells.CallerSpeechEnded)
         assert (talk.history, talk.prompts) == ([], [])

@@ -290,8 +290,9 @@ class PipelineSession:
         answer.close_transcript()
 
     def _tell_dropped(self, answer: Answer) -> None:
+        measured = answer.speech.figures if answer.speech is not None else {}
         for cause in answer.dropped:
-            self._events.put(tells.CallerWordsDropped(cause))
+            self._events.put(tells.CallerWordsDropped(cause, measured))
 
     # --- answers
 

@@ -12,8 +12,11 @@ https://github.com/alphacep/vosk-api/issues/1139 and 361, https://github.com/scr
 https://github.com/open-nvr/open-nvr/pull/266 (loops).
 """
 
+from collections.abc import Mapping
+
 import attrs
 
+from agentd.audio.level import FLOOR_DBFS
 from agentd_providers.turns.words import phrases, plain_words
 
 SURE, LIKELY = 0.9, 0.7
@@ -60,6 +63,18 @@ class Speech:
     """Mean probability of the speech; 0 without any."""
     above_floor_db: float | None
     """How much louder the loudest of it is than the noise before the turn; None where that is not known."""
+
+    @property
+    def figures(self) -> Mapping[str, float | None]:
+        """For the log."""
+        above = self.above_floor_db
+        return {
+            "speech_ms": round(self.speech_ms),
+            "likely_ms": round(self.likely_ms),
+            "sure_ms": round(self.sure_ms),
+            "mean": round(self.mean, 2),
+            "above_noise_db": None if above is None else round(above),
+        }
 
 
 @attrs.frozen
@@ -113,7 +128,8 @@ class Evidence:
             self._quiet_ms += window_ms
             if self._quiet_ms >= FORGOTTEN_MS:
                 self.forget()
-            self._learn_floor(max(dbfs, LOWEST_FLOOR_DBFS), window_ms)
+            if dbfs > FLOOR_DBFS:  # else something stands in for the line: a gap, or the agent's own echo
+                self._learn_floor(max(dbfs, LOWEST_FLOOR_DBFS), window_ms)
 
     def forget(self) -> None:
         """The turn is over, or was none. The floor stays."""

@@ -250,7 +250,9 @@ async def test_a_call_without_an_answer_has_no_response_delay(figures: CallFigur
 
 
 def test_words_that_do_not_count_are_counted_by_their_cause(figures: CallFigures, metrics: Metrics) -> None:
-    for cause in ("tag", "unsure", "unsure"):
-        figures.on_session(tells.CallerWordsDropped(cause))
+    with capture_logs() as logs:
+        for cause in ("tag", "unsure", "unsure"):
+            figures.on_session(tells.CallerWordsDropped(cause, {"sure_ms": 32}))
+    assert [(line["cause"], line["sure_ms"]) for line in logs] == [("tag", 32), ("unsure", 32), ("unsure", 32)]
     assert metrics.registry.get_sample_value("agentd_caller_words_dropped_total", {"cause": "unsure"}) == 2
     assert metrics.registry.get_sample_value("agentd_caller_words_dropped_total", {"cause": "tag"}) == 1
