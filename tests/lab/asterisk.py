@@ -30,8 +30,6 @@ _EMPTY_SECTIONS = ("ccss", "features", "udptl", "chan_websocket", "stasis", "man
 _ABSENT = ("acl", "musiconhold", "websocket_client", "pjproject", "res_audiosocket", "cli_aliases")
 _DISABLED = ("cdr", "cel")
 
-AGENT_RTP_PORTS = 20
-"""UDP ports of the agentd beside it, for calls by RTP."""
 BOOT_SECONDS = 20
 STOP_SECONDS = 5
 CLI_SECONDS = 10
@@ -73,6 +71,7 @@ class PrivateAsterisk:
         http_port: int | None = None,
         agent_port: int | None = None,
         rtp_ports: int = 240,
+        agent_rtp_ports: int = 20,
     ) -> None:
         self.prefix = prefix
         self._conf = conf
@@ -81,6 +80,8 @@ class PrivateAsterisk:
         self._claims = PortClaims()
         self._process: trio.Process | None = None
         self._asked_ports = (sip_port, http_port, agent_port, rtp_ports)
+        self.agent_rtp_ports = agent_rtp_ports
+        """UDP ports of the agentd beside it, for calls by RTP, from `agent_rtp` on."""
         self.sip_host = sip_host
         self.http_host = http_host
         self.http_prefix = http_prefix
@@ -95,7 +96,7 @@ class PrivateAsterisk:
         self.http_port = http_port or self._claims.tcp()
         self.agent_port = agent_port or self._claims.tcp()
         self.rtp_start = self._claims.udp(rtp_ports)
-        self.agent_rtp = self._claims.udp(AGENT_RTP_PORTS)
+        self.agent_rtp = self._claims.udp(self.agent_rtp_ports)
         self.rtp_end = self.rtp_start + rtp_ports - 1
         # A Unix socket's path has at most 107 bytes, so the control socket is not below `directory`.
         self._run_directory = Path(tempfile.mkdtemp(prefix="agentd-pbx-"))

@@ -88,8 +88,10 @@ async def run(numbers: Sequence[int], seconds: float, medias: Sequence[str]) -> 
     ):
         directory = Path(name)
         parrot = await trio.to_thread.run_sync(install, PARROT, directory / "parrot")
-        rtp_ports = RTP_PORTS * (max(numbers) + SPARE_CALLS)
-        async with PrivateAsterisk(prefix, extra_dialplan=dialplan(medias, yardstick_port), rtp_ports=rtp_ports) as pbx:
+        most = max(numbers) + SPARE_CALLS
+        async with PrivateAsterisk(
+            prefix, extra_dialplan=dialplan(medias, yardstick_port), rtp_ports=RTP_PORTS * most, agent_rtp_ports=most
+        ) as pbx:
 
             async def step(server: Server, calls: int, title: str) -> Step:
                 progress.set_description(f"{calls} calls, {title}")

@@ -13,7 +13,7 @@ import attrs
 import httpx
 import trio
 
-from .asterisk import AGENT_RTP_PORTS, PrivateAsterisk
+from .asterisk import PrivateAsterisk
 
 START_SECONDS = 120
 POLL = 0.02
@@ -64,9 +64,9 @@ class Daemon:
             answer = await client.get(f"http://127.0.0.1:{self.health_port}/health")
             return answer.status_code, answer.json()
 
-    async def metrics(self) -> str:
-        """The text of GET /metrics."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async def metrics(self, timeout: float = 5) -> str:
+        """The text of GET /metrics. Raises httpx.HTTPError."""
+        async with httpx.AsyncClient(trust_env=False, timeout=timeout) as client:
             return (await client.get(f"http://127.0.0.1:{self.health_port}/metrics")).text
 
     async def until_idle(self, timeout: float = 15.0) -> None:
@@ -119,7 +119,7 @@ advertise = "127.0.0.1:{pbx.agent_port}"
 {audiosocket}
 [rtp]
 first_port = {pbx.agent_rtp}
-last_port = {pbx.agent_rtp + AGENT_RTP_PORTS - 1}
+last_port = {pbx.agent_rtp + pbx.agent_rtp_ports - 1}
 {rtp}
 [media]
 directory = "{pbx.media_directory}"

@@ -39,6 +39,13 @@ def resident_megabytes(status: str) -> float:
     raise ValueError("a process without VmRSS: it has ended")
 
 
+def calls_up(lines: Sequence[Mapping[str, Any]]) -> int:
+    """How many calls have their audio up, as the daemon's log tells."""
+    bound = {line.get("call_id") for line in lines if line.get("event") == "media leg bound"}
+    ended = {line.get("call_id") for line in lines if line.get("event") == "call ended"}
+    return len(bound - ended)
+
+
 @attrs.frozen
 class Reading:
     """One look at everything; seconds of the processor's since each began."""
@@ -52,7 +59,7 @@ class Reading:
     """This process's, with the telephones that listen."""
     machine: float
     metrics: str = ""
-    """agentd's, as GET /metrics tells them; empty for a server that has none."""
+    """agentd's, as GET /metrics tells them; empty where the server has none, or did not tell them in time."""
 
 
 @attrs.frozen
@@ -96,8 +103,9 @@ class Step:
 
 def lateness_ms(before: str, after: str) -> dict[str, float | None]:
     """How late the daemon wrote its frames between two readings of its metrics: p50 and p99, interpolated within a
-    bucket, and the bound of the bucket that the latest fell in. None where the buckets do not tell it."""
-    counts = since(buckets(before, LATENESS), buckets(after, LATENESS))
+    bucket, and the bound of the bucket that the latest fell in. None where the buckets do not tell it, or a reading
+    is missing."""
+    counts = since(buckets(before, LATENESS), buckets(after, LATENESS)) if before and after else {}
     most = max(counts.values(), default=0.0)
     seconds = {
         "p50": histogram_quantile(counts, 0.5),
@@ -143,7 +151,9 @@ def row(transport: str, media: str, step: Step, yardstick: Step | None) -> Row:
     }
 
 
-def _risen(before: str, after: str, counter: str) -> int:
+def _risen(before: str, after: str, counter: str) -> int | None:
+    if not before or not after:
+        return None
     return round((total(after, counter) or 0.0) - (total(before, counter) or 0.0))
 
 

@@ -23,7 +23,7 @@ UP_SECONDS = 30.0
 """Within which all calls are to be up, once the last was placed."""
 SETTLE_SECONDS = 1.0
 POLL = 0.2
-SPARE_SECONDS = 30.0
+SPARE_SECONDS = 60.0
 """After which the callers hang up by themselves, should nobody tell them to."""
 
 
@@ -93,23 +93,24 @@ async def measure(
                 )
             )
         with trio.move_on_after(ringing + UP_SECONDS):
-            while await server.served() < calls:
+            while server.served() < calls:
                 await trio.sleep(POLL)
         await trio.sleep(SETTLE_SECONDS)
-        served = await server.served()
+        earlier = await server.metrics()
         axes = [(call, call.now) for call in listeners.calls]
-        before = await _read(pbx, server, crowd)
+        served = server.served()
+        before = _read(pbx, server, crowd, earlier)
         await trio.sleep(seconds)
         heard = [call.line_stats(start) for call, start in axes]
-        after = await _read(pbx, server, crowd)
-        served = min(served, await server.served())
+        after = _read(pbx, server, crowd)
+        served = min(served, server.served())
         full_mb = resident_megabytes(_proc(server.pid, "status"))
+        after = attrs.evolve(after, metrics=await server.metrics())
     step = Step(calls, served, before, after, heard, idle_mb, full_mb, server.without_streaming())
     return step, [*listeners.refused, *(crowd.complaints() if crowd and served < calls else ())]
 
 
-async def _read(pbx: PrivateAsterisk, server: Server, crowd: Crowd | None) -> Reading:
-    metrics = await server.metrics()
+def _read(pbx: PrivateAsterisk, server: Server, crowd: Crowd | None, metrics: str = "") -> Reading:
     return Reading(
         at=time.monotonic(),
         server=processor_seconds(_proc(server.pid, "stat"), TICKS),

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+import attrs
 import pytest
 
 from agentd.transports import transport_names
@@ -11,6 +12,7 @@ from tests.lab.load import (
     Reading,
     Step,
     busy_seconds,
+    calls_up,
     lateness_ms,
     processor_seconds,
     resident_megabytes,
@@ -60,6 +62,12 @@ def test_a_machine_is_busy_with_what_runs_on_it_not_with_waiting_or_what_its_hos
     assert busy_seconds("cpu  100 20 30 100000 5000 7 3 900 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n", 100) == 1.6
 
 
+def test_a_call_is_up_from_its_leg_to_its_end_however_many_legs_it_has_had() -> None:
+    lines = [{"event": "media leg bound", "call_id": call} for call in "abca"]
+    assert calls_up([]) == 0
+    assert calls_up([*lines, {"event": "call ended", "call_id": "b"}, {"event": "call ended", "call_id": "d"}]) == 2
+
+
 def test_memory_is_what_is_resident() -> None:
     assert resident_megabytes("Name:\tagentd\nVmPeak:\t  900000 kB\nVmRSS:\t   73728 kB\n") == 72.0
     with pytest.raises(ValueError, match="has ended"):
@@ -84,6 +92,13 @@ def test_a_row_has_the_costs_and_what_was_heard() -> None:
         "largest_gap_ms": 48.3, "yardstick_largest_gap_ms": 23.0, "rss_mb": 120.0, "rss_idle_mb": 70.0,
         "kb_per_call": 512,
     }.items()  # fmt: skip
+
+
+def test_a_daemon_too_busy_to_tell_its_metrics_has_a_row_all_the_same() -> None:
+    mute = attrs.evolve(step().before, metrics="")
+    found = row("audiosocket", "external", step(before=mute), None)
+    assert found["agentd_cpu"] == 50.0
+    assert found["frames_skipped"] is found["answers"] is found["lateness_ms"]["max"] is None
 
 
 def test_what_others_used_is_what_the_machine_did_beside_the_measuring() -> None:
