@@ -14,7 +14,7 @@ import attrs
 
 from agentd.config.secrets import credential_name
 from agentd.config.settings import AgentConfig, Config, ToolConfig
-from agentd.doctor.findings import Finding, fail, ok, warn
+from agentd.doctor.findings import Finding, State, fail, ok, warn
 from agentd.doctor.host import unit_text
 from agentd.doctor.model_lists import judge_list
 from agentd.doctor.secrets import Located, handing_over, how_to_give, is_handed_over, is_sendable, locate
@@ -68,7 +68,9 @@ async def examine_credentials(
             told = attrs.evolve(tried, check=need.check, found=f"{credential.what}: {tried.found}")
             findings[need.check].append(told)
         for models in credential.lists:
-            if answer := outcomes.get(list_request(credential, models)):
+            answer = outcomes.get(list_request(credential, models))
+            told_already = models.url == credential.check_url and answer and answer.finding.state is not State.OK
+            if answer and not told_already:
                 findings[need.check] += judge_list(need.check, models, answer, today)
     return findings
 

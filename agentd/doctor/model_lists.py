@@ -25,16 +25,19 @@ TROUBLE = frozenset((Standing.ENDS, Standing.ENDED, Standing.UNLISTED))
 
 
 def judge_list(check: str, models: ModelList, outcome: Outcome, today: str) -> list[Finding]:
-    """What a server's answer means for the models that are used, as the doctor's findings. A server that cannot be
-    reached, or refuses, is told of by who tries its key. Pure."""
-    if not outcome.body:
-        return []
+    """What a server's answer means for the models that are used, as the doctor's findings. Pure."""
+    if outcome.finding.state is not State.OK:
+        return [skipped(check, f"its models cannot be looked up: {_why_not(outcome)}")]
     if len(outcome.body) >= LARGEST:
         return [skipped(check, f"{models.url} lists more models than are looked at ({LARGEST >> 20} MiB)")]
     told = told_of(models.url, outcome.body, models.used, today)
     if not told:
         return [skipped(check, f"whether its models are still served cannot be told: {models.url} lists none")]
     return list(judge_told(check, models.url, told))
+
+
+def _why_not(outcome: Outcome) -> str:
+    return outcome.finding.found.removeprefix("not tried out: ")
 
 
 def judge_told(check: str, url: str, told: Sequence[Told]) -> Iterator[Finding]:
@@ -118,8 +121,9 @@ def _rows(agent: str, models: ModelList, outcome: Outcome | None, missing: str, 
             continue
         why = missing
         if outcome is not None:
-            well = outcome.finding.state is State.OK
-            why = "it lists no models" if well else outcome.finding.found.removeprefix("not tried out: ")
+            large = len(outcome.body) >= LARGEST
+            well = "it lists more models than are looked at" if large else "it lists no models"
+            why = well if outcome.finding.state is State.OK else _why_not(outcome)
         yield Row(agent, used.setting, used.model, server, f"not told: {why}")
 
 

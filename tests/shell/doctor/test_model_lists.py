@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import trio
 
 from agentd.cli import main
 from agentd.config.settings import Config
-from agentd.doctor import Finding, State, needs, render, servers
+from agentd.doctor import Finding, State, credentials, needs, render, servers
 from agentd.doctor.agents import examine_agents
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.model_lists import print_rows, vendor_models
+from agentd_providers.credentials import Credential, Scheme
+from agentd_providers.model_list import ModelList, UsedModel
 from tests.installed import parse_config
 from tests.lab.vendors.chat import KEY, ChatServer
 from tests.lab.vendors.http_peer import HttpExchange, HttpHandler, HttpPeer, open_http_peer
@@ -89,6 +92,12 @@ async def examined(config: Config) -> list[Finding]:
     findings = await examine_agents(config, ENVIRON, NOWHERE, RunningDaemon(""))
     assert KEY not in render(findings, colour=False)
     return findings
+
+
+async def found_of(credential: Credential, environ: Mapping[str, str] = ENVIRON) -> list[Finding]:
+    """What is found of one credential."""
+    with patch.object(credentials, "needed", lambda _config: ([credentials.Need("agent a", credential)], {})):
+        return (await credentials.examine_credentials(Config(), environ, NOWHERE))["agent a"]
 
 
 def about(findings: list[Finding], agent: str, state: State) -> list[str]:
@@ -188,6 +197,30 @@ async def test_a_list_that_does_not_come_to_its_end_is_waited_for_only_so_long(m
     async with open_http_peer(slow) as peer:
         findings = await examined(configured(f"{peer.url}/v1"))
     assert [line for line in about(findings, "agent pipe", State.OK) if "takes the key" in line], "it has let us in"
+
+
+async def test_a_list_at_an_address_of_its_own_that_is_refused_is_told_beside_the_key() -> None:
+    async def answer(exchange: HttpExchange) -> None:
+        if exchange.request.path == "/v1/auth/token":  # as Deepgram has it
+            await exchange.answer(200, {})
+        else:
+            await exchange.answer(403, {"err_code": "FORBIDDEN", "err_msg": "Insufficient permissions."})
+
+    async with open_http_peer(answer) as peer:
+        models = ModelList(f"{peer.url}/v1/models", (UsedModel("listen.model", "nova-3", "speech to text"),))
+        key = Credential("OPENAI_API_KEY", "the key", f"{peer.url}/v1/auth/token", Scheme.TOKEN, lists=(models,))
+        findings = await found_of(key)
+    assert [finding.state for finding in findings] == [State.OK, State.OK, State.SKIPPED]
+    assert "its models cannot be looked up: " in findings[-1].found
+    assert "Insufficient permissions." in findings[-1].found
+
+
+async def test_a_refused_key_is_told_once() -> None:
+    async with serving(ALL) as peer:
+        url = f"{peer.url}/v1/models"
+        key = Credential("OPENAI_API_KEY", "the key", url, lists=(ModelList(url, (UsedModel("model", "mind-1"),)),))
+        findings = await found_of(key, {"OPENAI_API_KEY": "another"})
+    assert [finding.state for finding in findings] == [State.OK, State.FAIL]
 
 
 # --- agentd models vendors
