@@ -82,11 +82,18 @@ class Host:
 
 @asynccontextmanager
 async def a_host(
-    prefix: Prefix, directory: Path, *, extra: str = "[calls]\ndrain_timeout = 1.0", dialplan: str = ""
+    prefix: Prefix,
+    directory: Path,
+    *,
+    extra: str = "[calls]\ndrain_timeout = 1.0",
+    dialplan: str = "",
+    lines: str = "",
 ) -> AsyncIterator[Host]:
+    """`lines` go into the tables of both agents."""
     async with PrivateAsterisk(prefix, extra_dialplan=DIALPLAN + dialplan) as pbx, open_house() as house:
-        agents = house.deepgram_agent("default", f'greeting = "{GREETING}"') + house.deepgram_agent(
-            "files", f'greeting = "{GREETING}"\ndownstream_mode = "file"'
+        greeting = f'greeting = "{GREETING}"\n{lines}\n'
+        agents = house.deepgram_agent("default", greeting) + house.deepgram_agent(
+            "files", f'{greeting}downstream_mode = "file"'
         )
         config = write_config(directory / "agent.toml", pbx, extra=extra, agents=agents)
         yield Host(pbx, house, config)

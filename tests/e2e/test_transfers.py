@@ -111,6 +111,20 @@ async def test_a_customer_who_is_put_through_goes_on_with_the_agent_and_then_whe
     assert [line["result"] for line in here.daemon.having("call ended")] == ["shutdown"]
 
 
+@pytest.mark.parametrize("media", ["streaming", "files"])
+async def test_after_a_crash_who_was_put_through_goes_on_where_the_receptionist_would_have(
+    media: str, pbx_prefix: Prefix, tmp_path: Path
+) -> None:
+    """The next agentd knows of the transfer what stands on the channel, which was hung up without a word before."""
+    async with transferred(MEDIA[media], pbx_prefix, tmp_path) as here:
+        await here.daemon.wait_for("the caller is another one now", start=here.told, timeout=PATIENCE)
+        here.daemon.process.kill()
+        await here.daemon.process.wait()
+        async with here.host.daemon():
+            assert (await here.kept()).endswith("result failed:internal")
+            assert not here.customer.ended.is_set()
+
+
 async def test_a_customer_who_was_put_through_and_hangs_up_is_one_call_that_has_ended(
     pbx_prefix: Prefix, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ TEMPLATES = Path(__file__).parent / "etc"
 LEASH = Path(__file__).parent / "leash.py"
 
 # Asterisk complains about each of these if it is absent; the defaults do.
-_EMPTY_SECTIONS = ("ccss", "features", "udptl", "chan_websocket", "stasis", "manager")
+_EMPTY_SECTIONS = ("ccss", "features", "udptl", "chan_websocket", "stasis")
 _ABSENT = ("acl", "musiconhold", "websocket_client", "pjproject", "res_audiosocket", "cli_aliases")
 _DISABLED = ("cdr", "cel")
 
@@ -95,6 +95,7 @@ class PrivateAsterisk:
         self.sip_port = sip_port or self._claims.udp()
         self.http_port = http_port or self._claims.tcp()
         self.agent_port = agent_port or self._claims.tcp()
+        self.ami_port = self._claims.tcp()
         self.rtp_start = self._claims.udp(rtp_ports)
         self.agent_rtp = self._claims.udp(self.agent_rtp_ports)
         self.rtp_end = self.rtp_start + rtp_ports - 1
@@ -249,6 +250,7 @@ class PrivateAsterisk:
             "agent_socket": host_port(self.agent_host, self.agent_port),
             "rtp_start": self.rtp_start,
             "rtp_end": self.rtp_end,
+            "ami_port": self.ami_port,
             "ari_password": self.ari_password,
             "phone_password": self.phone_password,
             "extra_dialplan": self._extra_dialplan,

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable
 
+import attrs
 import trio
 
-from .sip_message import Dialog, SipMessage, SipSyntaxError
+from .sip_message import Dialog, SipMessage, SipSyntaxError, media_address
 
 # Loopback and local networks: RFC 3261's T1 of 500 ms would only make a loss expensive.
 T1_SECONDS = 0.2
@@ -168,14 +169,73 @@ class Signalling:
         """See Dialog.replaces."""
         return self._dialog.replaces
 
+    async def accept(self, accepted: SipMessage) -> None:
+        """Say that a call is answered until that is acknowledged, or this is cancelled."""
+        interval, acknowledged = T1_SECONDS, False
+        while not acknowledged:
+            await self._send(accepted)
+            with trio.move_on_after(interval):
+                while not acknowledged:
+                    acknowledged = (await self._receive()).method == "ACK"
+            interval *= 2
+
     async def _send(self, message: SipMessage) -> None:
         await self._socket.sendto(message.render(), self._peer)
 
     async def _receive(self) -> SipMessage:
+        message, _ = await _received(self._socket)
+        return message
+
+
+@attrs.define(eq=False)
+class Ringing:
+    """A call that has come and is not answered yet; made by `ringing`."""
+
+    _socket: trio.socket.SocketType
+    _peer: tuple[str, int]
+    _invite: SipMessage
+    _dialog: Dialog
+
+    @property
+    def media(self) -> tuple[str, int]:
+        """Where the caller wants its RTP."""
+        return media_address(self._invite.body)
+
+    async def answer(self, sdp: str) -> Signalling:
+        """Answer it with this session; returns once that is acknowledged."""
+        signalling = Signalling(self._socket, self._peer, self._dialog)
+        await signalling.accept(self._dialog.answer(self._invite, 200, "OK", sdp))
+        return signalling
+
+    async def cancelled(self) -> None:
+        """Wait until the caller takes it back."""
         while True:
-            datagram, _ = await self._socket.recvfrom(65535)
-            try:
-                return SipMessage.parse(datagram)
-            except SipSyntaxError:
-                # RFC 5626 keep-alives, or bytes of a stranger on this port: nobody to answer to.
-                continue
+            message, _ = await _received(self._socket)
+            if message.method == "CANCEL":
+                await self._say(message.response(200, "OK"))
+                await self._say(self._dialog.answer(self._invite, 487, "Request Terminated"))
+                return
+
+    async def _say(self, message: SipMessage) -> None:
+        await self._socket.sendto(message.render(), self._peer)
+
+
+async def ringing(socket: trio.socket.SocketType) -> Ringing:
+    """Wait for a call on this socket, and say that it rings."""
+    while True:
+        message, peer = await _received(socket)
+        if message.method == "INVITE" and message.status is None:
+            call = Ringing(socket, peer, message, Dialog.answering(message, socket.getsockname(), ""))
+            await call._say(call._dialog.answer(message, 180, "Ringing"))
+            return call
+
+
+async def _received(socket: trio.socket.SocketType) -> tuple[SipMessage, tuple[str, int]]:
+    """The next message, and who sent it."""
+    while True:
+        datagram, peer = await socket.recvfrom(65535)
+        try:
+            return SipMessage.parse(datagram), peer
+        except SipSyntaxError:
+            # RFC 5626 keep-alives, or bytes of a stranger on this port: nobody to answer to.
+            continue

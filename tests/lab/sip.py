@@ -30,11 +30,11 @@ from .rtp import (
     lay_out,
     line_stats,
 )
-from .signalling import CallRefused, Signalling
+from .signalling import CallRefused, Signalling, ringing
 from .sip_message import Dialog, media_address, offer
 from .speech import write_wav
 
-__all__ = ["Call", "CallEnded", "CallRefused", "Playing", "Sent", "SipCaller", "TransferRefused"]
+__all__ = ["Call", "CallEnded", "CallRefused", "Line", "Playing", "Sent", "SipCaller", "TransferRefused"]
 
 ANSWER_SECONDS = 15.0
 HANGUP_SECONDS = 3.0
@@ -225,28 +225,106 @@ class SipCaller:
         target = re.fullmatch(r"sip:[^@\s]+@([\d.]+):(\d+)", uri)
         if target is None:
             raise ValueError(f"expected sip:USER@IPV4:PORT, got {uri!r}")
-        with (
-            trio.socket.socket(type=socket.SOCK_DGRAM) as sip,
-            trio.socket.socket(type=socket.SOCK_DGRAM) as rtp,
-        ):
-            rtp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-            await sip.bind((self.host, 0))
-            await rtp.bind((self.host, 0))
-            codecs = (self.codec.offered, COMFORT_NOISE) if self.manner.comfort_noise else (self.codec.offered,)
-            sdp = offer(self.host, rtp.getsockname()[1], codecs=codecs)
+        async with _sockets(self.host) as (sip, rtp):
+            sdp = self._offer(rtp)
             dialog = Dialog(uri, caller_id, name, sip.getsockname(), sdp)
             signalling = Signalling(sip, (target[1], int(target[2])), dialog)
             answer = await signalling.invite(self.answer_seconds)
             call = Call(rtp, media_address(answer.body), signalling, self.codec, self.manner)
-            listening = trio.CancelScope(shield=True)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(call._serve_sip, sdp, listening)
-                nursery.start_soon(call._send_rtp)
-                nursery.start_soon(call._receive_rtp)
-                try:
-                    yield call
-                finally:
-                    with trio.move_on_after(HANGUP_SECONDS, shield=True):
-                        await call.hangup()
-                    listening.cancel()
-                    nursery.cancel_scope.cancel()
+            async with _conversing(call, signalling, sdp):
+                yield call
+
+    @asynccontextmanager
+    async def line(self, *, answers: bool = True) -> AsyncIterator["Line"]:
+        """Be there to be called, once at most, until the block is left; `answers`: at once."""
+        async with _sockets(self.host) as (sip, rtp), trio.open_nursery() as nursery:
+            line = Line(self, sip, rtp)
+            nursery.start_soon(line._serve, answers)
+            try:
+                yield line
+            finally:
+                nursery.cancel_scope.cancel()
+
+    def _offer(self, rtp: trio.socket.SocketType) -> str:
+        codecs = (self.codec.offered, COMFORT_NOISE) if self.manner.comfort_noise else (self.codec.offered,)
+        return offer(self.host, rtp.getsockname()[1], codecs=codecs)
+
+
+@attrs.define(eq=False)
+class Line:
+    """A telephone that waits for a call; made by `SipCaller.line`. What is waited for raises trio.TooSlowError where
+    it does not come."""
+
+    _phone: SipCaller
+    _sip: trio.socket.SocketType
+    _rtp: trio.socket.SocketType
+    _ringing: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _let_be: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _up: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _call: Call | None = attrs.field(default=None, init=False)
+
+    @property
+    def port(self) -> int:
+        """Where it is called: `PJSIP/ENDPOINT/sip:USER@127.0.0.1:PORT`."""
+        return int(self._sip.getsockname()[1])
+
+    async def rings(self) -> None:
+        """Wait until somebody calls."""
+        with trio.fail_after(self._phone.answer_seconds):
+            await self._ringing.wait()
+
+    async def let_be(self) -> None:
+        """Wait until who called has given up, or is answered elsewhere."""
+        with trio.fail_after(self._phone.answer_seconds):
+            await self._let_be.wait()
+
+    async def call(self) -> Call:
+        """The call, once it is answered."""
+        with trio.fail_after(self._phone.answer_seconds):
+            await self._up.wait()
+        assert self._call is not None
+        return self._call
+
+    async def _serve(self, answers: bool) -> None:
+        call = await ringing(self._sip)
+        self._ringing.set()
+        if not answers:
+            await call.cancelled()
+            self._let_be.set()
+            return
+        sdp = self._phone._offer(self._rtp)
+        signalling = await call.answer(sdp)
+        self._call = Call(self._rtp, call.media, signalling, self._phone.codec, self._phone.manner)
+        async with _conversing(self._call, signalling, sdp):
+            self._up.set()
+            await self._call.ended.wait()
+
+
+@asynccontextmanager
+async def _sockets(host: str) -> AsyncIterator[tuple[trio.socket.SocketType, trio.socket.SocketType]]:
+    """A telephone's two, for SIP and for RTP."""
+    with (
+        trio.socket.socket(type=socket.SOCK_DGRAM) as sip,
+        trio.socket.socket(type=socket.SOCK_DGRAM) as rtp,
+    ):
+        rtp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        await sip.bind((host, 0))
+        await rtp.bind((host, 0))
+        yield sip, rtp
+
+
+@asynccontextmanager
+async def _conversing(call: Call, signalling: Signalling, sdp: str) -> AsyncIterator[None]:
+    """A call that is up, until the block is left: then it is hung up."""
+    listening = trio.CancelScope(shield=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call._serve_sip, sdp, listening)
+        nursery.start_soon(call._send_rtp)
+        nursery.start_soon(call._receive_rtp)
+        try:
+            yield
+        finally:
+            with trio.move_on_after(HANGUP_SECONDS, shield=True):
+                await call.hangup()
+            listening.cancel()
+            nursery.cancel_scope.cancel()

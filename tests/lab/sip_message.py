@@ -126,9 +126,27 @@ class Dialog:
     _branch: str = attrs.field(factory=_token)
     _sequence: int = 1
 
+    @classmethod
+    def answering(cls, invite: SipMessage, local: tuple[str, int], sdp: str) -> Self:
+        """The dialog of one who is called, by the far side's INVITE (RFC 3261, section 12.1.1)."""
+        caller, called = invite.header("from"), address_of(invite.header("to"))
+        number = called.removeprefix("sip:").partition("@")[0]
+        dialog = cls(address_of(caller), number, "", local, sdp, invite.header("call-id"))
+        dialog.remote_tag, dialog.remote_target = tag_of(caller), address_of(invite.header("contact"))
+        return dialog
+
     @property
     def contact(self) -> str:
         return f"<sip:{self.caller_id}@{self.local[0]}:{self.local[1]}>"
+
+    def answer(self, invite: SipMessage, status: int, reason: str, body: str = "") -> SipMessage:
+        """An answer to the INVITE that called us: with a tag of ours, and what the far side needs for the dialog."""
+        headers = tuple(
+            (name, f"{value};tag={self.tag}" if name == "to" and not tag_of(value) else value)
+            for name, value in invite.headers
+        )
+        told = [("contact", self.contact), *([("content-type", "application/sdp")] if body else [])]
+        return SipMessage(invite.start_line, headers).response(status, reason, *told, body=body)
 
     def invite(self) -> SipMessage:
         """The same each time: sent again, it is a retransmission."""

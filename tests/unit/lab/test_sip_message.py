@@ -84,3 +84,17 @@ def test_an_address_is_found_with_and_without_brackets(header: str) -> None:
 def test_a_description_without_an_address_is_refused(sdp: str) -> None:
     with pytest.raises(SipSyntaxError):
         media_address(sdp)
+
+
+def test_one_who_is_called_answers_and_hangs_up_in_the_dialog_of_the_invite() -> None:
+    invite = SipMessage.parse(dialog().invite().render())
+    one = Dialog.answering(invite, ("127.0.0.1", 4500), "")
+    ringing, accepted = one.answer(invite, 180, "Ringing"), one.answer(invite, 200, "OK", offer("127.0.0.1", 4502))
+    assert tag_of(ringing.header("to")) == tag_of(accepted.header("to")) == one.tag
+    assert (accepted.header("from"), accepted.header("cseq")) == (invite.header("from"), invite.header("cseq"))
+    assert address_of(accepted.header("contact")) == "sip:7000@127.0.0.1:4500"
+    bye = one.bye()
+    assert bye.start_line == "BYE sip:+4930123456@127.0.0.1:4000 SIP/2.0"
+    assert tag_of(bye.header("to")) == tag_of(invite.header("from"))
+    assert tag_of(bye.header("from")) == one.tag
+    assert one.replaces == f"{invite.header('call-id')};to-tag={one.remote_tag};from-tag={one.tag}"
