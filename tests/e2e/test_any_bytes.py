@@ -1,4 +1,5 @@
-"""Whatever bytes come to whatever port of a daemon with a call on: the caller notices nothing, and nothing is left.
+"""Whatever bytes come to whatever port of a daemon with a call on: the caller notices nothing, and nothing is left. The
+same of a speech server that is at work.
 
 The ports are those that the process and its children have, so that a new one is covered. SEED tells what was sent.
 """
@@ -17,10 +18,17 @@ import numpy as np
 import pytest
 import trio
 
+from agentd.errors import ProviderUnavailable, first_of
+from agentd_providers.pipeline.stages import SpeechToText, TextToSpeech, speak_whole
+from agentd_providers.shared import SharedServices
+from agentd_providers.wyoming.listen import open_wyoming_listen
+from agentd_providers.wyoming.settings import WyomingListenSettings, WyomingSpeakSettings
+from agentd_providers.wyoming.speak import open_wyoming_speak
 from tests.e2e.conftest import show
 from tests.lab.asterisk import PrivateAsterisk
 from tests.lab.census import Census, census
-from tests.lab.daemon import Daemon, Line, environment, run_daemon, write_config
+from tests.lab.daemon import ROOT, Daemon, Line, environment, run_daemon, write_config
+from tests.lab.hearing import likeness
 from tests.lab.measure import speech_spans
 from tests.lab.open_ports import OpenPort, descriptors, family_of, open_ports
 from tests.lab.prefix import Prefix
@@ -44,6 +52,7 @@ SETTLED = 120.0
 PATIENCE = 90.0
 RATE = 8000
 GREETING = "Good day, how can I help you?"
+SENTENCE = "Hello, this is a telephone call, and I would like to know something."
 STORY = Turn(says=["And so it went on."] * 45, seconds=1.0)
 
 
@@ -186,3 +195,78 @@ async def test_whatever_comes_to_a_port_the_call_goes_on(pbx_prefix: Prefix, tmp
             await call.hangup()
             await daemon.until_idle()
             assert not agentd.troubles(since)
+
+
+@attrs.define(eq=False)
+class Client:
+    """One who has a sentence spoken by a speech server, and what was spoken transcribed, over and over."""
+
+    uri: str
+    served: int = 0
+    put_off: list[str] = attrs.field(factory=list)
+    """Why requests were not served: a stranger's that is a whole one has a right to the engines, too."""
+    likenesses: list[float] = attrs.field(factory=list)
+
+    async def work(self) -> None:
+        async with trio.open_nursery() as nursery:
+            shared = SharedServices(nursery)
+            listen = open_wyoming_listen(WyomingListenSettings(self.uri, timeout=9), "en-US", shared)
+            speak = open_wyoming_speak(WyomingSpeakSettings(self.uri, timeout=9), "en-US", shared)
+            async with listen as hearing, speak as speaking:
+                while True:
+                    try:
+                        await self._ask(hearing, speaking)
+                    except* ProviderUnavailable as group:
+                        self.put_off.append(str(first_of(group)))
+                        await trio.sleep(0.1)
+
+    async def _ask(self, hearing: SpeechToText, speaking: TextToSpeech) -> None:
+        async with speaking.open() as voice:
+            pcm = await speak_whole(voice, SENTENCE, RATE)
+        async with hearing.open(RATE) as transcriber:
+            turn = transcriber.begin()
+            for start in range(0, len(pcm), 320):
+                turn.feed(pcm[start : start + 320])
+            self.likenesses.append(likeness(SENTENCE, await turn.words()))
+        self.served += 1
+
+
+async def test_whatever_comes_to_a_speech_server_its_clients_are_served(tmp_path: Path) -> None:
+    config = tmp_path / "speech.toml"
+    room = "max_connections = 1000\nmax_waiting = 50\nidle_timeout = 10.0"
+    config.write_text(f'[speech_server]\nport = 0\nhealth_port = 0\n{room}\n[logging]\nformat = "json"\n')
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    async with watched(config, env, "speech-server", up="speech server is up") as server:
+        daemon = server.daemon
+        (up,) = daemon.having("speech server is up")
+        client = Client(f"tcp://127.0.0.1:{up['port']}")
+        await trio.sleep(2.0)
+        before, since = await server.remains(), len(daemon.lines)
+        ports = open_ports(server.pid)
+        print(ports)
+        assert {up["port"], daemon.health_port} <= {port.address[1] for port in ports}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.work)
+            with trio.fail_after(PATIENCE):
+                while not client.served:
+                    await trio.sleep(0.1)
+            served_before = client.served
+            taken = await throw(ports)
+            print(f"requests served beside: {client.served - served_before}; put off: {client.put_off}")
+            assert client.served > served_before
+            once_more = client.served
+            with trio.fail_after(PATIENCE):
+                while client.served <= once_more:
+                    await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+        assert min(client.likenesses) > 0.8, client.likenesses
+        print("longest turns:", (await server.census()).turns)
+        assert all(taken[str(port.address)] for port in ports)
+        status, health = await daemon.health()
+        assert (status, health["status"]) == (200, "ok"), health
+        assert not server.troubles(since)
+        assert {port.address for port in open_ports(server.pid)} == {port.address for port in ports}
+        await server.is_as_it_was(before)
+        with trio.fail_after(SETTLED):
+            while (await daemon.health())[1]["connections"]:
+                await trio.sleep(0.1)
