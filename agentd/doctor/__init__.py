@@ -24,6 +24,7 @@ from agentd.doctor.host import examine_service, judge_packages, read_configurati
 from agentd.doctor.media import examine_directory, examine_playback, examine_readability
 from agentd.doctor.pbx import ari_advice, ask_applications, ask_modules, greet
 from agentd.doctor.probe import Probe, open_probe
+from agentd.doctor.rtp import examine_rtp
 from agentd.doctor.secrets import examine_password
 from agentd.errors import AriError, WebSocketError
 from agentd.metrics import Metrics
@@ -111,6 +112,7 @@ async def _try_out(
         else:
             findings = [directory, await examine_playback(config, probe)]
         findings += await examine_ways_in(config, probe, daemon, modules, fork)
+        findings += await examine_rtp(config, probe, modules)
     finally:
         left = [f"{probe.app}-*"]
         with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):
@@ -136,4 +138,5 @@ async def _without_probe(config: Config, daemon: RunningDaemon, because: str) ->
         else await trio.to_thread.run_sync(examine_readability, config, because)
     )
     # A listener is opened and closed again; nobody is asked to connect.
-    return [directory, playback, *await examine_ways_in(config, None, daemon, frozenset(), None)]
+    ways_in = await examine_ways_in(config, None, daemon, frozenset(), None)
+    return [directory, playback, *ways_in, *await examine_rtp(config, None, frozenset())]

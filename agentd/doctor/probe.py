@@ -42,9 +42,9 @@ class Probe:
         self._channels.append(f"{self.app}-{part}")
         return self._channels[-1]
 
-    async def bridge(self) -> str:
+    async def bridge(self, part: str = "bridge") -> str:
         """A new bridge whose events come to us. Raises AriError."""
-        bridge = f"{self.app}-bridge"
+        bridge = f"{self.app}-{part}"
         self._bridges.append(bridge)
         await self.rest.create_bridge(bridge)
         await self.rest.subscribe(self.app, f"bridge:{bridge}")

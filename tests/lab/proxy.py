@@ -15,12 +15,13 @@ class Proxy:
     """Forwards connections to `target` ("host", port), until told otherwise.
 
     `only`: pulling affects only connections whose first bytes contain this (b"" all of them). `tap` is told what comes
-    back from the target, before it is forwarded.
+    back from the target, before it is forwarded; `rewrite` gives what is forwarded in its place.
     """
 
     target: tuple[str, int]
     only: bytes = b""
     tap: Callable[[bytes], None] | None = None
+    rewrite: Callable[[bytes], bytes] = bytes
     port: int = attrs.field(default=0, init=False)
     pulled: bool = attrs.field(default=False, init=False)
     _open: set[trio.CancelScope] = attrs.field(factory=set, init=False)
@@ -63,8 +64,8 @@ class Proxy:
                 far = await trio.open_tcp_stream(*self.target)
                 async with far, trio.open_nursery() as nursery:
                     await far.send_all(first)
-                    nursery.start_soon(_pump, near, far, nursery.cancel_scope, None)
-                    nursery.start_soon(_pump, far, near, nursery.cancel_scope, self.tap)
+                    nursery.start_soon(_pump, near, far, nursery.cancel_scope, None, bytes)
+                    nursery.start_soon(_pump, far, near, nursery.cancel_scope, self.tap, self.rewrite)
             except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             finally:
@@ -76,11 +77,12 @@ async def _pump(
     sink: trio.SocketStream,
     scope: trio.CancelScope,
     tap: Callable[[bytes], None] | None,
+    rewrite: Callable[[bytes], bytes],
 ) -> None:
     while data := await source.receive_some(CHUNK):
         if tap is not None:
             tap(bytes(data))
-        await sink.send_all(data)
+        await sink.send_all(rewrite(data))
     scope.cancel()
 
 
