@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.engines]
 
 GREETING = "Hello, how can I help you?"
 QUESTION = "conf-onlyperson"
-TALKER, SILENT, DEFAULT = "7111", "7112", "7110"
+DEFAULT, TALKER, SILENT, FILE = "7110", "7111", "7112", "7113"
 AGENTS = f"""
 [agents.default]
 prompt = "You are a friendly telephone assistant. Answer in one short sentence."
@@ -96,6 +96,20 @@ async def test_an_agent_that_is_interrupted_falls_silent_and_remembers_what_was_
     assert STORY.startswith(cut["heard"])
     assert likeness(cut["heard"], await words_heard(call, 0.0, stopped)) > 0.6
     assert len(words(cut["heard"])) < len(words(STORY)) / 2
+
+
+async def test_a_call_in_file_mode_is_greeted_and_answered(lab: Lab) -> None:
+    """The leg hears the caller by a Snoop channel, and nothing goes back over it."""
+    since = len(lab.daemon.lines)
+    question = next(prompt for prompt in human_prompts(lab.pbx.prefix) if prompt.name == QUESTION)
+    async with SipCaller().call(lab.pbx.sip_uri(FILE)) as call:
+        await listen(call, 0.0)
+        answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
+        assert await words_heard(call, answer.start, answer.end)
+        await call.hangup()
+    await lab.nothing_is_left()
+    (bound,) = [line for line in lab.daemon.lines[since:] if line["event"] == "media leg bound"]
+    assert (bound["way"], bound["kind"]) == ("rtp", "listening")
 
 
 async def test_a_leg_that_is_ended_on_the_pbx_is_replaced_at_once(lab: Lab) -> None:
