@@ -127,7 +127,7 @@ class RtpConnection:
             self._refuse(str(packet))
             return []
         self._heard_at = now
-        if packet.payload_type != self.payload.payload_type:
+        if not self.payload.has(packet.payload_type):
             self._refuse("payload_type", payload_type=packet.payload_type, expected=self.payload.payload_type)
             return self._arrivals.push(packet, b"", now)
         return self._arrivals.push(packet, self.payload.decode(packet.payload), now)

@@ -198,8 +198,10 @@ class OneLeg:
     @asynccontextmanager
     async def media_leg(self, kind: LegKind) -> AsyncIterator[MediaConnection]:
         await trio.lowlevel.checkpoint()
-        yield self.connection
-        self.connection.release()
+        try:
+            yield self.connection
+        finally:
+            self.connection.release()
 
     async def codec(self) -> str:
         await trio.lowlevel.checkpoint()

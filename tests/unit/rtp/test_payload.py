@@ -18,6 +18,12 @@ def test_the_types_are_those_of_asterisk() -> None:
     }
 
 
+def test_asterisk_sends_slin_by_another_type_than_the_one_of_one_channel() -> None:
+    """Seen on 22.10: type 10, which is stereo in RFC 3551 and slin to Asterisk."""
+    assert [kind for kind in range(128) if PAYLOADS["slin"].has(kind)] == [10, 11]
+    assert [kind for kind in range(128) if PAYLOADS["ulaw"].has(kind)] == [0]
+
+
 def test_slin_is_big_endian_on_the_wire() -> None:
     """RFC 3551, section 4.5.11: network byte order."""
     pcm = np.array([1, -2, 0x1234], "<i2").tobytes()
