@@ -168,9 +168,8 @@ class Rtp:
     first_port: Annotated[int, text("First of the ports; outside of Asterisk's own (rtp.conf).", _port)] = 21000
     last_port: Annotated[int, text("Last of the ports: as many calls at a time.", _port)] = 21999
     codec: Annotated[
-        RtpCodec, text("What calls of 8 kHz carry; best what the telephones have: ulaw, alaw, or slin for any.")
+        RtpCodec, text("What calls carry; best what the telephones have: ulaw, alaw, or slin for any.")
     ] = RtpCodec.ULAW
-    wideband: Annotated[bool, text("Carry 16 kHz (as slin16) where the telephone and the agent have it.")] = True
     silence_timeout: Annotated[
         float,
         text(

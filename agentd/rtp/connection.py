@@ -13,7 +13,7 @@ from agentd.media.leg import LineFormat, NextFrame
 from agentd.metrics import Metrics
 from agentd.rtp.arrival import Arrivals
 from agentd.rtp.packet import LONGEST, Outgoing, Refusal, parse
-from agentd.rtp.payload import Payload
+from agentd.rtp.payload import DECODERS, Payload
 
 log = structlog.get_logger("agentd.rtp")
 
@@ -127,10 +127,10 @@ class RtpConnection:
             self._refuse(str(packet))
             return []
         self._heard_at = now
-        if not self.payload.has(packet.payload_type):
+        if (decode := DECODERS.get(packet.payload_type)) is None:
             self._refuse("payload_type", payload_type=packet.payload_type, expected=self.payload.payload_type)
             return self._arrivals.push(packet, b"", now)
-        return self._arrivals.push(packet, self.payload.decode(packet.payload), now)
+        return self._arrivals.push(packet, decode(packet.payload), now)
 
     def _send(self, payload: bytes, samples: int, now: float) -> None:
         """Send a packet, or leave it out where the host or the network does not take it. Raises

@@ -1,11 +1,13 @@
 """What RTP packets of Asterisk's externalMedia carry: payload types, and slin to and from the wire. Pure.
 
-There is no SDP, so both ends have to know the types: u-law and A-law are static (RFC 3551, section 6), those of slin
-are Asterisk's (main/rtp_engine.c, add_static_payload). To it, 10 is slin as well as 11, and 10 is what it sends. slin
-is L16, so big-endian on the wire (RFC 3551, section 4.5.11; res_rtp_asterisk.c swaps it).
+There is no SDP, so both ends have to know the types: u-law and A-law are static (RFC 3551, section 6). 10 and 11 are
+both slin to Asterisk (main/rtp_engine.c, add_static_payload), and 10 is what it sends; L16 is big-endian on the wire
+(RFC 3551, section 4.5.11; res_rtp_asterisk.c swaps it). Types beyond 34 it sends, and takes none of them
+(ast_rtp_codecs_get_payload; asterisk/documentation issue 142): so slin16 would be one-way, and a line has 8 kHz.
+Releases before the fix of asterisk issue 394 send u-law where slin was asked for, so what comes is read by its type.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 import numpy as np
@@ -28,12 +30,6 @@ class Payload:
     """What is sent."""
     encode: Callable[[bytes], bytes]
     decode: Callable[[bytes], bytes]
-    also: tuple[int, ...] = ()
-    """Other types that mean the same when they come."""
-
-    def has(self, payload_type: int) -> bool:
-        """Whether packets of this type carry it."""
-        return payload_type == self.payload_type or payload_type in self.also
 
     @property
     def name(self) -> str:
@@ -46,8 +42,12 @@ PAYLOADS = {
     for payload in (
         Payload(AudioFormat(Encoding.ULAW, 8000), 0, slin_to_ulaw, ulaw_to_slin),
         Payload(AudioFormat(Encoding.ALAW, 8000), 8, slin_to_alaw, alaw_to_slin),
-        Payload(AudioFormat(Encoding.SLIN, 8000), 11, swapped, swapped, also=(10,)),
-        Payload(AudioFormat(Encoding.SLIN, 16000), 118, swapped, swapped),
+        Payload(AudioFormat(Encoding.SLIN, 8000), 11, swapped, swapped),
     )
 }
 """By Asterisk's name."""
+DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
+    10: swapped,
+    **{payload.payload_type: payload.decode for payload in PAYLOADS.values()},
+}
+"""What makes slin of a payload, by its type."""

@@ -21,7 +21,7 @@ from agentd.config.settings import Config, Rtp
 from agentd.errors import MediaTimeout
 from agentd.media.leg import LineFormat
 from agentd.media.transport import ExternalMedia
-from agentd.media.wideband import NARROW, WIDE
+from agentd.media.wideband import NARROW
 from agentd.metrics import Metrics
 from agentd.rtp.connection import RtpConnection
 from agentd.rtp.packet import Outgoing
@@ -31,13 +31,6 @@ from agentd.rtp.ports import Ports, connect
 RTP = "rtp"
 BIND_DEADLINE = deadlines.RTP_BIND.seconds
 ADDRESS_VARIABLE, PORT_VARIABLE = "UNICASTRTP_LOCAL_ADDRESS", "UNICASTRTP_LOCAL_PORT"
-WIDE_FORMAT = "slin16"
-"""Linear, so that wideband telephones of any codec lose nothing."""
-
-
-def payload_of(settings: Rtp, line: LineFormat) -> Payload:
-    """What carries a line."""
-    return PAYLOADS[WIDE_FORMAT if line.rate == WIDE else str(settings.codec)]
 
 
 def external_media(settings: Rtp, port: int, payload: Payload) -> ExternalMedia:
@@ -75,14 +68,14 @@ class RtpTransport:
         return f"Asterisk sends RTP to {host}, UDP ports {settings.first_port} to {settings.last_port}"
 
     def carries(self, rate: int, asterisk: str | None = None) -> bool:
-        """See agentd.media.transport.Transport.carries. Each Asterisk that agentd works with has slin16 in RTP."""
-        return rate == NARROW or (rate == WIDE and self.config().rtp.wideband)
+        """See agentd.media.transport.Transport.carries. Asterisk would take no slin16: see agentd.rtp.payload."""
+        return rate == NARROW
 
     @contextmanager
     def expect(self, leg: UUID, line: LineFormat) -> Iterator["RtpLeg"]:
         """See agentd.media.transport.Transport.expect. Raises MediaTimeout where no port is free."""
         settings = self.config().rtp
-        payload = payload_of(settings, line)
+        payload = PAYLOADS[str(settings.codec)]
         try:
             opened = self.open_port(settings)
         except OSError as error:

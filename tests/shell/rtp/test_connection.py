@@ -271,30 +271,19 @@ async def test_hanging_up_ends_it(ends: Ends, autojump_clock: MockClock) -> None
         assert ends.reason == "hung up by agentd"
 
 
-async def test_wideband_is_big_endian_slin16(autojump_clock: MockClock) -> None:
+async def test_an_asterisk_that_sends_u_law_where_slin_was_asked_for_is_understood(autojump_clock: MockClock) -> None:
+    """asterisk/asterisk issue 394: a lone slin became ulaw. And by 10, Asterisk means slin, too."""
     asterisk, here, metrics = bound(), bound(), Metrics()
     here.connect(asterisk.getsockname())
-    connection = RtpConnection(here, "Asterisk", PAYLOADS["slin16"], Outgoing(118, 5, 0, 0), 30.0, metrics)
-    tone = np.arange(320, dtype="<i2")
+    connection = RtpConnection(here, "Asterisk", PAYLOADS["slin"], Outgoing(11, 5, 0, 0), 30.0, metrics)
     ends = Ends(connection, asterisk, metrics)
-
-    async def serve() -> None:
-        await connection.serve(
-            LineFormat(16000),
-            lambda pcm, rate, at: ends.received.append((pcm, rate, at)),
-            lambda digit: None,
-            lambda *, ahead=False: tone.tobytes(),
-            ends.beat,
-        )
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        asterisk.sendto(Outgoing(118, 1, 1, 0).packet(tone.astype(">i2").tobytes(), 0), ends.here)
-        await trio.sleep(0.03)
-        nursery.cancel_scope.cancel()
-    first, second = ends.heard()[:2]
-    assert first.payload == tone.astype(">i2").tobytes()
-    assert second.timestamp - first.timestamp == 320
-    assert ends.received[0][:2] == (tone.tobytes(), 16000)
+    tone = np.arange(160, dtype="<i2")
+    async with served(ends):
+        ends.speak(tone.tobytes())
+        asterisk.sendto(Outgoing(10, 9, 101, 160).packet(tone.astype(">i2").tobytes(), 0), ends.here)
+        await trio.sleep(0.05)
+    assert {packet.payload_type for packet in ends.heard()} == {11}
+    assert [pcm for pcm, _, _ in ends.received] == [ulaw_to_slin(slin_to_ulaw(tone.tobytes())), tone.tobytes()]
+    assert not ends.count("rtp_refused", reason="payload_type")
     connection.release()
     asterisk.close()
