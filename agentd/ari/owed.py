@@ -83,6 +83,11 @@ class HandBacks:
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
+    def places(self) -> int:
+        """How many are tried at one time."""
+        return AT_ONCE_OVERLOADED if self.overload() else AT_ONCE
+
+    @property
     def channels(self) -> frozenset[str]:
         """The channels whose hand-back is owed."""
         return frozenset(self._debts)
@@ -99,7 +104,7 @@ class HandBacks:
 
     def lasting(self, hand_backs: int, *, told: bool = True) -> float:
         """Seconds that so many take at the pace of the last ones, with AGENTD_RESULT or without."""
-        return math.ceil(hand_backs / self._turns.places) * (2 if told else 1) * (self._request_seconds or 0.0)
+        return math.ceil(hand_backs / self.places) * (2 if told else 1) * (self._request_seconds or 0.0)
 
     def of(self, channel: str) -> Debt | None:
         """What is owed to the channel."""
@@ -130,7 +135,7 @@ class HandBacks:
     async def pay(self, debt: Debt) -> None:
         """Try it once. Raises nothing: what failed is logged, and comes up again. Cancelling it loses no debt."""
         debt.at_work = True
-        self._turns.places = AT_ONCE_OVERLOADED if self.overload() else AT_ONCE
+        self._turns.places = self.places
         try:
             async with self._turns.turn(debt.since):
                 if debt.outcome is None:
@@ -162,7 +167,7 @@ class HandBacks:
                 waiting = [debt for debt in self._debts.values() if not debt.at_work]
                 due = [debt for debt in waiting if debt.due <= trio.current_time()]
                 due.sort(key=lambda debt: debt.since)
-                for debt in due[: max(AT_ONCE - at_work, 0)]:
+                for debt in due[: max(self.places - at_work, 0)]:
                     debt.at_work = True
                     nursery.start_soon(self.pay, debt)
                 # What is due and has to wait is begun when what is under way has ended, which is a change.

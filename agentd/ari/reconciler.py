@@ -10,7 +10,7 @@ import trio
 from agentd import deadlines
 from agentd.ari.owed import HandBacks
 from agentd.ari.reconciliation import Listing, Owned, Work, decide
-from agentd.ari.removals import Removals
+from agentd.ari.removals import Removals, Remove
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
 from agentd.conversation.commands import Result
@@ -94,18 +94,18 @@ class Reconciler:
             log.warning("handing back a caller that no call owns", channel=channel)
             self.hand_backs.owe(channel, Result.FAILED_INTERNAL)
         await self._each(work.watch, self._watch)
-        await self._each(work.channels, self._hang_up, again=True)
-        await self._each(work.bridges, self._destroy, again=True)
+        await self._each(work.channels, self._hang_up, again=self.rest.hang_up)
+        await self._each(work.bridges, self._destroy, again=self.rest.destroy_bridge)
 
-    async def _each(self, ids: Iterable[str], do: Callable[[str], Awaitable[None]], *, again: bool = False) -> None:
-        """`again`: it is a removal, which is tried again before the next look."""
+    async def _each(self, ids: Iterable[str], do: Remove, *, again: Remove | None = None) -> None:
+        """`again`: what is tried, before the next look, until it is done."""
         for object_id in sorted(ids)[:MOST_AT_A_LOOK]:
             try:
                 await self._step(do(object_id))
             except AriError as error:
                 log.warning("what does not fit could not be put right yet", id=object_id, error=str(error))
-                if again:
-                    self.removals.failed(object_id, do, error)
+                if again is not None:
+                    self.removals.failed(object_id, again, error)
 
     async def _hang_up(self, channel: str) -> None:
         log.warning("removing a media channel that nobody owns", channel=channel)

@@ -35,6 +35,8 @@ MAX_ANSWER = 4 << 20
 """Bytes of one answer; GET /channels of 500 calls is about 1 MiB."""
 MAX_REQUESTS = 64
 """Requests at a time; others wait for their turn. Asterisk takes 100 connections (http.conf, sessionlimit)."""
+UNSET_VARIABLE = "Provided variable was not found"
+"""Asterisk's words for a variable that a channel has not: 404, which a channel that is gone is answered, too."""
 LAST_RESORT = deadlines.ARI_LAST_RESORT.seconds
 """Seconds beyond httpx's own timeouts after which a request is cancelled all the same: by then it has its connection,
 and that is closed."""
@@ -229,9 +231,15 @@ class AriRest:
         await self.delete_quietly(f"/channels/{_id(channel)}/silence")
 
     async def variable(self, channel: str, name: str) -> str:
-        """The value of a channel variable or function, as in CHANNEL(audionativeformat); empty if it has none."""
+        """The value of a channel variable or function, as in CHANNEL(audionativeformat); empty if it has
+        none (res/ari/resource_channels.c, `ast_ari_channels_get_channel_var`)."""
         path = f"/channels/{_id(channel)}/variable"
-        answer = await self.request("GET", path, {"variable": name})
+        try:
+            answer = await self.request("GET", path, {"variable": name})
+        except AriRejected as error:
+            if error.status == 404 and UNSET_VARIABLE in str(error):
+                return ""
+            raise
         return str(answer.get("value", "")) if isinstance(answer, dict) else ""
 
     async def version(self) -> str:

@@ -111,7 +111,7 @@ class Arrivals:
         """The slin that is due at second `now` because what is missing before it was waited for long enough."""
         handed: list[bytes] = []
         while self._waiting and (len(self._waiting) > MOST_WAITING or now >= self._given_up_at):
-            handed += self._bridge(now)
+            handed += self._give_up_gap(now)
             handed += self._in_order(now)
         return handed
 
@@ -131,7 +131,7 @@ class Arrivals:
                 self._last, self._last_at, self._silenced = piece.pcm, now, False
         return handed
 
-    def _bridge(self, now: float) -> list[bytes]:
+    def _give_up_gap(self, now: float) -> list[bytes]:
         """Give up what is missing before the nearest packet that waits, and conceal it."""
         nearest = min(self._waiting, key=lambda sequence: _difference(sequence, self._next, 16))
         missing = _difference(nearest, self._next, 16)
@@ -177,7 +177,7 @@ class Arrivals:
         self.fates[Fate.RESTARTED] += 1
         handed = []
         while self._waiting:
-            handed += [*self._bridge(now), *self._in_order(now)]
+            handed += [*self._give_up_gap(now), *self._in_order(now)]
         handed += self._silence(len(self._last) // 2, now)
         self._follow(first if apart > 0 else piece)
         self._waiting = {each.packet.sequence: each for each in (first, piece)}

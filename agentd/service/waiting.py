@@ -9,7 +9,6 @@ import trio
 
 from agentd.ari.client import AriClient
 from agentd.ari.hand_back import judge as judge_refusal
-from agentd.ari.owed import AT_ONCE
 from agentd.conversation.commands import Result
 from agentd.errors import AriError, MediaTimeout
 from agentd.metrics import Metrics
@@ -187,7 +186,7 @@ class WaitingLine:
             window=self.window.places,
             set_up=self.window.set_up,
             paused=self.window.paused(now),
-            hand_backs=max(owed.waiting, self._refused - AT_ONCE),
+            hand_backs=max(owed.waiting, self._refused - owed.places),
             hand_backs_last=owed.lasting(max(owed.due, self._refused), told=not overload),
             overload=overload,
             unanswered=self.client.rest.unanswered_for(now),

@@ -15,7 +15,7 @@ import attrs
 import httpx
 import trio
 
-from agentd.ari.rest import AriRest
+from agentd.ari.rest import UNSET_VARIABLE, AriRest
 from agentd.metrics import Metrics
 from agentd.testing._ari_server import Answer, AriServer, Request
 
@@ -200,7 +200,8 @@ class FakeAsterisk(AriServer):
                 change(playback)
                 return Answer()
             case ("GET", "channels", channel, "variable") if channel in self.channels:
-                return Answer.json({"value": self._variable(channel, request.params["variable"])})
+                value = self._variable(channel, request.params["variable"])
+                return Answer.refusal(404, UNSET_VARIABLE) if value is None else Answer.json({"value": value})
             case ("DELETE", "channels", channel, "silence") if channel in self.channels:
                 self.silent.discard(channel)
                 return Answer()
@@ -212,12 +213,13 @@ class FakeAsterisk(AriServer):
                 return self._act_on(channel, action, request)
         return Answer.refusal(404, f"{request.path} not found")
 
-    def _variable(self, channel: str, name: str) -> str:
+    def _variable(self, channel: str, name: str) -> str | None:
+        """None where it is no function, and not set."""
         if name == "CHANNEL(audionativeformat)":
             return self.native_format
         if asked := re.fullmatch(r"DIALPLAN_EXISTS\(([^,]*),([^,]*),1\)", name):
             return str(int(f"{asked[2]}@{asked[1]}" in self.dialplan))
-        return self.variables.get(channel, {}).get(name, "")
+        return self.variables.get(channel, {}).get(name, "" if name.endswith(")") else None)
 
     def _act_on(self, channel: str, action: list[str], request: Request) -> Answer:
         match action:

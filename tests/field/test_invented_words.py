@@ -2,6 +2,8 @@
 
 What was heard decides. Each row names who reported the words: repository and number of its issue or pull request."""
 
+import time
+
 import pytest
 from trio.testing import MockClock
 
@@ -230,3 +232,11 @@ async def test_what_was_owed_before_a_cough_is_answered_after_it(autojump_clock:
         await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.history[0] == ("caller", "what is the time")
         assert "You" not in [text for _, text in talk.history]
+
+
+def test_a_transcript_of_a_quarter_of_a_megabyte_holds_nobody_up() -> None:
+    """A speech server may answer whatever it likes: its loop of words was looked for by each length, seven seconds for
+    131 kB."""
+    began = time.process_time()
+    assert judge("a " * 120_000 + "b", SENTENCE, 64).doubt == "pace"
+    assert time.process_time() - began < 1.0

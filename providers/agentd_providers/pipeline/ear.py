@@ -86,7 +86,7 @@ class Ear:
             self._listen(pcm)
         else:
             self._keep_pre_roll(pcm)
-        window_ms, dbfs = self.settings.window_ms, rms_dbfs(pcm)
+        window_ms, dbfs = self.settings.window_ms, rms_dbfs(pcm) if probabilities else 0.0
         for probability in probabilities:
             self._evidence.hear(probability, window_ms, dbfs, in_turn=self._taker.in_turn)
             self._follow(self._taker.hear(probability, window_ms, agent_audible=agent_audible), at)

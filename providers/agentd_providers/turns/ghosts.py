@@ -154,7 +154,8 @@ def judge(words: str, speech: Speech | None, sure_ms: float) -> Judgement:
     if speech is None or not sure_ms or not words:
         return Judgement()
     above = speech.above_floor_db
-    if _may_be_invented(words) or (above is not None and above < FAINT_DB):
+    too_many = len(words) > LETTERS_AT_ONCE + LETTERS_A_SECOND * speech.speech_ms / 1000
+    if too_many or _may_be_invented(words) or (above is not None and above < FAINT_DB):
         there = speech.sure_ms >= sure_ms * DOUBTFUL_FACTOR
     elif above is not None and above < NOISY_DB:
         there = speech.likely_ms >= sure_ms
@@ -162,7 +163,7 @@ def judge(words: str, speech: Speech | None, sure_ms: float) -> Judgement:
         there = speech.sure_ms >= sure_ms
     if not there:
         return Judgement("unsure", may_hang_up=False)
-    if len(words) > LETTERS_AT_ONCE + LETTERS_A_SECOND * speech.speech_ms / 1000:
+    if too_many:
         return Judgement("pace", may_hang_up=False)
     surely = speech.sure_ms >= sure_ms * HANG_UP_FACTOR and speech.mean >= HANG_UP_MEAN
     return Judgement(may_hang_up=surely and (above is None or above >= HANG_UP_DB))
