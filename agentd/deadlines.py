@@ -295,6 +295,9 @@ SESSION_AGAIN = Deadline(
     0.8, "An agent whose session was lost opens another one within it, where somebody else could take over."
 )
 SESSION_RENEWAL = Clock("A quiet moment for a session's renewal, in the time that its vendor leaves.")
+RENEWAL_RETRY = Clock(
+    "The back-off until a session's renewal for another caller is tried again, unless it is asked for before."
+)
 HOLD_MESSAGE = Deadline(
     1.0, "The hold message takes it into the playout: more only where that is full of what came before."
 )
@@ -460,6 +463,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.service.stays: patience": (DRAIN,),
     "agentd.serving.keeper: tenure.lasts": (SESSION_RENEWAL,),
     "agentd.serving.keeper: RENEW_EARLY": (SESSION_RENEWAL,),
+    "agentd.serving.keeper: again": (RENEWAL_RETRY,),
     "agentd.serving.roster: delay": (AGENT_RETRY,),
     "agentd.serving.tenure: within": (SESSION_OPEN, SESSION_AGAIN, SESSION_LAST_RESORT),
     "agentd.tools.runner: offered.deadline": (TOOL,),

@@ -17,7 +17,7 @@ from agentd.party import Party
 
 log = structlog.get_logger("agentd.channel")
 
-ASKED_AFTER = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+ASKED_AFTER = (0.1, 0.3, 0.9, 2.7)
 """Pauses in seconds before it is asked who it is; without an answer then, nobody is known."""
 
 
@@ -29,10 +29,10 @@ async def meet(rest: AriRest, channel: str, origin: Origin | None) -> Party:
     """
     if origin is not None:
         await rest.note_way_back(channel, origin.place, origin.fallback)
-    for pause in ASKED_AFTER:
+    for asked, pause in enumerate(ASKED_AFTER, start=1):
         await trio.sleep(pause)
         try:
-            party = await _party(rest, channel)
+            party = await _party(rest, channel, last=asked == len(ASKED_AFTER))
         except AriError as error:
             if judge(error).settles:
                 break
@@ -43,9 +43,11 @@ async def meet(rest: AriRest, channel: str, origin: Origin | None) -> Party:
     return Party()
 
 
-async def _party(rest: AriRest, channel: str) -> Party | None:
-    """None where it is not told yet. Raises AriError."""
-    number, name = await rest.variable(channel, NUMBER), await rest.variable(channel, NAME)
+async def _party(rest: AriRest, channel: str, *, last: bool) -> Party | None:
+    """None where it is not told yet, which takes one request. A name without a number is looked for at `last`. Raises
+    AriError."""
+    number = await rest.variable(channel, NUMBER)
+    name = await rest.variable(channel, NAME) if number or last else ""
     if not number and not name:
         return None
     presentation = await rest.variable(channel, PRESENTATION)

@@ -26,6 +26,7 @@ from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo
 from agentd.audio.echo import EchoGuard
 from agentd.budgets import Budget
+from agentd.calls.caller_identity import CallerIdentity
 from agentd.calls.fields import set_call_fields
 from agentd.calls.figures import CallFigures
 from agentd.calls.inbox import Inbox
@@ -83,8 +84,8 @@ class CallersLine(MediaSource, ToolLine, Protocol):
         ...
 
     async def meet_successor(self) -> Party:
-        """Who has taken the caller's place, once that is told. Raises nothing; cancelled where another one has come
-        since."""
+        """Who has taken the caller's place, or stands behind the caller's channel now, once that is told. Raises
+        nothing; cancelled where another one has come since."""
         ...
 
     async def leave(self, result: str, destination: Destination | None = None) -> bool:
@@ -137,8 +138,7 @@ class Call:
     and what a session tells of a caller who may be very quiet."""
     _passed_at: float = attrs.field(default=-math.inf, init=False)
     """When the agent last passed the turn back without a word: to a cough, or for it has nothing to say."""
-    _meeting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
-    """The time in which it is asked who has taken the caller's place."""
+    _identity: CallerIdentity = attrs.field(init=False)
     _echo: EchoGuard = attrs.field(init=False)
     _keeper: SessionKeeper = attrs.field(init=False)
     _tools: CallTools = attrs.field(init=False)
@@ -184,6 +184,12 @@ class Call:
             tell=self._inbox.post,
             log_transcripts=self.settings.log_transcripts,
         )
+        self._identity = CallerIdentity(
+            Party(self.info.caller_number, self.info.caller_name),
+            ask=self.caller.meet_successor,
+            become=self._set_caller,
+            learned=self._keeper.renew,
+        )
         times = self.settings.liveness
         self._liveness = Liveness(times)
         self._dead_air = DeadAir(times.dead_air_after, times.checks_in)
@@ -212,6 +218,7 @@ class Call:
         async with trio.open_nursery() as self._nursery:
             nursery = self._nursery
             nursery.start_soon(self._follow_channel)
+            nursery.start_soon(self._identity.run)
             nursery.start_soon(self._media.keep)
             nursery.start_soon(self._keeper.run)
             nursery.start_soon(self._voice.run)
@@ -353,27 +360,13 @@ class Call:
                     set_call_fields(channel=channel)
                     self._hold_changed(event, False)
                     log.info("another party has taken the caller's place")
-                    self._meet_another()
+                    self._identity.replaced()
                 case happens.CallerChanged():
-                    self._meet_another()
+                    self._identity.changed()
                 case happens.CallerUnbridged():
                     self._media.doubt()
                 case _:
                     self._inbox.post(event)
-
-    def _meet_another(self) -> None:
-        self._meeting.cancel(reason="yet another party has come")
-        self._meeting = trio.CancelScope()
-        self._nursery.start_soon(self._meet_successor, self._meeting)
-
-    async def _meet_successor(self, meeting: trio.CancelScope) -> None:
-        """Learn who has taken the caller's place; until then nobody is known."""
-        self._set_caller(Party())
-        with meeting:
-            party = await self.caller.meet_successor()
-            self._set_caller(party)
-            self._keeper.renew()
-            log.info("the caller is another one now", number_known=bool(party.number), name_known=bool(party.name))
 
     def _set_caller(self, party: Party) -> None:
         self.info = self._keeper.info = self.info.with_caller(party)

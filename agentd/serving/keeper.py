@@ -5,6 +5,7 @@ Each session lives in a task of its own, so that one that does not even close de
 decides what is to be done in a failure, agentd.serving.muteness whether a session has fallen mute.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -42,6 +43,8 @@ UNREAD_GRACE = 0.05
 RESUME_WITHIN = deadlines.RESUME.seconds
 RENEW_EARLY = 0.9
 """The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
+RENEW_AGAIN, RENEW_AGAIN_LONGEST = 2.0, 60.0
+"""Seconds until a renewal for another caller that failed is tried again: at first, and at most. Each time twice."""
 
 
 class CallView(Protocol):
@@ -94,15 +97,12 @@ class SessionKeeper:
     candidate: Candidate | None = attrs.field(default=None, init=False)
     _caller: CallerFeed = attrs.field(init=False)
     _own_words: OwnWords = attrs.field(init=False)
-    _told: CallInfo = attrs.field(init=False)
-    """What the newest session was opened with."""
     _reconnects: int = attrs.field(default=0, init=False)
     _fruitless: dict[str, int] = attrs.field(factory=dict, init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._caller = CallerFeed(CallerAudio(self.info.rate))
-        self._told = self.info
         self._own_words = OwnWords(self.playout, self.deliver, self.off_record)
 
     @property
@@ -130,7 +130,7 @@ class SessionKeeper:
     def renew(self) -> None:
         """The call's caller is another one now: whatever session was opened for the one before is renewed."""
         serving = self._own_words.serving
-        if serving is not None and self._told != self.info:
+        if serving is not None and serving.info != self.info:
             serving.renewal_due.set()
 
     # --- one session
@@ -157,7 +157,7 @@ class SessionKeeper:
         """Open a session. Raises ProviderError, which the breaker is told and the log has."""
         try:
             tenure: Tenure = await self._nursery.start(
-                partial(hold, candidate, within, self.times.mute_after, self._open_session)
+                partial(hold, candidate, self.info, within, self.times.mute_after, self._open_session)
             )
         except ProviderError as error:
             if not isinstance(error, CallRejected):
@@ -166,9 +166,8 @@ class SessionKeeper:
             raise
         return tenure
 
-    def _open_session(self, candidate: Candidate) -> AbstractAsyncContextManager[AgentSession]:
-        declared, self._told = declarations(candidate.tools), self.info
-        return candidate.agent.open(self.info, self.history, self.playout, declared)
+    def _open_session(self, candidate: Candidate, info: CallInfo) -> AbstractAsyncContextManager[AgentSession]:
+        return candidate.agent.open(info, self.history, self.playout, declarations(candidate.tools))
 
     def _seat(self, tenure: Tenure | None, replay_from: float | None = None) -> None:
         self._own_words.serving = tenure
@@ -378,9 +377,16 @@ class SessionKeeper:
     async def _renew(self, tenure: Tenure) -> tells.Ended | Lost | None:
         """Open the next session with the same agent in a quiet moment, before this one must end or because it was
         opened for another caller; comes back once it is there. Where there is none, or it fails, this one goes on, and
-        its end will be a loss like any other."""
+        its end will be a loss like any other. For another caller it is tried again: this one's prompt is about
+        somebody else."""
+        again, pause = math.inf, RENEW_AGAIN
         while True:
-            await tenure.renewal_due.wait()
+            with trio.move_on_after(again):
+                await tenure.renewal_due.wait()
+            if not tenure.renewal_due.is_set() and tenure.info == self.info:
+                again, pause = math.inf, RENEW_AGAIN  # the first caller is back
+                continue
+            tenure.renewal_due = trio.Event()  # at once: one that becomes due while this one fails is another one
             with trio.move_on_after(max(tenure.lasts, 0.0) * RENEW_EARLY):
                 while not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second, once an hour
                     await trio.sleep(LOOK_EVERY)
@@ -390,7 +396,10 @@ class SessionKeeper:
                     pass  # told already
                 else:
                     return None
-            tenure.renewal_due = trio.Event()
+            if tenure.info == self.info:
+                again, pause = math.inf, RENEW_AGAIN
+            else:
+                again, pause = pause, min(2.0 * pause, RENEW_AGAIN_LONGEST)
 
     def _renewed(self, tenure: Tenure) -> Tenure:
         """The fresh session goes on; the old one is put away. The next session hears again what the caller has begun to

@@ -8,7 +8,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.agent import AgentSession
+from agentd.agent import AgentSession, CallInfo
 from agentd.errors import Failure, ProviderError, ProviderUnavailable, first_of
 from agentd.serving.candidates import Candidate
 from agentd.serving.contained import ContainedSession
@@ -33,6 +33,8 @@ class Tenure:
     """One session, from its opening to its end."""
 
     candidate: Candidate
+    info: CallInfo
+    """What the session was opened with."""
     session: AgentSession
     muteness: Muteness
     scope: trio.CancelScope
@@ -63,9 +65,10 @@ class Tenure:
 
 async def hold(  # noqa: ASYNC128 - passes task_status on
     candidate: Candidate,
+    info: CallInfo,
     within: float,
     mute_after: float,
-    open_session: Callable[[Candidate], AbstractAsyncContextManager[AgentSession]],
+    open_session: Callable[[Candidate, CallInfo], AbstractAsyncContextManager[AgentSession]],
     *,
     task_status: trio.TaskStatus[Tenure],
 ) -> None:
@@ -91,12 +94,12 @@ async def hold(  # noqa: ASYNC128 - passes task_status on
 
     try:
         with trio.CancelScope() as scope, trio.fail_after(within) as opening:
-            async with open_session(candidate) as session:
+            async with open_session(candidate, info) as session:
                 opening.deadline = math.inf
                 contained = ContainedSession(session, raised)
                 able = contained.capabilities
                 muteness = Muteness(mute_after, able.takes_turns, able.answers_probes, able.longest_pause)
-                tenure = Tenure(candidate, contained, muteness, scope)
+                tenure = Tenure(candidate, info, contained, muteness, scope)
                 task_status.started(tenure)
                 await trio.sleep_forever()
     except* ProviderError as group:

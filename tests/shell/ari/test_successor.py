@@ -124,6 +124,22 @@ async def test_who_took_the_place_and_has_no_number_is_given_up_soon(pbx: Pbx) -
     assert trio.current_time() - began < 10.0
 
 
+async def test_a_party_that_is_never_named_costs_five_requests_and_one_that_is_three(pbx: Pbx) -> None:
+    """At a switchboard many are put through in a moment; Asterisk answers requests one after the other."""
+    pbx.put_bob_through()
+    await pbx.channel.meet_successor()
+    assert len(pbx.asterisk.asked("GET */variable")) == 5
+    pbx.asterisk.variables[BOB] = {"CALLERID(num)": "4712", "CALLERID(name)": "Bob"}
+    assert await pbx.channel.meet_successor() == Party("4712", "Bob")
+    assert len(pbx.asterisk.asked("GET */variable")) == 5 + 3
+
+
+async def test_who_took_the_place_and_has_a_name_alone_is_known_by_it(pbx: Pbx) -> None:
+    pbx.put_bob_through()
+    pbx.asterisk.variables[BOB] = {"CALLERID(name)": "Bob"}
+    assert await pbx.channel.meet_successor() == Party("", "Bob")
+
+
 async def test_an_asterisk_that_cannot_be_asked_is_asked_again_and_one_who_has_left_is_not(pbx: Pbx) -> None:
     pbx.put_bob_through()
     pbx.asterisk.variables[BOB] = {"CALLERID(num)": "4712"}

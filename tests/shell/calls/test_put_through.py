@@ -8,8 +8,10 @@ import trio
 from trio.testing import MockClock
 
 from agentd import session_events as tells
-from agentd.ari.events import Channel, StasisStart
+from agentd.ari.events import Channel, ConnectedLine, StasisStart
+from agentd.calls.caller_identity import LONGEST_PAUSE
 from agentd.errors import ProviderUnavailable
+from agentd.serving.keeper import RENEW_AGAIN, RENEW_AGAIN_LONGEST
 from agentd.testing._call import CALLER
 from tests.shell.call_scene import GREETING, Scene, make_scene, running
 from tests.shell.fakes import failing
@@ -93,7 +95,48 @@ async def test_a_party_that_is_shown_as_the_one_before_needs_no_other_session(au
         assert scene.agent.opened == 1
 
 
-async def test_a_session_that_could_not_be_renewed_for_another_caller_is_renewed_before_it_must_end(
+async def test_a_session_that_could_not_be_renewed_for_another_caller_is_renewed_a_little_later(
+    autojump_clock: MockClock,
+) -> None:
+    """It counted as renewed once it had been tried: the prompt had the first caller's number to the end."""
+    async with greeted() as scene:
+        scene.agent.opening = failing(ProviderUnavailable("no route"))
+        await put_through(scene)
+        await scene.until(lambda: scene.agent.opened == 2)
+        scene.agent.opening = trio.lowlevel.checkpoint
+        await trio.sleep(2 * RENEW_AGAIN)
+        assert (scene.agent.calls[-1].caller_name, scene.agent.opened, len(scene.sessions)) == ("Bob", 3, 2)
+        await trio.sleep(3 * RENEW_AGAIN_LONGEST)
+        assert scene.agent.opened == 3
+
+
+async def test_a_renewal_for_another_caller_that_always_fails_is_tried_more_and_more_rarely(
+    autojump_clock: MockClock,
+) -> None:
+    async with greeted() as scene:
+        scene.agent.opening = failing(ProviderUnavailable("no route"))
+        await put_through(scene)
+        await trio.sleep(RENEW_AGAIN_LONGEST)
+        assert 4 <= scene.agent.opened <= 7
+        tried = scene.agent.opened
+        await trio.sleep(3 * RENEW_AGAIN_LONGEST)
+        assert scene.agent.opened - tried in (2, 3)
+
+
+async def test_a_renewal_that_failed_is_not_tried_again_once_the_first_caller_is_back(
+    autojump_clock: MockClock,
+) -> None:
+    async with greeted() as scene:
+        scene.agent.opening = failing(ProviderUnavailable("no route"))
+        await put_through(scene)
+        await scene.until(lambda: scene.agent.opened == 2)
+        await put_through(scene, "100", "Alice")
+        scene.agent.opening = trio.lowlevel.checkpoint
+        await trio.sleep(3 * RENEW_AGAIN_LONGEST)
+        assert scene.agent.opened == 2
+
+
+async def test_a_session_that_could_not_be_renewed_for_another_caller_is_renewed_where_it_must_end(
     autojump_clock: MockClock,
 ) -> None:
     async with greeted() as scene:
@@ -104,3 +147,85 @@ async def test_a_session_that_could_not_be_renewed_for_another_caller_is_renewed
         scene.session.emit(tells.RenewalDue(60.0))
         await scene.until(lambda: len(scene.sessions) == 2)
         assert scene.agent.calls[-1].caller_name == "Bob"
+
+
+# --- another party behind the same channel
+
+
+def connected(scene: Scene, number: str, name: str = "") -> None:
+    """Asterisk names another one as whom the leg is connected with, and at the caller's channel too."""
+    scene.asterisk.variables[CALLER] = {"CALLERID(num)": number, "CALLERID(name)": name}
+    scene.event(ConnectedLine(Channel("leg"), number, name))
+
+
+def asked(scene: Scene) -> int:
+    return len(scene.asterisk.asked("GET */variable"))
+
+
+async def test_another_party_behind_the_same_channel_is_known_and_nobody_is_anonymous_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    async with greeted() as scene:
+        connected(scene, "100", "Alice")
+        connected(scene, "4712", "Bob")
+        known = set[str]()
+        while "4712" not in known:
+            known.add(scene.call.info.caller_number)
+            await trio.sleep(0.01)
+        assert known == {"100", "4712"}
+        assert scene.call._tools.context.info.caller_name == "Bob"
+        await sessions(scene, 2)
+        assert scene.agent.calls[-1].caller_name == "Bob"
+
+
+async def test_a_caller_whose_channel_is_told_anew_stays_the_same_caller(autojump_clock: MockClock) -> None:
+    """A change of the name alone, or of who is shown as connected: it made the caller unknown for seconds."""
+    async with greeted() as scene:
+        before = scene.call.info
+        scene.event(ConnectedLine(Channel("leg"), "100", "Alice"))
+        scene.event(ConnectedLine(Channel("leg"), "100", "Alice A."))
+        scene.asterisk.variables[CALLER] = {"CALLERID(num)": "100", "CALLERID(name)": "Alice"}
+        for _ in range(1000):
+            await trio.sleep(0.01)
+            assert scene.call.info == before
+        assert scene.agent.opened == 1
+
+
+async def test_another_party_behind_the_same_channel_that_is_not_named_is_nobody_known(
+    autojump_clock: MockClock,
+) -> None:
+    async with greeted() as scene:
+        connected(scene, "100", "Alice")
+        connected(scene, "4712")
+        scene.asterisk.variables[CALLER] = {"CALLERID(num)": "4712", "CALLERID(pres)": "prohib"}
+        await scene.until(lambda: scene.call.info.caller_number == "")
+        await sessions(scene, 2)
+        assert scene.agent.calls[-1].caller_name == ""
+
+
+async def test_a_telephone_that_changes_its_identity_every_second_costs_few_requests_and_sessions(
+    autojump_clock: MockClock,
+) -> None:
+    """By UPDATE or re-INVITE a telephone may name itself anew as often as it likes (RFC 3311; P-Asserted-Identity)."""
+    async with greeted() as scene:
+        before = asked(scene)
+        for number in range(300):
+            connected(scene, str(4000 + number))
+            await trio.sleep(1.0)
+        assert asked(scene) - before <= 3 * (5 + 300 / LONGEST_PAUSE)
+        assert scene.agent.opened <= 1 + 5 + 300 / LONGEST_PAUSE
+        connected(scene, "4712", "Bob")
+        await trio.sleep(LONGEST_PAUSE + 2.0)
+        assert (scene.call.info.caller_name, scene.agent.calls[-1].caller_name) == ("Bob", "Bob")
+
+
+async def test_who_takes_the_place_is_asked_for_at_once_whatever_was_asked_before(autojump_clock: MockClock) -> None:
+    async with greeted() as scene:
+        for number in range(60):
+            connected(scene, str(4000 + number))
+            await trio.sleep(1.0)
+        scene.event(replaced())
+        scene.asterisk.variables[CALLER] = {"CALLERID(num)": "4712", "CALLERID(name)": "Bob"}
+        await scene.until(lambda: scene.call.info.caller_number == "")
+        await trio.sleep(1.0)
+        assert scene.call.info.caller_name == "Bob"

@@ -852,6 +852,19 @@ async def test_a_renewal_that_fails_leaves_the_session_that_there_is(autojump_cl
         await scene.until(lambda: scene.session.told == ["answer"])
 
 
+async def test_a_renewal_that_becomes_due_while_another_one_is_failing_is_not_lost(autojump_clock: MockClock) -> None:
+    async with greeted() as scene:
+        scene.agent.opening = failing(ProviderUnavailable("no route"), after=1.0)
+        scene.session.emit(tells.RenewalDue(60.0))
+        await scene.until(lambda: opened(scene) == [2, 0])
+        await trio.sleep(0.5)
+        scene.session.emit(tells.RenewalDue(60.0))
+        scene.agent.opening = trio.lowlevel.checkpoint
+        await next_session(scene, 2.0)
+        await trio.sleep(10.0)
+        assert opened(scene) == [3, 0]
+
+
 async def test_a_caller_who_begins_to_speak_while_the_next_session_opens_loses_no_word(
     autojump_clock: MockClock,
 ) -> None:
