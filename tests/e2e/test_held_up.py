@@ -25,7 +25,7 @@ from tests.lab.sip import Call, SipCaller
 from tests.lab.speech import Prompt, human_prompts, silence
 from tests.lab.vendors.deepgram_agent import Turn
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 RATE = 8000
 PATIENCE = 30.0

@@ -12,7 +12,7 @@ from tests.lab.sip import SipCaller
 from tests.lab.vendors.deepgram_agent import Call as ToolCall
 from tests.lab.vendors.deepgram_agent import Turn
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 INTO_AGENT = {"Exten": STREAMING, "Context": "from-lab"}
 DIALPLAN = """

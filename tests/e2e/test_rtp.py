@@ -21,7 +21,7 @@ from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.metrics import Metrics
 from agentd.rtp.transport import RtpTransport
 from tests.e2e.conftest import STORY, Lab, show
-from tests.lab.asterisk import AGENT_RTP_PORTS, Prefix, PrivateAsterisk
+from tests.lab.asterisk import Prefix, PrivateAsterisk
 from tests.lab.daemon import Daemon, environment, run_daemon, write_config
 from tests.lab.hearing import confirms, likeness, words
 from tests.lab.lossy import ASTERISK_SENDS_TO, LossyNetwork, Weather, open_lossy_network
@@ -31,7 +31,7 @@ from tests.lab.scene import ask, listen, silence_after, words_heard
 from tests.lab.sip import SipCaller
 from tests.lab.speech import human_prompts, silence
 
-pytestmark = [pytest.mark.e2e, pytest.mark.engines]
+pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.long]
 
 GREETING = "Hello, how can I help you?"
 QUESTION = "conf-onlyperson"
@@ -134,7 +134,7 @@ async def test_a_leg_that_is_ended_on_the_pbx_is_replaced_at_once(lab: Lab) -> N
 async def lossy_pbx(prefix: Prefix) -> AsyncIterator[tuple[PrivateAsterisk, LossyNetwork, str]]:
     """A PBX behind a lossy network, and ARI's URL behind the same."""
     async with PrivateAsterisk(prefix, extra_dialplan=DIALPLAN) as pbx, trio.open_nursery() as nursery:
-        network = open_lossy_network(nursery, pbx.agent_rtp, AGENT_RTP_PORTS, SEED)
+        network = open_lossy_network(nursery, pbx.agent_rtp, pbx.agent_rtp_ports, SEED)
         ari = Proxy(("127.0.0.1", pbx.http_port), rewrite=network.rewrite)
         await nursery.start(ari.serve, 0)
         yield pbx, network, f"http://127.0.0.1:{ari.port}"
@@ -288,7 +288,7 @@ async def one_s_own(url: str, pbx: PrivateAsterisk, config: Config) -> AsyncIter
 async def test_the_doctor_has_asterisk_send_and_take(pbx_prefix: Prefix, advertise: str, state: State) -> None:
     async with PrivateAsterisk(pbx_prefix) as pbx:
         url = f"http://127.0.0.1:{pbx.http_port}"
-        ports = Rtp(first_port=pbx.agent_rtp, last_port=pbx.agent_rtp + AGENT_RTP_PORTS - 1, advertise=advertise)
+        ports = Rtp(first_port=pbx.agent_rtp, last_port=pbx.agent_rtp + pbx.agent_rtp_ports - 1, advertise=advertise)
         config = Config(asterisk=Asterisk(url=url), rtp=ports, calls=Calls(default_media="rtp", max_calls=10))
         async with one_s_own(url, pbx, config) as probe:
             found, tried = await examine_rtp(config, probe, frozenset())
@@ -302,7 +302,7 @@ async def test_what_an_agent_hears_clicks_nowhere_though_packets_are_lost(pbx_pr
     seconds = 25.0
     async with lossy_pbx(pbx_prefix) as (pbx, network, url):
         ports = Rtp(
-            first_port=pbx.agent_rtp, last_port=pbx.agent_rtp + AGENT_RTP_PORTS - 1, advertise=ASTERISK_SENDS_TO
+            first_port=pbx.agent_rtp, last_port=pbx.agent_rtp + pbx.agent_rtp_ports - 1, advertise=ASTERISK_SENDS_TO
         )
         config = Config(asterisk=Asterisk(url=url), rtp=ports)
         metrics = Metrics()

@@ -13,7 +13,7 @@ from tests.e2e.switchboard import BOB, FILES, MEDIA, PATIENCE, STREAMING, a_swit
 from tests.lab.prefix import Prefix
 from tests.lab.sip import CallEnded, SipCaller
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 KEYS = {"features.conf": "[general]\ntransferdigittimeout=5\n[featuremap]\nblindxfer=#1\natxfer=*2\n"}
 ATTENDED = [("talk", "streaming"), ("consultation", "streaming"), ("talk", "files"), ("talk", "fork")]

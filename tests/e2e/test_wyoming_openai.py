@@ -26,7 +26,7 @@ from tests.lab.vendors.http_peer import open_http_peer
 from tests.lab.vendors.openai_speech import COMPATIBLE, OpenAiSpeech
 from tests.lab.vendors.scripted_words import Script
 
-pytestmark = [pytest.mark.e2e, pytest.mark.network]
+pytestmark = [pytest.mark.e2e, pytest.mark.network, pytest.mark.long]
 
 WYOMING_OPENAI = Foreign("wyoming-openai==0.8.0", (3, 12))
 RATE = 8000

@@ -31,7 +31,7 @@ from tests.lab.foreign import Foreign, interpreter_or_skip, running
 from tests.lab.hearing import VOICE, likeness
 from tests.lab.ports import PortClaims
 
-pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.network]
+pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.network, pytest.mark.long]
 
 GATEWAY = Foreign("wyoming-openai-gateway==0.2.1", (3, 12))
 RATE = 8000
