@@ -90,11 +90,13 @@ def preparing(daemon: Daemon) -> bool:
     return str(state).lower() in ("processing", "speaking")
 
 
-async def one_call(pbx: PrivateAsterisk, daemon: Daemon, samples: Sequence[TurnSample], offset: float) -> list[Turn]:
+async def one_call(
+    pbx: PrivateAsterisk, daemon: Daemon, samples: Sequence[TurnSample], offset: float, extension: str = "7000"
+) -> list[Turn]:
     """A call with a few turns; gives them as the report lists them. One that ends the call is its last."""
     takes: list[Take] = []
     failure = ""
-    async with SipCaller().call(pbx.sip_uri("7000")) as call:
+    async with SipCaller().call(pbx.sip_uri(extension)) as call:
         try:
             await listen(call, 0.0, quiet=QUIET)
             for sample in samples:

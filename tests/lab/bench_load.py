@@ -1,6 +1,7 @@
 """What so many calls at once cost, over every transport that agentd has, beside a bare echo in the same run.
 
-    python -m tests.lab.bench_load [--calls 1,20,50,100,150,200] [--seconds 20] [--transports external]
+    python -m tests.lab.bench_load [--calls 1,20,50,100,150,200] [--seconds 20] [--transports external,rtp]
+    python -m tests.lab.bench_load --conversations [--calls 1,2,3,4]
 
 Each step has its own server behind the same private Asterisk: first the yardstick, an asyncio program of fifty lines
 that sends every AudioSocket frame back and does nothing else; then agentd, over one transport after the other, with the
@@ -18,8 +19,14 @@ kernel's clock. `packets`, `lost`, `late` and `largest_gap_ms` are theirs; all o
     lost, late          packets missing there by their numbers; packets that came after their turn in a buffer of 60 ms
     kB a call           agentd's memory with all calls, less that before the first, over the calls
 
-Fails (exit status 1) where a call was not served. Writes build/bench/load.json and load.png. The whole run takes eight
-minutes with one transport, and four more with each further one.
+`--conversations` asks another question: how many callers this host can talk with at once. There the agent is the local
+one, with its engines; from step to step more callers say a sentence each as soon as the answer to the one before is
+over. It ends with the first step in which the p95 of the delay at the callers' ears is above 1.2 s, and takes a minute
+a step.
+
+Fails (exit status 1) where a call was not served, or not one conversation was held. Writes build/bench/load.json and
+load.png; with `--conversations` conversations.json. The whole run takes eight minutes with one transport and four more
+with each further one.
 """
 
 import argparse
@@ -33,10 +40,12 @@ from tqdm import tqdm
 
 from agentd.audio.g711 import slin_to_ulaw
 from agentd.transports import transport_names
+from agentd_providers.local.models.commands import cli_fetch
 
 from .asterisk import PrivateAsterisk
+from .conversations import STEPS, converse_in_steps
 from .debian import find_or_unpack
-from .figures import OUT, Conditions, write_report
+from .figures import OUT, Conditions, in_words, write_report
 from .load import Row, Step, row, table
 from .load_servers import SPARE_CALLS, Server, dialplan, extensions, open_agentd, open_yardstick
 from .load_step import Scene, measure
@@ -116,6 +125,21 @@ async def run(numbers: Sequence[int], seconds: float, medias: Sequence[str]) -> 
     return 0 if all(one["served"] == one["calls"] for one in rows) else 1
 
 
+async def talk(steps: Sequence[int]) -> int:
+    """The run with conversations; gives the exit status."""
+    if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
+        return status
+    OUT.mkdir(parents=True, exist_ok=True)
+    conditions = Conditions.now()
+    report = await converse_in_steps(await find_or_unpack(tell), steps)
+    path = write_report("conversations", report, conditions)
+    for one in report["rows"]:
+        counts = f"{one['turns']} turns, {one['unanswered']} unanswered, {one['left_out']} left out"
+        print(f"{one['calls']:3d} callers: {in_words(one['response_ms'])} ({counts})")
+    print(f"{report['verdict']}\n{conditions}\nwritten to {path}")
+    return 0 if report["rows"][0]["held"] else 1
+
+
 def numbers(text: str) -> list[int]:
     """Numbers of calls, `1,20,50`. Raises argparse.ArgumentTypeError."""
     found = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
@@ -134,7 +158,12 @@ def names(text: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=numbers, default=CALLS, help="steps (default 1,20,50,100,150,200)")
+    listed = {talking: ",".join(map(str, steps)) for talking, steps in ((False, CALLS), (True, STEPS))}
+    parser.add_argument(
+        "--calls",
+        type=numbers,
+        help=f"steps (default {listed[False]}; with --conversations {listed[True]})",
+    )
     parser.add_argument("--seconds", type=float, default=20, help="that each step is looked at (default 20)")
     usual = [media for media in transport_names() if media != FORK]
     parser.add_argument(
@@ -143,9 +172,12 @@ def main() -> int:
         default=usual,
         help=f"of {', '.join(transport_names())} (default {','.join(usual)}; {FORK} is AudioSocket by another way)",
     )
+    parser.add_argument("--conversations", action="store_true", help="how many conversations this host holds")
     options = parser.parse_args()
     try:
-        return trio.run(run, options.calls, options.seconds, options.transports)
+        if options.conversations:
+            return trio.run(talk, options.calls or STEPS)
+        return trio.run(run, options.calls or CALLS, options.seconds, options.transports)
     except LabUnavailable as error:
         print(error, file=sys.stderr)
         return 1
