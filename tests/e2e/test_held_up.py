@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import attrs
+import numpy as np
 import pytest
 import trio
 
@@ -29,6 +30,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 RATE = 8000
 PATIENCE = 30.0
+WITHIN = 1.0
+"""Seconds by which what was fed may differ from the time since the leg is up."""
+LONGEST = 3.3
+"""Seconds that three of speech may become."""
 LATER = 0.1
 """Seconds by which who suppresses silence may be answered later; a busy host adds `SLACK`."""
 SLACK = 0.2
@@ -37,11 +42,15 @@ exten => 7630,1,Gosub(agentd-call,${EXTEN},1(default,external))
 """
 SUPPRESSING, COMFORTING = Manner(suppresses_silence=True), Manner(suppresses_silence=True, comfort_noise=True)
 MANNERS = {
-    "even": EVEN,
     "late by 150 ms": Manner(stall=0.15),
     "late by 250 ms": Manner(stall=0.25),
     "late by 400 ms": Manner(stall=0.4),
+    "even": EVEN,
+    "packets of 120 ms": Manner(packet=0.12),
+    "packets of 120 ms, late by 250 ms": Manner(packet=0.12, stall=0.25),
 }
+
+THREES = [list(MANNERS)[first : first + 3] for first in range(0, len(MANNERS), 3)]
 
 
 @attrs.define
@@ -53,6 +62,8 @@ class Fed:
     """Seconds that were fed, less those that have passed."""
     said: bytes = b""
     heard: bytes = b""
+    lag: float = 0.0
+    """Seconds by which the telephone itself was late at worst, on a busy host."""
 
     @property
     def speech(self) -> float:
@@ -88,6 +99,7 @@ async def calls(
                 await trio.sleep(1.5)  # for the last burst, and the last answer
                 nursery.cancel_scope.cancel()
             fed.audio, fed.said, fed.heard = bytes(session.audio), call.said, call.heard
+            fed.lag = call.line_stats().max_send_lag_ms / 1000
         results[name] = fed
 
     async with trio.open_nursery() as nursery:
@@ -95,6 +107,29 @@ async def calls(
             await nursery.start(call_with, name, manner)  # one after the other: the newest session is this call's
     await daemon.until_idle()
     return {name: results[name] for name in manners}
+
+
+@pytest.mark.parametrize("three", THREES, ids=["late", "long"])
+async def test_what_is_fed_is_the_time_that_passes_and_three_seconds_stay_three(
+    three: Sequence[str], pbx_prefix: Prefix, tmp_path: Path
+) -> None:
+    """Three at a time: a busy host takes no more callers."""
+
+    def speak(call: Call) -> Awaitable[object]:
+        return call.play(silence(2.0) + voice(3.0) + silence(2.0))
+
+    async with a_host(pbx_prefix, tmp_path, dialplan=DIALPLAN) as host, host.daemon() as daemon:
+        host.house.deepgram.script = (Turn(says=()),)
+        fed = await calls(host, daemon, {name: MANNERS[name] for name in three}, speak)
+    for name, one in fed.items():
+        worst = max(one.differs, key=abs)
+        print(f"{name}: fed less passed {worst:+.2f} s at worst, speech {one.speech:.2f} s, own lag {one.lag:.2f} s")
+    for name, one in fed.items():
+        assert len(one.differs) > 10
+        assert max(map(abs, one.differs)) <= WITHIN, name
+        assert 2.95 <= one.speech <= LONGEST + one.lag + 0.05, name
+        loud = np.count_nonzero(np.abs(np.frombuffer(one.audio, "<i2").astype(np.int32)) > 100)
+        assert loud == pytest.approx(3.0 * RATE, rel=0.03), f"{name}: each word once"
 
 
 async def test_who_suppresses_silence_is_answered_hardly_later(pbx_prefix: Prefix, tmp_path: Path) -> None:
@@ -145,21 +180,22 @@ def lost(before: Sequence[str], after: Sequence[str]) -> int:
 @pytest.mark.engines
 async def test_a_minute_of_sentences_keeps_its_words(pbx_prefix: Prefix, tmp_path: Path) -> None:
     """Through the real recogniser: as many words are understood of what was held up as of what was not."""
+    manners = {name: MANNERS[name] for name in ("even", "late by 150 ms", "late by 250 ms", "late by 400 ms")}
     spoken = sentences(pbx_prefix, 45.0)
     told = words(" ".join(prompt.text for prompt in spoken))
     pcm = silence(2.0) + b"".join(prompt.pcm() + silence(1.2) for prompt in spoken)
 
     async with a_host(pbx_prefix, tmp_path, dialplan=DIALPLAN) as host, host.daemon() as daemon:
         host.house.deepgram.script = (Turn(seconds=0.2),)
-        fed = await calls(host, daemon, MANNERS, lambda call: call.play(pcm))
+        fed = await calls(host, daemon, manners, lambda call: call.play(pcm))
     understood = {name: await transcripts(one.audio) for name, one in fed.items()}
     missed = {name: lost(told, each) for name, each in understood.items()}
     print(f"{len(pcm) / 2 / RATE:.0f} s, {len(told)} words; not understood: {missed}")
-    print("lengths:", {name: round(one.speech, 1) for name, one in fed.items()})
     print("fed less passed, s:", {name: round(max(one.differs, key=abs), 2) for name, one in fed.items()})
+    print("lengths:", {name: round(one.speech, 1) for name, one in fed.items()})
     assert len(pcm) / 2 / RATE > 55
     assert missed["even"] < 0.25 * len(told), "else nothing is compared"
-    for name in MANNERS:
+    for name in manners:
         assert missed[name] <= missed["even"] + 0.05 * len(told), name
 
 
