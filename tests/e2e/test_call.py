@@ -188,6 +188,7 @@ async def test_a_call_that_ended_while_the_event_socket_was_cut_is_reconciled(la
         finally:
             await lab.inside(lab.events.plug)
     await lab.daemon.wait_for("call ended", start=since, timeout=30)
+    await lab.daemon.wait_for("ARI event stream is up", start=since, timeout=30)  # for the next test's caller
     await lab.nothing_is_left()
 
 
