@@ -89,6 +89,16 @@ class Switchboard:
                 await trio.sleep(0.05)
         assert self.prompts[-1:] == [wanted]
 
+    async def put_together(self, channels: int = 2) -> None:
+        """Wait until so many channels are in bridges. Who answers is so a moment later: a REFER before that finds
+        nobody to be put through."""
+        with trio.fail_after(PATIENCE):
+            while (
+                sum(channel.split("!")[-2].strip("()") not in ("", "None") for channel in await self.host.channels())
+                < channels
+            ):
+                await trio.sleep(0.05)
+
     async def converses(self, caller: Call) -> None:
         """The caller says something, the agent hears it, and the caller hears the agent's answer."""
         told = self.told
@@ -183,4 +193,6 @@ async def a_switchboard(
 async def talking(board: Switchboard, dial: str = "8") -> AsyncIterator[tuple[Call, Call]]:
     """Ada has called Bob's telephone, and they talk; `dial` stands before its port."""
     async with SipCaller().line() as line, board.call(f"{dial}{line.port}") as ada:
-        yield ada, await line.call()
+        bob = await line.call()
+        await board.put_together()
+        yield ada, bob

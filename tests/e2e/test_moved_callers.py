@@ -143,6 +143,7 @@ async def test_who_was_picked_up_elsewhere_is_put_through_from_there(pbx_prefix:
             await bob.rings()
             async with board.call("7711", CAROL) as call:
                 await bob.let_be()
+                await board.put_together()
                 await call.transfer(board.uri(STREAMING))
                 await board.greeted()
                 await call.hangup()
