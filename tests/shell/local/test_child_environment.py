@@ -31,7 +31,7 @@ async def test_an_engines_process_inherits_no_secret() -> None:
     with withheld_from_children(), trio.fail_after(60):
         async with open_worker("tts", lambda _name: None) as worker:
             pid, _niceness, _ignores = await worker.run(process_facts)
-            names = names_of(pid)
+            names = names_of(pid) - {"PWD"}  # a Python that a shell script starts has it from there
     assert "PATH" in names
     assert [name for name in names if not is_for_children(name) and not name.upper().endswith("_PROXY")] == []
 
