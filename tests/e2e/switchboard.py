@@ -23,14 +23,7 @@ STREAMING, FILES, FORK = "7600", "7601", "7602"
 ADA, BOB, CAROL = ("4711", "Ada"), ("4712", "Bob"), ("4713", "Carol")
 """Numbers and names of those who telephone."""
 MEDIA = {"streaming": STREAMING, "files": FILES, "fork": FORK}
-DIALPLAN = """
-; 8 and a telephone's port: it rings there. 88: who is called, and who calls, may transfer by keys. 89: the number is
-; withheld.
-exten => _8[2-7]!,1,Dial(PJSIP/caller/sip:bob@127.0.0.1:${EXTEN:1},20)
-exten => _88!,1,Dial(PJSIP/caller/sip:bob@127.0.0.1:${EXTEN:2},20,tT)
-exten => _89!,1,Set(CALLERID(pres)=prohib)
- same => n,Dial(PJSIP/caller/sip:bob@127.0.0.1:${EXTEN:2},20)
-""" + "".join(
+TO_AGENTS = "".join(
     f"""
 exten => {extension},1,Set(AGENTD_FALLBACK=kept,s,1)
  same => n,Gosub(agentd-call,${{EXTEN}},1({agent},{media}))
@@ -41,6 +34,15 @@ exten => {extension},1,Set(AGENTD_FALLBACK=kept,s,1)
         (FORK, "default", "fork"),
     )
 )
+"""Extensions of agents, whose callers go on in the context `KEPT` opens where a call has failed."""
+DIALPLAN = f"""
+; 8 and a telephone's port: it rings there. 88: who is called, and who calls, may transfer by keys. 89: the number is
+; withheld.
+exten => _8[2-7]!,1,Dial(PJSIP/caller/sip:bob@127.0.0.1:${{EXTEN:1}},20)
+exten => _88!,1,Dial(PJSIP/caller/sip:bob@127.0.0.1:${{EXTEN:2}},20,tT)
+exten => _89!,1,Set(CALLERID(pres)=prohib)
+ same => n,Dial(PJSIP/caller/sip:bob@127.0.0.1:${{EXTEN:2}},20)
+{TO_AGENTS}"""
 KEPT = """
 [kept]
 exten => s,1,Verbose(1,kept ${CHANNEL} result ${AGENTD_RESULT})

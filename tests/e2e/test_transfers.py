@@ -13,6 +13,7 @@ import attrs
 import pytest
 import trio
 
+from tests.e2e.switchboard import KEPT, MEDIA, TO_AGENTS
 from tests.e2e.test_containment import Host, a_host, greeted
 from tests.lab.daemon import Daemon
 from tests.lab.measure import speech_spans
@@ -24,30 +25,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PATIENCE = 15.0
 """Seconds for what takes its time on a busy host."""
-MEDIA = {"streaming": "7600", "files": "7601", "fork": "7602"}
-EXTENSIONS = (("7600", "default", "external"), ("7601", "files", "external"), ("7602", "default", "fork"))
-DIALPLAN = (
-    """
+DIALPLAN = f"""
 exten => 610,1,Answer()
- same => n,Set(GLOBAL(CUSTOMER)=${CHANNEL})
+ same => n,Set(GLOBAL(CUSTOMER)=${{CHANNEL}})
  same => n,Wait(120)
 exten => 611,1,Answer()
- same => n,Bridge(${CUSTOMER})
-"""
-    + "".join(
-        f"""
-exten => {extension},1,Set(AGENTD_FALLBACK=kept,s,1)
- same => n,Gosub(agentd-call,${{EXTEN}},1({agent},{media}))
-"""
-        for extension, agent, media in EXTENSIONS
-    )
-    + """
-[kept]
-exten => s,1,Verbose(1,kept ${CHANNEL} result ${AGENTD_RESULT})
- same => n,Answer()
- same => n,Echo()
-"""
-)
+ same => n,Bridge(${{CUSTOMER}})
+{TO_AGENTS}{KEPT}"""
 
 
 @attrs.frozen

@@ -47,6 +47,13 @@ async def put_through(scene: Scene, number: str = "4712", name: str = "Bob") -> 
     await scene.until(lambda: scene.call.info.caller_number == number)
 
 
+async def put_through_in_vain(scene: Scene) -> None:
+    """Another party takes the caller's place, for whom no session can be opened; returns once one was tried for."""
+    scene.agent.opening = failing(ProviderUnavailable("no route"))
+    await put_through(scene)
+    await scene.until(lambda: scene.agent.opened == 2)
+
+
 async def test_after_a_transfer_the_agent_knows_the_new_party_and_the_conversation_goes_on(
     autojump_clock: MockClock,
 ) -> None:
@@ -100,9 +107,7 @@ async def test_a_session_that_could_not_be_renewed_for_another_caller_is_renewed
 ) -> None:
     """It counted as renewed once it had been tried: the prompt had the first caller's number to the end."""
     async with greeted() as scene:
-        scene.agent.opening = failing(ProviderUnavailable("no route"))
-        await put_through(scene)
-        await scene.until(lambda: scene.agent.opened == 2)
+        await put_through_in_vain(scene)
         scene.agent.opening = trio.lowlevel.checkpoint
         await trio.sleep(2 * RENEW_AGAIN)
         assert (scene.agent.calls[-1].caller_name, scene.agent.opened, len(scene.sessions)) == ("Bob", 3, 2)
@@ -127,9 +132,7 @@ async def test_a_renewal_that_failed_is_not_tried_again_once_the_first_caller_is
     autojump_clock: MockClock,
 ) -> None:
     async with greeted() as scene:
-        scene.agent.opening = failing(ProviderUnavailable("no route"))
-        await put_through(scene)
-        await scene.until(lambda: scene.agent.opened == 2)
+        await put_through_in_vain(scene)
         await put_through(scene, "100", "Alice")
         scene.agent.opening = trio.lowlevel.checkpoint
         await trio.sleep(3 * RENEW_AGAIN_LONGEST)
@@ -140,9 +143,7 @@ async def test_a_session_that_could_not_be_renewed_for_another_caller_is_renewed
     autojump_clock: MockClock,
 ) -> None:
     async with greeted() as scene:
-        scene.agent.opening = failing(ProviderUnavailable("no route"))
-        await put_through(scene)
-        await scene.until(lambda: scene.agent.opened == 2)
+        await put_through_in_vain(scene)
         scene.agent.opening = trio.lowlevel.checkpoint
         scene.session.emit(tells.RenewalDue(60.0))
         await scene.until(lambda: len(scene.sessions) == 2)
