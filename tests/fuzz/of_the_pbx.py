@@ -10,6 +10,7 @@ from agentd.ari.caller_id import caller_name, caller_number
 from agentd.ari.events import parse_event
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.frames import FrameParser
+from agentd.chan_websocket.events import parse_event as parse_media_event
 from agentd.dialplan import DialplanError, parse_arguments
 from agentd.doctor.servers import reason
 from agentd.errors import AriError, MediaProtocolError
@@ -120,6 +121,20 @@ TARGETS: Mapping[str, Target] = {
             b"\x00\x18\xb1\x80\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01" + bytes(4) + b"\xbe\xde\x00\x00ab\x00\x02",
             b"\x00\x0e\x80\x00\xff\xff\xff\xff\xff\xff\x00\x00\x00\x01\x10\x10\x00\x0d\x80\x00\x00\x01\x00\x00\x00\x10\x00\x00\x00\x01\x10",
         ),
+    ),
+    "chan-websocket-event": Target(
+        partial(text, parse_media_event),
+        (MediaProtocolError,),
+        (
+            b'{"event":"MEDIA_START","connection_id":"c","channel":"WebSocket/INCOMING/0x1","channel_id":"1.2",'
+            b'"format":"slin","optimal_frame_size":320,"ptime":20,"channel_variables":{"A":"b"}}',
+            b'{"event":"MEDIA_MARK_PROCESSED","channel_id":"1.2","correlation_id":"0.10"}',
+            b'{"event":"DTMF_END","channel_id":"1.2","digit":"5"}',
+            b'{"event":"ERROR","channel_id":"1.2","error_text":"Unable to parse JSON command"}',
+            b'{"event":"QUEUE_DRAINED","channel_id":"1.2"}',
+            b"MEDIA_START connection_id:c channel:WebSocket/INCOMING/0x1",
+        ),
+        is_json=True,
     ),
     "ari-event": Target(
         parse_event,
