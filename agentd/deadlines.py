@@ -354,6 +354,10 @@ ORPHANS = Deadline(
     3.0, "Callers whom a crash left are handed back, before any model loads. Asterisk need not be there yet."
 )
 
+LEAVING_ASKED = Deadline(
+    2.0, "systemd, which has just sent SIGTERM, tells what for. Calls go on meanwhile; without an answer it is a stop."
+)
+
 EXTEND_EVERY = Deadline(10.0, "Systemd is asked for more time so often while the daemon starts or drains.")
 EXTENSION = Deadline(60.0, "So much more each time.", holds=((EXTEND_EVERY, LEAVING, SERVICE_CLOSE),))
 LONGEST_START = Deadline(
@@ -362,10 +366,10 @@ LONGEST_START = Deadline(
 STOP = UnitSetting(
     "agentd.service",
     "TimeoutStopSec",
-    60.0,
+    65.0,
     "What a stop takes beyond the drain, for which the daemon asks systemd for time (EXTEND_TIMEOUT_USEC). Then all is "
     "killed.",
-    holds=((SHUTDOWN_WORDS, LEAVING, SERVICE_CLOSE),),
+    holds=((LEAVING_ASKED, SHUTDOWN_WORDS, LEAVING, SERVICE_CLOSE),),
 )
 START = UnitSetting(
     "agentd.service",

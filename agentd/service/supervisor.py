@@ -24,6 +24,7 @@ from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.service.collector import freeze_loaded
 from agentd.service.health import HealthServer
+from agentd.service.leaving import Leaving, runtime_directory, why_told
 from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
 from agentd.service.parts import Parts
@@ -63,6 +64,8 @@ class Supervisor:
     notifier: Notifier
     metrics: Metrics = attrs.field(factory=Metrics, init=False)
     started_at: float = attrs.field(default=0.0, init=False)
+    leaving: Leaving | None = attrs.field(default=None, init=False)
+    """Why the daemon ends, once it was told to."""
     _up: trio.Event = attrs.field(factory=trio.Event, init=False)
     """The start is complete."""
     _reload_due: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -175,7 +178,8 @@ class Supervisor:
         """Follow signals, in whatever phase the daemon is."""
         async for number in signals:
             if number != signal.SIGHUP:
-                log.info("told to stop", signal=signal.Signals(number).name, starting=not self._up.is_set())
+                if self.leaving is None:
+                    self.leaving = await self._told_by(signal.Signals(number))
                 self._life.cancel()
             elif self._life.cancel_called:
                 log.info("no reload: agentd is being stopped")
@@ -183,6 +187,12 @@ class Supervisor:
                 if not self._up.is_set():
                     log.info("the configuration will be reloaded once agentd has started")
                 self._reload_due.set()
+
+    async def _told_by(self, number: signal.Signals) -> Leaving:
+        """SIGINT is somebody at a terminal, who has no other agentd follow."""
+        leaving = Leaving.STOP if number == signal.SIGINT else await why_told(runtime_directory())
+        log.info(f"told to {leaving.value}", signal=number.name, starting=not self._up.is_set())
+        return leaving
 
     async def _reload_when_due(self, roster: Roster, reception: Reception) -> None:
         while True:

@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agentd.config.settings import Asterisk, AudioSocket, Calls, Config, Health
+from agentd.service.leaving import Leaving, leave_mark
 from agentd.service.stays import LEAVING_TIME
 from agentd.testing.clock import until
 from tests.shell.service.daemon_scene import QUIET, DaemonScene, daemon_scene, free_port, raise_in
@@ -197,6 +198,27 @@ async def test_a_daemon_with_a_call_drains_and_hands_it_back(tmp_path: Path, mon
         await a_caller_talks(scene)
         await is_told(scene, signal.SIGTERM, 5.0 + 15.0 + LEAVING_TIME)
         assert scene.left_with() == "shutdown"
+
+
+@pytest.mark.parametrize(
+    ("number", "marked", "leaving"),
+    [
+        (signal.SIGTERM, True, Leaving.RESTART),
+        (signal.SIGTERM, False, Leaving.STOP),
+        (signal.SIGINT, True, Leaving.STOP),
+    ],
+)
+async def test_a_daemon_knows_whether_another_one_takes_its_place(
+    number: signal.Signals, marked: bool, leaving: Leaving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    async with daemon_scene(tmp_path, monkeypatch) as scene:
+        await scene.up()
+        assert scene.supervisor.leaving is None
+        if marked:
+            leave_mark(tmp_path)
+        await is_told(scene, number, 5.0)
+        assert scene.supervisor.leaving is leaving
 
 
 async def test_a_reload_that_is_asked_for_while_the_daemon_starts_comes_once_it_is_up(
