@@ -24,7 +24,7 @@ log = structlog.get_logger("agentd.headless")
 
 @attrs.define(eq=False)
 class HeadlessLine:
-    """Meets agentd.calls.call.CallersLine with one connection that is there already."""
+    """Meets agentd.calls.callers_end.CallersLine with one connection that is there already."""
 
     uuid: UUID
     connection: AudioSocketConnection

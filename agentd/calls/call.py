@@ -12,10 +12,8 @@ its file. The agent, the caller's line and the playback come in as arguments; no
 known here by name.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 import attrs
 import structlog
@@ -27,23 +25,25 @@ from agentd.agent import AgentSession, CallInfo
 from agentd.audio.echo import EchoGuard
 from agentd.budgets import Budget
 from agentd.calls.caller_identity import CallerIdentity
+from agentd.calls.callers_end import CallersEnd, CallersLine
 from agentd.calls.fields import set_call_fields
 from agentd.calls.figures import CallFigures
 from agentd.calls.inbox import Inbox
 from agentd.calls.last_words import LastWords
 from agentd.calls.tasks import watch_tasks
+from agentd.calls.timekeeper import Timekeeper
 from agentd.calls.voice import AgentVoice
 from agentd.conversation import commands as do
 from agentd.conversation import events as happens
-from agentd.conversation.commands import Command, Destination, Phrase, Result
-from agentd.conversation.dead_air import DeadAir, Ears
-from agentd.conversation.liveness import Liveness, LivenessTimes
+from agentd.conversation.commands import Command, Phrase, Result
+from agentd.conversation.dead_air import Ears
+from agentd.conversation.liveness import LivenessTimes
 from agentd.conversation.machine import AUDIBLE, Caller, Conversation, Hold, Line
 from agentd.conversation.machine import Agent as AgentState
 from agentd.history import History, ToolUse
 from agentd.media.caller import CallerMedia
-from agentd.media.dtmf import DigitFilter, DigitSource
-from agentd.media.leg import LegKind, LineFormat, MediaSource
+from agentd.media.dtmf import DigitSource
+from agentd.media.leg import LegKind, LineFormat
 from agentd.metrics import Metrics
 from agentd.party import Party
 from agentd.playback.contract import Announcement
@@ -53,7 +53,7 @@ from agentd.serving.candidates import Candidate
 from agentd.serving.failover import FailoverTimes
 from agentd.serving.keeper import SessionKeeper
 from agentd.session_events import SessionEvent
-from agentd.tools.runner import CallContext, CallTools, ToolLine
+from agentd.tools.runner import CallContext, CallTools
 
 log = structlog.get_logger("agentd.call")
 
@@ -70,28 +70,6 @@ CONVERSATION_EVENTS = (
     tells.Ended,
 )
 """The events of a session that concern the conversation; the others are for logs and figures."""
-OF_THE_CALLER = (tells.CallerSpeechStarted, tells.CallerSpeechResumed, tells.CallerSpeechEnded, tells.CallerText)
-"""The events that tell of something that the caller has said."""
-SIGNS_OF_LIFE = (happens.DigitPressed, happens.HoldBegan, happens.HoldEnded, happens.CallerReplaced)
-"""The events at the caller's end that tell of somebody who is there."""
-
-
-class CallersLine(MediaSource, ToolLine, Protocol):
-    """The caller's end of the call: a channel of Asterisk's (agentd.ari.channel), or a connection without ARI."""
-
-    async def next_event(self) -> happens.CallerEvent:
-        """The next thing that happens at the caller's end. For one reader, from the call's begin to its end."""
-        ...
-
-    async def meet_successor(self) -> Party:
-        """Who has taken the caller's place, or stands behind the caller's channel now, once that is told. Raises
-        nothing; cancelled where another one has come since."""
-        ...
-
-    async def leave(self, result: str, destination: Destination | None = None) -> bool:
-        """Hand the caller over to the dialplan, at `destination` if there is one; false if there is nobody to hand
-        over. The caller's channel is not ours afterwards."""
-        ...
 
 
 @attrs.frozen
@@ -129,22 +107,13 @@ class Call:
     playout: PlayoutBuffer = attrs.field(init=False)
     result: Result | None = attrs.field(default=None, init=False)
     _figures: CallFigures = attrs.field(init=False)
-    _liveness: Liveness = attrs.field(init=False)
-    _dead_air: DeadAir = attrs.field(init=False)
-    _line_held: bool = attrs.field(default=False, init=False)
-    """The caller's line is on hold, which the conversation is told a moment later."""
-    _acted_at: float = attrs.field(default=-math.inf, init=False)
-    """When the last sign of life came that agentd's own ear does not hear: a key, the end of a hold, a tool's result,
-    and what a session tells of a caller who may be very quiet."""
-    _passed_at: float = attrs.field(default=-math.inf, init=False)
-    """When the agent last passed the turn back without a word: to a cough, or for it has nothing to say."""
+    _timekeeper: Timekeeper = attrs.field(init=False)
     _identity: CallerIdentity = attrs.field(init=False)
+    _callers_end: CallersEnd = attrs.field(init=False)
     _echo: EchoGuard = attrs.field(init=False)
     _keeper: SessionKeeper = attrs.field(init=False)
     _tools: CallTools = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False, repr=False)
-    _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _digits: DigitFilter = attrs.field(factory=DigitFilter, init=False)
     _inbox: Inbox = attrs.field(init=False, repr=False)
     _voice: AgentVoice = attrs.field(init=False)
     _last_words: LastWords = attrs.field(init=False)
@@ -190,9 +159,15 @@ class Call:
             become=self._set_caller,
             learned=self._keeper.renew,
         )
-        times = self.settings.liveness
-        self._liveness = Liveness(times)
-        self._dead_air = DeadAir(times.dead_air_after, times.checks_in)
+        self._timekeeper = Timekeeper(self.conversation, self.settings.liveness, self._ears, tell=self._inbox.post)
+        self._callers_end = CallersEnd(
+            self.caller,
+            self._identity,
+            tell=self._inbox.post,
+            acted=self._timekeeper.sign_of_life,
+            pressed=self._tools.callers_turn,
+            unbridged=lambda: self._media.doubt(),
+        )
         self._echo = EchoGuard(self.info.rate)
         self._media = CallerMedia(
             self.caller,
@@ -203,7 +178,7 @@ class Call:
             tell=self._inbox.post,
             on_up=self._connect,
             hear=self._hear,
-            press=partial(self._digit, DigitSource.MEDIA),
+            press=partial(self._callers_end.digit, DigitSource.MEDIA),
             next_frame=self.playback.next_frame,
             fall_back=self.playback.fall_back,
             line_moves=self._line_moves,
@@ -217,12 +192,12 @@ class Call:
         """
         async with trio.open_nursery() as self._nursery:
             nursery = self._nursery
-            nursery.start_soon(self._follow_channel)
+            nursery.start_soon(self._callers_end.follow)
             nursery.start_soon(self._identity.run)
             nursery.start_soon(self._media.keep)
             nursery.start_soon(self._keeper.run)
             nursery.start_soon(self._voice.run)
-            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._timekeeper.run)
             nursery.start_soon(watch_tasks, nursery, self._exceeded(budgets.TASKS))
             await self._converse(nursery)
             nursery.cancel_scope.cancel()
@@ -276,10 +251,7 @@ class Call:
         for command in step.commands:
             self._figures.on_command(command, audible=audible)
             await self._carry_out(command, nursery)
-        self._liveness.observe(self.conversation, trio.current_time())
-        if isinstance(event, SIGNS_OF_LIFE):
-            self._liveness.caller_acted(trio.current_time())
-        self._stepped.set()
+        self._timekeeper.on_step(event)
 
     async def _carry_out(self, command: Command, nursery: trio.Nursery) -> None:
         session = self._keeper.session
@@ -320,23 +292,6 @@ class Call:
             case do.End(result):
                 self.result = self.result or result
 
-    async def _keep_time(self) -> None:
-        """Tell the conversation when a silence, an answer in preparation, or the call has lasted too long."""
-        while True:
-            self._stepped, now = trio.Event(), trio.current_time()
-            for event in (*self._liveness.due(now), *self._dead_air.due(self.conversation, self._ears, now)):
-                self._inbox.post(event)
-            with trio.move_on_at(min(self._liveness.next_at, self._dead_air.next_at)):
-                await self._stepped.wait()
-
-    @property
-    def _ears(self) -> Ears:
-        return Ears(
-            caller_at=max(self._keeper.caller_heard_at, self._acted_at),
-            agent_at=max(self.playback.heard_at, self._passed_at),
-            excused=self._line_held or self._tools.busy,
-        )
-
     # --- the end
 
     async def _leave(self, command: do.Leave) -> None:
@@ -347,40 +302,13 @@ class Call:
 
     # --- the caller's end
 
-    async def _follow_channel(self) -> None:
-        while True:
-            event = await self.caller.next_event()
-            match event:
-                case happens.DigitPressed(digit):
-                    self._digit(DigitSource.SIGNALLING, digit)
-                case happens.HoldBegan() | happens.HoldEnded():
-                    self._hold_changed(event, isinstance(event, happens.HoldBegan))
-                    log.info("on hold" if self._line_held else "off hold")
-                case happens.CallerReplaced(channel):
-                    set_call_fields(channel=channel)
-                    self._hold_changed(event, False)
-                    log.info("another party has taken the caller's place")
-                    self._identity.replaced()
-                case happens.CallerChanged():
-                    self._identity.changed()
-                case happens.CallerUnbridged():
-                    self._media.doubt()
-                case _:
-                    self._inbox.post(event)
-
     def _set_caller(self, party: Party) -> None:
         self.info = self._keeper.info = self.info.with_caller(party)
         self._tools.context = CallContext(self.info, self.caller)
 
-    def _hold_changed(self, event: happens.CallerEvent, held: bool) -> None:
-        self._line_held, self._acted_at = held, trio.current_time()
-        self._inbox.post(event)
-
-    def _digit(self, source: DigitSource, digit: str) -> None:
-        if self._digits.accept(source, digit, trio.current_time()):
-            self._acted_at = trio.current_time()
-            self._tools.callers_turn()
-            self._inbox.post(happens.DigitPressed(digit))
+    def _ears(self) -> Ears:
+        excused = self._callers_end.held or self._tools.busy
+        return Ears(self._keeper.caller_heard_at, self.playback.heard_at, excused)
 
     # --- the agent
 
@@ -393,7 +321,7 @@ class Call:
         if self.playback.streaming and self._echo.is_echo(pcm):  # what files say is not known by the frame
             self.metrics.echoes_suppressed.inc(len(pcm) / 2 / self.info.rate)
             pcm = bytes(len(pcm))  # the session keeps its time by the audio
-        if self.closing or self._line_held:
+        if self.closing or self._callers_end.held:
             # A session that takes turns itself would break off its farewell; and music on hold is nobody's speech.
             pcm = bytes(len(pcm))
         self._keeper.feed(pcm, at)
@@ -425,7 +353,7 @@ class Call:
     def _tool_answered(self, session: AgentSession, request: tells.ToolRequested, result: str) -> None:
         """Hand a tool's result to the session that asked; where another one serves meanwhile, the history has it."""
         if not self._tools.spent:  # a model that only asks on and on is dead air
-            self._acted_at = trio.current_time()
+            self._timekeeper.sign_of_life()
         if session is self._keeper.session:
             session.tool_result(request.call, result)
         else:
@@ -434,11 +362,7 @@ class Call:
 
     def _on_session_event(self, event: object) -> None:
         """Figures and logs, for which the conversation machine has no use."""
-        if isinstance(event, OF_THE_CALLER):
-            self._acted_at = trio.current_time()
-            self._liveness.caller_acted(self._acted_at)
-        elif isinstance(event, tells.CallerSpeechDismissed | tells.NothingToSay):
-            self._passed_at = trio.current_time()
+        self._timekeeper.on_session_event(event)
         self._figures.on_session(event)
         self._tools.on_session_event(event)
         self._voice.on_session_event(event)

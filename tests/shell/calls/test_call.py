@@ -881,7 +881,7 @@ async def test_a_party_that_takes_the_place_of_one_who_holds_is_heard(
         await holding.greeted()
         hold(holding)
         await trio.sleep(1.0)
-        holding.call._hold_changed(happens.CallerReplaced("PJSIP/sales-2"), False)
+        holding.call._callers_end._hold_changed(happens.CallerReplaced("PJSIP/sales-2"), False)
         await trio.sleep(0.1)
         a_word(holding)
         await holding.until(lambda: len(holding.fed) == 25)
