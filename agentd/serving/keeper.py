@@ -2,10 +2,10 @@
 when it fails, with the conversation so far. Hang-up cancels it, and with it every session.
 
 Each session lives in a task of its own, so that one that does not even close delays nobody. agentd.serving.failover
-decides what is to be done in a failure, agentd.serving.muteness whether a session has fallen mute.
+decides what is to be done in a failure, agentd.serving.muteness whether a session has fallen mute, and
+agentd.serving.renewal when one that works is to have a successor.
 """
 
-import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -28,6 +28,7 @@ from agentd.serving.caller_feed import CallerFeed
 from agentd.serving.candidates import Candidate, promising
 from agentd.serving.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, Takeover, plan, successors
 from agentd.serving.own_words import OwnWords
+from agentd.serving.renewal import renew
 from agentd.serving.tenure import LOOK_EVERY, Begun, Tenure, hold
 from agentd.session_events import SessionEvent
 from agentd.tools.offered import declarations
@@ -41,10 +42,6 @@ HOLD_MESSAGE_WITHIN = deadlines.HOLD_MESSAGE.seconds
 UNREAD_GRACE = 0.05
 """Seconds for the events of a session that is closed already."""
 RESUME_WITHIN = deadlines.RESUME.seconds
-RENEW_EARLY = 0.9
-"""The part of a session's last seconds in which a quiet moment for its renewal is waited for."""
-RENEW_AGAIN, RENEW_AGAIN_LONGEST = 2.0, 60.0
-"""Seconds until a renewal for another caller that failed is tried again: at first, and at most. Each time twice."""
 
 
 class CallView(Protocol):
@@ -374,32 +371,13 @@ class SessionKeeper:
 
     # --- renewal
 
-    async def _renew(self, tenure: Tenure) -> tells.Ended | Lost | None:
-        """Open the next session with the same agent in a quiet moment, before this one must end or because it was
-        opened for another caller; comes back once it is there. Where there is none, or it fails, this one goes on, and
-        its end will be a loss like any other. For another caller it is tried again: this one's prompt is about
-        somebody else."""
-        again, pause = math.inf, RENEW_AGAIN
-        while True:
-            with trio.move_on_after(again):
-                await tenure.renewal_due.wait()
-            if not tenure.renewal_due.is_set() and tenure.info == self.info:
-                again, pause = math.inf, RENEW_AGAIN  # the first caller is back
-                continue
-            tenure.renewal_due = trio.Event()  # at once: one that becomes due while this one fails is another one
-            with trio.move_on_after(max(tenure.lasts, 0.0) * RENEW_EARLY):
-                while not self.call.at_rest:  # noqa: ASYNC110 - a look every tenth of a second, once an hour
-                    await trio.sleep(LOOK_EVERY)
-                try:
-                    tenure.renewal = await self._open(tenure.candidate, self.times.open_within)
-                except ProviderError:
-                    pass  # told already
-                else:
-                    return None
-            if tenure.info == self.info:
-                again, pause = math.inf, RENEW_AGAIN
-            else:
-                again, pause = pause, min(2.0 * pause, RENEW_AGAIN_LONGEST)
+    async def _renew(self, tenure: Tenure) -> None:
+        tenure.renewal = await renew(
+            tenure,
+            at_rest=lambda: self.call.at_rest,
+            of_another_caller=lambda: tenure.info != self.info,
+            open_next=partial(self._open, tenure.candidate, self.times.open_within),
+        )
 
     def _renewed(self, tenure: Tenure) -> Tenure:
         """The fresh session goes on; the old one is put away. The next session hears again what the caller has begun to

@@ -11,7 +11,7 @@ from agentd import session_events as tells
 from agentd.ari.events import Channel, ConnectedLine, StasisStart
 from agentd.calls.caller_identity import LONGEST_PAUSE
 from agentd.errors import ProviderUnavailable
-from agentd.serving.keeper import RENEW_AGAIN, RENEW_AGAIN_LONGEST
+from agentd.serving.renewal import RENEW_AGAIN, RENEW_AGAIN_LONGEST
 from agentd.testing._call import CALLER
 from tests.shell.call_scene import GREETING, Scene, make_scene, running
 from tests.shell.fakes import failing
