@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 from tqdm import tqdm
 
-from tests.walk.faults import Course, Fault, Where
-from tests.walk.kinds import KINDS
+from tests.walk.faults import Course, Fault, Where, of_legs
+from tests.walk.kinds import KINDS, Kind
 from tests.walk.life import IDLE, Outcome
 from tests.walk.walk import Share, Walked, clean, live_all, shares, steps
 
@@ -30,8 +30,12 @@ A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as for
   event-N/HOW       the N-th event is lost, doubled, or swapped with the next
   http-N/hangs      Asterisk's HTTP interface hangs from the N-th request on, for a minute
   events-N/hangs    the event stream does, from the N-th event on
-  audiosocket-N/hangs, listen-N, think-N, speak-N, agent-N/hangs
-                    the peer hangs from its N-th step on, for good (AudioSocket, which is Asterisk's, for a minute)
+  listen-N, think-N, speak-N, agent-N/hangs
+                    the peer hangs from its N-th step on, for good
+  leg-N/HOW         something happens to each media leg of the call at the N-th of five stages (it does not come up; at
+                    once; after 5 ms, 0.5 s, 3 s): it hangs for a minute. One that comes by RTP also falls silent for
+                    good, gets a stranger's voice too (stranger), begins anew (renumbered), holds up a second and sends
+                    it at once (burst), ends on the PBX (dies), or Asterisk does not tell its end (unnamed)
   step-N/hang-up    the caller hangs up just before the N-th step of the call's tasks
   step-N/stop       the daemon is told to stop there, with no patience for calls
 """
@@ -108,18 +112,18 @@ def _chosen(options: argparse.Namespace) -> list[Share]:
         course = clean(kind, options.seed)
         faults = [
             fault
-            for fault in _faults(course, options, str(kind))
+            for fault in _faults(course, options, kind)
             if not options.fault or any(fnmatchcase(str(fault), pattern) for pattern in options.fault)
         ]
         chosen += shares(kind, faults, options.seed, options.idle)
     return chosen
 
 
-def _faults(course: Course, options: argparse.Namespace, name: str) -> list[Fault]:
-    found = [*course.of_requests(), *course.of_events(), *course.of_peers()]
+def _faults(course: Course, options: argparse.Namespace, kind: Kind) -> list[Fault]:
+    found = [*course.of_requests(), *course.of_events(), *course.of_peers(), *of_legs(kind.way.carriage)]
     if options.steps != "none":
         few = None if options.steps == "all" else int(options.steps)
-        found += steps(course, few, options.seed, name)
+        found += steps(course, few, options.seed, str(kind))
     return found
 
 
@@ -141,7 +145,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
                 row.wrong[sort] += 1
             row.wrong["wrong"] += bool(outcome.wrong)
     total = rows.pop("in all", _Row())
-    columns = ("STRANDED", "LEFT", "OTHER", "DAEMON", "BROKEN", "wrong")
+    columns = ("STRANDED", "UNHEARD", "LEFT", "OTHER", "DAEMON", "BROKEN", "wrong")
     lines = [f"{'':24}{'lives':>8}" + "".join(f"{column:>10}" for column in columns)]
     for group, row in [*sorted(rows.items()), ("in all", total)]:
         lines.append(f"{group:24}{row.lives:8}" + "".join(f"{row.wrong[column]:10}" for column in columns))

@@ -4,13 +4,14 @@ Source: Asterisk 22 res/ari/resource_channels.c, resource_bridges.c, resource_pl
 (which request is refused with which status), res/res_stasis_snoop.c.
 """
 
-from typing import Any
+from functools import partial
 from uuid import UUID
 
 import attrs
 import trio
 
 from agentd.testing._ari_server import Answer, Request
+from tests.walk.carriages import CARRIAGES
 from tests.walk.channels import PbxChannel, Place, Sort
 from tests.walk.pbx import Switch
 
@@ -118,24 +119,20 @@ class Pbx(Switch):
         self.say("StasisStart", channel.id, args=[])
 
     async def _external_media(self, request: Request) -> Answer:
-        media = PbxChannel(request.params["channelId"], "AudioSocket/media", Sort.MEDIA, Place.DIALPLAN)
+        asked = request.params
+        carriage = CARRIAGES.get((asked["encapsulation"], asked["transport"]))
+        if carriage is None:
+            return Answer.refusal(501, "The encapsulation and/or transport is not supported")
+        media = PbxChannel(asked["channelId"], carriage.channel, Sort.MEDIA, Place.DIALPLAN)
         if media.id in self.pbx:
             return Answer.refusal(409, "Channel with given unique ID already exists")
-        host, _, port = request.params["external_host"].rpartition(":")
         try:
-            await self._connect(
-                media,
-                UUID(request.params["data"]),
-                host,
-                int(port),
-                lambda: self._mouth(media),
-                lambda: self._ear(media),
-            )
+            media.variables |= await carriage.bring(self, media, asked)
         except OSError:
             return Answer.refusal(500, "Allocation failed")
         media.place = Place.STASIS
         self._enter(media)
-        return Answer.json({"id": media.id, "channelvars": {}})
+        return Answer.json({"id": media.id, "channelvars": media.variables})
 
     async def _originate(self, request: Request) -> Answer:
         """A pair of Local channels: half ;1 enters the application, half ;2 runs AudioSocket() in the dialplan."""
@@ -153,50 +150,40 @@ class Pbx(Switch):
 
     async def _fork(self, far: PbxChannel, uuid: UUID) -> None:
         self.say("ChannelVarset", far.id, variable="AUDIOSOCKET_UUID", value=str(uuid))
+        peer = self.audiosocket(far, uuid, partial(self.mouth, far), partial(self.ear, far))
         try:
-            await self._connect(
-                far, uuid, "127.0.0.1", self.fork_port, lambda: self._mouth(far), lambda: self._ear(far)
-            )
+            await self.connect(far, peer, "127.0.0.1", self.fork_port)
         except OSError:
             self.vanish(far.id)
 
     def _on_bridges(self, request: Request, rest: list[str]) -> Answer:
         if not rest:
-            return Answer.json([self._bridge_model(bridge) for bridge in self.rooms])
+            return Answer.json([self.bridge_model(bridge) for bridge in self.rooms])
         bridge = rest[0]
         if request.method == "POST" and len(rest) == 1:
             self.rooms.add(bridge)
-            return Answer.json(self._bridge_model(bridge))
+            return Answer.json(self.bridge_model(bridge))
         if bridge not in self.rooms:
             return Answer.refusal(404, "Bridge not found")
         match (request.method, *rest[1:]):
             case ("GET",):
-                return Answer.json(self._bridge_model(bridge))
+                return Answer.json(self.bridge_model(bridge))
             case ("DELETE",):
                 self.rooms.discard(bridge)
                 for channel in self.pbx.values():
                     if channel.bridge == bridge:
-                        channel.bridge = None
+                        self.leave_bridge(channel)
             case ("POST", "addChannel"):
                 added = self.pbx.get(request.params["channel"])
                 if added is None:
                     return Answer.refusal(400, "Channel not found")
                 if added.place is not Place.STASIS:
                     return Answer.refusal(422, "Channel not in Stasis application")
+                self.leave_bridge(added)
                 added.bridge = bridge
             case _:
                 raise AssertionError(f"this Asterisk has not learnt {request}")
         return Answer()
-
-    def _bridge_model(self, bridge: str) -> dict[str, Any]:
-        members = [channel.id for channel in self.pbx.values() if channel.bridge == bridge]
-        return {
-            "id": bridge,
-            "name": bridge,
-            "bridge_type": "mixing",
-            "technology": "simple_bridge",
-            "channels": members,
-        }
 
     def _on_playback(self, request: Request, playback: str, rest: list[str]) -> Answer:
         found = self._playback(playback)

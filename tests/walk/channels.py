@@ -6,7 +6,7 @@ from enum import StrEnum
 import attrs
 import trio
 
-from tests.walk.phone import AudioSocketPeer
+from tests.walk.phone import MediaPeer
 
 
 class Place(StrEnum):
@@ -54,7 +54,7 @@ class PbxChannel:
     """The channel that a snoop hears."""
     twin: str | None = None
     """The other half of a Local channel."""
-    peer: AudioSocketPeer | None = None
+    peer: MediaPeer | None = None
     extension: str = "600"
     variables: dict[str, str] = attrs.field(factory=dict)
     playing: deque[PlayingFile] = attrs.field(factory=deque)

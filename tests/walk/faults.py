@@ -1,8 +1,10 @@
 """What goes wrong in a life: one fault, at one place. Pure."""
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 import attrs
 
@@ -18,8 +20,8 @@ class Where(StrEnum):
     """The request from which on Asterisk's HTTP interface hangs."""
     EVENTS = "events"
     """The event from which on Asterisk's event stream hangs."""
-    AUDIOSOCKET = "audiosocket"
-    """How far the connection with the caller's audio comes: see MEDIA_STAGES."""
+    LEG = "leg"
+    """How far each media leg of the call comes: see LEG_STAGES."""
     LISTEN = "listen"
     """What is asked of a pipeline's stage."""
     THINK = "think"
@@ -49,6 +51,18 @@ class How(StrEnum):
     SWAPPED = "swapped"
     """It comes after the next one."""
     HANGS = "hangs"
+    SILENT = "silent"
+    """Nothing comes over the media leg any more, as of a telephone that sends nothing."""
+    STRANGER = "stranger"
+    """Somebody else sends a voice to the media leg's port, without an end."""
+    RENUMBERED = "renumbered"
+    """The media leg's stream begins anew: another SSRC, other numbers."""
+    BURST = "burst"
+    """What comes over the media leg is held up for a second, and comes at once."""
+    DIES = "dies"
+    """The media leg's channel is hung up on the PBX."""
+    UNNAMED = "unnamed"
+    """The media leg is there, and where Asterisk has its end is not told."""
     HANG_UP = "hang-up"
     """The caller hangs up just then."""
     STOP = "stop"
@@ -66,14 +80,27 @@ OF_REQUESTS = (
     How.UNANSWERED,
 )
 OF_EVENTS = (How.LOST, How.DOUBLED, How.SWAPPED)
+HARMLESS = (How.STRANGER, How.RENUMBERED, How.BURST)
+"""Whatever else becomes of a call, its caller is heard and answered all the same."""
 OF_STEPS = (How.HANG_UP, How.STOP)
 STAGES = (Where.LISTEN, Where.THINK, Where.SPEAK, Where.AGENT)
 LATE_SECONDS = 20.0
 """Seconds after which a late request is done: longer than any deadline of one."""
 HANGS_SECONDS = 60.0
 """Seconds that Asterisk hangs. Other peers do so for good."""
-MEDIA_STAGES = (-1.0, 0.0, 0.005, 0.5, 3.0)
-"""Seconds after its connection at which a media leg hangs; less than 0: it does not connect."""
+LEG_STAGES = (-1.0, 0.0, 0.005, 0.5, 3.0)
+"""Seconds after its begin at which something happens to a media leg; less than 0: it does not come up."""
+AUDIOSOCKET, RTP = "audiosocket", "rtp"
+"""How media legs carry audio."""
+_BEFORE, _AT_ONCE, _UP = 1, 2, 4
+OF_LEGS: Final[Mapping[str, Mapping[How, Sequence[int]]]] = {
+    AUDIOSOCKET: {How.HANGS: range(1, len(LEG_STAGES) + 1)},
+    RTP: {
+        How.UNNAMED: (_BEFORE,),
+        **dict.fromkeys((How.HANGS, How.SILENT, How.STRANGER, How.RENUMBERED, How.BURST, How.DIES), (_AT_ONCE, _UP)),
+    },
+}
+"""What may happen to a media leg, by how it carries audio, and the numbers of the stages at which it may."""
 
 
 Strike = Callable[[Where, int], How | None]
@@ -83,6 +110,22 @@ Strike = Callable[[Where, int], How | None]
 def never(_where: Where, _number: int) -> How | None:
     """Nothing goes wrong."""
     return None
+
+
+@attrs.frozen
+class Mishap:
+    """What happens to a media leg, and after how many seconds; see LEG_STAGES."""
+
+    how: How
+    after: float
+
+    def due(self, how: How, seconds: float) -> bool:
+        """Whether it is this, and has happened to a leg that is so old."""
+        return self.how is how and seconds >= self.after
+
+
+UNHARMED: Final = Mishap(How.HANGS, math.inf)
+"""Nothing ever happens to the leg."""
 
 
 @attrs.frozen
@@ -130,8 +173,13 @@ class Course:
             yield Fault(Where.HTTP, number, How.HANGS)
         for number in range(1, len(self.events) + 1):
             yield Fault(Where.EVENTS, number, How.HANGS)
-        for number in range(1, len(MEDIA_STAGES) + 1):
-            yield Fault(Where.AUDIOSOCKET, number, How.HANGS)
         for stage in STAGES:
             for number in range(1, self.asked.get(stage, 0) + 1):
                 yield Fault(stage, number, How.HANGS)
+
+
+def of_legs(carriage: str) -> Iterator[Fault]:
+    """What may happen to media legs whose audio is carried so."""
+    for how, numbers in OF_LEGS[carriage].items():
+        for number in numbers:
+            yield Fault(Where.LEG, number, how)

@@ -1,6 +1,5 @@
 """An Asterisk to whom something happens at one place."""
 
-import math
 import re
 from typing import Any
 
@@ -9,7 +8,18 @@ import trio
 
 from agentd.testing._ari_server import Answer, EventSocket, Request
 from tests.walk.ari import Pbx
-from tests.walk.faults import HANGS_SECONDS, LATE_SECONDS, MEDIA_STAGES, OF_REQUESTS, How, Strike, Where, never
+from tests.walk.faults import (
+    HANGS_SECONDS,
+    LATE_SECONDS,
+    LEG_STAGES,
+    OF_REQUESTS,
+    UNHARMED,
+    How,
+    Mishap,
+    Strike,
+    Where,
+    never,
+)
 
 MAIN, OTHER, SUCCESSOR = "1700000000.1", "1700000000.2", "1700000000.3"
 """The channels of the caller to whom something happens, of the other one, and of who takes the first one's place."""
@@ -26,7 +36,7 @@ class FaultyPbx(Pbx):
     """Requests that are not answered yet."""
     _http_hangs_until: float = 0.0
     _events_hang_until: float = 0.0
-    _media_hangs_after: float = math.inf
+    _mishap: Mishap = UNHARMED
     _held: tuple[str, dict[str, Any]] | None = None
 
     async def handle(self, request: Request) -> Answer:
@@ -85,13 +95,13 @@ class FaultyPbx(Pbx):
         await super().deliver(kind, fields)
         await self._let_go()
 
-    def media_hangs_after(self) -> float:
+    def mishap(self) -> Mishap:
         """See Switch."""
         if self.armed:
-            for number, seconds in enumerate(MEDIA_STAGES, 1):
-                if self.strike(Where.AUDIOSOCKET, number):
-                    self._media_hangs_after = seconds
-        return self._media_hangs_after
+            for number, seconds in enumerate(LEG_STAGES, 1):
+                if (how := self.strike(Where.LEG, number)) is not None:
+                    self._mishap = Mishap(how, seconds)
+        return self._mishap
 
     async def _let_go_later(self) -> None:
         await trio.sleep(1.0)  # where no other one comes it is only late

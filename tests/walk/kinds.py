@@ -1,10 +1,12 @@
-"""The kinds of call that are walked: fourteen, which cover all pairs of what can be chosen. Pure."""
+"""The kinds of call that are walked: nineteen, which cover all pairs of what can be chosen. Pure."""
 
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import combinations, product
 
 import attrs
+
+from tests.walk.faults import AUDIOSOCKET
 
 
 class Way(StrEnum):
@@ -13,6 +15,12 @@ class Way(StrEnum):
     EXTERNAL = "external"
     FORK = "fork"
     HEADLESS = "headless"
+    RTP = "rtp"
+
+    @property
+    def carriage(self) -> str:
+        """What carries it: a name of tests.walk.faults.OF_LEGS."""
+        return AUDIOSOCKET if self in (Way.EXTERNAL, Way.FORK, Way.HEADLESS) else str(self)
 
 
 class Voice(StrEnum):
@@ -62,6 +70,11 @@ class Kind:
         return "-".join(attrs.astuple(self))
 
     @property
+    def agent_ends_it(self) -> bool:
+        """The agent hands the caller over; where it does not, the caller hangs up once they are answered."""
+        return self.happening in (Happening.TOOL, Happening.TRANSFER)
+
+    @property
     def pairs(self) -> set[frozenset[StrEnum]]:
         """The pairs that it covers."""
         return {frozenset(pair) for pair in combinations(attrs.astuple(self), 2)}
@@ -82,6 +95,11 @@ KINDS = (
     Kind(Way.FORK, Voice.STREAM, Agent.PIPELINE, Happening.TOOL),
     Kind(Way.EXTERNAL, Voice.STREAM, Agent.FULL, Happening.REPLACE),
     Kind(Way.FORK, Voice.FILE, Agent.PIPELINE, Happening.REPLACE),
+    Kind(Way.RTP, Voice.STREAM, Agent.PIPELINE, Happening.TOOL),
+    Kind(Way.RTP, Voice.FILE, Agent.FULL, Happening.TRANSFER),
+    Kind(Way.RTP, Voice.FILE, Agent.PIPELINE, Happening.FAILOVER),
+    Kind(Way.RTP, Voice.STREAM, Agent.FULL, Happening.REPLACE),
+    Kind(Way.RTP, Voice.STREAM, Agent.FULL, Happening.NONE),
 )
 BY_NAME = {str(kind): kind for kind in KINDS}
 

@@ -20,6 +20,7 @@ import trio.testing
 from agentd.calls.fields import _fields
 from agentd.config.secrets import ARI_PASSWORD, Secret
 from agentd.errors import first_of
+from agentd.rtp import ports
 from agentd.service.notify import Notifier
 from agentd.service.supervisor import Supervisor
 from agentd.testing._ari_server import PASSWORD
@@ -27,12 +28,21 @@ from agentd_providers.registry import PROVIDERS as REGISTRY
 from tests.walk.agents import PROVIDERS, Script
 from tests.walk.channels import Place, Sort
 from tests.walk.daemon import Daemon, DaemonLog, predictable
-from tests.walk.faults import Course, Fault, How, Where
+from tests.walk.faults import HARMLESS, Course, Fault, How, Where
 from tests.walk.faulty import MAIN, OTHER, SUCCESSOR, FaultyPbx, nameless
 from tests.walk.kinds import Happening, Kind, Way
 from tests.walk.network import Network
 from tests.walk.phone import Caller
-from tests.walk.scene import AUDIOSOCKET_PORT, ORDER, PHRASES, QUESTION, answers, configuration, others_answers
+from tests.walk.scene import (
+    AUDIOSOCKET_PORT,
+    ORDER,
+    PHRASES,
+    QUESTION,
+    RTP_PORTS,
+    answers,
+    configuration,
+    others_answers,
+)
 
 HEADLESS_UUID = UUID(int=0x5AFE << 96 | 1)
 SETTLED = 3.0
@@ -145,6 +155,10 @@ class Life:
         self._others = Script(PHRASES, others_answers())
         extensions = {"200@internal", "600@default"}
         self._pbx = FaultyPbx(strike=self.strike, extensions=extensions, fork_port=AUDIOSOCKET_PORT)
+        with patch.object(ports, "_bound", self._pbx.datagrams.bind):
+            return await self._lived()
+
+    async def _lived(self) -> Outcome:
         async with trio.open_nursery() as nursery:
             self._pbx.nursery = nursery
             url = await nursery.start(self._pbx.serve)
@@ -170,8 +184,7 @@ class Life:
             self._caller = pbx.arrive_headless(MAIN, HEADLESS_UUID, "127.0.0.1", AUDIOSOCKET_PORT)
         else:
             self._caller = pbx.arrive(MAIN, "agent=main", f"media={self.kind.way}")
-        agent_ends_it = self.kind.happening in (Happening.TOOL, Happening.TRANSFER)
-        nursery.start_soon(self._talk, self._caller, (ORDER,), not agent_ends_it)
+        nursery.start_soon(self._talk, self._caller, (ORDER,), not self.kind.agent_ends_it)
         await self._until(began + OTHER_STAYS)
         course = Course(tuple(pbx.request_names), tuple(pbx.event_names), dict(self._script.steps), self._steps.count)
         if not self._daemon.ended.is_set():
@@ -238,6 +251,8 @@ class Life:
         told_to_stop = self.fault is not None and self.fault.how is How.STOP
         ended, main = self._daemon.ended.is_set(), self._place_of(self._caller)
         wrong = ["STRANDED"] if main == "STRANDED" else []
+        if self.fault is not None and self.fault.how in HARMLESS and main != self.undisturbed:
+            wrong.append(f"UNHEARD the caller, who is {main}")
         if ended and (not told_to_stop or self._daemon.failure):
             wrong.append(f"DAEMON ENDED {self._daemon.failure}".strip())
         if told_to_stop and not ended and self._daemon.reception is not None and self._daemon.reception.stays.draining:
@@ -245,6 +260,11 @@ class Life:
         wrong += sorted({f"LEFT {what}" for what in self._left(before, main)})
         wrong += [f"OTHER {what}" for what in self._disturbed(told_to_stop)]
         return Outcome(self.name, main, tuple(wrong), course, tuple(self._log.errors))
+
+    @property
+    def undisturbed(self) -> Place:
+        """Where the caller is after a life without a fault."""
+        return Place.DIALPLAN if self.kind.agent_ends_it else Place.GONE
 
     def _place_of(self, caller: Caller) -> str:
         place = self._pbx.place_of(caller.channel)
@@ -263,6 +283,8 @@ class Life:
                 yield f"playback {file.media.partition(':')[0]}"
         for bridge in self._pbx.rooms:
             yield f"bridge {nameless(bridge)}"
+        for port in self._pbx.datagrams.bound:
+            yield f"UDP port of {'agentd' if port in RTP_PORTS else 'Asterisk'}"
         if any(self.media.iterdir()):
             yield "audio file"
         if self._script.open_sessions or self._others.open_sessions:

@@ -19,8 +19,12 @@ import wsproto
 
 from agentd.testing._asterisk import FakeAsterisk
 from tests.walk.channels import PbxChannel, Place, PlayingFile, Sort
-from tests.walk.phone import AudioSocketPeer, Caller
+from tests.walk.datagrams import Datagrams
+from tests.walk.faults import UNHARMED, How, Mishap
+from tests.walk.phone import AudioSocketPeer, Caller, MediaPeer
 
+Ends = Callable[[], Caller | None]
+"""Who is at the caller's end of a media channel now, if somebody is."""
 BUILT_IN_SOUND = 0.5
 """Seconds that a sound of Asterisk's own lasts."""
 
@@ -30,6 +34,7 @@ class Switch(FakeAsterisk):
     """`tell` is what becomes of an event: by default it is sent to all who listen."""
 
     nursery: trio.Nursery = attrs.field(init=False)
+    datagrams: Datagrams = attrs.field(factory=Datagrams)
     pbx: dict[str, PbxChannel] = attrs.field(factory=dict)
     """Every channel that there is, by id."""
     rooms: set[str] = attrs.field(factory=set)
@@ -68,7 +73,7 @@ class Switch(FakeAsterisk):
     async def _headless(self, channel: PbxChannel, uuid: UUID, host: str, port: int) -> None:
         caller = self.callers[channel.id]
         try:
-            await self._connect(channel, uuid, host, port, lambda: caller, lambda: caller)
+            await self.connect(channel, self.audiosocket(channel, uuid, lambda: caller, lambda: caller), host, port)
         except OSError:
             channel.peer = None  # the application hangs up a channel that it cannot connect (app_audiosocket.c)
             self.vanish(channel.id)
@@ -109,7 +114,8 @@ class Switch(FakeAsterisk):
         """A channel leaves the application, for the dialplan or for good: files end, then its bridge, then its stay."""
         for file in tuple(channel.playing):
             self._finish(channel, file, "failed")
-        channel.bridge, channel.silence = None, False
+        self.leave_bridge(channel)
+        channel.silence = False
         before, channel.place = channel.place, place
         if before is Place.STASIS:
             self.say("StasisEnd", channel.id)
@@ -136,24 +142,28 @@ class Switch(FakeAsterisk):
             if other.spied == channel_id:
                 self.vanish(other.id)
 
-    async def _connect(
-        self,
-        channel: PbxChannel,
-        uuid: UUID,
-        host: str,
-        port: int,
-        mouth: Callable[[], Caller | None],
-        ear: Callable[[], Caller | None],
-    ) -> None:
-        hangs_after = self.media_hangs_after()
-        if hangs_after < 0:
-            return
-        channel.peer = AudioSocketPeer(uuid, mouth, ear, lambda: self._disconnected(channel), hangs_after)
-        await self.nursery.start(channel.peer.run, host, port)
+    def leave_bridge(self, channel: PbxChannel) -> None:
+        """A channel is in its bridge no more."""
+        if channel.bridge is not None:
+            left, channel.bridge = channel.bridge, None
+            self.say("ChannelLeftBridge", channel.id, bridge=self.bridge_model(left))
 
-    def media_hangs_after(self) -> float:
-        """Seconds after its connection that a media leg hangs which is made now; less than 0: it does not connect."""
-        return math.inf
+    async def connect(self, channel: PbxChannel, carry: Callable[[Mishap], MediaPeer], host: str, port: int) -> Mishap:
+        """Have a peer carry a channel's audio to and from this address; `carry` makes it. Raises OSError where it
+        cannot; gives what happens to it."""
+        mishap = self.mishap()
+        if mishap.after >= 0 or mishap.how is not How.HANGS:
+            channel.peer = carry(mishap)
+            await self.nursery.start(channel.peer.run, host, port)
+        return mishap
+
+    def audiosocket(self, channel: PbxChannel, uuid: UUID, mouth: Ends, ear: Ends) -> Callable[[Mishap], MediaPeer]:
+        """A connection that opens with this UUID."""
+        return lambda mishap: AudioSocketPeer(uuid, mouth, ear, lambda: self._disconnected(channel), mishap)
+
+    def mishap(self) -> Mishap:
+        """What happens to a media leg that is made now."""
+        return UNHARMED
 
     def _disconnected(self, channel: PbxChannel) -> None:
         """agentd has closed the connection: an AudioSocket channel hangs up, AudioSocket() in the dialplan returns."""
@@ -161,7 +171,7 @@ class Switch(FakeAsterisk):
         if channel.sort is not Sort.CALLER:
             self.vanish(channel.id)
 
-    def _mouth(self, media: PbxChannel) -> Caller | None:
+    def mouth(self, media: PbxChannel) -> Caller | None:
         """Whose voice goes to a media channel: the caller's in its bridge, or the one's on whom a snoop spies there."""
         for other in self._others(media):
             if other.sort is Sort.SNOOP and other.spied is not None:
@@ -170,7 +180,8 @@ class Switch(FakeAsterisk):
                 return self.callers[other.id]
         return None
 
-    def _ear(self, media: PbxChannel) -> Caller | None:
+    def ear(self, media: PbxChannel) -> Caller | None:
+        """Who hears what comes over a media channel."""
         for other in self._others(media):
             if other.sort is Sort.CALLER:
                 return self.callers[other.id]
@@ -181,6 +192,17 @@ class Switch(FakeAsterisk):
         if near is None or near.bridge is None:
             return []
         return [other for other in self.pbx.values() if other.bridge == near.bridge and other is not near]
+
+    def bridge_model(self, bridge: str) -> dict[str, Any]:
+        """A bridge as ARI tells it."""
+        members = [channel.id for channel in self.pbx.values() if channel.bridge == bridge]
+        return {
+            "id": bridge,
+            "name": bridge,
+            "bridge_type": "mixing",
+            "technology": "simple_bridge",
+            "channels": members,
+        }
 
     # --- events
 

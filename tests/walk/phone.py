@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from functools import cache
+from typing import Protocol
 from uuid import UUID
 
 import attrs
@@ -12,7 +13,7 @@ import trio
 from agentd.audiosocket.frames import HEADER, Kind
 from agentd.testing._lines import audio_frame, uuid_frame
 from agentd.testing.sound import voice
-from tests.walk.faults import HANGS_SECONDS
+from tests.walk.faults import HANGS_SECONDS, UNHARMED, Mishap
 from tests.walk.network import VirtualSocket
 
 FRAME = 0.02
@@ -75,6 +76,17 @@ class Caller:
             await trio.sleep(0.1)
 
 
+class MediaPeer(Protocol):
+    """Asterisk's end of a media leg's audio, whatever carries it."""
+
+    scope: trio.CancelScope
+    """Cancelled when its channel ends."""
+
+    async def run(self, host: str, port: int, *, task_status: trio.TaskStatus[None]) -> None:
+        """Carry audio to and from this address; `started` once the channel is there. Raises OSError where it cannot
+        be."""
+
+
 @attrs.define(eq=False)
 class AudioSocketPeer:
     """Asterisk's end of one AudioSocket connection, which it opens itself.
@@ -87,8 +99,8 @@ class AudioSocketPeer:
     mouth: Callable[[], Caller | None]
     ear: Callable[[], Caller | None]
     on_end: Callable[[], None]
-    hangs_after: float = math.inf
-    """Seconds after the connection from which nothing is read or sent, for HANGS_SECONDS."""
+    mishap: Mishap = UNHARMED
+    """It hangs: from then on nothing is read or sent, for HANGS_SECONDS."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _unheard: bytes = b""
     _named: bool = False
@@ -99,7 +111,7 @@ class AudioSocketPeer:
         with self.scope:
             async with await trio.open_tcp_stream(host, port) as stream:
                 task_status.started()
-                with trio.move_on_after(self.hangs_after):
+                with trio.move_on_after(self.mishap.after):
                     await self._carry(stream)
                     ended = True
                 if not ended:

@@ -16,6 +16,8 @@ from agentd.config.settings import (
     Health,
     Liveness,
     Media,
+    Rtp,
+    RtpCodec,
     ToolConfig,
 )
 from agentd.testing._ari_server import USER
@@ -26,6 +28,8 @@ from tests.walk.agents import BROKEN, Piece, Script, ScriptSettings
 from tests.walk.kinds import Agent, Happening, Kind, Voice, Way
 
 AUDIOSOCKET_PORT = 8090
+RTP_PORTS = range(21000, 21004)
+"""Few: a call whose legs do not give theirs back runs out of them."""
 GREETING = "good day and welcome to the house"
 ANSWER = "well now that is a good question"
 FAREWELL = "very well then have a good day"
@@ -99,6 +103,7 @@ def configuration(kind: Kind, url: str, media: Path, script: Script, others: Scr
             headless=Headless.ACCEPT if kind.way is Way.HEADLESS else Headless.REFUSE,
             headless_agent="main",
         ),
+        rtp=Rtp(first_port=RTP_PORTS[0], last_port=RTP_PORTS[-1], codec=RtpCodec.SLIN),  # callers' phrases are exact
         media=Media(str(media)),
         calls=Calls(drain_timeout=0.0, default_agent="main"),
         health=Health("127.0.0.1", 0),

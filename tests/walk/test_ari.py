@@ -112,6 +112,33 @@ async def test_a_media_channel_that_cannot_connect_is_not_made() -> None:
         assert set(pbx.pbx) == {CALLER}, "neither half is left"
 
 
+async def test_who_leaves_a_bridge_is_told_of_by_whose_doing_ever() -> None:
+    async with exchange() as (pbx, rest):
+        for bridge in ("b1", "b2"):
+            await rest.create_bridge(bridge)
+        told(pbx)
+        await rest.add_to_bridge("b1", CALLER)
+        assert told(pbx) == []
+        await rest.add_to_bridge("b2", CALLER)
+        assert told(pbx) == ["ChannelLeftBridge"]
+        await rest.destroy_bridge("b2")
+        assert told(pbx) == ["ChannelLeftBridge"]
+        await rest.add_to_bridge("b1", CALLER)
+        pbx.hang_up(CALLER)
+        assert told(pbx) == ["ChannelHangupRequest", "ChannelLeftBridge", "StasisEnd"]
+
+
+async def test_rtp_is_sent_from_a_port_that_asterisk_tells_and_its_end_is_the_port_s() -> None:
+    async with exchange() as (pbx, rest):
+        variables = await rest.external_media("m1", "agentd", ExternalMedia("rtp", "udp", "127.0.0.1:21000", "slin"))
+        port = int(variables["UNICASTRTP_LOCAL_PORT"])
+        assert variables["UNICASTRTP_LOCAL_ADDRESS"] == "127.0.0.1"
+        assert port in pbx.datagrams.bound
+        await rest.hang_up("m1")
+        await trio.testing.wait_all_tasks_blocked()
+        assert not pbx.datagrams.bound
+
+
 async def test_who_spies_on_a_caller_goes_with_the_caller() -> None:
     async with exchange() as (pbx, rest):
         await rest.snoop(CALLER, "agentd", "s1")

@@ -18,7 +18,7 @@ FAULTS = [
     "request-7/unanswered",
     "event-4/swapped",
     "agent-2/hangs",
-    "audiosocket-4/hangs",
+    "leg-4/hangs",
     "step-300/stop",
 ]
 

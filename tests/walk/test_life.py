@@ -8,14 +8,17 @@ import trio
 from agentd.ari.reconciler import Reconciler
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.rtp.connection import RtpConnection
 from agentd.service.reception import Reception
 from agentd.service.supervisor import Supervisor
+from tests.walk.datagrams import DatagramSocket
 from tests.walk.faults import Fault, How, Where
 from tests.walk.kinds import BY_NAME, KINDS, Happening, Kind
 from tests.walk.life import Life, Outcome
 
 KIND = BY_NAME["fork-stream-full-none"]
 HANDED_BACK = BY_NAME["fork-stream-pipeline-tool"]
+BY_RTP = BY_NAME["rtp-stream-full-none"]
 
 
 async def _nothing(*_arguments: Any, **_named: Any) -> None:
@@ -26,7 +29,7 @@ async def _nothing(*_arguments: Any, **_named: Any) -> None:
 def test_a_call_to_which_nothing_happens_leaves_nothing(kind: Kind) -> None:
     outcome = Life(kind).run()
     assert (outcome.wrong, outcome.errors) == ((), ())
-    assert outcome.main in ("dialplan", "gone")
+    assert outcome.main == Life(kind).undisturbed
     assert outcome.course is not None
     assert outcome.course.steps > 100
 
@@ -52,6 +55,29 @@ def test_a_caller_who_is_kept_in_the_application_is_stranded(monkeypatch: pytest
 def test_a_bridge_that_is_not_removed_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AriRest, "destroy_bridge", _nothing)
     assert "LEFT bridge agentd-leg-bridge-ID" in Life(KIND).run().wrong
+
+
+def test_a_port_that_is_not_given_back_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RtpConnection, "release", lambda connection: None)
+    assert "LEFT UDP port of agentd" in Life(BY_RTP).run().wrong
+
+
+def test_a_caller_whose_agent_listens_to_a_stranger_is_unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    send, take = DatagramSocket.sendto, RtpConnection._taken
+
+    def to_whom_it_may_not(socket: DatagramSocket, data: bytes, address: tuple[str, int]) -> int:
+        if (other := socket._all.bound.get(address[1])) is not None:
+            other._inbox.append((data, socket.getsockname()))
+        return send(socket, b"", address) if other is None else len(data)
+
+    def of_anybody(connection: RtpConnection, datagram: bytes, _source: Any, now: float) -> list[bytes]:
+        return take(connection, datagram, connection._from, now)
+
+    fault = Fault.parse("leg-2/stranger")
+    assert Life(BY_RTP, fault).run().wrong == ()
+    monkeypatch.setattr(DatagramSocket, "sendto", to_whom_it_may_not)
+    monkeypatch.setattr(RtpConnection, "_taken", of_anybody)
+    assert Life(BY_RTP, fault).run().wrong == ("UNHEARD the caller, who is dialplan",)
 
 
 def test_a_task_that_goes_on_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

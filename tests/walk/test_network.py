@@ -1,9 +1,11 @@
-"""The network that is none: what a kernel's TCP does, as far as the walk's peers count on it."""
+"""The network that is none: what a kernel's TCP and UDP do, as far as the walk's peers count on it."""
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.walk.datagrams import ROOM as DATAGRAMS
+from tests.walk.datagrams import Datagrams
 from tests.walk.network import ROOM, Network
 
 Ends = tuple[trio.SocketStream, trio.SocketStream]
@@ -82,3 +84,51 @@ async def test_a_close_wakes_who_waits(ends: Ends, autojump_clock: MockClock) ->
         nursery.start_soon(wait)
         await trio.sleep(1)
         await near.aclose()
+
+
+def test_a_datagram_comes_from_the_port_that_it_was_sent_from() -> None:
+    ports = Datagrams()
+    near, far = ports.bind(port=1000), ports.bind()
+    far.sendto(b"abcdef", near.getsockname())
+    assert near.recvfrom(4) == (b"abcd", far.getsockname())
+    with pytest.raises(BlockingIOError):
+        near.recvfrom(4)
+    with pytest.raises(OSError, match="in use"):
+        ports.bind(port=1000)
+
+
+def test_one_who_is_connected_hears_that_peer_alone_and_what_came_before() -> None:
+    ports = Datagrams()
+    near, far, stranger = ports.bind(), ports.bind(), ports.bind()
+    stranger.sendto(b"before", near.getsockname())
+    near.connect(far.getsockname())
+    stranger.sendto(b"after", near.getsockname())
+    far.sendto(b"wanted", near.getsockname())
+    assert [near.recvfrom(10)[0] for _ in range(2)] == [b"before", b"wanted"]
+    with pytest.raises(BlockingIOError):
+        near.recvfrom(10)
+
+
+def test_whoever_sends_to_a_port_that_is_closed_is_told_once_if_connected() -> None:
+    ports = Datagrams()
+    near, far = ports.bind(), ports.bind()
+    near.connect(far.getsockname())
+    far.close()
+    near.send(b"lost")
+    with pytest.raises(ConnectionRefusedError):
+        near.recvfrom(10)
+    with pytest.raises(BlockingIOError):
+        near.recvfrom(10)
+    far.close()
+    with pytest.raises(OSError, match="Bad file"):
+        far.recvfrom(10)
+
+
+def test_what_finds_the_queue_full_is_lost() -> None:
+    ports = Datagrams()
+    near, far = ports.bind(), ports.bind()
+    for number in range(DATAGRAMS + 1):
+        far.sendto(b"%d" % number, near.getsockname())
+    assert [near.recvfrom(10)[0] for _ in range(DATAGRAMS)][-1] == b"%d" % (DATAGRAMS - 1)
+    with pytest.raises(BlockingIOError):
+        near.recvfrom(10)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.walk.branches import live_branches
-from tests.walk.faults import Fault
+from tests.walk.faults import AUDIOSOCKET, Fault, of_legs
 from tests.walk.kinds import KINDS, Kind
 from tests.walk.walk import clean, steps
 
@@ -21,20 +21,13 @@ STEPS = 200
 
 
 @pytest.mark.long
-class Walk:
-    """One kind of call. A class each, so that they are walked side by side."""
+class WalkOfLegs:
+    """What may happen to the media legs of one kind of call. A class each, so that they are walked side by side."""
 
     kind: Kind
 
-    def test_each_request_fails_in_every_way_and_each_event_is_lost_doubled_and_late(self) -> None:
-        course = clean(self.kind)
-        self._live([*course.of_requests(), *course.of_events()])
-
-    def test_each_peer_hangs(self) -> None:
-        self._live(clean(self.kind).of_peers())
-
-    def test_it_is_cut_short_at_many_steps(self) -> None:
-        self._live(steps(clean(self.kind), STEPS, SEED, str(self.kind)))
+    def test_each_leg_hangs_and_what_else_may_happen_to_it(self) -> None:
+        self._live(of_legs(self.kind.way.carriage))
 
     def _live(self, faults: Iterable[Fault]) -> None:
         print(f"WALK_SEED={SEED}")
@@ -48,6 +41,21 @@ class Walk:
         assert still == {name: KNOWN[name] for name in names & KNOWN.keys()}
 
 
+class Walk(WalkOfLegs):
+    """All that may happen to one kind of call."""
+
+    def test_each_request_fails_in_every_way_and_each_event_is_lost_doubled_and_late(self) -> None:
+        course = clean(self.kind)
+        self._live([*course.of_requests(), *course.of_events()])
+
+    def test_each_peer_hangs(self) -> None:
+        self._live(clean(self.kind).of_peers())
+
+    def test_it_is_cut_short_at_many_steps(self) -> None:
+        self._live(steps(clean(self.kind), STEPS, SEED, str(self.kind)))
+
+
 for _kind in KINDS:
     _name = "Test" + "".join(part.title() for part in str(_kind).split("-"))
-    globals()[_name] = type(_name, (Walk,), {"kind": _kind, "__doc__": f"The kind {_kind}."})
+    _walk = Walk if _kind.way.carriage == AUDIOSOCKET else WalkOfLegs  # for time: beside its legs it is much the same
+    globals()[_name] = type(_name, (_walk,), {"kind": _kind, "__doc__": f"The kind {_kind}."})
