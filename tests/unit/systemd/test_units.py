@@ -243,6 +243,8 @@ def test_what_agentd_writes_for_asterisk_only_asterisk_can_read(host: Path) -> N
     media = host / "var/spool/agentd/media"
     for above in (host, *list(host.parents)[:3]):
         above.chmod(stat.S_IMODE(above.stat().st_mode) | 0o011)
+    closed = [above for above in host.parents if not above.stat().st_mode & 0o001]
+    need(not closed, f"TMPDIR lies where another user may not go: {[str(above) for above in closed]}")
     agentd, group = int(users["agentd"][2]), int(groups["asterisk"][2])
     umask = int(setting("UMask"), 8)
     write = f"import os; os.umask({umask}); open({str(media / 'prompt.wav')!r}, 'w').write('audio')"
