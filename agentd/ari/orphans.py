@@ -9,9 +9,10 @@ import structlog
 import trio
 
 from agentd.ari.events import Channel
-from agentd.ari.hand_back import WAY_BACK_VARIABLE, judge, pause_after, way_back_of
+from agentd.ari.hand_back import judge, pause_after
 from agentd.ari.reconciliation import Fate, fate, is_leg
 from agentd.ari.rest import AriRest
+from agentd.ari.successor import way_back
 from agentd.conversation.commands import Result
 from agentd.errors import AriError, AriUnavailable
 
@@ -54,10 +55,10 @@ async def hand_back_orphans(rest: AriRest, app: str, deadline: float) -> int:
 
 
 async def _hand_back(rest: AriRest, callers: Mapping[str, Channel], channel: str) -> None:
-    way_back = None
-    if not callers[channel].arguments:  # as with one that has taken another's place
-        way_back = way_back_of(callers[channel].place, await rest.variable(channel, WAY_BACK_VARIABLE))
-    await rest.hand_back(channel, Result.FAILED_INTERNAL, way_back)
+    goes_on_at = await way_back(rest, callers[channel])
+    if goes_on_at is not None:
+        await rest.forget_way_back(channel)
+    await rest.hand_back(channel, Result.FAILED_INTERNAL, goes_on_at)
     log.warning("handed back a caller whom an earlier agentd left behind", channel=channel)
 
 

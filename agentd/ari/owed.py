@@ -41,6 +41,8 @@ class Debt:
     due: float
     since: float
     """When its caller came."""
+    way_back: Destination | None = None
+    """Where it came from, where neither Asterisk nor an event tells."""
     owed_at: float = attrs.field(factory=trio.current_time, init=False)
     tries: int = attrs.field(default=0, init=False)
     outcome: Outcome | None = attrs.field(default=None, init=False)
@@ -111,14 +113,20 @@ class HandBacks:
         return self._debts.get(channel)
 
     def owe(
-        self, channel: str, result: str, destination: Destination | None = None, since: float | None = None
+        self,
+        channel: str,
+        result: str,
+        destination: Destination | None = None,
+        since: float | None = None,
+        way_back: Destination | None = None,
     ) -> Debt:
         """Have the channel go on in the dialplan, at the destination or where it came from; from now on it is tried
-        until it is settled. One that is owed already stays as it is. `since`: when the caller came, if not now."""
+        until it is settled. One that is owed already stays as it is. `since`: when the caller came, if not now;
+        `way_back`: see Debt."""
         if (known := self._debts.get(channel)) is not None:
             return known
         now = trio.current_time()
-        debt = self._debts[channel] = Debt(channel, result, destination, now, now if since is None else since)
+        debt = self._debts[channel] = Debt(channel, result, destination, now, now if since is None else since, way_back)
         self._note()
         return debt
 
@@ -197,7 +205,7 @@ class HandBacks:
         )
         try:
             if debt.destination is None:
-                await self._hand_back(channel, None if untold else debt.result)
+                await self._hand_back(debt, None if untold else debt.result)
                 if untold:
                     self.metrics.hand_backs_untold.inc()
             else:
@@ -214,17 +222,20 @@ class HandBacks:
             took = (trio.current_time() - began) / (1 if untold else 2)
             self._request_seconds = smoothed(self._request_seconds, took)
 
-    async def _hand_back(self, channel: str, result: str | None) -> None:
+    async def _hand_back(self, debt: Debt, result: str | None) -> None:
         """Have the channel go on where it came from."""
-        if (origin := self.origin(channel)) is None:
-            await self.rest.hand_back(channel, result)
-        else:
-            await self.rest.hand_back(channel, result, origin.place, origin.fallback)
+        channel, origin = debt.channel, self.origin(debt.channel)
+        place, fallback = (debt.way_back, "") if origin is None else (origin.place, origin.fallback)
+        if place is not None:
+            await self.rest.forget_way_back(channel)
+        await self.rest.hand_back(channel, result, place, fallback)
 
     async def _transfer(self, debt: Debt, destination: Destination) -> AriRejected | None:
         """Send the channel to the destination; gives the refusal where it cannot go there. Raises AriError where that
         is not said."""
         channel = debt.channel
+        if self.origin(channel) is not None:
+            await self.rest.forget_way_back(channel)
         try:
             await self.rest.hand_back(channel, debt.result, destination)
         except AriRejected as error:
@@ -238,7 +249,7 @@ class HandBacks:
         """Have a channel whose destination was refused go on where it came from."""
         gone = False
         try:
-            await self._hand_back(debt.channel, Result.FAILED_TRANSFER)
+            await self._hand_back(debt, Result.FAILED_TRANSFER)
         except AriError as error:
             gone = judge(error).settles  # that is why it was refused
             raise

@@ -8,11 +8,14 @@ import structlog
 import trio
 
 from agentd import deadlines
+from agentd.ari.events import Channel
+from agentd.ari.hand_back import way_back_of
 from agentd.ari.owed import HandBacks
 from agentd.ari.reconciliation import Listing, Owned, Work, decide
 from agentd.ari.removals import Removals, Remove
 from agentd.ari.rest import AriRest
 from agentd.ari.route import Route
+from agentd.ari.successor import way_back
 from agentd.conversation.commands import Result
 from agentd.errors import AriError, AriRejected
 
@@ -57,7 +60,7 @@ class Reconciler:
                 seen = {suspect for suspect, since in self.suspects.items() if now - since >= SURE_AFTER}
                 work = decide(self.app, listing, before, self._owned(), seen, ours=ours)
                 self.suspects = {suspect: self.suspects.get(suspect, now) for suspect in work.suspects}
-                await self._carry_out(work)
+                await self._carry_out(work, listing)
         if deadline.cancelled_caught:
             log.warning("Asterisk takes too long to be looked at", deadline_s=LOOK_DEADLINE)
 
@@ -80,7 +83,7 @@ class Reconciler:
         parts = (self.routes.keys() - callers) | self.removals.ids
         return Owned(callers & self.routes.keys(), parts, owed)
 
-    async def _carry_out(self, work: Work) -> None:
+    async def _carry_out(self, work: Work, listing: Listing) -> None:
         for caller in work.left:
             log.info("the caller has left, and no event told so", channel=caller)
             if (route := self.routes.get(caller)) is not None:
@@ -91,11 +94,19 @@ class Reconciler:
             if self.replaced(channel):
                 await self._each((channel,), self._let_go)
                 continue
-            log.warning("handing back a caller that no call owns", channel=channel)
-            self.hand_backs.owe(channel, Result.FAILED_INTERNAL)
+            await self._hand_back(listing.channels[channel])
         await self._each(work.watch, self._watch)
         await self._each(work.channels, self._hang_up, again=self.rest.hang_up)
         await self._each(work.bridges, self._destroy, again=self.rest.destroy_bridge)
+
+    async def _hand_back(self, channel: Channel) -> None:
+        try:
+            goes_on_at = await self._step(way_back(self.rest, channel))
+        except AriError as error:
+            log.warning("where a caller goes on could not be asked", channel=channel.id, error=str(error))
+            goes_on_at = way_back_of(channel.place, "")
+        log.warning("handing back a caller that no call owns", channel=channel.id)
+        self.hand_backs.owe(channel.id, Result.FAILED_INTERNAL, way_back=goes_on_at)
 
     async def _each(self, ids: Iterable[str], do: Remove, *, again: Remove | None = None) -> None:
         """`again`: what is tried, before the next look, until it is done."""

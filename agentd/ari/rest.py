@@ -211,6 +211,11 @@ class AriRest:
             await self._tell_dialplan(channel, FALLBACK_VARIABLE, fallback, otherwise)
         await self._tell_dialplan(channel, WAY_BACK_VARIABLE, noted(way_back), otherwise)
 
+    async def forget_way_back(self, channel: str) -> None:
+        """Undo `note_way_back` on a channel that is to leave now: should it come back some day, that is another stay.
+        Raises nothing but cancellations."""
+        await self._tell_dialplan(channel, WAY_BACK_VARIABLE, "", "a way back that holds no more is noted on a channel")
+
     async def _tell_dialplan(self, channel: str, variable: str, value: str, otherwise: str) -> None:
         try:
             await self.set_variable(channel, variable, value)

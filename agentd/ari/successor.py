@@ -9,9 +9,11 @@ import structlog
 import trio
 
 from agentd.ari.caller_id import NAME, NUMBER, PRESENTATION, caller_name, caller_number, shown
-from agentd.ari.hand_back import judge
+from agentd.ari.events import Channel
+from agentd.ari.hand_back import WAY_BACK_VARIABLE, judge, way_back_of
 from agentd.ari.rest import AriRest
 from agentd.ari.whereabouts import Origin
+from agentd.conversation.commands import Destination
 from agentd.errors import AriError
 from agentd.party import Party
 
@@ -41,6 +43,17 @@ async def meet(rest: AriRest, channel: str, origin: Origin | None) -> Party:
             if party is not None:
                 return party
     return Party()
+
+
+async def way_back(rest: AriRest, channel: Channel) -> Destination | None:
+    """Where a channel goes on of whose coming no event told, so that it may be a successor; None: where it is. Raises
+    AriError.
+
+    One that came by itself has the arguments of its Stasis(); one that took another's place is asked for the note.
+    """
+    if channel.arguments:
+        return None
+    return way_back_of(channel.place, await rest.variable(channel.id, WAY_BACK_VARIABLE))
 
 
 async def _party(rest: AriRest, channel: str, *, last: bool) -> Party | None:

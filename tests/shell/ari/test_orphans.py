@@ -56,6 +56,7 @@ async def test_who_was_put_through_goes_on_where_the_agentd_before_has_noted(
     assert await hand_back_orphans(rest, "agentd", DEADLINE) == 1
     assert asterisk.went_to == {CALLER: "7600@agentd-call,5"}
     assert asterisk.variables[CALLER]["AGENTD_RESULT"] == "failed:internal"
+    assert asterisk.variables[CALLER]["AGENTD_WAY_BACK"] == ""
 
 
 async def test_who_was_put_through_while_no_agentd_was_there_hears_what_everybody_does_who_comes_back(

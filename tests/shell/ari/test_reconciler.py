@@ -63,6 +63,41 @@ async def test_who_put_the_call_through_is_let_go_and_not_handed_back(
     with_call.close()
 
 
+def puts_in_place(asterisk: FakeAsterisk) -> None:
+    """OTHER has taken a caller's place, where Asterisk has a Local channel begin that has no dialplan."""
+    asterisk.enter(OTHER)
+    asterisk.channels[OTHER]["dialplan"].update(context="transfer", exten="_attended", priority=1)
+
+
+@pytest.mark.parametrize(("note", "goes_on"), [("agentd-call,7600,5", "7600@agentd-call,5"), ("", "s@agentd-return")])
+async def test_a_successor_whose_start_was_lost_goes_on_where_there_is_a_dialplan(
+    note: str, goes_on: str, asterisk: FakeAsterisk, client: AriClient, autojump_clock: MockClock
+) -> None:
+    """It went on in place, which was its end."""
+    puts_in_place(asterisk)
+    asterisk.variables[OTHER] = {"AGENTD_WAY_BACK": note} if note else {}
+    await hand_backs(client)
+    assert asterisk.went_to == {OTHER: goes_on}
+    assert asterisk.variables[OTHER] == {"AGENTD_RESULT": "failed:internal", "AGENTD_WAY_BACK": ""}
+
+
+async def test_a_successor_that_cannot_be_asked_for_its_note_goes_on_as_all_who_come_back(
+    asterisk: FakeAsterisk, client: AriClient, autojump_clock: MockClock
+) -> None:
+    puts_in_place(asterisk)
+    asterisk.rule("GET */variable", Answer.refusal(503, "busy"), times=1)
+    await hand_backs(client)
+    assert asterisk.went_to == {OTHER: "s@agentd-return"}
+
+
+async def hand_backs(client: AriClient) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.hand_backs.run)
+        await twice(client)
+        await client.hand_backs.nothing_owed()
+        nursery.cancel_scope.cancel()
+
+
 async def test_calls_that_are_gone_end_and_calls_that_live_go_on(
     asterisk: FakeAsterisk, client: AriClient, autojump_clock: MockClock
 ) -> None:

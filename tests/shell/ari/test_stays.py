@@ -149,7 +149,7 @@ async def test_it_is_handed_back_to_where_the_other_would_have_gone_on(
     place = "7002@agentd-call,3" if destination is None else "200@from-internal"
     assert (house.asterisk.continued, house.asterisk.went_to) == ([BOB], {BOB: place})
     given = {} if destination else {"AGENTD_FALLBACK": "queue-sales,s,1"}
-    assert house.asterisk.variables[BOB] == {"AGENTD_RESULT": "completed", **given}
+    assert house.asterisk.variables[BOB] == {"AGENTD_RESULT": "completed", "AGENTD_WAY_BACK": "", **given}
 
 
 async def test_a_transfer_that_is_refused_sends_it_to_where_the_other_would_have_gone_on(house: House) -> None:

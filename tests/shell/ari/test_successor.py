@@ -151,14 +151,36 @@ async def test_an_asterisk_that_cannot_be_asked_is_asked_again_and_one_who_has_l
     assert trio.current_time() - began < 0.2
 
 
-async def test_the_way_back_is_noted_for_an_agentd_that_comes_after_this_one(pbx: Pbx) -> None:
+def noted(pbx: Pbx) -> CallerChannel:
+    """Bob, in the place of Carol, who had come from the dialplan."""
     caller = Channel(CAROL, place=Destination("agentd-call", "7600", 4), arguments=("fallback=kept|s|1",))
     pbx.asterisk.enter(BOB)
     pbx.client._dispatch(StasisStart(caller, caller.arguments, 10.0))
     pbx.client._dispatch(StasisStart(Channel(BOB, BOBS_NAME), (), 20.0, caller))
-    channel = CallerChannel(pbx.client, pbx.client.route(BOB), pbx.lines.transport())
-    await channel.meet_successor()
+    return CallerChannel(pbx.client, pbx.client.route(BOB), pbx.lines.transport())
+
+
+async def test_the_way_back_is_noted_for_an_agentd_that_comes_after_this_one(pbx: Pbx) -> None:
+    await noted(pbx).meet_successor()
     assert pbx.asterisk.variables[BOB] == {"AGENTD_FALLBACK": "kept,s,1", "AGENTD_WAY_BACK": "agentd-call,7600,5"}
+
+
+@pytest.mark.parametrize("transfer", [None, Destination("from-internal", "200")])
+async def test_a_way_back_that_was_gone_is_noted_no_longer(transfer: Destination | None, pbx: Pbx) -> None:
+    """Who came back into a Stasis() without arguments would have been handed back by it after a crash."""
+    channel = noted(pbx)
+    await channel.meet_successor()
+    assert await channel.leave("completed", transfer)
+    assert pbx.asterisk.went_to == {BOB: "7600@agentd-call,5" if transfer is None else "200@from-internal"}
+    assert pbx.asterisk.variables[BOB]["AGENTD_WAY_BACK"] == ""
+
+
+async def test_a_successor_of_whose_way_back_nothing_could_be_noted_goes_back_all_the_same(pbx: Pbx) -> None:
+    channel = noted(pbx)
+    pbx.asterisk.rule("POST */variable", Answer.refusal(400, "no"), times=9)
+    await channel.meet_successor()
+    assert await channel.leave("completed")
+    assert pbx.asterisk.went_to == {BOB: "7600@agentd-call,5"}
 
 
 async def _in_a_second(pbx: Pbx) -> None:
