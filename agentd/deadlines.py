@@ -144,7 +144,7 @@ RTP_BIND = Deadline(
 )
 RTP_SILENCE = Setting(
     "rtp.silence_timeout",
-    "RTP has no end of its own: where nothing comes, Asterisk is asked for a fresh leg. The line's clock looks for it.",
+    "RTP has no end of its own: where nothing comes, Asterisk is asked whether the leg still stands.",
 )
 LINE_BEAT = Clock("A frame every 20 ms until a call serves the connection.")
 LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")

@@ -88,6 +88,8 @@ class CallerChannel:
     """What the leg of now carries, where it is externalMedia's."""
     _bridge: str = attrs.field(default="", init=False)
     """The bridge of the streaming leg of now."""
+    _media: str = attrs.field(default="", init=False)
+    """The media channel of the leg of now."""
     _stuck_in: tuple[str, str] | None = attrs.field(default=None, init=False)
     """The channel whose codec Asterisk cannot convert, and the codec."""
     _listens: MediaConnection | None = attrs.field(default=None, init=False)
@@ -169,6 +171,10 @@ class CallerChannel:
             log.debug("no silence on a channel that has left", error=str(error))
         except AriError as error:
             log.warning("the caller's line may carry no audio until the next leg", error=str(error))
+
+    async def leg_stands(self) -> bool:
+        """See agentd.media.leg.MediaSource.leg_stands."""
+        return bool(self._media) and await self.rest.channel_exists(self._media)
 
     async def unconverted(self) -> str:
         """See agentd.media.leg.MediaSource.unconverted."""
@@ -267,6 +273,7 @@ class CallerChannel:
                 after_ms=round((trio.current_time() - started) * 1000),
             )
             up = self._set_up = True
+            self._media = media
             self.on_leg(None)
             if kind is LegKind.LISTENING:
                 self._listens = connection
@@ -278,7 +285,7 @@ class CallerChannel:
                 self.on_leg(error)
             raise
         finally:
-            self._listens, self._bridge = None, ""
+            self._listens, self._bridge, self._media = None, "", ""
             if connection is not None:
                 connection.release()
             with trio.move_on_after(TEARDOWN_DEADLINE, shield=True) as removal:

@@ -171,6 +171,16 @@ class AriRest:
         raw = _objects("GET /channels", await self.request("GET", "/channels"))
         return {channel.id: channel for channel in map(Channel.parse, raw)}
 
+    async def channel_exists(self, channel: str) -> bool:
+        """Whether the PBX has this channel."""
+        try:
+            await self.request("GET", f"/channels/{_id(channel)}")
+        except AriRejected as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
     async def answer(self, channel: str) -> None:
         await self.request("POST", f"/channels/{_id(channel)}/answer")
 

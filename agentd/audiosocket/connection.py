@@ -61,6 +61,11 @@ class AudioSocketConnection:
         """agentd clocks an AudioSocket, and nothing buffers behind it."""
         return None
 
+    @property
+    def doubtful(self) -> bool:
+        """TCP tells its end."""
+        return False
+
     async def handshake(self) -> CallId:
         """Read the first frame, which must be the UUID, and answer with a first frame of silence.
 

@@ -45,6 +45,11 @@ class HeadlessLine:
         """Nothing: without the connection there is no caller."""
         await trio.lowlevel.checkpoint()
 
+    async def leg_stands(self) -> bool:
+        """As long as the connection does."""
+        await trio.lowlevel.checkpoint()
+        return not self.connection.released.is_set()
+
     async def unconverted(self) -> str:
         """Nobody tells it without ARI."""
         await trio.lowlevel.checkpoint()

@@ -173,7 +173,8 @@ class Rtp:
     silence_timeout: Annotated[
         float,
         text(
-            "Seconds without a packet after which Asterisk is asked for a fresh leg. On hold there may be none.",
+            "Seconds without a packet after which Asterisk is asked whether the leg still stands. On hold, or muted, "
+            "a telephone may send none.",
             positive,
         ),
     ] = 30.0

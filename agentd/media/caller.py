@@ -28,6 +28,8 @@ QUIET_DBFS = -50.0
 """The level of a frame in which nobody speaks."""
 STALLED_AFTER = 3.0
 """Seconds without a frame from the caller's side, which sends one every 20 ms, that are worth a line in the log."""
+ASKED_AGAIN_AFTER = 30.0
+"""Seconds after which the PBX is asked once more whether a leg stands over which nothing comes."""
 
 
 @attrs.define(eq=False)
@@ -66,6 +68,10 @@ class CallerMedia:
     _lost: bool = attrs.field(default=False, init=False)
     _doubted: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set while it is not sure that what the leg is given reaches the caller."""
+    _renewed: bool = attrs.field(default=False, init=False)
+    """There was a fresh leg in place of one that stood, and over which nothing came."""
+    _given_up: str = attrs.field(default="", init=False)
+    """Why the leg of now was given up, though its connection had not ended."""
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
 
@@ -140,14 +146,15 @@ class CallerMedia:
             return str(error)
 
     async def _carry(self, connection: MediaConnection) -> str:
-        reason = ""
+        reason = self._given_up = ""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_for_stalls, nursery.cancel_scope)
             nursery.start_soon(self._watch_bridge, nursery.cancel_scope)
+            nursery.start_soon(self._watch_doubtful, connection, nursery.cancel_scope)
             next_frame = self._next_frame if self.kind is LegKind.STREAMING else _silence
             reason = await connection.serve(self.line, self._receive, self.press, next_frame, self._beat)
             nursery.cancel_scope.cancel()
-        return reason
+        return reason or self._given_up
 
     @property
     def lead(self) -> Lead | None:
@@ -197,6 +204,38 @@ class CallerMedia:
         self.stuck = await self.source.unconverted()
         if self.stuck:
             leg.cancel(reason="the PBX cannot convert the codec of the caller's line")
+
+    async def _watch_doubtful(self, connection: MediaConnection, leg: trio.CancelScope) -> None:
+        """Have the PBX asked about a leg over which nothing comes: whether it is lost, or the caller's telephone sends
+        nothing. One that stands is replaced once in a call, in case that only its way is gone; from then on it is kept.
+        """
+        kept = False
+        while True:
+            await trio.sleep(STALLED_AFTER / 3)
+            if not connection.doubtful:
+                continue
+            try:
+                stands = await self.source.leg_stands()
+            except AriError as error:
+                self._give_up(leg, f"nothing comes from {connection.peer}, and the PBX does not say why: {error}")
+                return
+            if not stands:
+                self._give_up(leg, f"nothing comes from {connection.peer}: the PBX has the leg no more")
+                return
+            if not self._renewed:
+                self._renewed = True
+                self._give_up(leg, f"nothing comes from {connection.peer}, though the leg stands")
+                return
+            if not kept:
+                kept = True
+                log.warning(
+                    "the caller's side sends nothing: the leg is kept, for the PBX has it", peer=connection.peer
+                )
+            await trio.sleep(ASKED_AGAIN_AFTER)
+
+    def _give_up(self, leg: trio.CancelScope, reason: str) -> None:
+        self._given_up = reason
+        leg.cancel(reason=reason)
 
     @property
     def _heard_anything(self) -> bool:

@@ -83,6 +83,12 @@ class MediaConnection(Protocol):
         """How far it is ahead; None on a line that agentd clocks."""
         ...
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether nothing has come for so long that the PBX has to be asked whether the leg is still there. Never on a
+        line whose transport tells its end."""
+        ...
+
     async def serve(
         self,
         line: LineFormat,
@@ -120,6 +126,10 @@ class MediaSource(Protocol):
 
     def media_leg(self, kind: LegKind) -> AbstractAsyncContextManager[MediaConnection]:
         """Bring up a leg, and remove it on leaving the block. Raises AriError or MediaTimeout."""
+        ...
+
+    async def leg_stands(self) -> bool:
+        """Whether the PBX still has the leg that is up. Raises AriError where it does not say."""
         ...
 
     async def unconverted(self) -> str:

@@ -1,5 +1,6 @@
 """One leg's RTP, both ways: a socket that does not block, read and written on the line's clock."""
 
+import math
 import socket
 from collections.abc import Callable
 
@@ -28,7 +29,7 @@ class RtpConnection:
     """A socket that is connected to the address which Asterisk has named; a call serves and releases it.
 
     Meets agentd.media.leg.MediaConnection. RTP has no connections, and no end: a leg whose port Asterisk has closed is
-    told by ICMP with the next packet, and one that nothing at all comes from for `silence_timeout` seconds is given up.
+    told by ICMP with the next packet, and one that nothing at all comes from for `silence_timeout` seconds is doubtful.
     Keys do not come this way but by ARI.
     """
 
@@ -40,7 +41,7 @@ class RtpConnection:
     metrics: Metrics
     _from: tuple[str, int] = attrs.field(init=False)
     _arrivals: Arrivals = attrs.field(init=False)
-    _heard_at: float = attrs.field(default=0.0, init=False)
+    _heard_at: float = attrs.field(default=math.inf, init=False)
     _sent_at: float = attrs.field(default=0.0, init=False)
     _warned: set[str] = attrs.field(factory=set, init=False)
     _hanging_up: bool = attrs.field(default=False, init=False)
@@ -53,6 +54,12 @@ class RtpConnection:
     def lead(self) -> None:
         """agentd clocks it, and nothing buffers behind it."""
         return None
+
+    @property
+    def doubtful(self) -> bool:
+        """See agentd.media.leg.MediaConnection.doubtful. A telephone that is muted may send nothing for as long as it
+        likes, and so may one on hold."""
+        return trio.current_time() - self._heard_at > self.silence_timeout
 
     async def serve(
         self,
@@ -79,8 +86,6 @@ class RtpConnection:
                 pcm = next_frame()
                 self._send(silence if pcm is None else self.payload.encode(pcm), number * samples, now)
                 beat()
-                if now - self._heard_at > self.silence_timeout:
-                    return f"no RTP from {self.peer} for {self.silence_timeout:g} s"
                 if now - self._sent_at > UNSENT_DEADLINE:
                     return f"no RTP could be sent to {self.peer} for {UNSENT_DEADLINE:g} s"
         except ConnectionRefusedError:

@@ -199,6 +199,8 @@ class FakeAsterisk(AriServer):
                 change = self.paused.add if request.params["operation"] == "pause" else self.paused.discard
                 change(playback)
                 return Answer()
+            case ("GET", "channels", channel) if channel in self.channels:
+                return Answer.json(self.channels[channel])
             case ("GET", "channels", channel, "variable") if channel in self.channels:
                 value = self._variable(channel, request.params["variable"])
                 return Answer.refusal(404, UNSET_VARIABLE) if value is None else Answer.json({"value": value})

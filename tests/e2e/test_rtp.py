@@ -23,6 +23,7 @@ from agentd.rtp.transport import RtpTransport
 from tests.e2e.conftest import STORY, Lab, show
 from tests.lab.asterisk import Prefix, PrivateAsterisk
 from tests.lab.daemon import Daemon, environment, run_daemon, write_config
+from tests.lab.delivery import Manner
 from tests.lab.hearing import confirms, likeness, words
 from tests.lab.lossy import ASTERISK_SENDS_TO, LossyNetwork, Weather, open_lossy_network
 from tests.lab.measure import clicks, speech_spans
@@ -127,6 +128,26 @@ async def test_a_leg_that_is_ended_on_the_pbx_is_replaced_at_once(lab: Lab) -> N
     await lab.nothing_is_left()
 
 
+async def test_a_caller_whose_telephone_sends_nothing_keeps_the_leg_and_hears(
+    pbx_prefix: Prefix, tmp_path: Path
+) -> None:
+    """Muted, and silence is suppressed: there was a fresh leg with each `silence_timeout`."""
+    async with PrivateAsterisk(pbx_prefix, extra_dialplan=DIALPLAN) as pbx:
+        config = write_config(tmp_path / "agent.toml", pbx, rtp="silence_timeout = 2", agents=AGENTS)
+        async with run_daemon(config, environment(pbx), show) as daemon:
+            async with SipCaller(manner=Manner(suppresses_silence=True)).call(pbx.sip_uri(TALKER)) as call:
+                kept = await daemon.wait_for("the caller's side sends nothing: the leg is kept, for the PBX has it")
+                since = call.now
+                await trio.sleep(3 * 2.0)
+                assert speech_spans(call.heard[int(since * 8000) * 2 :])
+                await call.hangup()
+            await daemon.until_idle()
+            assert "127.0.0.1:" in kept["peer"]
+            assert [line["reason"].partition(", ")[2] for line in daemon.having("media leg lost")] == [
+                "though the leg stands"
+            ]
+
+
 # --- through the network
 
 
@@ -202,9 +223,9 @@ class OneLeg:
         finally:
             self.connection.release()
 
-    async def codec(self) -> str:
+    async def leg_stands(self) -> bool:
         await trio.lowlevel.checkpoint()
-        return ""
+        return True
 
     async def unconverted(self) -> str:
         await trio.lowlevel.checkpoint()

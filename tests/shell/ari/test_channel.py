@@ -31,7 +31,7 @@ from agentd.audiosocket.transport import EXTERNAL, FORK
 from agentd.conversation import events as happens
 from agentd.conversation.commands import Destination
 from agentd.conversation.events import CallerEvent
-from agentd.errors import AriRejected, AriUnavailable, MediaTimeout
+from agentd.errors import AriError, AriRejected, AriUnavailable, MediaTimeout
 from agentd.media.leg import LegKind, LineFormat, MediaConnection
 from agentd.metrics import Metrics
 from agentd.testing._ari_server import PASSWORD, USER, Answer, Request
@@ -196,6 +196,23 @@ async def test_while_a_leg_only_listens_the_caller_s_channel_stays_out_of_its_br
     """So that a file that is played to the caller does not reach the agent, who hears the caller meanwhile."""
     async with pbx.media_leg(way, LISTENING):
         assert all(CALLER not in members for members in pbx.asterisk.bridges.values())
+
+
+@legs
+async def test_a_leg_stands_for_as_long_as_its_channel_does(pbx: Pbx, way: str, kind: LegKind) -> None:
+    async with pbx.media_leg(way, kind):
+        assert await pbx.channel.leg_stands()
+        (media,) = [channel for channel in pbx.asterisk.channels if "-media-" in channel]
+        del pbx.asterisk.channels[media]
+        assert not await pbx.channel.leg_stands()
+    assert not await pbx.channel.leg_stands(), "there is none"
+
+
+async def test_whether_a_leg_stands_is_not_told_by_an_asterisk_that_refuses(pbx: Pbx) -> None:
+    async with pbx.media_leg(EXTERNAL, STREAMING):
+        pbx.asterisk.rule("GET /channels/*", Answer.refusal(500, "no"))
+        with pytest.raises(AriError):
+            await pbx.channel.leg_stands()
 
 
 @pytest.mark.parametrize("way", WAYS)

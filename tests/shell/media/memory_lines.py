@@ -66,6 +66,10 @@ class MemoryLine:
     def release(self) -> None:
         self.released = True
 
+    @property
+    def doubtful(self) -> bool:
+        return False
+
     async def _read(self, line: LineFormat, receive, press) -> str:  # type: ignore[no-untyped-def]
         while (news := await self._received.receive()) is not None:
             if isinstance(news, str):

@@ -12,6 +12,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.frames import HEADER, Kind
 from agentd.conversation import events as happens
 from agentd.errors import AriError, AriUnavailable, MediaTimeout
@@ -39,6 +40,8 @@ class Legs:
     stuck: str = ""
     """The codec that the PBX cannot convert."""
     asked_codec: int = 0
+    stands: bool | AriError = True
+    asked_whether_it_stands: list[float] = attrs.field(factory=list)
     up: int = 0
 
     @asynccontextmanager
@@ -59,6 +62,13 @@ class Legs:
     async def carry_silence(self) -> None:
         await trio.lowlevel.checkpoint()
         self.silences.append(trio.current_time())
+
+    async def leg_stands(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        self.asked_whether_it_stands.append(trio.current_time())
+        if isinstance(self.stands, AriError):
+            raise self.stands
+        return self.stands
 
     async def unconverted(self) -> str:
         self.asked_codec += 1
@@ -486,6 +496,57 @@ async def test_a_line_from_which_nothing_has_come_yet_is_told_from_one_that_fell
             await trio.sleep(3 * STALLED_AFTER)
     told = [log["ever"] for log in logs if log["event"] == "no audio from the caller's line"]
     assert told == [False, True]
+
+
+# --- legs whose transport tells no end
+
+
+@pytest.fixture
+def doubtful_after_30_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes for so long, over whichever leg, and its transport tells no end."""
+
+    def doubtful(connection: AudioSocketConnection) -> bool:
+        return trio.current_time() - begun.setdefault(connection, trio.current_time()) > 30.0
+
+    begun: dict[AudioSocketConnection, float] = {}
+    monkeypatch.setattr(AudioSocketConnection, "doubtful", property(doubtful))
+
+
+@pytest.mark.parametrize(
+    ("stands", "reason"),
+    [(False, "the PBX has the leg no more"), (AriUnavailable("no answer"), "the PBX does not say why: no answer")],
+    ids=["its channel is gone", "the PBX does not answer"],
+)
+@pytest.mark.usefixtures("doubtful_after_30_s")
+async def test_a_silent_leg_that_the_pbx_does_not_have_is_lost(
+    stands: bool | AriError, reason: str, autojump_clock: MockClock
+) -> None:
+    audio = Audio(Legs(stands=stands))
+    async with kept(audio) as legs:
+        await trio.sleep(29)
+        assert (len(legs.lines), legs.asked_whether_it_stands) == (1, [])
+        await trio.sleep(35)
+        assert len(legs.lines) == 2
+        assert audio.kinds_told[:2] == [happens.MediaLost, happens.MediaRestored]
+        assert reason in audio.told[0].reason
+
+
+@pytest.mark.usefixtures("doubtful_after_30_s")
+async def test_a_caller_whose_telephone_sends_nothing_at_all_gets_one_fresh_leg_and_keeps_it(
+    autojump_clock: MockClock,
+) -> None:
+    """A fresh leg every 30 s cut into what such a caller, muted or behind a NAT of one way, heard."""
+    audio = Audio(Legs())
+    with structlog.testing.capture_logs() as logs:
+        async with kept(audio) as legs:
+            await trio.sleep(600)
+            assert len(legs.lines) == 2
+            assert legs.up == 1
+            assert 15 < len(legs.asked_whether_it_stands) < 22, "whether it still stands is asked now and then"
+            legs.stands = False
+            await trio.sleep(32)
+            assert len(legs.lines) == 3, "and acted upon"
+    assert len([log for log in logs if "the leg is kept" in log["event"]]) == 1
 
 
 async def test_a_line_that_carries_silence_is_no_stall(autojump_clock: MockClock) -> None:

@@ -225,14 +225,20 @@ async def test_a_port_that_asterisk_has_closed_ends_the_leg_at_once(ends: Ends, 
         assert frames == before + 1, "one frame met the closed port, and no other was taken"
 
 
-async def test_a_stream_that_falls_silent_is_given_up_after_a_while(ends: Ends, autojump_clock: MockClock) -> None:
+async def test_a_stream_that_falls_silent_is_doubtful_after_a_while_and_goes_on(
+    ends: Ends, autojump_clock: MockClock
+) -> None:
     async with served(ends):
         await trio.sleep(10)
         ends.speak(voice(0.02))
         await trio.sleep(SILENCE_TIMEOUT)
-        assert not ends.reason
+        assert not ends.connection.doubtful
         await trio.sleep(0.05)
-        assert ends.reason == "no RTP from Asterisk for 30 s"
+        assert ends.connection.doubtful
+        ends.speak(voice(0.02))
+        await trio.sleep(0.05)
+        assert not ends.connection.doubtful
+        assert not ends.reason, "it goes on: the PBX is to be asked"
 
 
 async def test_what_cannot_be_sent_for_2_s_ends_the_leg(autojump_clock: MockClock) -> None:
