@@ -22,6 +22,7 @@ import trio
 
 from agentd import deadlines
 from agentd.ari.client import AriClient
+from agentd.ari.departure import was_taken
 from agentd.ari.events import (
     ChannelDestroyed,
     ConnectedLine,
@@ -124,8 +125,10 @@ class CallerChannel:
                     self._hanging_up, self._connected = False, None
                     return happens.CallerReplaced(channel.name)
                 case StasisEnd(channel) | ChannelDestroyed(channel) if channel.id == self.id:
-                    taken = isinstance(event, StasisEnd) and event.at is not None and not self._hanging_up
-                    return happens.Left() if self._leaving else happens.CallerHungUp(taken)
+                    if self._leaving:
+                        return happens.Left()
+                    untold = isinstance(event, StasisEnd) and event.at is not None and not self._hanging_up
+                    return happens.CallerHungUp(untold and await was_taken(self.rest, channel.id))
                 case HangupRequested(channel) if channel.id == self.id:
                     self._hanging_up = True
                 case ConnectedLine(channel, number, name) if channel.id != self.id and (number or name):
@@ -174,7 +177,7 @@ class CallerChannel:
 
     async def leg_stands(self) -> bool:
         """See agentd.media.leg.MediaSource.leg_stands."""
-        return bool(self._media) and await self.rest.channel_exists(self._media)
+        return bool(self._media) and await self.rest.channel(self._media) is not None
 
     async def unconverted(self) -> str:
         """See agentd.media.leg.MediaSource.unconverted."""

@@ -112,8 +112,9 @@ class LeftBridge:
 
 @attrs.frozen
 class HangupRequested:
-    """The channel is to be hung up, by its own side or by anybody; nothing of the kind comes before a StasisEnd where
-    somebody has taken the channel elsewhere (ChannelHangupRequest)."""
+    """The channel is to be hung up, by its own side or by anybody (ChannelHangupRequest). Nothing of the kind comes
+    before a StasisEnd where somebody has taken the channel elsewhere, nor where its time is over: see
+    agentd.ari.departure."""
 
     channel: Channel
 

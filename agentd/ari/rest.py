@@ -171,15 +171,15 @@ class AriRest:
         raw = _objects("GET /channels", await self.request("GET", "/channels"))
         return {channel.id: channel for channel in map(Channel.parse, raw)}
 
-    async def channel_exists(self, channel: str) -> bool:
-        """Whether the PBX has this channel."""
+    async def channel(self, channel: str) -> Channel | None:
+        """The channel as it is now; None: there is none."""
         try:
-            await self.request("GET", f"/channels/{_id(channel)}")
+            answer = await self.request("GET", f"/channels/{_id(channel)}")
         except AriRejected as error:
-            if error.status != 404:
-                raise
-            return False
-        return True
+            if error.status == 404:
+                return None
+            raise
+        return Channel.parse(answer if isinstance(answer, dict) else {})
 
     async def answer(self, channel: str) -> None:
         await self.request("POST", f"/channels/{_id(channel)}/answer")

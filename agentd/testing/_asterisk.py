@@ -155,6 +155,8 @@ class FakeAsterisk(AriServer):
         match (request.method, *parts):
             case ("GET", "channels"):
                 return Answer.json(list(self.channels.values()))
+            case ("GET", "channels", channel) if channel in self.channels:
+                return Answer.json(self.channels[channel])
             case ("GET", "bridges"):
                 return Answer.json([{"id": bridge, "channels": []} for bridge in self.bridges])
             case ("POST", "events", "user", _) if self.registered and request.params["application"] == self.app:
@@ -199,8 +201,6 @@ class FakeAsterisk(AriServer):
                 change = self.paused.add if request.params["operation"] == "pause" else self.paused.discard
                 change(playback)
                 return Answer()
-            case ("GET", "channels", channel) if channel in self.channels:
-                return Answer.json(self.channels[channel])
             case ("GET", "channels", channel, "variable") if channel in self.channels:
                 value = self._variable(channel, request.params["variable"])
                 return Answer.refusal(404, UNSET_VARIABLE) if value is None else Answer.json({"value": value})

@@ -31,6 +31,22 @@ exten => 7720,1,Dial(Local/7600@from-lab)
 exten => 7721,1,Dial(Local/7600@from-lab/n)
 """
 
+TIMED = """
+; Who calls here has ten seconds in all.
+exten => 7730,1,Set(TIMEOUT(absolute)=10)
+ same => n,Goto(hurried,s,1)
+exten => 7731,1,Set(TIMEOUT(absolute)=10)
+ same => n,Goto(hurried-on,s,1)
+
+[hurried]
+exten => s,1,Stasis(agentd,agent=default,media=external)
+
+[hurried-on]
+exten => s,1,Stasis(agentd,agent=default,media=external)
+exten => T,1,Answer()
+ same => n,Wait(60)
+"""
+
 
 async def test_a_program_puts_a_caller_through_blind(pbx_prefix: Prefix, tmp_path: Path) -> None:
     """The channel that AMI's BlindTransfer names is the one that transfers."""
@@ -85,6 +101,20 @@ async def test_a_program_takes_a_caller_away_from_the_agent(media: str, pbx_pref
         assert len(await board.host.bridges()) == 1, "theirs"
         await board.hear_each_other(ada, bob)
         await ada.hangup()
+
+
+@pytest.mark.parametrize(("extension", "result"), [("7730", "caller-hung-up"), ("7731", "taken-away")])
+async def test_a_caller_whose_time_is_over_was_taken_nowhere_unless_the_dialplan_goes_on(
+    extension: str, result: str, pbx_prefix: Prefix, tmp_path: Path
+) -> None:
+    async with (
+        a_switchboard(pbx_prefix, tmp_path, dialplan=DIALPLAN + TIMED, modules=("func_timeout",)) as board,
+        board.call(extension) as ada,
+    ):
+        await board.greeted()
+        assert await board.results() == {result: 1.0}
+        if result == "taken-away":
+            await ada.hangup()
 
 
 async def test_who_waited_in_a_queue_in_vain_comes_to_the_agent_which_sends_them_back(

@@ -521,11 +521,43 @@ async def test_a_caller_s_channel_that_ends_is_a_hang_up_unless_it_was_handed_ov
     assert pbx.told == [happens.CallerHungUp(), happens.Left()]
 
 
-async def test_a_stay_that_ends_without_a_hang_up_was_ended_by_who_took_the_caller_elsewhere(pbx: Pbx) -> None:
+async def test_a_stay_that_ends_without_a_hang_up_was_ended_by_who_took_the_caller_elsewhere(
+    pbx: Pbx, autojump_clock: MockClock
+) -> None:
     """The Redirect of a manager, a Bridge() of the dialplan: the channel lives on."""
+    pbx.asterisk.gone_on(CALLER)
     pbx.route.put(StasisEnd(Channel(CALLER), 20.0))
-    await wait_all_tasks_blocked()
+    await trio.sleep(1.0)
     assert pbx.told == [happens.CallerHungUp(taken=True)]
+
+
+async def test_a_channel_whose_time_was_over_was_taken_nowhere(pbx: Pbx, autojump_clock: MockClock) -> None:
+    """TIMEOUT(absolute): no hang-up is asked for, and it counted as `taken-away`."""
+    pbx.route.put(StasisEnd(Channel(CALLER), 20.0))
+    await trio.sleep(0.1)  # it is there for a moment yet
+    pbx.asterisk.gone(CALLER)
+    await trio.sleep(1.0)
+    assert pbx.told == [happens.CallerHungUp()]
+
+
+async def test_a_channel_that_runs_the_extension_of_those_who_were_hung_up_was_taken_nowhere(
+    pbx: Pbx, autojump_clock: MockClock
+) -> None:
+    pbx.asterisk.gone_on(CALLER)
+    pbx.asterisk.channels[CALLER]["dialplan"].update(context="from-internal", exten="h", priority=1)
+    pbx.route.put(StasisEnd(Channel(CALLER), 20.0))
+    await trio.sleep(1.0)
+    assert pbx.told == [happens.CallerHungUp()]
+
+
+@pytest.mark.parametrize("answer", [Answer(drop=True), Answer.refusal(503, "busy"), Answer.json([])])
+async def test_who_left_and_cannot_be_asked_for_has_hung_up(
+    answer: Answer, pbx: Pbx, autojump_clock: MockClock
+) -> None:
+    pbx.asterisk.rule(f"GET /channels/{CALLER}", answer)
+    pbx.route.put(StasisEnd(Channel(CALLER), 20.0))
+    await trio.sleep(1.0)
+    assert pbx.told == [happens.CallerHungUp()]
 
 
 async def test_a_stay_that_ends_after_a_hang_up_was_asked_for_is_a_hang_up(pbx: Pbx) -> None:
