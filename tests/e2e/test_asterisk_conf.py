@@ -163,7 +163,7 @@ async def test_a_call_that_is_handed_back_goes_on_as_its_result_says(
 
     with trio.fail_after(15):
         async with trio_websocket.open_websocket_url(
-            events, extra_headers=[("Authorization", f"Basic {token}")]
+            events, extra_headers=[(b"Authorization", f"Basic {token}".encode())]
         ) as websocket:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(hand_back, websocket)
@@ -190,7 +190,7 @@ async def test_a_fork_connects_with_the_uuid_that_its_extension_spells(pbx: Priv
         listener.listen(1)
         extension = "0123456789abcdef0123456789abcdef"
         leg = {"endpoint": f"Local/{extension}@ai-agent-media-fork/n", "formats": "slin"}
-        away = {"context": "from-lab", "extension": "600", "priority": 1}
+        away = {"context": "from-lab", "extension": "600", "priority": "1"}
         with trio.fail_after(10):
             async with httpx.AsyncClient(base_url=pbx.ari_url, trust_env=False, timeout=5) as client:
                 auth = (pbx.ari_user, pbx.ari_password)
@@ -278,7 +278,7 @@ async def test_a_withheld_number_is_told_as_such(pbx: PrivateAsterisk) -> None:
     events = f"ws://127.0.0.1:{pbx.http_port}/ari/events?app=agentd"
     with trio.fail_after(15):
         async with trio_websocket.open_websocket_url(
-            events, extra_headers=[("Authorization", f"Basic {token}")]
+            events, extra_headers=[(b"Authorization", f"Basic {token}".encode())]
         ) as websocket:
             async with trio.open_nursery() as nursery:
 

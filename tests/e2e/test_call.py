@@ -1,6 +1,7 @@
 """Whole calls: a real Asterisk, a real SIP caller, real engines, and the recording of what the caller heard."""
 
 import socket
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -18,11 +19,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.engines]
 WAYS = {"external": "7000", "fork": "7001"}
 QUIET_WAYS = {"external": "7102", "fork": "7103"}
 GREETING = "Hello, how can I help you?"
+Moment = Callable[[Lab, Call, int], Awaitable[None]]
 
 
 def call_id(lab: Lab, start: int) -> str:
     """The id of the first call in the log since a line."""
-    return next(line["call_id"] for line in lab.daemon.lines[start:] if line.get("event") == "call")
+    return str(next(line["call_id"] for line in lab.daemon.lines[start:] if line.get("event") == "call"))
 
 
 async def greeted(call: Call) -> None:
@@ -101,7 +103,7 @@ async def hang_up_while_an_answer_is_prepared(lab: Lab, call: Call, since: int) 
     ids=lambda moment: moment.__name__.removeprefix("hang_up_"),
 )
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_caller_who_hangs_up_leaves_nothing_behind(lab: Lab, way: str, moment) -> None:
+async def test_a_caller_who_hangs_up_leaves_nothing_behind(lab: Lab, way: str, moment: Moment) -> None:
     since = len(lab.daemon.lines)
     async with SipCaller().call(lab.pbx.sip_uri(WAYS[way])) as call:
         await moment(lab, call, since)

@@ -129,7 +129,7 @@ async def test_a_wideband_telephone_is_heard_and_answered_at_16_khz(lab: Lab) ->
             "endpoint": "Local/7102@from-lab/n",
             "extension": "7300",
             "context": "from-lab",
-            "priority": 1,
+            "priority": "1",
             "formats": "slin16",
         }
         (await ari.post(f"{lab.pbx.ari_url}/channels", params=telephone)).raise_for_status()

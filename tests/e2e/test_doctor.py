@@ -94,8 +94,8 @@ class Host:
     def environ(self) -> dict[str, str]:
         return environment(self.pbx)
 
-    async def run(self, **tables: dict[str, Any]) -> list[Finding]:
-        return await examine(self.configure(**tables), self.environ)
+    async def run(self, agent: str = "", **tables: dict[str, Any]) -> list[Finding]:
+        return await examine(self.configure(agent, **tables), self.environ)
 
     async def left(self) -> dict[str, Any]:
         """What is on the PBX and in the media directory that should not be."""

@@ -83,12 +83,8 @@ async def test_the_language_model_server_is_started_again_when_it_dies_and_the_a
         assert agent.readiness.ready
         (child,) = (int(line) for line in await pids_of("agentd_providers.local.llm_process"))
         os.kill(child, signal.SIGKILL)
-        with trio.fail_after(10):
-            while agent.readiness.ready:
-                await trio.sleep(0.02)
-        with trio.fail_after(60):
-            while not agent.readiness.ready:
-                await trio.sleep(0.05)
+        await until(lambda: not agent.readiness.ready, 10.0)
+        await until(lambda: agent.readiness.ready, 60.0)
         history = History()
         assert "capital" in (await converse(agent, question, history)).lower()
     assert restarts == ["llm"]

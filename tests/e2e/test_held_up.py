@@ -191,7 +191,8 @@ async def test_a_minute_of_sentences_keeps_its_words(pbx_prefix: Prefix, tmp_pat
     understood = {name: await transcripts(one.audio) for name, one in fed.items()}
     missed = {name: lost(told, each) for name, each in understood.items()}
     print(f"{len(pcm) / 2 / RATE:.0f} s, {len(told)} words; not understood: {missed}")
-    print("fed less passed, s:", {name: round(max(one.differs, key=abs), 2) for name, one in fed.items()})
+    worst: dict[str, float] = {name: max(one.differs, key=abs) for name, one in fed.items()}
+    print("fed less passed, s:", {name: round(differs, 2) for name, differs in worst.items()})
     print("lengths:", {name: round(one.speech, 1) for name, one in fed.items()})
     assert len(pcm) / 2 / RATE > 55
     assert missed["even"] < 0.25 * len(told), "else nothing is compared"

@@ -71,7 +71,9 @@ def test_init_refuses_what_the_service_could_not_start_and_tells_the_way_out(
     agentd: Path, wheel: Path, tmp_path: Path
 ) -> None:
     refusal = run(agentd, "init", "--dry-run", cwd=tmp_path, status=1).stderr
-    hidden = re.compile(rf"the service could not start agentd: {agentd} is below /(tmp|home|root), which the unit hides")
+    hidden = re.compile(
+        rf"the service could not start agentd: {agentd} is below /(tmp|home|root), which the unit hides"
+    )
     assert hidden.search(refusal), "where TMPDIR leads elsewhere, the service could start it"
     assert f"pipx install --python /usr/bin/python3.11 '{wheel}[local]'" in re.sub(
         r"python3\.\d+", "python3.11", refusal
