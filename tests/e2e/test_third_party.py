@@ -13,7 +13,7 @@ from tests.e2e.conftest import show
 from tests.lab.asterisk import PrivateAsterisk
 from tests.lab.daemon import ROOT, Daemon, environment, run_daemon, write_config
 from tests.lab.measure import find, speech_spans
-from tests.lab.packages import PARROT, install
+from tests.lab.packages import PARROT, install, parrot_agent
 from tests.lab.prefix import Prefix
 from tests.lab.scene import listen
 from tests.lab.sip import Call, SipCaller
@@ -22,13 +22,6 @@ from tests.lab.speech import human_prompts, silence
 pytestmark = pytest.mark.e2e
 
 RATE = 8000
-AGENT = """[agents.default]
-provider = "parrot"
-greeting = "Hello"
-[agents.default.liveness]
-check_in_after = 0
-filler = ""
-"""
 
 
 @attrs.frozen
@@ -55,7 +48,7 @@ class Cage:
 async def cage(pbx_prefix: Prefix, tmp_path: Path) -> AsyncIterator[Cage]:
     site = await trio.to_thread.run_sync(install, PARROT, tmp_path / "site")
     async with PrivateAsterisk(pbx_prefix) as pbx:
-        config = write_config(tmp_path / "agent.toml", pbx, agents=AGENT)
+        config = write_config(tmp_path / "agent.toml", pbx, agents=parrot_agent("Hello"))
         environ = {**environment(pbx), "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
         async with run_daemon(config, environ, show) as daemon:
             yield Cage(pbx, daemon)

@@ -15,6 +15,7 @@ from .asterisk import PrivateAsterisk
 from .bench_setup import FALLBACK
 from .daemon import ROOT, environment, run_daemon, write_config
 from .load import calls_up
+from .packages import parrot_agent
 
 YARDSTICK_EXTENSION = "7600"
 FIRST_EXTENSION = 7601
@@ -22,13 +23,6 @@ FIRST_EXTENSION = 7601
 START_SECONDS = 10.0
 METRICS_SECONDS = 20.0
 SPARE_CALLS = 20
-AGENT = """[agents.default]
-provider = "parrot"
-greeting = ""
-[agents.default.liveness]
-check_in_after = 0
-filler = ""
-"""
 
 
 @attrs.frozen
@@ -107,7 +101,7 @@ async def open_agentd(
 ) -> AsyncIterator[Server]:
     """agentd with the example provider, which is installed in `parrot`; `directory` takes its configuration."""
     limits = f"[calls]\nmax_calls = {calls + SPARE_CALLS}\n"
-    config = write_config(directory / "agent.toml", pbx, extra=limits, agents=AGENT)
+    config = write_config(directory / "agent.toml", pbx, extra=limits, agents=parrot_agent())
     environ = {**environment(pbx), "PYTHONPATH": os.pathsep.join([str(parrot), str(ROOT)])}
     async with run_daemon(config, environ) as daemon:
 

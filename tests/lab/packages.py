@@ -13,6 +13,17 @@ PARROT = ROOT / "tests" / "parrot"
 _OFFLINE = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-index")
 
 
+def parrot_agent(greeting: str = "") -> str:
+    """The parrot as the default agent of agent.toml, which speaks when it is spoken to."""
+    return f"""[agents.default]
+provider = "parrot"
+greeting = "{greeting}"
+[agents.default.liveness]
+check_in_after = 0
+filler = ""
+"""
+
+
 class NotInstalled(Exception):
     """pip has refused; the message is what it said."""
 

@@ -9,17 +9,15 @@ from agentd.doctor.findings import Finding, State
 from agentd.doctor.pbx import LEGS
 from agentd.doctor.rtp import examine_rtp
 from agentd.rtp.ports import Ports
-from tests.lab.ports import PortClaims
+from tests.shell.rtp_ports import rtp_ports
 
 DEFAULT = Calls(default_media="rtp", max_calls=2)
 
 
 @pytest.fixture
 def two_ports() -> Iterator[Rtp]:
-    claims = PortClaims()
-    first = claims.udp(2)
-    yield Rtp(first_port=first, last_port=first + 1)
-    claims.release()
+    with rtp_ports(2) as settings:
+        yield settings
 
 
 async def of(config: Config) -> list[Finding]:

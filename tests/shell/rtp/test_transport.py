@@ -18,7 +18,7 @@ from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 from agentd.rtp.ports import NoPort, Ports, connect
 from agentd.rtp.transport import BIND_DEADLINE, RtpLeg, RtpTransport, named_address, open_rtp
-from tests.lab.ports import PortClaims
+from tests.shell.rtp_ports import rtp_ports
 
 NARROW = LineFormat()
 
@@ -26,10 +26,8 @@ NARROW = LineFormat()
 @pytest.fixture
 def ports() -> Iterator[Rtp]:
     """Four ports that nobody else has."""
-    claims = PortClaims()
-    first = claims.udp(4)
-    yield Rtp(first_port=first, last_port=first + 3)
-    claims.release()
+    with rtp_ports(4) as settings:
+        yield settings
 
 
 @contextmanager
