@@ -15,7 +15,8 @@ import trio
 from trio.testing import MockClock
 
 from agentd.ari.client import AriClient
-from agentd.ari.rest import LAST_RESORT, MAX_ANSWER, MAX_REQUESTS, AriRest, open_rest
+from agentd.ari.exchange import LAST_RESORT, MAX_ANSWER, MAX_REQUESTS
+from agentd.ari.rest import AriRest, open_rest
 from agentd.errors import AriError, AriRejected, AriUnavailable
 from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.metrics import Metrics

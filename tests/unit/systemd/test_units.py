@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.ari.rest import LAST_RESORT
+from agentd.ari.exchange import LAST_RESORT
 from agentd.config.settings import Calls, Config
 from agentd.service.hand_back import DEADLINE, PAGE_DEADLINE, REQUEST_DEADLINE
 from agentd.service.install import CONFIG, data_file
