@@ -5,6 +5,7 @@ line ten times a second, past agentd's logs, while the process has no descriptor
 """
 
 import errno
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
@@ -88,6 +89,13 @@ async def accept_connections(
     async with trio.open_nursery() as nursery:
         for listener in listeners:
             nursery.start_soon(_accept, port, listener, handle, connections, on_failed)
+
+
+def crowding(peers: Sequence[str]) -> int:
+    """Which of the connections from these addresses, oldest first, makes room for one more: the oldest of those whose
+    address has the most. So a stranger's silent ones keep no other address out."""
+    counts = Counter(peers)
+    return max(range(len(peers)), key=lambda at: (counts[peers[at]], -at))
 
 
 async def _accept(

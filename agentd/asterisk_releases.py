@@ -46,7 +46,7 @@ class Difference:
         return release.major in self.since and (release.minor or 0) >= self.since[release.major]
 
 
-KEYS, WIDEBAND, UUID = "keys", "wideband", "uuid"
+KEYS, WIDEBAND, UUID, WEBSOCKET = "keys", "wideband", "uuid", "websocket"
 DIFFERENCES: Final[Sequence[Difference]] = (
     Difference(
         UUID,
@@ -63,7 +63,9 @@ DIFFERENCES: Final[Sequence[Difference]] = (
     Difference(
         WIDEBAND, "AudioSocket at 16 kHz", {20: 17, 21: 12, 22: 7, 23: 1}, "calls carry 8 kHz; agentd asks for no more"
     ),
-    Difference("websocket", "`chan_websocket` with JSON and marks", {20: 18, 22: 8, 23: 2}),
+    Difference(
+        WEBSOCKET, "`chan_websocket` with JSON and marks", {20: 18, 22: 8, 23: 2}, "there is no media=websocket"
+    ),
     Difference("rest", "ARI requests over the event stream", {20: 14, 21: 9, 22: 4, 23: 0}),
 )
 

@@ -146,6 +146,15 @@ RTP_SILENCE = Setting(
     "rtp.silence_timeout",
     "RTP has no end of its own: where nothing comes, Asterisk is asked whether the leg still stands.",
 )
+MEDIA_SOCKET = Deadline(
+    3.0,
+    "A media WebSocket opens, and Asterisk says what it carries: both are near, and neither waits for anything.",
+)
+MEDIA_SOCKET_BIND = Deadline(
+    7.0,
+    "A caller on a silent line waits for the leg: for its requests, and for its WebSocket.",
+    holds=((ARI_TIMEOUT,), (MEDIA_SOCKET,)),
+)
 LINE_BEAT = Clock("A frame every 20 ms until a call serves the connection.")
 LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")
 MEDIA_FILE_WRITE = Deadline(
@@ -438,7 +447,7 @@ TABLE: Mapping[str, Row] = {name: value for name, value in dict(globals()).items
 """Every row by its name."""
 
 PASSED: Mapping[str, tuple[Row, ...]] = {
-    "agentd.ari.channel: transport.bind_timeout": (BIND, RTP_BIND),
+    "agentd.ari.channel: transport.bind_timeout": (BIND, RTP_BIND, MEDIA_SOCKET_BIND),
     "agentd.ari.client: LOOK_INTERVAL": (ARI_LOOKS,),
     "agentd.ari.client: pause": (ARI_YIELDED,),
     "agentd.ari.exchange: self.deadline": (ARI_TIMEOUT,),
@@ -454,6 +463,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.calls.last_words: soon": (SHUTDOWN_WORDS,),
     "agentd.calls.timekeeper: self._dead_air.next_at": (LIVENESS_CLOCK,),
     "agentd.calls.timekeeper: self._liveness.next_at": (LIVENESS_CLOCK,),
+    "agentd.chan_websocket.transport: deadline": (MEDIA_SOCKET_BIND,),
     "agentd.doctor.arrivals: deadline": (BIND,),
     "agentd.doctor.arrivals: patience": (BIND_GRACE, UUID_FRAME),
     "agentd.doctor.arrivals: self.config.audiosocket.uuid_timeout": (UUID_FRAME,),
@@ -471,8 +481,8 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.serving.roster: delay": (AGENT_RETRY,),
     "agentd.serving.tenure: within": (SESSION_OPEN, SESSION_AGAIN, SESSION_LAST_RESORT),
     "agentd.tools.runner: offered.deadline": (TOOL,),
-    "agentd.websocket: deadline": (SOCKET_SEND,),
-    "agentd.websocket: self.connect_deadline": (SOCKET_CONNECT, VENDOR_CONNECT, STAGE_CONNECT),
+    "agentd.websocket: deadline": (SOCKET_SEND, LINE_SEND),
+    "agentd.websocket: self.connect_deadline": (SOCKET_CONNECT, MEDIA_SOCKET, VENDOR_CONNECT, STAGE_CONNECT),
     "agentd.websocket: self.heartbeat_deadline": (SOCKET_HEARTBEAT,),
     "agentd_providers.deepgram.live: KEEP_ALIVE_SECONDS": (DEEPGRAM_KEEP_ALIVE,),
     "agentd_providers.deepgram.live: pause": (DEEPGRAM_RETRY,),

@@ -67,6 +67,20 @@ class Metrics:
         )
         self.rtp_refused = counter("rtp_refused", "Datagrams on RTP ports that are no packet of the call.", "reason")
         self.rtp_unsent = counter("rtp_unsent", "RTP packets that the host or the network did not take.")
+        self.chan_websocket_connections = gauge("chan_websocket_connections", "Open media WebSockets.")
+        self.chan_websocket_refused = counter(
+            "chan_websocket_refused", "Media WebSockets from Asterisk that were refused, by reason.", "reason"
+        )
+        self.chan_websocket_flushes = counter(
+            "chan_websocket_flushes", "Times Asterisk was told to drop what a caller was not to hear."
+        )
+        self.chan_websocket_drained = counter(
+            "chan_websocket_drained",
+            "Times Asterisk's queue was empty when a frame was due: after a flush, or too late.",
+        )
+        self.chan_websocket_stops = counter(
+            "chan_websocket_stops", "Times Asterisk said stop: its queue was nearly full."
+        )
         self.media_reattached = counter("media_reattached", "Fresh media legs after a lost connection.")
         self.stream_fallbacks = counter("stream_fallbacks", "Calls whose streaming failed: they went on with files.")
         self.codecs_unconverted = counter(

@@ -70,7 +70,19 @@ async def _rtp(daemon: Daemon) -> AsyncIterator[Running]:
     yield Running((open_rtp(daemon.config, daemon.metrics),))
 
 
-TRANSPORTS = (Row(("external", "fork"), _audiosocket), Row(("rtp",), _rtp))
+@asynccontextmanager
+async def _chan_websocket(daemon: Daemon) -> AsyncIterator[Running]:
+    from agentd.chan_websocket.listener import open_chan_websocket
+
+    transport, listener = await open_chan_websocket(daemon.config, daemon.metrics, daemon.start, daemon.connections)
+    yield Running((transport,), {} if listener is None else {"websocket": lambda: listener.listening})
+
+
+TRANSPORTS = (
+    Row(("external", "fork"), _audiosocket),
+    Row(("rtp",), _rtp),
+    Row(("websocket",), _chan_websocket),
+)
 
 
 def transport_names(rows: Sequence[Row] = TRANSPORTS) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The one place that touches trio-websocket, and the containment of its known defects.
+"""The one place that touches trio-websocket, as a client and as a server, and the containment of its known defects.
 
 trio-websocket 0.12.2 stops answering pings while its message queue of one is full, can cancel the nursery it
 runs in without any exception when a ping meets a close (its issue 184), has no heartbeat, and rebuilds a TLS
@@ -8,7 +8,7 @@ too, comes out as WebSocketError from `receive`, never as a cancelled neighbour.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -23,6 +23,8 @@ from agentd.errors import WebSocketError, first_of
 from agentd.telltales import concealed, without_secrets
 
 CLOSE_DEADLINE = deadlines.SOCKET_CLOSE.seconds
+LIBRARY_QUEUE = 64
+"""Messages that wait in trio-websocket for our reader, which only drains."""
 
 
 @cache
@@ -49,6 +51,8 @@ class WebSocket:
     max_message: int = 1 << 20
     queue: int = 1024
     on_dropped: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
+    subprotocols: Sequence[str] = ()
+    """Those that are offered to the server (RFC 6455, section 1.9)."""
     dropped: int = attrs.field(default=0, init=False)
     _connection: trio_websocket.WebSocketConnection | None = attrs.field(default=None, init=False)
     _stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] | None = attrs.field(default=None, init=False)
@@ -158,8 +162,9 @@ class WebSocket:
                 self._stream,
                 parts.netloc,
                 f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
+                subprotocols=list(self.subprotocols) or None,
                 extra_headers=[(name.encode(), value.encode()) for name, value in self.headers],
-                message_queue_size=64,
+                message_queue_size=LIBRARY_QUEUE,
                 max_message_size=self.max_message,
             )
 
@@ -193,8 +198,51 @@ class WebSocket:
         self._failure = self._failure or concealed(why, (value for _name, value in self.headers))
 
 
+@attrs.frozen
+class Handshake:
+    """What a client asks for when it connects. `target`: the path, with its query. Headers by their names in lower
+    case; one that is told twice counts by its last value. All of it is the peer's word."""
+
+    target: str
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    subprotocols: Sequence[str]
+
+
+class _Refused(trio_websocket.HandshakeError):
+    """We have answered a client with an HTTP status instead of opening a WebSocket."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class ServedWebSocket(WebSocket):
+    """A server's end of a connection, over a stream that was accepted. The same as a client's; `url` is the peer, for
+    messages.
+
+    `admit` decides on a client's handshake: the HTTP status that refuses it, or 0. It must not block. The client is
+    told `subprotocol` if it has offered it.
+    """
+
+    stream: trio.SocketStream = attrs.field(repr=False)
+    admit: Callable[[Handshake], int]
+    subprotocol: str
+
+    async def _connect(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
+        self._stream = self.stream
+        with trio.fail_after(self.connect_deadline):
+            request = await trio_websocket.wrap_server_stream(
+                nursery, self.stream, message_queue_size=LIBRARY_QUEUE, max_message_size=self.max_message
+            )
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers}
+            offered = request.proposed_subprotocols
+            if status := self.admit(Handshake(request.path, headers, offered)):
+                await request.reject(status)
+                raise _Refused(f"refused with HTTP {status}")
+            return await request.accept(subprotocol=self.subprotocol if self.subprotocol in offered else None)
+
+
 def _describe(error: BaseException) -> str:
     match error:
+        case _Refused():
+            return str(error)
         case trio_websocket.ConnectionClosed():
             return f"closed by the peer ({error.reason})"
         case trio_websocket.ConnectionRejected():

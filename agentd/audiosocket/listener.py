@@ -1,7 +1,6 @@
 """The AudioSocket listener: who may connect, and which call a connection belongs to."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID, uuid4
@@ -10,7 +9,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.accepting import accept_connections, open_listeners
+from agentd.accepting import accept_connections, crowding, open_listeners
 from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.errors import MediaProtocolError, MediaTimeout, naming_address
@@ -119,13 +118,6 @@ class Admission:
             return claimed.is_set()
         finally:
             self._parked.pop(uuid, None)
-
-
-def crowding(peers: Sequence[str]) -> int:
-    """Which of the connections from these addresses, oldest first, makes room for one more: the oldest of those whose
-    address has the most. So a stranger's silent ones keep no other address out."""
-    counts = Counter(peers)
-    return max(range(len(peers)), key=lambda at: (counts[peers[at]], -at))
 
 
 @attrs.define(eq=False)

@@ -33,6 +33,8 @@ class Ahead:
     """Marks that were not reported, each with the number of the frame behind it."""
     _unmarked: int = attrs.field(default=MARK_EVERY, init=False)
     """Frames since the last mark."""
+    _asked: int = attrs.field(default=0, init=False)
+    """How many had been given when a report of a drained queue was asked for last."""
     _flushes: int = attrs.field(default=0, init=False)
 
     def frames(self, now: float) -> int:
@@ -65,6 +67,17 @@ class Ahead:
                     self._marks.popleft()
                 return
 
+    def asked(self) -> None:
+        """Asterisk is asked to report when its queue is drained."""
+        self._asked = self._given
+
+    def drained(self, now: float) -> None:
+        """It reports that: what was given before it was asked is gone, whatever became of its marks."""
+        while self._marks and self._marks[0][1] < self._asked:
+            self._marks.popleft()
+        if self._given - self.frames(now) < self._asked:
+            self._begun, self._begun_at, self._unmarked = self._asked, inf, MARK_EVERY
+
     def take_back(self, now: float) -> int:
         """Forget the frames that have not begun to be heard; returns how many they were. If there are any, the queue
         has to be flushed before the next frame is sent."""
@@ -73,5 +86,6 @@ class Ahead:
             self._given -= count
             self._begun, self._begun_at, self._unmarked = self._given, inf, MARK_EVERY
             self._marks.clear()
+            self._asked = min(self._asked, self._given)
             self._flushes += 1
         return count

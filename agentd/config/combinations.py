@@ -44,12 +44,22 @@ def contradictions(config: Config) -> list[Problem]:
         )
     if config.agents and headless.headless is Headless.ACCEPT and not config.headless_agent:
         problems.append(Problem("audiosocket.headless_agent", "must name the agent of headless calls"))
-    same_port = config.health.port and config.health.port == config.audiosocket.port
-    if same_port and collide(config.health.host, config.audiosocket.host):
-        problems.append(Problem("health.port", f"port {config.health.port} is audiosocket.port already"))
+    problems += _same_port(config)
     if config.rtp.last_port < config.rtp.first_port:
         problems.append(Problem("rtp.last_port", f"must not be below first_port ({config.rtp.first_port})"))
     return [*problems, *_too_short(config)]
+
+
+def _same_port(config: Config) -> Iterator[Problem]:
+    """Ports that two listeners would have."""
+    ports = [("audiosocket", config.audiosocket.host, config.audiosocket.port)]
+    if config.websocket.connection:
+        ports.append(("websocket", config.websocket.host, config.websocket.port))
+    ports.append(("health", config.health.host, config.health.port))
+    for at, (name, host, port) in enumerate(ports):
+        for other, other_host, other_port in ports[:at]:
+            if port and port == other_port and collide(host, other_host):
+                yield Problem(f"{name}.port", f"port {port} is {other}.port already")
 
 
 def _too_short(config: Config) -> Iterator[Problem]:

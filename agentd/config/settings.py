@@ -96,6 +96,13 @@ def _port(value: int) -> str | None:
     return None if 1024 <= value <= 65535 else "must be a port from 1024 to 65535"
 
 
+def _connection_name(value: str) -> str | None:
+    if value == "INCOMING":
+        return "must not be INCOMING, Asterisk's word for the other direction: leave it empty"
+    plain = re.fullmatch(r"[A-Za-z0-9_.-]{0,60}", value)
+    return None if plain else "must be a name of letters, digits, hyphens, dots and underscores"
+
+
 def _reachable(value: str) -> str | None:
     if not value:
         return None
@@ -181,6 +188,33 @@ class Rtp:
 
 
 @attrs.frozen
+class MediaWebSocket:
+    """chan_websocket, for calls with media=websocket: agentd connects to Asterisk's HTTP server, or Asterisk to agentd.
+    The password of the latter comes from AGENTD_WEBSOCKET_PASSWORD or the credential websocket-password."""
+
+    connection: Annotated[
+        str,
+        text(
+            "The connection of websocket_client.conf by which Asterisk connects to agentd; empty: agentd connects to "
+            "Asterisk, at the URL above.",
+            _connection_name,
+        ),
+    ] = ""
+    host: Annotated[str, text("Address to listen on where Asterisk connects.", address)] = "127.0.0.1"
+    port: Annotated[int, text("Port to listen on.", port_number)] = 8091
+    username: Annotated[str, text("The user that Asterisk has to name.")] = "asterisk"
+    allow: Annotated[
+        list[str], text("Networks that may connect; empty: any that reaches the address above.", networks)
+    ] = attrs.field(factory=list)
+    max_connections: Annotated[int, text("Connections at a time.", positive)] = 500
+    wideband: Annotated[bool, text("Carry 16 kHz where the telephone and the agent have it.")] = True
+
+    @property
+    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(network) for network in self.allow)
+
+
+@attrs.frozen
 class Media:
     """The directory of audio files that agentd writes and Asterisk plays."""
 
@@ -198,7 +232,7 @@ class Calls:
         str, text("The agent of extensions that name none; empty: the only one, or the one named default.")
     ] = ""
     default_media: Annotated[
-        str, text("How media legs are made where the dialplan does not say: external, fork or rtp.")
+        str, text("How media legs are made where the dialplan does not say: external, fork, rtp or websocket.")
     ] = "external"
     drain_timeout: Annotated[
         float, text("Seconds that running calls may take to finish at shutdown.", not_negative)
@@ -382,6 +416,7 @@ class Config:
     asterisk: Asterisk = attrs.field(factory=Asterisk)
     audiosocket: AudioSocket = attrs.field(factory=AudioSocket)
     rtp: Rtp = attrs.field(factory=Rtp)
+    websocket: MediaWebSocket = attrs.field(factory=MediaWebSocket)
     media: Media = attrs.field(factory=Media)
     calls: Calls = attrs.field(factory=Calls)
     health: Health = attrs.field(factory=Health)

@@ -55,6 +55,10 @@ exten => 7110,1,Gosub(agentd-call,${EXTEN},1(default,rtp))
 exten => 7111,1,Gosub(agentd-call,${EXTEN},1(talker,rtp))
 exten => 7112,1,Gosub(agentd-call,${EXTEN},1(silent,rtp))
 exten => 7113,1,Gosub(agentd-call,${EXTEN},1(file,rtp))
+exten => 7120,1,Gosub(agentd-call,${EXTEN},1(default,websocket))
+exten => 7121,1,Gosub(agentd-call,${EXTEN},1(talker,websocket))
+exten => 7122,1,Gosub(agentd-call,${EXTEN},1(silent,websocket))
+exten => 7123,1,Gosub(agentd-call,${EXTEN},1(file,websocket))
 exten => 7200,1,Gosub(agentd-headless,s,1)
  same => n,Playback(vm-goodbye)
  same => n,Hangup()
@@ -170,6 +174,7 @@ class Lab:
             "bridges": "\n".join(bridges.strip().splitlines()[1:]),
             "files": files,
             "sockets": "" if "agentd_audiosocket_connections 0.0" in metrics else "open",
+            "WebSockets": "" if "agentd_chan_websocket_connections 0.0" in metrics else "open",
             "calls": "" if "agentd_calls_active 0.0" in metrics else "active",
             "vendors": self.house.sessions_open,
         }

@@ -65,7 +65,7 @@ async def test_an_address_that_is_taken_is_told_as_it_is() -> None:
 
 async def test_both_ways_of_audiosocket_lead_to_the_listener_that_was_opened() -> None:
     async with a_daemon() as daemon, open_transports(daemon) as running:
-        external, fork, _rtp = running.transports
+        external, fork, *_others = running.transports
         assert external.way == fork.way
         host, _, port = external.way.removeprefix("Asterisk connects to ").rpartition(":")
         for transport in (external, fork):
@@ -81,7 +81,7 @@ async def test_both_ways_of_audiosocket_lead_to_the_listener_that_was_opened() -
 async def test_whether_16_khz_is_wanted_is_what_the_configuration_says_now() -> None:
     config = HERE
     async with a_daemon(lambda: config) as daemon, open_transports(daemon) as running:
-        external, fork, rtp = running.transports
+        external, fork, rtp, _websocket = running.transports
         assert external.carries(16000)
         assert external.carries(16000, "22.10.1")
         assert not external.carries(16000, "18.1.0")

@@ -12,13 +12,13 @@ import pytest
 import trio
 import trio.testing
 
+from agentd.accepting import crowding
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import (
     PARKED_LIMIT,
     UNNAMED_LIMIT,
     Admission,
     AudioSocketListener,
-    crowding,
     trial_uuid,
 )
 from agentd.errors import MediaTimeout

@@ -1,5 +1,6 @@
-"""A whole call over every kind of line: AudioSocket, RTP, and two transports that the tests bring, of which neither a
-call nor its playback nor ARI knows. What a caller can tell must not differ, and the history is what the ear heard.
+"""A whole call over every kind of line: AudioSocket, RTP, chan_websocket, and two transports that the tests bring, of
+which neither a call nor its playback nor ARI knows. What a caller can tell must not differ, and the history is what the
+ear heard.
 
 A line that clocks itself knows to a frame what was heard: at most one frame is heard twice wherever something was taken
 back, and none is ever lost.
@@ -35,6 +36,7 @@ from agentd.testing.sound import RATE, voice
 from agentd.transports import TRANSPORTS, Daemon, open_transports, transport_names
 from tests.shell.call_scene import GREETING, Scene, frame_numbers, make_scene, running
 from tests.shell.front_desk import open_for_callers
+from tests.shell.media.chan_websocket_lines import MediaLine, MediaLines
 from tests.shell.media.memory_lines import ClockedLine, MemoryTransport, SelfClockedLine
 from tests.shell.media.rtp_lines import RtpLines
 from tests.shell.steps import Act, play
@@ -79,7 +81,7 @@ class Phone:
 
     @property
     def clocks_itself(self) -> bool:
-        return isinstance(self.leg, SelfClockedLine)
+        return isinstance(self.leg, SelfClockedLine | MediaLine)
 
     @property
     def taken_back(self) -> int:
@@ -120,6 +122,22 @@ def over_rtp(**settings: Any) -> Phone:
     )
 
 
+def over_chan_websocket(**settings: Any) -> Phone:
+    media = MediaLines()
+
+    def transport(_lines: Lines) -> Transport:
+        return media.transport()
+
+    scene = make_scene(transport=transport, **settings)
+    scene.asterisk.on_media = media.asked(scene.asterisk.media_variables)
+    return Phone(
+        scene,
+        lambda: media.all,
+        press=lambda digit: media.all[-1].press(digit),
+        speak=lambda pcm: media.all[-1].speak(pcm),
+    )
+
+
 def over_memory(kind: type[ClockedLine] | type[SelfClockedLine], **settings: Any) -> Phone:
     transport = MemoryTransport("memory", kind)
 
@@ -139,9 +157,11 @@ def over_memory(kind: type[ClockedLine] | type[SelfClockedLine], **settings: Any
 KINDS: dict[str, Callable[..., Phone]] = {
     "AudioSocket": over_audiosocket,
     "RTP": over_rtp,
+    "chan_websocket": over_chan_websocket,
     "clocked by agentd": lambda **settings: over_memory(ClockedLine, **settings),
     "clocks itself": lambda **settings: over_memory(SelfClockedLine, **settings),
 }
+CLOCKS_ITSELF = ("clocks itself", "chan_websocket")
 Make = Callable[..., Phone]
 
 
@@ -482,11 +502,12 @@ SITUATIONS = range(1, 260, 5)
 
 
 @pytest.mark.parametrize("way", ["hangs up", "is cancelled"])
+@pytest.mark.parametrize("kind", CLOCKS_ITSELF)
 async def test_nothing_is_left_of_a_line_that_clocks_itself_at_whatever_step_the_call(
-    way: str, autojump_clock: MockClock
+    kind: str, way: str, autojump_clock: MockClock
 ) -> None:
     async def told(at: float, act: Act) -> tuple[Phone, int]:
-        phone = KINDS["clocks itself"]()
+        phone = KINDS[kind]()
         return phone, await play(phone.scene, lambda scene: story(scene, phone), act, at)
 
     whole, situations = await told(float("inf"), lambda scene, scope: None)
@@ -502,8 +523,9 @@ async def test_nothing_is_left_of_a_line_that_clocks_itself_at_whatever_step_the
 # --- a line that clocks itself
 
 
-async def test_a_peer_that_says_stop_is_no_dead_line(autojump_clock: MockClock) -> None:
-    phone = KINDS["clocks itself"]()
+@pytest.mark.parametrize("kind", CLOCKS_ITSELF)
+async def test_a_peer_that_says_stop_is_no_dead_line(kind: str, autojump_clock: MockClock) -> None:
+    phone = KINDS[kind]()
     scene = phone.scene
     with structlog.testing.capture_logs() as logs:
         async with running(scene):
@@ -528,8 +550,9 @@ async def test_a_peer_that_says_stop_is_no_dead_line(autojump_clock: MockClock) 
     assert not [log for log in logs if "lost" in log["event"] or "no audio" in log["event"]]
 
 
-async def test_frames_are_taken_ahead_up_to_the_longest_lead(autojump_clock: MockClock) -> None:
-    phone = KINDS["clocks itself"]()
+@pytest.mark.parametrize("kind", CLOCKS_ITSELF)
+async def test_frames_are_taken_ahead_up_to_the_longest_lead(kind: str, autojump_clock: MockClock) -> None:
+    phone = KINDS[kind]()
     async with greeted(phone) as scene:
         await scene.speaking(*WORDS)
         ahead = []
@@ -577,7 +600,7 @@ async def test_a_name_that_no_row_has_is_refused_with_those_that_there_are(
             await desk.over()
         assert desk.left_with() == "refused:arguments"
     (refusal,) = [log for log in logs if "handed back" in log["event"]]
-    assert refusal["detail"] == "Stasis argument media='memory' should be one of external, fork, rtp"
+    assert refusal["detail"] == "Stasis argument media='memory' should be one of external, fork, rtp, websocket"
 
 
 async def test_a_leg_whose_peer_never_comes_fails_in_the_words_of_its_transport(autojump_clock: MockClock) -> None:

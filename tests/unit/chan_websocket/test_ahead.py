@@ -98,6 +98,30 @@ def test_a_report_that_was_lost_is_made_good_by_the_next() -> None:
     assert ahead.frames(0.21) == MARK_EVERY - 1
 
 
+def test_a_drained_queue_makes_good_for_marks_that_are_never_reported() -> None:
+    ahead = Ahead()
+    for _ in range(LONGEST_LEAD):
+        ahead.give(0.0)
+    ahead.asked()
+    ahead.drained(0.5)
+    assert ahead.frames(0.5) == 0
+    assert ahead.give(0.5)
+
+
+def test_what_was_given_after_a_report_was_asked_for_may_be_in_the_queue_that_was_drained_before() -> None:
+    ahead = Ahead()
+    ahead.give(0.0)
+    ahead.asked()
+    for _ in range(4):
+        ahead.give(0.1)
+    ahead.drained(0.1)
+    assert ahead.frames(0.5) == 4
+    ahead.take_back(0.5)
+    ahead.give(0.6)
+    ahead.drained(0.6)
+    assert ahead.frames(0.6) == 1, "what was asked before a flush tells nothing of what came behind it"
+
+
 # --- against a queue that plays
 
 
