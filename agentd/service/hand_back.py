@@ -8,7 +8,8 @@ Asterisk cannot tell whether an agentd is alive: it keeps the application of one
 in it (res/res_stasis.c, stasis_app_unregister and app_is_finished), and GET /applications looks the same. So the health
 page is asked; and the unit of the daemon is ordered after this one's, so that no new daemon takes calls meanwhile.
 From systemd 254 on OnFailure= acts at every failure, the daemon's restart pending (systemd.service(5), RestartMode=);
-before that, only once it stays down. Both are right: the calls of a daemon that failed are nobody's, whatever follows.
+before that, only once it stays down. The unit asks systemd which it is: the callers of a daemon that is started again
+are left to it.
 """
 
 from collections.abc import Mapping

@@ -21,8 +21,12 @@ from agentd.service.host_files import InstallError
 
 DEFAULT_PREFIX: Final = "/opt/agentd"
 """Where systemd/install-host installs, and what the units say as they are shipped."""
-EXEC_START: Final = re.compile(r"^ExecStart=(\S+)", re.MULTILINE)
-PROGRAMS: Final = re.compile(rf"^Exec(?:Start|Reload)=(\S+/{COMMAND}) ", re.MULTILINE)
+_GATE: Final = 'esac; exec "$$0" "$$@"\' '
+"""The end of what a unit has a shell ask before agentd's program takes the shell's place."""
+EXEC_START: Final = re.compile(rf"^ExecStart=(?:/bin/sh -c '[^'\n]*{re.escape(_GATE)})?(\S+)", re.MULTILINE)
+PROGRAMS: Final = re.compile(
+    rf"(?:(?<=^ExecStart=)|(?<=^ExecReload=)|(?<={re.escape(_GATE)}))\S+/{COMMAND}(?= )", re.MULTILINE
+)
 """Each place where a unit names agentd's program."""
 _SHIPPED: Final = f"{DEFAULT_PREFIX}/{LINK}/bin/{COMMAND}"
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")

@@ -52,6 +52,8 @@ class Wanted:
     """What else to do, where it cannot be had."""
     fit: Callable[[Path], object] = lambda _root: None
     """Looks at what was unpacked; raises LabUnavailable where it will not do."""
+    suites: tuple[str, ...] = SUITES
+    """Debian's releases to look in, the first that has it."""
 
 
 ASTERISK = Wanted(
@@ -148,7 +150,7 @@ async def _unpack(wanted: Wanted, place: Path, progress: Progress) -> None:
     # What a killed process left; this one holds the lock.
     await trio.to_thread.run_sync(_remove_leftovers, place.parent)
     refusals = []
-    for suite in SUITES:
+    for suite in wanted.suites:
         partial = Path(tempfile.mkdtemp(prefix="partial-", dir=place.parent))
         try:
             await _unpack_suite(suite, mirror, keyring, wanted, partial, place, progress)

@@ -11,6 +11,7 @@ import pytest
 from agentd.installation import Installation, Installer
 from agentd.service.host_files import InstallError
 from agentd.service.install import Flavour, data_file, init
+from agentd.service.units import EXEC_START
 
 SAMPLE = "# agent.toml, version 1\n"
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to a group")
@@ -423,7 +424,7 @@ def test_freepbx_is_recognised_and_pointed_to_its_custom_files(tmp_path: Path) -
 def started(root: Path) -> set[str]:
     """The programs of the units."""
     units = (root / "etc/systemd/system").glob("*.service")
-    return {program for unit in units for program in re.findall(r"^ExecStart=(\S+) ", unit.read_text(), re.MULTILINE)}
+    return {program for unit in units for program in EXEC_START.findall(unit.read_text())}
 
 
 def test_the_units_start_the_installation_that_init_is_run_from(tmp_path: Path) -> None:
@@ -435,7 +436,8 @@ def test_the_units_start_the_installation_that_init_is_run_from(tmp_path: Path) 
         ("agentd-speech", "speech-server --config"),
     ):
         unit = (tmp_path / f"etc/systemd/system/{name}.service").read_text()
-        assert f"ExecStart=/opt/pipx/venvs/asterisk-agentd/bin/agentd {command} /etc/agentd/agent.toml" in unit
+        (line,) = re.findall(r"^ExecStart=.*", unit, re.MULTILINE)
+        assert re.search(rf"[= ]/opt/pipx/venvs/asterisk-agentd/bin/agentd {command} /etc/agentd/agent.toml$", line)
         assert "/opt/agentd" not in unit
     assert "  /opt/pipx/venvs/asterisk-agentd/bin/agentd doctor --config" in said
 

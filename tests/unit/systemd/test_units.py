@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -55,7 +56,7 @@ def root(tmp_path: Path) -> Path:
         shutil.copy(unit, units)
     for program in {program for unit in UNITS for program in re.findall(r"^Exec\w+=(\S+)", unit.read_text(), re.M)}:
         stand_in = tmp_path / program.lstrip("/")
-        stand_in.parent.mkdir(parents=True)
+        stand_in.parent.mkdir(parents=True, exist_ok=True)
         stand_in.write_text("#!/bin/sh\n")
         stand_in.chmod(0o755)
     own = tmp_path / "lib/systemd/system"
@@ -99,7 +100,8 @@ def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11(unit: Path) -
         Description Wants After OnFailure StartLimitIntervalSec StartLimitBurst Type NotifyAccess ExecStart ExecReload
         WatchdogSec TimeoutStartSec TimeoutStopSec Restart RestartSec RestartPreventExitStatus KillMode User
         Group SupplementaryGroups EnvironmentFile Environment StateDirectory StateDirectoryMode
-        RuntimeDirectory RuntimeDirectoryMode WorkingDirectory UMask ProtectSystem ReadWritePaths
+        RuntimeDirectory RuntimeDirectoryMode RuntimeDirectoryPreserve
+        WorkingDirectory UMask ProtectSystem ReadWritePaths
         InaccessiblePaths ProtectHome PrivateTmp PrivateDevices ProtectControlGroups ProtectKernelModules
         ProtectKernelTunables NoNewPrivileges CapabilityBoundingSet RestrictNamespaces
         RestrictAddressFamilies MemoryDenyWriteExecute RemoveIPC SystemCallArchitectures SystemCallFilter
@@ -113,7 +115,9 @@ def test_the_unit_uses_nothing_newer_than_systemd_247_of_debian_11(unit: Path) -
 
 def test_execstart_is_what_the_installation_lays_down() -> None:
     assert setting("ExecStart") == f"{DEFAULT_PREFIX}/venv/bin/agentd --config {CONFIG}"
-    assert setting("ExecStart", HAND_BACK_UNIT) == f"{DEFAULT_PREFIX}/venv/bin/agentd hand-back --config {CONFIG}"
+    assert setting("ExecStart", HAND_BACK_UNIT).endswith(
+        f" {DEFAULT_PREFIX}/venv/bin/agentd hand-back --config {CONFIG}"
+    )
     assert setting("ExecStart", SPEECH_UNIT) == f"{DEFAULT_PREFIX}/venv/bin/agentd speech-server --config {CONFIG}"
     script = data_file("systemd/install-host").read_text()
     assert "$prefix/venv" in script
@@ -145,6 +149,40 @@ def test_the_unit_lets_the_daemon_write_where_the_configuration_says_by_default(
 def test_engine_processes_outlive_the_first_sigterm_so_that_what_runs_can_drain(unit: Path) -> None:
     assert setting("KillMode", unit) == "mixed"
     assert setting("OOMPolicy", unit) == "continue"
+
+
+@pytest.mark.parametrize(
+    ("state", "handed_back"),
+    [
+        ("failed", True),  # refused, or too often
+        ("dead", True),  # started by hand, after a stop
+        ("running", True),  # by hand too: the command itself asks the daemon's page
+        ("auto-restart", False),
+        ("auto-restart-queued", False),
+        ("", True),  # systemd does not answer
+    ],
+)
+def test_callers_are_handed_back_only_once_systemd_has_given_up(tmp_path: Path, state: str, handed_back: bool) -> None:
+    # test_pid1 has it under systemds themselves.
+    program, systemctl = tmp_path / "agentd", tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/told\n')
+    systemctl.write_text(f"#!/bin/sh\necho {state}\n")
+    for each in (program, systemctl):
+        each.chmod(0o755)
+    line = setting("ExecStart", HAND_BACK_UNIT).replace(f"{DEFAULT_PREFIX}/venv/bin/agentd", str(program))
+    words = shlex.split(line.replace("$$", "$"))  # systemd.service(5), command lines
+    assert subprocess.run(words, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=60, check=False).returncode == 0
+    assert (tmp_path / "told").exists() is handed_back
+    if handed_back:
+        assert (tmp_path / "told").read_text() == f"hand-back --config {CONFIG}\n"
+
+
+def test_what_calls_need_is_kept_from_one_daemon_to_the_next_who_comes_soon() -> None:
+    assert setting("RuntimeDirectoryPreserve") == "restart"
+    assert setting("RestartSec") == "500ms"
+    # Whoever is in a call waits in silence: not for a minute, until it is given up.
+    assert int(setting("StartLimitBurst")) * (0.5 + 3.0) <= 60
+    assert int(setting("StartLimitIntervalSec")) >= 60
 
 
 def test_a_failed_daemons_callers_are_handed_back_before_a_new_one_takes_calls() -> None:
