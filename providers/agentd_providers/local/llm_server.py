@@ -11,12 +11,14 @@ connections there and says nothing takes the server's threads, key or not, and w
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import attrs
 import structlog
@@ -41,8 +43,9 @@ HEALTHY_AFTER = 60.0
 MAX_ANSWER = 4096
 SOCKET = "llm.sock"
 """llama.cpp's server takes a host that ends in .sock for a Unix socket (tools/server/README.md: --host)."""
-LONGEST_PLACE = 80
+LONGEST_PLACE = 76
 """Bytes of the path that may stand before the directory and the name of the socket."""
+_PREFIX = "llm."
 
 
 @attrs.frozen
@@ -144,7 +147,9 @@ async def _run_once(settings: LlmServerSettings, server: LlmServer, status: trio
     """One life of the process; returns why it is over, and ends it when cancelled. Raises ProviderUnavailable when it
     does not come up."""
     try:
-        directory = tempfile.TemporaryDirectory(prefix="agentd-", dir=_place(), ignore_cleanup_errors=True)
+        _sweep()
+        own = f"{_PREFIX}{os.getpid()}."
+        directory = tempfile.TemporaryDirectory(prefix=own, dir=_place(), ignore_cleanup_errors=True)
     except OSError as error:
         raise ProviderUnavailable(f"there is no place for the language model's socket: {error}") from error
     with directory as private:  # nobody else can enter it (mkdtemp(3): 0700)
@@ -195,10 +200,24 @@ async def _run_at(
                 await trio.aclose_forcefully(stream)
 
 
+def _runtime_directory() -> str:
+    return os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+
+
+def _sweep() -> None:
+    """Remove what a process that was killed has left in systemd's directory, which is one service's alone and is kept
+    from one of its processes to the next. Raises OSError."""
+    if runtime := _runtime_directory():
+        own = f"{_PREFIX}{os.getpid()}."
+        for left in Path(runtime).glob(f"{_PREFIX}*"):
+            if not left.name.startswith(own):
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def _place() -> str:
     """The directory for the directory of a socket, whose path may have 107 bytes (unix(7)): systemd's for what lives as
     long as the service does, or that for temporary files."""
-    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    runtime = _runtime_directory()
     places = [place for place in (runtime, tempfile.gettempdir()) if place and len(os.fsencode(place)) <= LONGEST_PLACE]
     return (*places, "/tmp")[0]
 

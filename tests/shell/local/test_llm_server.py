@@ -31,6 +31,7 @@ from agentd_providers.local.llm_server import (
     FIRST_DELAY,
     HEALTHY_AFTER,
     LONGEST_DELAY,
+    LONGEST_PLACE,
     START_DEADLINE,
     LlmServer,
     LlmServerSettings,
@@ -317,6 +318,24 @@ async def test_a_process_that_cannot_be_started_again_is_tried_again(
         await trio.sleep(1)
         assert server.ready
         assert server.restarts > 3
+
+
+async def test_what_a_daemon_that_was_killed_has_left_in_the_services_directory_is_removed(
+    host: Host, autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd keeps the directory for the daemon that follows, for what its calls need."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    left, ours, of_calls = tmp_path / "llm.1.x", tmp_path / f"llm.{os.getpid()}.x", tmp_path / "agentd-1.call"
+    for each in (left, ours, of_calls):
+        each.mkdir()
+    (left / "llm.sock").touch()
+    async with serving(host):
+        assert not left.exists()
+        assert ours.exists(), "of another model of the same daemon"
+        assert of_calls.exists()
+        (own,) = {*tmp_path.iterdir()} - {ours, of_calls}
+        assert len(os.fsencode(own / "llm.sock")) - len(os.fsencode(tmp_path)) + LONGEST_PLACE <= 107, "unix(7)"
+    assert {*tmp_path.iterdir()} == {ours, of_calls}
 
 
 async def test_one_that_cannot_be_started_the_first_time_is_unavailable(host: Host, autojump_clock: MockClock) -> None:
