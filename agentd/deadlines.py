@@ -473,6 +473,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.playback.file: segment.seconds": (PLAYBACK_EVENT,),
     "agentd.rtp.transport: deadline": (RTP_BIND,),
     "agentd.service.waiting: patience": (ADMISSION_LOOKS,),
+    "agentd.service.page_reader: deadline": (LEFT_BEHIND_PAGE, DOCTOR_HEALTH),
     "agentd.service.stays: announcement_time": (SHUTDOWN_WORDS,),
     "agentd.service.stays: patience": (DRAIN,),
     "agentd.serving.renewal: RENEW_EARLY": (SESSION_RENEWAL,),

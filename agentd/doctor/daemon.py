@@ -14,6 +14,7 @@ from agentd.addresses import host_port
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.parsing import load_json
+from agentd.service.page_reader import read_page
 
 DEADLINE: Final = deadlines.DOCTOR_HEALTH.seconds
 
@@ -47,7 +48,7 @@ async def find_daemon(config: Config) -> RunningDaemon:
     if not url:
         return RunningDaemon("")
     try:
-        page = load_json((await _get(f"{url}/health")).content)
+        page = load_json(await read_page(f"{url}/health", DEADLINE))
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return RunningDaemon(url)
     except (httpx.HTTPError, trio.TooSlowError, ValueError) as error:
@@ -60,7 +61,7 @@ async def find_daemon(config: Config) -> RunningDaemon:
 async def refused_connections(daemon: RunningDaemon) -> Mapping[str, float] | None:
     """AudioSocket connections that the daemon has refused so far, by reason; None if it cannot be asked."""
     try:
-        text = (await _get(f"{daemon.url}/metrics")).text
+        text = (await read_page(f"{daemon.url}/metrics", DEADLINE)).decode(errors="replace")
         return {
             sample.labels["reason"]: sample.value
             for family in text_string_to_metric_families(text)
@@ -131,9 +132,3 @@ async def _free_port(config: Config, daemon: RunningDaemon) -> Finding:
             "or give agentd another: [health] host and port, or HEALTH_HOST and HEALTH_PORT",
         )
     return ok("health", f"no agentd runs; {here} is free for it")
-
-
-async def _get(url: str) -> httpx.Response:
-    with trio.fail_after(DEADLINE):
-        async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE) as client:
-            return await client.get(url)

@@ -30,6 +30,7 @@ from agentd.config.secrets import ARI_PASSWORD, Secret, need_secret
 from agentd.config.settings import Asterisk, Health
 from agentd.metrics import Metrics
 from agentd.parsing import load_json
+from agentd.service.page_reader import read_page
 
 DEADLINE: Final = deadlines.LEFT_BEHIND.seconds
 REQUEST_DEADLINE: Final = deadlines.LEFT_BEHIND_REQUEST.seconds
@@ -112,10 +113,7 @@ async def is_alive(url: str) -> bool:
     if not url:
         return False
     try:
-        with trio.fail_after(PAGE_DEADLINE):
-            async with httpx.AsyncClient(timeout=PAGE_DEADLINE, trust_env=False) as client:
-                answer = await client.get(f"{url}/health")
-                page: Any = load_json(answer.content)
+        page: Any = load_json(await read_page(f"{url}/health", PAGE_DEADLINE))
     except (httpx.HTTPError, trio.TooSlowError, ValueError):
         return False
     return isinstance(page, dict) and "active_calls" in page

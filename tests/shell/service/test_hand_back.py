@@ -1,9 +1,11 @@
 """`agentd hand-back` beside a PBX: callers go on in the dialplan, but for those of an agentd that is alive."""
 
+import gzip
 import io
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +22,7 @@ from agentd.errors import AriRejected
 from agentd.metrics import Metrics
 from agentd.service.hand_back import hand_back_callers, is_alive
 from agentd.service.health import HealthServer
+from agentd.service.page_reader import LONGEST_PAGE
 from agentd.service.report import AgentHealth, HealthReport
 from agentd.testing._ari_server import Answer
 from agentd.testing._asterisk import FakeAsterisk
@@ -79,6 +82,44 @@ async def test_whoever_else_answers_there_is_no_agentd(answer: bytes) -> None:
 
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, other, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        assert not await is_alive(f"http://127.0.0.1:{port}")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.loopback
+async def test_a_page_without_an_end_costs_no_memory_and_is_no_agentd_s() -> None:
+    """All of it was read, for as long as there was time: whoever listened there had the hand-back killed for it."""
+    sent = 0
+
+    async def endless(stream: trio.SocketStream) -> None:
+        nonlocal sent
+        with suppress(trio.BrokenResourceError):
+            await stream.receive_some()
+            await stream.send_all(b'HTTP/1.1 200 OK\r\n\r\n{"active_calls": 0')
+            while True:
+                await stream.send_all(bytes(1 << 20))
+                sent += 1 << 20
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, endless, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        assert not await is_alive(f"http://127.0.0.1:{port}")
+        nursery.cancel_scope.cancel()
+    assert sent < LONGEST_PAGE + (16 << 20), "and no more is read, but for what the kernel holds"
+
+
+@pytest.mark.loopback
+async def test_a_packed_page_is_not_unpacked() -> None:
+    """None was asked for; a gigabyte of zeros comes in a megabyte."""
+
+    async def packed(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        body = gzip.compress(b'{"active_calls": 0}')
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n" + body)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, packed, 0, host="127.0.0.1"))
         port = listeners[0].socket.getsockname()[1]
         assert not await is_alive(f"http://127.0.0.1:{port}")
         nursery.cancel_scope.cancel()
