@@ -22,6 +22,7 @@ from agentd.doctor.servers import LIST_DEADLINE, Outcome, beginning
 from agentd.environment import for_child
 from agentd.errors import ConfigError, ProviderError
 from agentd.parsing import load_json
+from agentd.websocket import tls_context
 from agentd_providers.model_list import LARGEST
 from agentd_providers.needs import Fetch, ModelFile, ModelServer, Modules, Need
 
@@ -146,7 +147,12 @@ async def _examine_server(
     try:
         with trio.fail_after(SERVER_DEADLINE) as patience:
             async with (
-                httpx.AsyncClient(timeout=SERVER_DEADLINE, headers={"Accept-Encoding": "identity"}) as client,
+                httpx.AsyncClient(
+                    timeout=SERVER_DEADLINE,
+                    trust_env=False,
+                    verify=tls_context(),
+                    headers={"Accept-Encoding": "identity"},
+                ) as client,
                 client.stream("GET", url, headers=headers) as answer,
             ):
                 patience.deadline += LIST_DEADLINE

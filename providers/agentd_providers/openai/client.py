@@ -6,6 +6,7 @@ import httpx2
 import openai
 
 from agentd import deadlines
+from agentd.websocket import tls_context
 from agentd_providers.openai.answer_body import PLAIN, bound
 
 KEPT_OPEN: Final = 60.0
@@ -19,7 +20,8 @@ LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=10
 
 
 def make_client(address: str, key: str) -> openai.AsyncOpenAI:
-    """A client for the server at `address`: the base URL of its API, or a Unix socket, on which that is /v1."""
+    """A client for the server at `address`: the base URL of its API, or a Unix socket, on which that is /v1. It goes
+    there by itself, whatever proxy the environment names: a server of this host is behind none."""
     transport = None
     if address.startswith(UNIX):
         transport = httpx2.AsyncHTTPTransport(uds=address.removeprefix(UNIX))
@@ -30,6 +32,11 @@ def make_client(address: str, key: str) -> openai.AsyncOpenAI:
         max_retries=0,
         timeout=deadlines.CHAT_WARM_UP.seconds,  # who uses it has a shorter one
         http_client=openai.DefaultAsyncHttpxClient(
-            transport=transport, headers=PLAIN, limits=LIMITS, event_hooks={"response": [bound]}
+            transport=transport,
+            headers=PLAIN,
+            limits=LIMITS,
+            event_hooks={"response": [bound]},
+            trust_env=False,
+            verify=tls_context(),
         ),
     )

@@ -458,6 +458,16 @@ async def test_a_language_models_server_is_asked_with_the_key_of_the_agent(
     assert "it lists big" in said(other)
 
 
+async def test_a_language_models_server_is_asked_without_the_proxy_that_the_shell_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pages({"/v1/models": (200, '{"data": [{"id": "big"}]}')}) as port:
+        found = await judged_server(monkeypatch, f"http://127.0.0.1:{port}/v1", {}, model="big")
+    assert found.state is State.OK
+
+
 @pytest.mark.parametrize("listed", ["<html>", "[]", "[" * 9999, '{"data": ' + "[" * 400 + "]" * 400 + "}"])
 async def test_a_language_models_server_that_lists_no_models_is_there_all_the_same(
     monkeypatch: pytest.MonkeyPatch, listed: str

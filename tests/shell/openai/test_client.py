@@ -1,6 +1,7 @@
 """The openai client of a server on a Unix socket."""
 
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,27 @@ async def test_a_server_on_a_unix_socket_is_asked_as_one_at_a_url_is(tmp_path: P
     (request,) = requests
     assert request.startswith("GET /v1/models HTTP/1.1\r\n")
     assert "Bearer hush1" in request
+
+
+async def test_a_proxy_that_the_environment_names_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's server of this host was looked for behind it, with the key and every word of the call."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    asked = []
+
+    async def answer(stream: trio.SocketStream) -> None:
+        asked.append(await stream.receive_some())
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(LIST)}\r\n"
+        await stream.send_all(head.encode() + b"Connection: close\r\n\r\n" + LIST)
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+            port = listeners[0].socket.getsockname()[1]
+            async with make_client(f"http://127.0.0.1:{port}/v1", "hush1") as client:
+                await client.models.list()
+            nursery.cancel_scope.cancel()
+    assert asked[0].startswith(b"GET /v1/models HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:11434/v1", "https://api.openai.com/v1"])
