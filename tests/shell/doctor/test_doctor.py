@@ -132,7 +132,8 @@ def test_only_a_failure_counts_as_failed() -> None:
         ("22.3.0", State.OK, "come by ARI only"),
         ("22.4.1", State.OK, "carry 8 kHz"),
         ("22.10.1+dfsg+~cs6.17.60671434-1", State.OK, ""),
-        ("23.1.0", State.OK, ""),
+        ("23.1.0", State.OK, "no media=websocket"),
+        ("23.2.0", State.OK, ""),
         ("GIT-master-4f2b20e6d0", State.WARN, "18 or later"),
     ],
 )
