@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import attrs
+import structlog
 import trio
 
 from agentd import deadlines
@@ -22,12 +23,14 @@ from agentd.asterisk_releases import WEBSOCKET, has
 from agentd.audio.formats import AudioFormat, Encoding
 from agentd.chan_websocket.connection import ChanWebSocketConnection
 from agentd.config.settings import Config
-from agentd.errors import MediaProtocolError, MediaTimeout, WebSocketError, ungrouped
+from agentd.errors import Failure, MediaProtocolError, MediaTimeout, WebSocketError, contained, ungrouped
 from agentd.media.leg import LineFormat
 from agentd.media.transport import ExternalMedia
 from agentd.media.wideband import NARROW, WIDE
 from agentd.metrics import Metrics
 from agentd.websocket import WebSocket
+
+log = structlog.get_logger("agentd.chan_websocket")
 
 NAME = "websocket"
 BIND_DEADLINE = deadlines.MEDIA_SOCKET_BIND.seconds
@@ -198,6 +201,7 @@ class ChanWebSocket:
         self.connections.start_soon(self._open, leg, url)
 
     async def _open(self, leg: ExpectedMedia, url: str) -> None:
+        peer = urlsplit(url).netloc
         socket = WebSocket(
             url,
             connect_deadline=OPENING_DEADLINE,
@@ -205,7 +209,14 @@ class ChanWebSocket:
             queue=WAITING,
             subprotocols=(SUBPROTOCOL,),
         )
-        try:
-            await run_socket(socket, lambda: leg, urlsplit(url).netloc, self.metrics)
-        except WebSocketError as error:
-            leg.failed(str(error))
+
+        def failed(error: Failure) -> None:
+            """The outermost frame: every call's connections live beside this one."""
+            if isinstance(error, WebSocketError):
+                leg.failed(str(error))
+            else:
+                log.error("a media WebSocket is ended by an error of ours", peer=peer, exc_info=error)
+                leg.failed(f"an error of agentd's own, {type(error).__name__}; the log tells more")
+
+        with contained(failed):
+            await run_socket(socket, lambda: leg, peer, self.metrics)

@@ -220,6 +220,25 @@ async def test_a_websocket_that_is_not_to_be_had_is_told_with_the_reason(
                 await leg.connection(PATIENCE)
 
 
+async def test_an_error_of_ours_in_one_websocket_ends_no_other_call_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended the nursery in which all connections and calls live, and with it the daemon."""
+
+    async def broken(*_args: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("a defect")
+
+    async with asterisk() as (server, transport, _metrics):
+        with transport.expect(uuid4(), NARROW) as sound, transport.expect(uuid4(), NARROW) as unlucky:
+            sound.told({ID_VARIABLE: server.connection_id})
+            connection = await sound.connection(PATIENCE)
+            monkeypatch.setattr("agentd.chan_websocket.transport.run_socket", broken)
+            unlucky.told({ID_VARIABLE: str(uuid4())})
+            with pytest.raises(MediaTimeout, match="RuntimeError"):
+                await unlucky.connection(PATIENCE)
+            assert not connection.released.is_set()
+            connection.release()
+
+
 async def test_the_second_websocket_of_a_channel_is_refused_by_asterisk() -> None:
     async with asterisk() as (server, transport, _metrics):
         with transport.expect(uuid4(), NARROW) as first, transport.expect(uuid4(), NARROW) as second:
