@@ -26,6 +26,7 @@ from agentd.doctor.pbx import ari_advice, ask_applications, ask_modules, greet
 from agentd.doctor.probe import Probe, open_probe
 from agentd.doctor.rtp import examine_rtp
 from agentd.doctor.secrets import examine_password
+from agentd.doctor.transports import recommend
 from agentd.errors import AriError, WebSocketError
 from agentd.metrics import Metrics
 from agentd.service.catalogue import installed_catalogue
@@ -34,7 +35,7 @@ from agentd.service.host_files import CREDENTIALS
 __all__ = ["Finding", "State", "examine", "render"]
 
 CLEAN_UP_DEADLINE = deadlines.DOCTOR_CLEAN_UP.seconds
-PBX_CHECKS = ("asterisk", "modules", "codecs", "application", "dialplan", "event stream")
+PBX_CHECKS = ("asterisk", "modules", "transports", "codecs", "application", "dialplan", "event stream")
 
 
 async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path = Path(CREDENTIALS)) -> list[Finding]:
@@ -82,6 +83,7 @@ async def _examine_asterisk(
         return daemon
     modules, found = await ask_modules(rest, config)
     findings += found
+    findings.append(recommend(modules, str(greeting.info["system"]["version"]), config))
     findings += await ask_codecs(rest, modules)
     daemon, found = await ask_applications(rest, config, daemon)
     findings += found

@@ -21,8 +21,9 @@ from agentd.config.settings import Config
 from agentd.doctor.arrivals import Arrival, Reach, StandIn, Trial, reach_daemon, reach_somebody, reach_stand_in
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
-from agentd.doctor.pbx import LEGS, ari_advice
+from agentd.doctor.pbx import ari_advice
 from agentd.doctor.probe import Probe
+from agentd.doctor.transports import LEGS
 from agentd.errors import AriError, AriRejected
 from agentd.media.leg import LineFormat
 

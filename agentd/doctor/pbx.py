@@ -10,13 +10,12 @@ from agentd.addresses import LOOPBACK, host_port, is_address
 from agentd.ari.rest import AriRest
 from agentd.ari.urls import shown_prefix
 from agentd.asterisk_releases import OLDEST, lacking, parse_release
-from agentd.audiosocket.transport import EXTERNAL, FORK
 from agentd.config.settings import Config
 from agentd.doctor.command_line import asterisk_cli
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
+from agentd.doctor.transports import LEGS
 from agentd.errors import AriError, AriRejected
-from agentd.rtp.transport import RTP
 
 DIALPLAN_APP: Final = "agentd"
 """The application that asterisk_conf/extensions_agentd.conf enters."""
@@ -40,8 +39,6 @@ NEEDED: Final[Mapping[str, str]] = {
 }
 BRIDGES: Final = ("bridge_simple", "bridge_softmix")
 """Either makes the bridge of a media leg."""
-LEGS: Final[Mapping[str, str]] = {EXTERNAL: "chan_audiosocket", FORK: "app_audiosocket", RTP: "chan_rtp"}
-"""The module of Asterisk's that each transport needs."""
 BEFORE: Final[Mapping[str, str]] = {"chan_rtp": "res_rtp_multicast"}
 """What a module cannot be loaded without (chan_rtp: "undefined symbol", seen on 22.10)."""
 USEFUL: Final[Mapping[str, str]] = {

@@ -14,8 +14,9 @@ import trio
 from agentd import deadlines
 from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
-from agentd.doctor.pbx import LEGS, ari_advice
+from agentd.doctor.pbx import ari_advice
 from agentd.doctor.probe import Probe
+from agentd.doctor.transports import LEGS
 from agentd.errors import AriError, AriRejected, MediaTimeout
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics

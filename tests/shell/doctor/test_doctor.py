@@ -25,7 +25,6 @@ from agentd.doctor.host import judge_service
 from agentd.doctor.media import examine_directory
 from agentd.doctor.pbx import (
     BRIDGES,
-    LEGS,
     NEEDED,
     USEFUL,
     ari_advice,
@@ -34,6 +33,7 @@ from agentd.doctor.pbx import (
     judge_version,
 )
 from agentd.doctor.secrets import examine_password
+from agentd.doctor.transports import LEGS
 from agentd.errors import AriRejected, AriUnavailable
 from agentd_providers.local.settings import LlmSettings, LocalSettings
 from tests.installed import parse_config

@@ -6,8 +6,8 @@ import pytest
 
 from agentd.config.settings import Calls, Config, Rtp
 from agentd.doctor.findings import Finding, State
-from agentd.doctor.pbx import LEGS
 from agentd.doctor.rtp import examine_rtp
+from agentd.doctor.transports import LEGS
 from agentd.rtp.ports import Ports
 from tests.shell.rtp_ports import rtp_ports
 
