@@ -23,6 +23,7 @@ from agentd.ari.events import (
     StasisEnd,
     StasisStart,
 )
+from agentd.ari.hand_back import RETURN, WITHOUT_WAY_BACK
 from agentd.conversation.commands import Destination
 
 REMEMBERED = 4096
@@ -202,8 +203,11 @@ class Whereabouts:
 
 
 def _way_back(channel: Channel, args: tuple[str, ...]) -> Origin | None:
-    """Where the dialplan goes on with a channel that entered from there; None where that was not told."""
+    """Where the dialplan goes on with a channel that entered from there; None where that was not told. Of a successor
+    before our time it is not told either, but it must not be where there is no dialplan."""
     if channel.place is None:
         return None
+    if channel.place == WITHOUT_WAY_BACK:
+        return Origin(RETURN, "")
     fallback = next((arg.partition("=")[2] for arg in args if arg.startswith("fallback=")), "")
     return Origin(attrs.evolve(channel.place, priority=channel.place.priority + 1), fallback.replace("|", ","))

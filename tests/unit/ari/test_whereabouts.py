@@ -19,6 +19,7 @@ from agentd.ari.events import (
     StasisStart,
     VarSet,
 )
+from agentd.ari.hand_back import RETURN
 from agentd.ari.whereabouts import REMEMBERED, TABLE, Decision, Deed, Known, News, Origin, Whereabouts
 from agentd.conversation.commands import Destination
 
@@ -221,6 +222,13 @@ def test_transferred_once_more_it_is_still_the_first_one_s_way_back() -> None:
     assert decision.event.args == SALES
     assert whereabouts.origin(CAROL) == Origin(Destination("agentd-call", "7002", 3), "queue-sales,s,1")
     assert whereabouts.take(is_played(ALICE)) == Decision(SUCCESSOR, is_played(ALICE), CAROL)
+
+
+def test_who_takes_the_place_of_a_successor_that_was_not_told_of_goes_on_as_all_who_come_back() -> None:
+    """It was sent on to the place after that of the Local channel, where no dialplan is, and hung up."""
+    whereabouts = Whereabouts()
+    assert whereabouts.take(StasisStart(local(CAROL), (), 40.0, local(BOB))).deed is INHERIT
+    assert whereabouts.origin(CAROL) == Origin(RETURN, "")
 
 
 def test_a_channel_that_comes_back_by_itself_has_no_way_back_but_its_own() -> None:
