@@ -12,6 +12,7 @@ import trio
 
 from agentd import deadlines
 from agentd.ari.rest import AriRest, open_rest
+from agentd.chan_websocket.listener import PASSWORD
 from agentd.config.secrets import Secret
 from agentd.config.settings import Config
 from agentd.doctor.agents import examine_agents
@@ -25,9 +26,10 @@ from agentd.doctor.media import examine_directory, examine_playback, examine_rea
 from agentd.doctor.pbx import ari_advice, ask_applications, ask_modules, greet
 from agentd.doctor.probe import Probe, open_probe
 from agentd.doctor.rtp import examine_rtp
-from agentd.doctor.secrets import examine_password
+from agentd.doctor.secrets import examine_password, locate
 from agentd.doctor.transports import recommend
-from agentd.errors import AriError, WebSocketError
+from agentd.doctor.websocket import examine_websocket
+from agentd.errors import AriError, ConfigError, WebSocketError
 from agentd.metrics import Metrics
 from agentd.service.catalogue import installed_catalogue
 from agentd.service.host_files import CREDENTIALS
@@ -64,7 +66,8 @@ async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path =
             Metrics(),
             config.asterisk.request_timeout,
         ) as rest:
-            daemon = await _examine_asterisk(config, password, rest, daemon, findings)
+            media_password = _media_password(environ, credentials)
+            daemon = await _examine_asterisk(config, password, media_password, rest, daemon, findings)
     findings.append(await examine_health(config, daemon))
     findings += await examine_agents(config, environ, credentials, daemon)
     findings.append(await examine_service())
@@ -72,7 +75,12 @@ async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path =
 
 
 async def _examine_asterisk(
-    config: Config, password: Secret, rest: AriRest, daemon: RunningDaemon, findings: list[Finding]
+    config: Config,
+    password: Secret,
+    media_password: Secret | None,
+    rest: AriRest,
+    daemon: RunningDaemon,
+    findings: list[Finding],
 ) -> RunningDaemon:
     """Append what Asterisk tells and shows; gives what is now known of a running daemon."""
     greeting = await greet(rest, config)
@@ -81,9 +89,10 @@ async def _examine_asterisk(
         findings += [skipped(check, "ARI cannot be used") for check in PBX_CHECKS]
         findings += await _without_probe(config, daemon, "ARI cannot be used")
         return daemon
-    modules, found = await ask_modules(rest, config)
+    version = str(greeting.info["system"]["version"])
+    modules, found = await ask_modules(rest, config, version)
     findings += found
-    findings.append(recommend(modules, str(greeting.info["system"]["version"]), config))
+    findings.append(recommend(modules, version, config))
     findings += await ask_codecs(rest, modules)
     daemon, found = await ask_applications(rest, config, daemon)
     findings += found
@@ -99,13 +108,28 @@ async def _examine_asterisk(
             findings += await _without_probe(config, daemon, "there is no event stream")
         else:
             findings.append(ok("event stream", "Asterisk opens one for an application of ours"))
-            findings += await _try_out(config, probe, daemon, modules, dialplan.fork)
+            findings += await _try_out(config, probe, daemon, modules, dialplan.fork, version, media_password)
         nursery.cancel_scope.cancel()
     return daemon
 
 
+def _media_password(environ: Mapping[str, str], credentials: Path) -> Secret | None:
+    """The password of media WebSockets; None where there is none that can be used."""
+    try:
+        located = locate(PASSWORD, environ, credentials)
+    except ConfigError:
+        return None
+    return None if located is None else located.secret
+
+
 async def _try_out(
-    config: Config, probe: Probe, daemon: RunningDaemon, modules: frozenset[str], fork: bool | None
+    config: Config,
+    probe: Probe,
+    daemon: RunningDaemon,
+    modules: frozenset[str],
+    fork: bool | None,
+    version: str,
+    media_password: Secret | None,
 ) -> list[Finding]:
     try:
         directory = await trio.to_thread.run_sync(examine_directory, config)
@@ -115,6 +139,7 @@ async def _try_out(
             findings = [directory, await examine_playback(config, probe)]
         findings += await examine_ways_in(config, probe, daemon, modules, fork)
         findings += await examine_rtp(config, probe, modules)
+        findings.append(await examine_websocket(config, probe, modules, version, daemon, media_password))
     finally:
         left = [f"{probe.app}-*"]
         with trio.move_on_after(CLEAN_UP_DEADLINE, shield=True):

@@ -14,7 +14,7 @@ from agentd.config.settings import Config
 from agentd.doctor.command_line import asterisk_cli
 from agentd.doctor.daemon import RunningDaemon
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
-from agentd.doctor.transports import LEGS
+from agentd.doctor.transports import LEGS, available
 from agentd.errors import AriError, AriRejected
 
 DIALPLAN_APP: Final = "agentd"
@@ -39,7 +39,7 @@ NEEDED: Final[Mapping[str, str]] = {
 }
 BRIDGES: Final = ("bridge_simple", "bridge_softmix")
 """Either makes the bridge of a media leg."""
-BEFORE: Final[Mapping[str, str]] = {"chan_rtp": "res_rtp_multicast"}
+BEFORE: Final[Mapping[str, str]] = {"chan_rtp": "res_rtp_multicast", "chan_websocket": "res_websocket_client"}
 """What a module cannot be loaded without (chan_rtp: "undefined symbol", seen on 22.10)."""
 USEFUL: Final[Mapping[str, str]] = {
     "codec_resample": "callers with other codecs than 8 kHz ones (g722, opus) are not understood",
@@ -157,7 +157,7 @@ def _by_numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-async def ask_modules(rest: AriRest, config: Config) -> tuple[frozenset[str], list[Finding]]:
+async def ask_modules(rest: AriRest, config: Config, version: str) -> tuple[frozenset[str], list[Finding]]:
     """The modules that run, without their .so; empty where that cannot be told."""
     try:
         answer = await rest.request("GET", "/asterisk/modules")
@@ -168,12 +168,14 @@ async def ask_modules(rest: AriRest, config: Config) -> tuple[frozenset[str], li
         return frozenset(), [fail("modules", f"cannot be told: {error}", *ari_advice(error, config))]
     except (KeyError, TypeError) as error:
         return frozenset(), [skipped("modules", f"Asterisk's answer cannot be read ({error!r})")]
-    return running, judge_modules(running, config)
+    return running, judge_modules(running, config, version)
 
 
-def judge_modules(running: frozenset[str], config: Config) -> list[Finding]:
-    """Whether every module is there that this configuration needs. Pure."""
+def judge_modules(running: frozenset[str], config: Config, version: str) -> list[Finding]:
+    """Whether every module is there that this configuration needs, of those that an Asterisk of this version can have.
+    Pure."""
     default = config.calls.default_media
+    possible = available(frozenset(LEGS.values()), version)
     missing = {name: what for name, what in NEEDED.items() if name not in running}
     if default in LEGS and LEGS[default] not in running:
         missing[LEGS[default]] = f"media={default}, the default of this configuration"
@@ -183,7 +185,7 @@ def judge_modules(running: frozenset[str], config: Config) -> list[Finding]:
         return [fail("modules", "not loaded: " + _listed(missing), *_loading(missing))]
     lacking = {name: what for name, what in USEFUL.items() if name not in running}
     lacking |= {
-        module: f"extensions with media={way} do not work" for way, module in LEGS.items() if module not in running
+        way.module: f"extensions with media={way.name} do not work" for way in possible if way.module not in running
     }
     if lacking:
         return [warn("modules", "not loaded: " + _listed(lacking), *_loading(lacking))]

@@ -1,33 +1,18 @@
 """RTP: can agentd have its ports, and does what Asterisk sends arrive there?
 
-Two trial legs share a bridge, so that Asterisk passes on to the one what the other one sends: both ways are shown
-without a telephone. They take ports of the range that a running agentd does not hold.
+The trial legs take ports of the range that a running agentd does not hold.
 """
 
-from contextlib import ExitStack
-from functools import partial
-from typing import Final
-from uuid import uuid4
-
-import trio
-
-from agentd import deadlines
 from agentd.config.settings import Config
+from agentd.doctor.both_ways import ARRIVAL_DEADLINE, ENDS, ends_that_hear
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.doctor.pbx import ari_advice
 from agentd.doctor.probe import Probe
 from agentd.doctor.transports import LEGS
-from agentd.errors import AriError, AriRejected, MediaTimeout
-from agentd.media.leg import LineFormat
+from agentd.errors import AriError, MediaTimeout
 from agentd.metrics import Metrics
-from agentd.rtp.connection import RtpConnection
 from agentd.rtp.ports import NoPort, Ports
 from agentd.rtp.transport import RTP, RtpTransport
-
-ARRIVAL_DEADLINE: Final = deadlines.DOCTOR_RTP.seconds
-POLL: Final = 0.05
-LINE: Final = LineFormat()
-ENDS: Final = ("rtp-one", "rtp-other")
 
 
 async def examine_rtp(config: Config, probe: Probe | None, modules: frozenset[str]) -> list[Finding]:
@@ -60,60 +45,16 @@ async def examine_rtp(config: Config, probe: Probe | None, modules: frozenset[st
 async def _attempt(config: Config, probe: Probe) -> Finding:
     judge = fail if config.calls.default_media == RTP else warn
     transport = RtpTransport(lambda: config, Metrics())
-    connections: dict[str, RtpConnection] = {}
-    arrived: set[str] = set()
     try:
-        bridge = await probe.bridge("rtp-bridge")
-        for end in ENDS:
-            connections[end] = await _leg(transport, probe, bridge, end)
-        async with trio.open_nursery() as nursery:
-            for end, connection in connections.items():
-                nursery.start_soon(partial(_listen, connection, end, arrived, nursery.cancel_scope))
-            nursery.cancel_scope.deadline = trio.current_time() + ARRIVAL_DEADLINE
+        heard = await ends_that_hear(transport, probe)
     except AriError as error:
         return judge("rtp", str(error), *ari_advice(error, config))
     except MediaTimeout as error:
         return judge("rtp", str(error), *_advice(config))
-    finally:
-        for connection in connections.values():
-            connection.release()
-    if len(arrived) == len(ENDS):
+    if heard == len(ENDS):
         return ok("rtp", f"{transport.way} (media=rtp), and takes what it is sent")
-    silent = f"no packet came within {ARRIVAL_DEADLINE:g} s" if not arrived else "packets came on one of two legs only"
+    silent = "packets came on one of two legs only" if heard else f"no packet came within {ARRIVAL_DEADLINE:g} s"
     return judge("rtp", f"{transport.way} (media=rtp), or is to: {silent}", *_advice(config))
-
-
-async def _leg(transport: RtpTransport, probe: Probe, bridge: str, end: str) -> RtpConnection:
-    """A trial leg in the bridge. Raises AriError or MediaTimeout."""
-    media = probe.channel(end)
-    with ExitStack() as stack:
-        leg = stack.enter_context(transport.expect(uuid4(), LINE))
-        leg.told(await probe.rest.external_media(media, probe.app, leg.request))
-        connection = await leg.connection(transport.bind_timeout)
-        stack.callback(connection.release)
-        with trio.move_on_after(ARRIVAL_DEADLINE):
-            while True:
-                try:
-                    await probe.rest.add_to_bridge(bridge, media)
-                except AriRejected as error:
-                    if error.status not in (400, 409, 422):  # while it is on its way into the application
-                        raise
-                    await trio.sleep(POLL)
-                else:
-                    stack.pop_all()
-                    return connection
-    raise MediaTimeout(f"Asterisk did not bring a trial channel into its application within {ARRIVAL_DEADLINE:g} s")
-
-
-async def _listen(connection: RtpConnection, end: str, arrived: set[str], both: trio.CancelScope) -> None:
-    """Send silence, and note that something comes; ends all once it has come at both ends."""
-
-    def receive(pcm: bytes, rate: int, at: float) -> None:
-        arrived.add(end)
-        if len(arrived) == len(ENDS):
-            both.cancel(reason="RTP has come at both ends")
-
-    await connection.serve(LINE, receive, lambda digit: None, lambda *, ahead=False: None, lambda: None)
 
 
 def _advice(config: Config) -> tuple[str, ...]:

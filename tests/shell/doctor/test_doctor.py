@@ -46,6 +46,7 @@ HEALTHY: Mapping[str, Any] = {
     "providers": {"default": {"ready": True, "detail": ""}},
     "version": __version__,
 }
+NEW, OLD = "22.10.1", "20.17.0"
 EVERY_MODULE = frozenset({*NEEDED, *BRIDGES, *LEGS.values(), *USEFUL})
 URL = "http://127.0.0.1:15000"
 
@@ -160,23 +161,32 @@ def test_each_kind_of_refusal_has_advice_of_its_own(error: Any, hint: str) -> No
 
 @pytest.mark.parametrize("module", sorted({*NEEDED, LEGS["external"]}))
 def test_a_missing_module_that_every_call_needs_is_a_failure(module: str) -> None:
-    (finding,) = judge_modules(EVERY_MODULE - {module}, Config())
+    (finding,) = judge_modules(EVERY_MODULE - {module}, Config(), NEW)
     assert finding.failed
     assert f"module load {module}.so" in said(finding)
 
 
 def test_either_kind_of_bridge_will_do() -> None:
-    assert [judge_modules(EVERY_MODULE - {each}, Config())[0].state for each in BRIDGES] == [State.OK] * 2
-    assert judge_modules(EVERY_MODULE - set(BRIDGES), Config())[0].failed
+    assert [judge_modules(EVERY_MODULE - {each}, Config(), NEW)[0].state for each in BRIDGES] == [State.OK] * 2
+    assert judge_modules(EVERY_MODULE - set(BRIDGES), Config(), NEW)[0].failed
 
 
 def test_a_module_that_only_some_calls_need_is_a_warning() -> None:
-    assert judge_modules(EVERY_MODULE, Config())[0].state is State.OK
-    assert judge_modules(EVERY_MODULE - {"codec_resample"}, Config())[0].state is State.WARN
+    assert judge_modules(EVERY_MODULE, Config(), NEW)[0].state is State.OK
+    assert judge_modules(EVERY_MODULE - {"codec_resample"}, Config(), NEW)[0].state is State.WARN
     without_app = EVERY_MODULE - {"app_audiosocket"}
-    assert "media=fork" in said(judge_modules(without_app, Config())[0])
+    assert "media=fork" in said(judge_modules(without_app, Config(), NEW)[0])
     by_fork = Config(calls=Calls(default_media="fork"))
-    assert judge_modules(without_app, by_fork)[0].failed
+    assert judge_modules(without_app, by_fork, NEW)[0].failed
+
+
+def test_a_module_that_this_release_does_not_have_is_not_missed() -> None:
+    without = EVERY_MODULE - {"chan_websocket"}
+    assert judge_modules(without, Config(), NEW)[0].state is State.WARN
+    assert "module load res_websocket_client.so" in said(judge_modules(without, Config(), NEW)[0])
+    assert judge_modules(without, Config(), OLD)[0].state is State.OK
+    by_websocket = Config(calls=Calls(default_media="websocket"))
+    assert judge_modules(without, by_websocket, OLD)[0].failed
 
 
 @pytest.mark.parametrize(
