@@ -122,11 +122,14 @@ async def test_the_dialplan_goes_on_when_the_agent_ends_a_call_without_ari(lab: 
     await lab.nothing_is_left()
 
 
-async def test_a_wideband_telephone_is_heard_and_answered_at_16_khz(lab: Lab) -> None:
+@pytest.mark.parametrize(("extension", "rate"), [("7102", 16000), ("7112", 8000)], ids=["external", "rtp"])
+async def test_a_wideband_telephone_is_heard_and_answered_at_16_khz_or_what_the_transport_has(
+    lab: Lab, extension: str, rate: int
+) -> None:
     since = len(lab.daemon.lines)
     async with httpx.AsyncClient(auth=(lab.pbx.ari_user, lab.pbx.ari_password), trust_env=False) as ari:
         telephone = {
-            "endpoint": "Local/7102@from-lab/n",
+            "endpoint": f"Local/{extension}@from-lab/n",
             "extension": "7300",
             "context": "from-lab",
             "priority": "1",
@@ -138,8 +141,8 @@ async def test_a_wideband_telephone_is_heard_and_answered_at_16_khz(lab: Lab) ->
         answer = await lab.daemon.wait_for("utterance heard", start=since, timeout=30)
         (await ari.delete(f"{lab.pbx.ari_url}/channels/{call['call_id']}")).raise_for_status()
     await lab.nothing_is_left()
-    assert call["rate"] == 16000
+    assert call["rate"] == rate
     assert likeness("You are currently the only person in this conference.", said["text"]) > 0.6
     assert answer["completed"] is True
     inbound = await lab.daemon.wait_for("inbound audio", start=since)
-    assert inbound["inbound_expected"] == "slin16"
+    assert inbound["inbound_expected"] == {16000: "slin16", 8000: "slin"}[rate]

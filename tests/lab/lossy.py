@@ -8,9 +8,14 @@ end sees one peer that sends from where it receives.
 import random
 import re
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import attrs
 import trio
+
+from .asterisk import PrivateAsterisk
+from .proxy import Proxy
 
 HERE = "127.0.0.1"
 ASTERISK_SENDS_TO = "127.0.0.2"
@@ -31,6 +36,9 @@ class Weather:
     loss: float = 0.0
     burst: float = 1.0
     jitter: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{100 * self.loss:g} % lost, {1000 * self.jitter:g} ms jitter"
 
 
 @attrs.define(eq=False)
@@ -65,6 +73,10 @@ class LossyNetwork:
     """What Asterisk sends to, by agentd's port."""
     _asterisk_ports: dict[int, trio.socket.SocketType] = attrs.field(factory=dict, init=False)
     """What agentd sends to, by Asterisk's port."""
+
+    def set(self, weather: Weather) -> None:
+        """Both ways have this weather from now on."""
+        self.towards_agentd.weather = self.towards_asterisk.weather = weather
 
     def open(self, first_port: int, ports: int) -> None:
         """Begin to carry what Asterisk sends to agentd's ports."""
@@ -111,9 +123,15 @@ def _bound(host: str, port: int) -> trio.socket.SocketType:
     return trio.socket.from_stdlib_socket(opened)
 
 
-def open_lossy_network(nursery: trio.Nursery, first_port: int, ports: int, seed: int) -> LossyNetwork:
-    """A network in front of agentd's ports, without loss at first, for as long as `nursery` runs."""
+@asynccontextmanager
+async def open_lossy_network(pbx: PrivateAsterisk, seed: int) -> AsyncIterator[tuple[LossyNetwork, str]]:
+    """A network between a PBX and agentd's ports, without loss at first, for as long as the block runs; and ARI's URL
+    behind it. agentd has to advertise `ASTERISK_SENDS_TO`."""
     towards_agentd, towards_asterisk = (Way(Weather(), random.Random(seed + way)) for way in range(2))
-    network = LossyNetwork(towards_agentd, towards_asterisk, nursery)
-    network.open(first_port, ports)
-    return network
+    async with trio.open_nursery() as nursery:
+        network = LossyNetwork(towards_agentd, towards_asterisk, nursery)
+        network.open(pbx.agent_rtp, pbx.agent_rtp_ports)
+        ari = Proxy((HERE, pbx.http_port), rewrite=network.rewrite)
+        await nursery.start(ari.serve, 0)
+        yield network, f"http://{HERE}:{ari.port}"
+        nursery.cancel_scope.cancel()
