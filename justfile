@@ -144,7 +144,11 @@ bench-pacing *args: setup-dev
 bench-load *args: setup-dev
     {{ python }} -m tests.lab.bench_load {{ args }}
 
-# One clock a call against one for all calls, and against agentd's own, without a daemon (writes build/bench/)
+# Each transport beside the others, in one run: response, interruption, cost; RTP with loss too (writes build/bench/)
+bench-transports *args: setup-dev
+    {{ python }} -m tests.lab.bench_transports {{ args }}
+
+# One clock a call against one clock for all calls, without a daemon (writes build/bench/)
 bench-clock *args: setup-dev
     {{ python }} -m tests.lab.bench_clock {{ args }}
 

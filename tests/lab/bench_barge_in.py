@@ -102,9 +102,9 @@ async def ignorable(prompts: Sequence[Prompt], count: int) -> list[Cue]:
     return cues[:count]
 
 
-async def record_text(pbx: PrivateAsterisk) -> bytes:
+async def record_text(pbx: PrivateAsterisk, extension: str = "7000") -> bytes:
     """The agent's text as it is heard when nobody speaks."""
-    async with SipCaller().call(pbx.sip_uri("7000")) as call:
+    async with SipCaller().call(pbx.sip_uri(extension)) as call:
         start, end = await listen(call, 0.0, timeout=90, quiet=1.2)
         await call.hangup()
     return call.heard[round((start - LEAD) * RATE) * 2 : round((end + 0.2) * RATE) * 2]
@@ -135,14 +135,14 @@ async def give_back(call: Call, seconds: float) -> Span:
 
 
 async def one_event(
-    pbx: PrivateAsterisk, text: bytes, cue: Cue, wanted: float, offset: float
+    pbx: PrivateAsterisk, text: bytes, cue: Cue, wanted: float, offset: float, extension: str = "7000"
 ) -> tuple[Moment, Outcome]:
     """A call in which the agent speaks its text and the caller does one thing. Raises NothingHeard, CallEnded."""
     at = wanted
     while not sounds_at(text, at):
         at += 0.05
     failure: Exception | None = None
-    async with SipCaller().call(pbx.sip_uri("7000")) as call:
+    async with SipCaller().call(pbx.sip_uri(extension)) as call:
         try:
             begins = await text_begins(call)
             await trio.sleep(max(begins + at - FRAME / 2 - call.now, 0))
@@ -165,6 +165,11 @@ async def one_event(
     good = outcome.gave_way if cue.real else not distracted(outcome)
     title = f"{cue.name[:46]}: {verdict(cue, outcome)}"
     return Moment(title, good, said, heard, done.start + offset, outcome.attenuate_ms, outcome.stop_ms), outcome
+
+
+def into_the_text(number: int) -> float:
+    """Seconds into the text at which the event of this number is to begin: spread from EARLIEST to LATEST."""
+    return EARLIEST + (LATEST - EARLIEST) * (number * 0.618 % 1)
 
 
 def distracted(outcome: Outcome) -> bool:
@@ -234,7 +239,7 @@ async def run(real: int, other: int) -> int:
             text = await record_text(pbx)
             print(f"Echo() offset {offset * 1000:.1f} ms; a text of {len(text) / 2 / RATE:.0f} s; {len(cues)} events")
             for number, cue in enumerate(cues, 1):
-                wanted = EARLIEST + (LATEST - EARLIEST) * (number * 0.618 % 1)
+                wanted = into_the_text(number)
                 for _ in range(TRIES):
                     await daemon.until_idle()
                     try:
