@@ -304,6 +304,7 @@ SESSION_AGAIN = Deadline(
     0.8, "An agent whose session was lost opens another one within it, where somebody else could take over."
 )
 SESSION_RENEWAL = Clock("A quiet moment for a session's renewal, in the time that its vendor leaves.")
+PATIENCE = Clock("A caller whose agent is being loaded is spoken to now and then, so that the wait is no dead air.")
 RENEWAL_RETRY = Clock(
     "The back-off until a session's renewal for another caller is tried again, unless it is asked for before."
 )
@@ -365,6 +366,26 @@ ORPHANS = Deadline(
 
 LEAVING_ASKED = Deadline(
     2.0, "systemd, which has just sent SIGTERM, tells what for. Calls go on meanwhile; without an answer it is a stop."
+)
+RECORDS_WRITE = Deadline(
+    2.0,
+    "The calls' records are written to memory, or what another agentd has left of them is read. What is not there by "
+    "then is done without.",
+)
+RECORDS_TAKEN = Deadline(
+    2.0, "An agentd that ends lets go of its calls' records. After that it is one that stays, whose its callers are."
+)
+HEAD_START = Deadline(
+    2.0, "The lines of calls that are gone on with come up before engines are loaded, which take all of a small host."
+)
+BEHIND = Deadline(
+    1.5,
+    "Callers whose calls the next agentd goes on with are let go of, and others handed back; by the next one if need "
+    "be.",
+)
+ADOPTION = Deadline(
+    20.0,
+    "The event stream comes up for a caller whom another agentd has left; without it nothing can be made for them.",
 )
 
 EXTEND_EVERY = Deadline(10.0, "Systemd is asked for more time so often while the daemon starts or drains.")
@@ -479,6 +500,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.serving.renewal: RENEW_EARLY": (SESSION_RENEWAL,),
     "agentd.serving.renewal: pause": (RENEWAL_RETRY,),
     "agentd.serving.renewal: tenure.lasts": (SESSION_RENEWAL,),
+    "agentd.serving.keeper: PATIENCE_EVERY": (PATIENCE,),
     "agentd.serving.roster: delay": (AGENT_RETRY,),
     "agentd.serving.tenure: within": (SESSION_OPEN, SESSION_AGAIN, SESSION_LAST_RESORT),
     "agentd.tools.runner: offered.deadline": (TOOL,),

@@ -48,6 +48,11 @@ class Metrics:
         self.callers_waiting = gauge(
             "callers_waiting", "Callers whose call is not set up yet: Asterisk or this host could not bear one more."
         )
+        self.calls_adopted = counter("calls_adopted", "Calls of an agentd before that were gone on with.")
+        self.adoptions_refused = counter(
+            "adoptions_refused", "Callers of an agentd before who were handed back, by reason.", "reason"
+        )
+        self.call_records_failed = counter("call_records_failed", "Records of calls that could not be written.")
         self.callers_refused = counter("callers_refused", "Callers who were not let in, by cause.", "cause")
         self.call_set_up_seconds = histogram(
             "call_set_up_seconds",

@@ -28,6 +28,8 @@ class PlayoutBuffer:
 
     seconds: float = 30.0
     overran: Callable[[], None] | None = None
+    numbered: int = 0
+    """Utterances that the call has had already."""
     generation: int = attrs.field(default=0, init=False)
     buffered: float = attrs.field(default=0.0, init=False)
     fed_at: float = attrs.field(default=-math.inf, init=False)
@@ -36,7 +38,6 @@ class PlayoutBuffer:
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _interruption: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
     _overrun: bool = attrs.field(default=False, init=False)
-    _numbered: int = attrs.field(default=0, init=False)
     _withdrawn: deque[int] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     _brought: tuple[int, float] = attrs.field(default=(0, 0.0), init=False)
     """The utterance whose audio came last, and how many seconds of it have come."""
@@ -48,8 +49,8 @@ class PlayoutBuffer:
 
     def number(self) -> int:
         """See agentd.agent.Playout.number."""
-        self._numbered += 1
-        return self._numbered
+        self.numbered += 1
+        return self.numbered
 
     def brought(self, utterance: int) -> float:
         """Seconds of audio of an utterance that have come so far; 0 once another one's has."""

@@ -1,6 +1,6 @@
 """Callers whom an earlier agentd has left behind in the application are handed back, by requests alone."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +23,13 @@ AT_ONCE = 8
 T = TypeVar("T")
 
 
-async def hand_back_orphans(rest: AriRest, app: str, deadline: float) -> int:
+def _nobody(_callers: Mapping[str, Channel]) -> Set[str]:
+    return frozenset()
+
+
+async def hand_back_orphans(
+    rest: AriRest, app: str, deadline: float, adopted: Callable[[Mapping[str, Channel]], Set[str]] = _nobody
+) -> int:
     """Hand every caller in the application `app` back to the dialplan, with AGENTD_RESULT `failed:internal`, and remove
     what is left of media legs; gives how many callers Asterisk let go on.
 
@@ -32,21 +38,27 @@ async def hand_back_orphans(rest: AriRest, app: str, deadline: float) -> int:
     seconds have passed; a request that is under way then is waited for (a few seconds). Where nobody was left behind,
     it takes two requests. Callers and legs that could not be dealt with are logged.
 
+    `adopted` is asked once, of all callers by their channels, whose calls are gone on with: they are left where they
+    are. The legs that they had are removed like all others.
+
     Raises AriError where Asterisk could not be asked who there is: AriRejected at once if it refuses to tell,
     AriUnavailable at the deadline.
     """
     attempt = _Attempt(trio.current_time() + deadline)
     channels = (await attempt.ask(rest.channels)).values()
-    callers = {channel.id: channel for channel in channels if fate(channel, app) is Fate.HAND_BACK}
+    found = {channel.id: channel for channel in channels if fate(channel, app) is Fate.HAND_BACK}
+    stay = adopted(found)
+    callers = {channel_id: channel for channel_id, channel in found.items() if channel_id not in stay}
     legs = [channel.id for channel in channels if fate(channel, app) is Fate.REMOVE]
     handed_back = await attempt.each(callers, partial(_hand_back, rest, callers))
     await attempt.each(legs, rest.hang_up)
     bridges = [bridge for bridge in await attempt.ask(rest.bridges) if is_leg(app, bridge)]
     await attempt.each(bridges, rest.destroy_bridge)
-    if callers or legs or bridges:
+    if found or legs or bridges:
         log.warning(
             "an earlier agentd left something behind",
-            callers=len(callers),
+            callers=len(found),
+            adopted=len(stay),
             handed_back=handed_back,
             legs=len(legs),
             bridges=len(bridges),

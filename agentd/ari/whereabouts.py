@@ -104,6 +104,15 @@ class _Stay:
 
 
 @attrs.frozen
+class Entrance:
+    """How a channel's stay began, for an agentd that comes after this one. `origin` as in Whereabouts.origin."""
+
+    args: tuple[str, ...] = ()
+    extension: str = ""
+    origin: Origin | None = None
+
+
+@attrs.frozen
 class Decision:
     """What is done about an event."""
 
@@ -131,6 +140,17 @@ class Whereabouts:
         """The way back of a channel that took another's place; None for one that came by itself."""
         stay = self._stays.get(channel)
         return None if stay is None else stay.origin
+
+    def entrance(self, channel: str) -> Entrance:
+        """How the stay began that the channel is in, as far as it is known."""
+        stay = self._stays.get(channel)
+        return Entrance() if stay is None else Entrance(stay.args, stay.extension, stay.origin)
+
+    def adopt(self, channel: Channel, entrance: Entrance) -> None:
+        """A channel is in the application since before our time, and its stay goes on."""
+        way_back = entrance.origin or _way_back(channel, entrance.args)
+        stay = _Stay(Known.IN, None, entrance.args, entrance.extension, entrance.origin, way_back)
+        self._remember(channel.id, stay)
 
     def take(self, event: Event) -> Decision:
         """Decide about an event of a channel, and remember what it tells."""

@@ -12,6 +12,7 @@ its file. The agent, the caller's line and the playback come in as arguments; no
 known here by name.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -24,12 +25,15 @@ from agentd import session_events as tells
 from agentd.agent import AgentSession, CallInfo
 from agentd.audio.echo import EchoGuard
 from agentd.budgets import Budget
+from agentd.calls.begun import Begun
 from agentd.calls.caller_identity import CallerIdentity
 from agentd.calls.callers_end import CallersEnd, CallersLine
 from agentd.calls.fields import set_call_fields
 from agentd.calls.figures import CallFigures
 from agentd.calls.inbox import Inbox
 from agentd.calls.last_words import LastWords
+from agentd.calls.record import ToolAtWork
+from agentd.calls.snapshot import Snapshot, Speech
 from agentd.calls.tasks import watch_tasks
 from agentd.calls.timekeeper import Timekeeper
 from agentd.calls.voice import AgentVoice
@@ -102,6 +106,8 @@ class Call:
     metrics: Metrics
     line_moves: Callable[[bool], None]
     """Told True with every beat of the line, False when no leg is up: the watchdog's line clock."""
+    begun: Begun | None = None
+    """The call was begun by another agentd, which has ended; its `candidates` are known later."""
     conversation: Conversation = attrs.field(factory=Conversation, init=False)
     history: History = attrs.field(factory=History, init=False)
     playout: PlayoutBuffer = attrs.field(init=False)
@@ -121,7 +127,11 @@ class Call:
 
     def __attrs_post_init__(self) -> None:
         self._inbox = Inbox(self.metrics)
-        self.playout = PlayoutBuffer(overran=self.metrics.playout_overruns.inc)
+        begun = self.begun
+        if begun is not None:
+            self.conversation, self.history = begun.conversation, begun.history
+        numbered = 0 if begun is None else begun.utterances
+        self.playout = PlayoutBuffer(overran=self.metrics.playout_overruns.inc, numbered=numbered)
         self._figures = CallFigures(self.metrics)
         self._voice = AgentVoice(
             self.playout,
@@ -145,9 +155,10 @@ class Call:
             tell=self._inbox.post,
             on_change=self._session_changed,
             off_record=self._voice.leave_off_record,
+            resumption=None if begun is None else begun.resumption,
         )
         self._tools = CallTools(
-            self.candidates[0].tools,
+            self.candidates[0].tools if self.candidates else {},
             CallContext(self.info, self.caller),
             self.metrics,
             tell=self._inbox.post,
@@ -159,7 +170,13 @@ class Call:
             become=self._set_caller,
             learned=self._keeper.renew,
         )
-        self._timekeeper = Timekeeper(self.conversation, self.settings.liveness, self._ears, tell=self._inbox.post)
+        self._timekeeper = Timekeeper(
+            self.conversation,
+            self.settings.liveness,
+            self._ears,
+            tell=self._inbox.post,
+            live_since=math.inf if begun is None else begun.live_since,
+        )
         self._callers_end = CallersEnd(
             self.caller,
             self._identity,
@@ -182,6 +199,7 @@ class Call:
             next_frame=self.playback.next_frame,
             fall_back=self.playback.fall_back,
             line_moves=self._line_moves,
+            lost=begun is not None,
         )
         self.playback.attach(lambda: self._media.lead, self._echo.spoke)
 
@@ -230,6 +248,25 @@ class Call:
     def at_rest(self) -> bool:
         """Whether nobody speaks, and nothing is on its way."""
         return not self.caller_speaks and self.conversation.agent is AgentState.IDLE and self.playout.empty
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The call as it stands, for its record."""
+        candidate, speech = self._keeper.candidate, None
+        if (playing := self._voice.so_far) is not None:
+            utterance, heard = playing
+            aside = self._figures.is_aside(utterance)
+            speech = Speech(utterance, heard, aside, heard.generated if aside else "")
+        return Snapshot(
+            self.info,
+            self.conversation,
+            self.history.turns,
+            self._figures.agent if candidate is None else candidate.name,
+            self.playback.streaming,
+            speech,
+            tuple(ToolAtWork(request.name, request.arguments) for request in self._tools.at_work),
+            self.playback.playbacks,
+        )
 
     def shut_down(self) -> None:
         """The daemon's patience is over: announce the end and leave; a call that is ending already has to be quick."""

@@ -30,6 +30,8 @@ class Timekeeper:
     times: LivenessTimes
     ears: Callable[[], Ears]
     tell: Callable[[object], None]
+    live_since: float = math.inf
+    """When the call came to be live with another agentd."""
     _liveness: Liveness = attrs.field(init=False)
     _dead_air: DeadAir = attrs.field(init=False)
     _acted_at: float = attrs.field(default=-math.inf, init=False)
@@ -40,7 +42,7 @@ class Timekeeper:
     _stepped: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._liveness = Liveness(self.times)
+        self._liveness = Liveness(self.times, self.live_since)
         self._dead_air = DeadAir(self.times.dead_air_after, self.times.checks_in)
 
     async def run(self) -> None:

@@ -120,6 +120,16 @@ class AgentVoice:
             case tells.Withdrawn(utterance):
                 self._withdraw(utterance)
 
+    @property
+    def so_far(self) -> tuple[int, Heard] | None:
+        """The utterance that the caller is hearing, and how much of it so far; None where there is none, or it is no
+        part of the conversation."""
+        if not self._playing or self._utterance in self._off_record or (heard := self.playback.so_far) is None:
+            return None
+        if not heard.generated and (whole := " ".join(self._words.get(self._utterance, "").split())):
+            heard = self._in_part(self._utterance, heard, whole)
+        return self._utterance, heard
+
     def is_playing(self, utterance: int) -> bool:
         """Whether the caller is hearing an utterance, or is about to."""
         return self._playing and self._utterance == utterance

@@ -237,6 +237,14 @@ class Calls:
     drain_timeout: Annotated[
         float, text("Seconds that running calls may take to finish at shutdown.", not_negative)
     ] = 30.0
+    records_directory: Annotated[
+        str,
+        text(
+            "Where running calls are noted for a restart of agentd, where systemd does not say; it has to be in "
+            "memory (tmpfs).",
+            _absolute,
+        ),
+    ] = "/run/agentd"
     failure_sound: Annotated[
         str, text("What a failed call hears where nothing else is configured: a sound that Asterisk has.")
     ] = "sound:sorry"
@@ -322,6 +330,9 @@ class Failover:
     apology: Annotated[
         str, text("What the caller hears when an answer failed and nobody else can give it; empty: nothing.")
     ] = "I am sorry, I could not answer that. Please say it again."
+    restart_words: Annotated[
+        str, text("What a caller hears first whose call a restart or a crash of agentd has cut into; empty: nothing.")
+    ] = "Sorry, I am back."
 
 
 @attrs.frozen
@@ -393,6 +404,7 @@ class AgentConfig:
             liveness.filler,
             liveness.duration_warning,
             self.failover.apology,
+            self.failover.restart_words,
         )
         return tuple(text for text in texts if text)
 

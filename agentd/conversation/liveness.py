@@ -37,7 +37,8 @@ class Liveness:
     """One call's. `observe` it after every step of the conversation; ask for what is `due` at `next_at`."""
 
     times: LivenessTimes
-    _began: float = attrs.field(default=math.inf, init=False)
+    _began: float = math.inf
+    """When the call came to be live; it may have been with another agentd."""
     _quiet_since: float = attrs.field(default=math.inf, init=False)
     _preparing_since: float = attrs.field(default=math.inf, init=False)
     _checked: int = attrs.field(default=0, init=False)

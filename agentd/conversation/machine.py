@@ -150,6 +150,7 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.CONNECTING, happens.ShutdownDue): _shutdown,
     (Line.LIVE, happens.MediaLost): (Line.LOST, _nothing),
     (Line.LIVE, happens.MediaFailed): _no_media,
+    (Line.LIVE, happens.AgentFailed): _no_agent,  # of a call that another agentd has begun
     (Line.LIVE, tells.Ended): _ended_by_agent,
     (Line.LIVE, happens.DepartureRequested): _departure,
     (Line.LIVE, happens.CallerHungUp): _gone,
@@ -160,6 +161,7 @@ LINE: Mapping[tuple[Line, type], Row] = {
     (Line.LIVE, happens.DeadAir): _dead_air,
     (Line.LOST, happens.MediaRestored): (Line.LIVE, _nothing),
     (Line.LOST, happens.MediaFailed): _no_media,
+    (Line.LOST, happens.AgentFailed): _no_agent,
     (Line.LOST, tells.Ended): _ended_by_agent,
     (Line.LOST, happens.DepartureRequested): _departure,
     (Line.LOST, happens.CallerHungUp): _gone,

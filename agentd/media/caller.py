@@ -56,6 +56,8 @@ class CallerMedia:
     next_frame: NextFrame
     fall_back: Callable[[], bool]
     line_moves: Callable[[bool], None]
+    lost: bool = False
+    """The call had a leg before this was made, with an agentd that has ended."""
     stuck: str = attrs.field(default="", init=False)
     """The codec of the caller's line that the PBX cannot convert: no leg carries anything."""
     ever_up: bool = attrs.field(default=False, init=False)
@@ -76,6 +78,7 @@ class CallerMedia:
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.ever_up = self._lost = self.lost
         self._diagnostics = InboundDiagnostics(AudioFormat(Encoding.SLIN, self.line.rate))
 
     async def keep(self) -> None:

@@ -46,6 +46,11 @@ class Playback(Protocol):
         """When the caller last heard any sound of it, in seconds; -math.inf: never yet."""
         ...
 
+    @property
+    def so_far(self) -> Heard | None:
+        """How much the caller has heard of the utterance that is being played; None while there is none."""
+        ...
+
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """Play an utterance to its end, or until it is interrupted or stopped.
 

@@ -28,6 +28,8 @@ class Downstream:
     _rest: UtteranceSource | None = attrs.field(default=None, init=False)
     _paused: bool = attrs.field(default=False, init=False)
     _on_hold: bool = attrs.field(default=False, init=False)
+    _before: Heard | None = attrs.field(default=None, init=False)
+    """What was heard of the utterance that is being played before the change to files."""
 
     @property
     def streaming(self) -> bool:
@@ -38,6 +40,19 @@ class Downstream:
         """See agentd.playback.contract.Playback.heard_at."""
         ways: tuple[Playback | None, ...] = (self.stream, self.file)
         return max((way.heard_at for way in ways if way is not None), default=-math.inf)
+
+    @property
+    def so_far(self) -> Heard | None:
+        """See agentd.playback.contract.Playback.so_far."""
+        heard = self._current.so_far
+        if self._before is None:
+            return heard
+        return self._before if heard is None else _joined(self._before, heard)
+
+    @property
+    def playbacks(self) -> tuple[str, ...]:
+        """The ids of the playbacks that Asterisk has of this call."""
+        return () if self.file is None else self.file.playbacks
 
     @property
     def _current(self) -> Playback:
@@ -95,9 +110,13 @@ class Downstream:
         rest, self._rest = self._rest, None
         if rest is None or self.file is None:
             return heard
-        if self._paused or self._on_hold:
-            await self.file.pause()
-        return _joined(heard, await self.file.play(rest, PlaybackListener(started, segment_of_rest)))
+        self._before = heard
+        try:
+            if self._paused or self._on_hold:
+                await self.file.pause()
+            return _joined(heard, await self.file.play(rest, PlaybackListener(started, segment_of_rest)))
+        finally:
+            self._before = None
 
     async def announce(self, announcement: Announcement) -> None:
         """See agentd.playback.contract.Playback.announce. Sounds of Asterisk's own are played by ARI: one of them

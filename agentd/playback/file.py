@@ -111,6 +111,8 @@ class FilePlayback:
     _paused: bool = attrs.field(default=False, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _stops: int = attrs.field(default=0, init=False)
+    _played: list[_Segment] = attrs.field(factory=list, init=False)
+    """Of the utterance that is being played, or was last."""
 
     def __attrs_post_init__(self) -> None:
         self.channel.on_playback = self.on_event
@@ -119,6 +121,16 @@ class FilePlayback:
     def heard_at(self) -> float:
         """See agentd.playback.contract.Playback.heard_at. Of a sound of Asterisk's the length is not known."""
         return max(self._heard_at, *(segment.heard_at for segment in self._segments.values()), -math.inf)
+
+    @property
+    def so_far(self) -> Heard | None:
+        """See agentd.playback.contract.Playback.so_far."""
+        return _heard(self._played, interrupted=True) if self._started and self._listener is not None else None
+
+    @property
+    def playbacks(self) -> tuple[str, ...]:
+        """The ids of the playbacks that Asterisk has of us."""
+        return tuple(self._segments)
 
     def on_event(self, event: PlaybackStarted | PlaybackFinished) -> None:
         """Take note of an ARI event about one of our playbacks; others are not ours to mind."""
@@ -130,7 +142,7 @@ class FilePlayback:
 
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         """See agentd.playback.contract.Playback.play."""
-        played: list[_Segment] = []
+        played = self._played = []
         queue = trio.CapacityLimiter(QUEUED_SEGMENTS)
         stops = self._stops
         self._listener, self._started = listener, False

@@ -32,7 +32,7 @@ from agentd.media.leg import LONGEST_LEAD, Lead
 from agentd.metrics import Metrics
 from agentd.playback.contract import Announcement, Heard, PlaybackListener
 from agentd.playback.handover import Remainder
-from agentd.playback.jitter import JitterBuffer, StartDepth
+from agentd.playback.jitter import JitterBuffer, Segment, StartDepth
 from agentd.playout import UtteranceSource
 
 ATTENUATED = gain(-12.0)
@@ -249,6 +249,12 @@ class StreamPlayback:
         assert speaking.heard is not None
         return speaking.heard
 
+    @property
+    def so_far(self) -> Heard | None:
+        """See agentd.playback.contract.Playback.so_far. What the line is ahead by counts as heard."""
+        speaking = self._speaking
+        return None if speaking is None or not speaking.started else _heard(speaking.jitter, False, Segment.words_heard)
+
     async def announce(self, announcement: Announcement) -> None:
         """See agentd.playback.contract.Playback.announce. A sound of Asterisk's own cannot be streamed."""
         if announcement.sound:
@@ -372,7 +378,7 @@ class StreamPlayback:
             return
         finished = speaking.jitter.finished and not speaking.source.interrupted
         completed = finished and not speaking.source.cut
-        speaking.heard = _heard(speaking.jitter, completed)
+        speaking.heard = _heard(speaking.jitter, completed, Segment.settle)
         for place, count in (
             ("within", speaking.jitter.underruns_within),
             ("between", speaking.jitter.underruns_between),
@@ -396,11 +402,12 @@ class StreamPlayback:
         self._paused, self._level, self._wanted = False, 1.0, 1.0
 
 
-def _heard(jitter: JitterBuffer, completed: bool) -> Heard:
+def _heard(jitter: JitterBuffer, completed: bool, count: Callable[[Segment, int], int]) -> Heard:
+    """`count` tells how many words of a segment were heard, at the buffer's rate."""
     spoken = [segment for segment in jitter.segments if segment.received]
     words: list[str] = []
     for segment in spoken:
-        words += segment.text.split()[: segment.settle(jitter.rate)]
+        words += segment.text.split()[: count(segment, jitter.rate)]
     return Heard(
         milliseconds=round(1000 * sum(segment.popped for segment in spoken) / jitter.rate),
         completed=completed,

@@ -1,24 +1,30 @@
 """The reception turns a channel that entered our application, or a connection without ARI, into a call, or hands it
 back."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
 from uuid import UUID
 
 import attrs
 import structlog
 import trio
 
-from agentd.agent import CallInfo
+from agentd import deadlines
+from agentd.agent import Audio, CallInfo
 from agentd.ari.caller_id import PRESENTATION, shown
 from agentd.ari.channel import CallerChannel
 from agentd.ari.client import AriClient
 from agentd.ari.events import StasisStart
 from agentd.ari.hand_back import judge
 from agentd.ari.route import Route
+from agentd.ari.whereabouts import Entrance, Origin
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.headless import HeadlessLine
+from agentd.calls.begun import begin_again
 from agentd.calls.call import Call
 from agentd.calls.fields import set_call_fields
+from agentd.calls.record import CallRecord, Course, Stay, WayBack
 from agentd.calls.settings import settings_of_call
 from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
@@ -35,14 +41,20 @@ from agentd.playback.downstream import Downstream
 from agentd.playback.file import FilePlayback, takes_files
 from agentd.playback.stream import StreamPlayback
 from agentd.service.admittance import Arrival, Cause, Refusal, refusal
+from agentd.service.adoptable import calmed
+from agentd.service.adoption import Adopted
+from agentd.service.recorder import Recorder
 from agentd.service.stays import Stays
 from agentd.service.waiting import Place, WaitingLine
 from agentd.service.watchdog import ProgressWatch
 from agentd.serving.candidates import Candidate
+from agentd.serving.resumption import Resumption
 from agentd.serving.roster import Entry, Roster, in_use
 from agentd.tools.registry import Toolbox
 
 log = structlog.get_logger("agentd.reception")
+
+ADOPTION_DEADLINE = deadlines.ADOPTION.seconds
 
 
 @attrs.define(eq=False)
@@ -57,6 +69,9 @@ class Reception:
     watch: ProgressWatch
     config: Config
     toolbox: Toolbox
+    recorder: Recorder
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970."""
     transports: Mapping[str, Transport] = attrs.field(factory=dict, init=False)
     """Their opener puts them here, before there is a call."""
     stays: Stays = attrs.field(init=False)
@@ -70,6 +85,19 @@ class Reception:
         """A channel entered the application. Does not block."""
         route = self.client.route(start.channel.id, trio.current_time())
         self.nursery.start_soon(self.stays.contain, self._receive, start, route)
+
+    def adopt(
+        self, adopted: Adopted, beforehand: Mapping[str, tuple[Audio, ...]], on_leg: Callable[[object], None]
+    ) -> None:
+        """Go on with the call of a caller whom an agentd before has left. Does not block. `beforehand` are words that
+        it has left, too: their sounds by their text. `on_leg` is told of each media leg that came up, or did not."""
+        record, channel = adopted.record, adopted.channel
+        way_back = record.stay.way_back
+        origin = None if way_back is None else Origin(way_back.place, way_back.fallback)
+        self.client.whereabouts.adopt(channel, Entrance(record.stay.arguments, record.stay.extension, origin))
+        route = self.client.route(channel.id, trio.current_time())
+        self.metrics.calls_adopted.inc()
+        self.nursery.start_soon(self.stays.contain, self._receive_adopted, adopted, route, beforehand, on_leg)
 
     def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
         """A connection that no call expects: true if it becomes a call of its own. Does not block."""
@@ -93,7 +121,29 @@ class Reception:
                 lambda: self._admit(start, route),
                 lambda result: route.leave(str(result)),
                 lambda: route.owed,
+                lambda: self._leave_here(route),
             )
+        finally:
+            route.close()
+
+    async def _receive_adopted(
+        self,
+        adopted: Adopted,
+        route: Route,
+        beforehand: Mapping[str, tuple[Audio, ...]],
+        on_leg: Callable[[object], None],
+    ) -> None:
+        """The same of a caller whom an agentd before has left."""
+        try:
+            with self.recorder.inheriting(adopted.record.call_id, adopted.channel.id):
+                await self.stays.attend(
+                    adopted.record.call_id,
+                    adopted.channel.name,
+                    lambda: self._go_on(adopted.record, route, beforehand, on_leg),
+                    lambda result: route.leave(str(result)),
+                    lambda: route.owed,
+                    lambda: self._leave_here(route),
+                )
         finally:
             route.close()
 
@@ -162,9 +212,9 @@ class Reception:
         refused = refusal(
             Arrival(
                 agent=agent,
-                known=entry is not None,
+                known=entry is not None or agent in self.config.agents,
                 ready=any(candidate.readiness.ready for candidate in self.roster.chain(agent)),
-                trouble=entry.readiness.detail if entry is not None else "",
+                trouble=entry.readiness.detail if entry is not None else "it is being opened",
                 others=others,
                 max_calls=self.config.calls.max_calls,
                 draining=self.stays.draining,
@@ -189,22 +239,118 @@ class Reception:
         entry: Entry,
         candidates: Sequence[Candidate],
     ) -> Result:
+        course = Course(entry.name, channel.transport.name, self.clock())
         party = await self._party(start, arguments, channel)
         rate = await self._rate(channel, candidates)
         channel.line = LineFormat(rate)
         info = CallInfo(start.channel.id, party.number, party.name, start.channel.extension, rate)
         stream = entry.config.downstream_mode is DownstreamMode.STREAM or not await takes_files(self.directory)
-        playback = Downstream(
-            StreamPlayback(rate, self.metrics) if stream else None,
-            FilePlayback(channel, self.directory, self.metrics),
-        )
+        playback = self._playback(channel, stream=stream)
         log.info("call", extension=info.extension, media=channel.transport.name, rate=rate, streaming=stream)
         settings = settings_of_call(self.config, entry)
         call = Call(info, channel, candidates, playback, settings, self.metrics, self.stays.line_moves)
         if start.replaces is not None:
             channel.route.put(start)
-        with self.stays.running(call):
+        with self.stays.running(call), self._kept(call, course, channel.route):
             return await call.run()
+
+    async def _go_on(
+        self,
+        record: CallRecord,
+        route: Route,
+        beforehand: Mapping[str, tuple[Audio, ...]],
+        on_leg: Callable[[object], None],
+    ) -> Result:
+        """Serve a caller whom an agentd before has left."""
+        set_call_fields(agent=record.serving)
+        self.stays.begin_call()
+        try:
+            with trio.move_on_after(ADOPTION_DEADLINE):
+                await self.client.ever_connected.wait()  # without the application nothing can be made for them
+            if not self.client.ever_connected.is_set():
+                log.error("the caller is not gone on with: the event stream does not come up")
+                await route.leave(str(Result.FAILED_INTERNAL))
+                return Result.FAILED_INTERNAL
+            channel = CallerChannel(self.client, route, self.transports[record.transport], LineFormat(record.rate))
+            channel.on_leg = on_leg
+            await self._quieten(channel, record.playbacks)
+            async with AsyncExitStack() as agents:
+                return await self._converse_again(record, channel, beforehand, agents)
+        finally:
+            self.stays.end_call()
+
+    async def _converse_again(
+        self,
+        record: CallRecord,
+        channel: CallerChannel,
+        beforehand: Mapping[str, tuple[Audio, ...]],
+        agents: AsyncExitStack,
+    ) -> Result:
+        config = self.config.agents[record.agent]
+        course = Course(record.agent, record.transport, record.began, record.adoptions, record.adopted_at)
+
+        async def muster() -> Sequence[Candidate]:
+            entries = await self.roster.opened(record.agent)
+            entries.sort(key=lambda entry: entry.name != record.serving)
+            if (entry := self.roster.find(record.agent)) is not None:
+                call.settings = settings_of_call(self.config, entry)  # its words are spoken now
+            return await agents.enter_async_context(in_use(entries, self.toolbox, ari=True))
+
+        back = config.failover.restart_words if record.cut else ""
+        resumption = Resumption(muster, back, beforehand, record.owed, record.repeat)
+        info = CallInfo(record.call_id, record.caller.number, record.caller.name, record.stay.extension, record.rate)
+        lasted = self.clock() - record.began
+        log.info("call gone on with", lasted_s=round(lasted), cut=record.cut, turns=len(record.turns))
+        call = Call(
+            info,
+            channel,
+            (),
+            self._playback(channel, stream=record.streaming),
+            settings_of_call(self.config, Entry(record.agent, config, spoken=dict(beforehand))),
+            self.metrics,
+            self.stays.line_moves,
+            begin_again(record, resumption, lasted, trio.current_time()),
+        )
+        with self.stays.running(call), self._kept(call, course, channel.route):
+            return await call.run()
+
+    async def _quieten(self, channel: CallerChannel, playbacks: Iterable[str]) -> None:
+        """Stop what an agentd before has playing to the caller, and have the line carry silence."""
+        for playback in playbacks:
+            try:
+                await channel.rest.stop_playback(playback)
+            except AriError as error:
+                log.info("a playback of an earlier agentd goes on", error=str(error))
+        await channel.carry_silence()
+
+    async def _leave_here(self, route: Route) -> None:
+        """The next agentd goes on with the call: meanwhile the line carries silence, for some phones hang up without
+        RTP."""
+        try:
+            await self.client.rest.start_silence(route.caller)
+        except AriError as error:
+            log.info("the line of a caller who is left here carries nothing", error=str(error))
+
+    def _playback(self, channel: CallerChannel, *, stream: bool) -> Downstream:
+        return Downstream(
+            StreamPlayback(channel.line.rate, self.metrics) if stream else None,
+            FilePlayback(channel, self.directory, self.metrics),
+        )
+
+    def _kept(self, call: Call, course: Course, route: Route) -> AbstractContextManager[None]:
+        """The call's record is kept, for as long as the block runs."""
+
+        def look() -> CallRecord | None:
+            snapshot = call.snapshot
+            if not snapshot.lasting or route.owed is not None:
+                return None
+            entrance = self.client.whereabouts.entrance(route.caller)
+            origin = entrance.origin
+            way_back = None if origin is None else WayBack(origin.place, origin.fallback)
+            stay = Stay(route.caller, entrance.args, entrance.extension, way_back)
+            return snapshot.record(calmed(course, self.clock()), stay)
+
+        return self.recorder.keeping(call.info.call_id, look)
 
     async def _party(self, start: StasisStart, arguments: StasisArguments, channel: CallerChannel) -> Party:
         """Who calls, without what they withhold."""

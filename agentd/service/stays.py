@@ -1,7 +1,7 @@
 """The callers who are here: each stay's outermost frame, which is the only place that catches everything, and their end
 when the daemon's comes."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Set
 from contextlib import contextmanager
 
 import attrs
@@ -21,6 +21,7 @@ log = structlog.get_logger("agentd.reception")
 
 HAND_BACK_DEADLINE = deadlines.HAND_BACK.seconds
 LEAVING_TIME = deadlines.LEAVING.seconds
+BEHIND = deadlines.BEHIND.seconds
 LINE_CLOCK = "line_clock"
 
 
@@ -37,6 +38,8 @@ class Stays:
     """One of every caller who is here, by which call."""
     _ending: bool = attrs.field(default=False, init=False)
     """The patience of `drain` is over."""
+    _kept: Set[str] = attrs.field(default=frozenset(), init=False)
+    """The calls that the next agentd goes on with."""
     _active: int = attrs.field(default=0, init=False)
     _idle: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -76,13 +79,15 @@ class Stays:
         serve: Callable[[], Awaitable[Result]],
         hand_back: Callable[[Result], Awaitable[object]],
         owed: Callable[[], Debt | None],
+        leave_here: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint,
     ) -> None:
         """The outermost frame of a call: whatever happens in it ends this call only, and is told once.
 
         A caller who is still there is handed back: after a failure, at the end of a drain, and where all of it is
         cancelled.
 
-        `owed` tells what has become of the caller's hand-back, if there was one.
+        `owed` tells what has become of the caller's hand-back, if there was one. `leave_here` is done for a caller who
+        is left to the next agentd.
         """
         begin_call_fields(call_id=call_id, channel=channel)
         budgets.exceeded_counted_by(lambda budget: self.metrics.call_budget_exceeded.labels(budget=budget.name).inc())
@@ -100,9 +105,12 @@ class Stays:
             if not served:
                 result = Result.SHUTDOWN if stay.cancel_called else Result.FAILED_INTERNAL
                 with trio.move_on_after(HAND_BACK_DEADLINE, shield=True):
-                    await hand_back(result)
+                    await (leave_here() if call_id in self._kept else hand_back(result))
             del self._scopes[stay]
-            self._conclude(str(result), owed(), lines.end())
+            if not served and call_id in self._kept:
+                log.info("the call is left to the next agentd")
+            else:
+                self._conclude(str(result), owed(), lines.end())
             if not self._scopes:
                 self._idle.set()
 
@@ -158,6 +166,19 @@ class Stays:
             await self.hand_backs.nothing_owed()
         if left := {*self._scopes.values(), *self.hand_backs.channels}:
             log.error("callers could not be handed back before the end", calls=len(left))
+
+    async def leave_behind(self, kept: Set[str]) -> None:
+        """End all calls at once: the daemon is started again. Callers whose calls are among `kept`, by their ids, stay
+        in the application for the next agentd to go on with; others are handed back, as far as there is time."""
+        self.draining = self._ending = True
+        self._kept = kept
+        for stay in tuple(self._scopes):
+            stay.cancel(reason="agentd is being started again")
+        with trio.move_on_after(BEHIND):
+            await self._until_idle()
+            await self.hand_backs.nothing_owed()
+        if left := {*self._scopes.values(), *self.hand_backs.channels} - kept:
+            log.warning("callers are left to the next agentd to be handed back", calls=len(left))
 
     async def _until_idle(self) -> None:
         while self._scopes:

@@ -6,6 +6,7 @@ signal, or what cannot be served without at the start, ends the daemon.
 
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,10 @@ import trio
 
 from agentd import __version__, budgets, deadlines
 from agentd.ari.client import AriClient
-from agentd.ari.orphans import hand_back_orphans
 from agentd.ari.rest import AriRest, open_rest
 from agentd.config.secrets import Secret
 from agentd.config.settings import AgentConfig, Config
-from agentd.errors import AriError, ConfigError, naming_address
+from agentd.errors import ConfigError, naming_address
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.service.collector import freeze_loaded
@@ -29,9 +29,11 @@ from agentd.service.logs import count_lost_lines
 from agentd.service.notify import Notifier
 from agentd.service.parts import Parts
 from agentd.service.reception import Reception
+from agentd.service.record_files import RecordFiles
 from agentd.service.report import AgentHealth, HealthReport, Phase
 from agentd.service.status import tell_status
 from agentd.service.stays import LINE_CLOCK
+from agentd.service.succession import Succession
 from agentd.service.watchdog import ProgressWatch, feed_watchdog
 from agentd.serving.roster import Roster
 from agentd.tools.registry import Toolbox, missing_secrets
@@ -86,13 +88,20 @@ class Supervisor:
             rest_block = open_rest(ari.url, ari.username, self.ari_password.reveal(), self.metrics, ari.request_timeout)
             # A call outlives whatever part fails: they are no parts, and contain what they raise themselves.
             async with rest_block as rest, trio.open_nursery() as calls, trio.open_nursery() as nursery:
-                await self._live(signals, Parts(nursery, self.metrics), calls, rest, toolbox)
+                with closing(Succession(self.metrics)) as succession:
+                    await self._live(signals, Parts(nursery, self.metrics), calls, rest, toolbox, succession)
                 calls.cancel_scope.cancel()
                 nursery.cancel_scope.cancel()
         log.info("agentd has ended")
 
     async def _live(
-        self, signals: AsyncIterator[int], parts: Parts, calls: trio.Nursery, rest: AriRest, toolbox: Toolbox
+        self,
+        signals: AsyncIterator[int],
+        parts: Parts,
+        calls: trio.Nursery,
+        rest: AriRest,
+        toolbox: Toolbox,
+        succession: Succession,
     ) -> None:
         config, ari = self.config, self.config.asterisk
         parts.start_soon(self._heed, signals, name="signals")
@@ -114,18 +123,25 @@ class Supervisor:
             beat=lambda: watch.beat(ARI_PUMP, trio.current_time()),
         )
         directory = MediaDirectory(Path(config.media.directory), ari.app)
-        reception = Reception(calls, client, roster, directory, self.metrics, watch, config, toolbox)
+        await succession.open(RecordFiles(runtime_directory() or Path(config.calls.records_directory), ari.app))
+        reception = Reception(
+            calls, client, roster, directory, self.metrics, watch, config, toolbox, succession.recorder
+        )
         daemon = Daemon(lambda: reception.config, self.metrics, reception.on_stranger, parts.start, calls)
         async with open_transports(daemon) as running:
             reception.transports = {transport.name: transport for transport in running.transports}
             report = partial(self._report, client, running, reception, roster, parts)
             with self._life:
-                await self._start_up(parts, client, running, roster, directory, report, watch)
+                await self._start_up(parts, client, running, roster, reception, succession, report, watch)
                 parts.start_soon(self._reload_when_due, roster, reception, name="reload")
                 await trio.sleep_forever()
             self.notifier.stopping()
             log.info("stopping", active_calls=reception.stays.active)
-            await reception.stays.drain(reception.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
+            if self.leaving is Leaving.RESTART and succession.files is not None:
+                await succession.leave(reception)
+            else:
+                await reception.stays.drain(reception.config.calls.drain_timeout, ANNOUNCEMENT_TIME)
+                await succession.recorder.write()
 
     async def _start_up(
         self,
@@ -133,7 +149,8 @@ class Supervisor:
         client: AriClient,
         running: Running,
         roster: Roster,
-        directory: MediaDirectory,
+        reception: Reception,
+        succession: Succession,
         report: Callable[[], HealthReport],
         watch: ProgressWatch,
     ) -> None:
@@ -145,24 +162,25 @@ class Supervisor:
         parts.start_soon(self._beat, running, parts, watch, name="beat")
         parts.start_soon(feed_watchdog, self.notifier, watch, name="watchdog")
         parts.start_soon(tell_status, self.notifier, report, name="status")
-        await self._hand_back_orphans(client.rest)
-        await self._sweep(directory)
+        adoption = await succession.take_up(client, reception)
+        await self._sweep(reception.directory)
+        parts.start_soon(succession.recorder.run, name="recorder")
+        adopts = adoption is not None and bool(adoption.adopted)
+        pump = partial(parts.start_soon, _pump, client, name=ARI_PUMP)
+        if adoption is not None and adopts:  # without an application nothing can be made for callers
+            await succession.go_on(adoption, reception, pump)
+        elif adoption is not None and not adoption.chosen:
+            parts.start_soon(succession.go_on_late, adoption, client, reception, name="adoption")
         await roster.replace(self.config.agents)
         freeze_loaded()
-        # Only now does our application exist: until then the dialplan's fallback serves callers.
-        parts.start_soon(_pump, client, name=ARI_PUMP)
+        parts.start_soon(succession.keep_words, roster, name="words")
+        if not adopts:
+            pump()  # only now does our application exist: until then the dialplan's fallback serves callers
         if self.config.asterisk.require_at_start:
             await client.ever_connected.wait()
         self._up.set()
         log.info("agentd is up", version=__version__, health_port=health_port)
         self.notifier.ready()
-
-    async def _hand_back_orphans(self, rest: AriRest) -> None:
-        """Callers whom a crash left hear nothing, for as long as models take to load and longer."""
-        try:
-            await hand_back_orphans(rest, self.config.asterisk.app, deadlines.ORPHANS.seconds)
-        except AriError as error:
-            log.warning("whether an earlier agentd left callers behind cannot be asked yet", error=str(error))
 
     async def _sweep(self, directory: MediaDirectory) -> None:
         try:

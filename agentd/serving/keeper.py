@@ -29,6 +29,7 @@ from agentd.serving.candidates import Candidate, promising
 from agentd.serving.failover import RECONNECT_WITHIN, FailoverTimes, Loss, Lost, Standing, Takeover, plan, successors
 from agentd.serving.own_words import OwnWords
 from agentd.serving.renewal import renew
+from agentd.serving.resumption import Resumption
 from agentd.serving.tenure import LOOK_EVERY, Begun, Tenure, hold
 from agentd.session_events import SessionEvent
 from agentd.tools.offered import declarations
@@ -42,6 +43,8 @@ HOLD_MESSAGE_WITHIN = deadlines.HOLD_MESSAGE.seconds
 UNREAD_GRACE = 0.05
 """Seconds for the events of a session that is closed already."""
 RESUME_WITHIN = deadlines.RESUME.seconds
+PATIENCE_EVERY = 8.0
+"""Seconds between two hold messages to a caller whose agent is being loaded: far fewer than make dead air."""
 
 
 class CallView(Protocol):
@@ -90,6 +93,8 @@ class SessionKeeper:
     """Told who serves the call from now on; None: nobody."""
     off_record: Callable[[int], None]
     """Told the number of an utterance that is no part of the conversation: a hold message."""
+    resumption: Resumption | None = None
+    """The call was begun by another agentd; its `candidates` are known later."""
     session: AgentSession | None = attrs.field(default=None, init=False)
     candidate: Candidate | None = attrs.field(default=None, init=False)
     _caller: CallerFeed = attrs.field(init=False)
@@ -114,7 +119,7 @@ class SessionKeeper:
     async def run(self) -> None:
         """Serve until the agent ends the call, or nobody is left to serve it: both are told."""
         async with trio.open_nursery() as self._nursery:
-            tenure = await self._first()
+            tenure = await (self._first() if self.resumption is None else self._go_on(self.resumption))
             while tenure is not None:
                 tenure = await self._serve(tenure)
             self._seat(None)
@@ -133,6 +138,41 @@ class SessionKeeper:
     # --- one session
 
     async def _first(self) -> Tenure | None:
+        """Seat a session with the first candidate that opens one; where none does, that is told."""
+        if (tenure := await self._first_open()) is not None:
+            self._seat(tenure)
+        return tenure
+
+    async def _go_on(self, resumption: Resumption) -> Tenure | None:
+        """The same for a call that another agentd has begun. Until there is a session the caller is spoken to now and
+        then: with words that were spoken beforehand, for nobody else could yet."""
+        began, decided = trio.current_time(), trio.Event()
+        self._nursery.start_soon(self._have_patience, resumption, decided)
+        self.candidates = await resumption.muster()
+        tenure = await self._first_open()
+        decided.set()
+        if tenure is None:
+            return None
+        spoke_from = self._caller.audio.spoke_from
+        replay_from = (trio.current_time() if spoke_from is None else spoke_from) - LEAD_SECONDS
+        owed = resumption.owed and spoke_from is None  # who has spoken since is answered
+        self._take_over(tenure, Takeover(max(replay_from, began), resume=owed), ())
+        log.info("a session goes on", agent=tenure.candidate.name, after_ms=round(1000 * (trio.current_time() - began)))
+        if resumption.back and resumption.back not in resumption.beforehand:
+            self._nursery.start_soon(self.say, resumption.back)
+        if resumption.repeat and not owed:
+            self._nursery.start_soon(self.say, resumption.repeat)
+        return tenure
+
+    async def _have_patience(self, resumption: Resumption, decided: trio.Event) -> None:
+        await self._own_words.speak_beforehand(resumption.back, resumption.beforehand)
+        while not decided.is_set():
+            with trio.move_on_after(PATIENCE_EVERY):
+                await decided.wait()
+            if not decided.is_set() and not self.call.on_hold:
+                await self._own_words.speak_beforehand(self.times.hold_message, resumption.beforehand)
+
+    async def _first_open(self) -> Tenure | None:
         """A session with the first candidate that opens one; where none does, that is told."""
         reason = "no agent is configured"
         for asked, candidate in enumerate(promising(self.candidates, trio.current_time()), start=1):
@@ -145,7 +185,6 @@ class SessionKeeper:
                 if candidate is not self.candidates[0]:
                     self.metrics.failovers.labels(agent=self.candidates[0].name, cause="start").inc()
                     log.warning("another agent takes the call", agent=self.candidates[0].name, by=candidate.name)
-                self._seat(tenure)
                 return tenure
         self.tell(happens.AgentFailed(reason))
         return None

@@ -3,7 +3,7 @@
 The session says them; or agentd itself, in an agent's voice, where they must be exact or no session can say them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
 import structlog
@@ -78,6 +78,12 @@ class OwnWords:
         for candidate in [*sound, *able][:1]:
             await self._speak(text, candidate.spoken[text], record=False)
         said.set()
+
+    async def speak_beforehand(self, text: str, beforehand: Mapping[str, tuple[Audio, ...]]) -> None:
+        """Say words while no session is there to say them, if they were spoken beforehand. They are no part of the
+        conversation."""
+        if audio := beforehand.get(text):
+            await self._speak(text, audio, record=False)
 
     async def _speak(self, text: str, audio: tuple[Audio, ...], *, record: bool = True) -> None:
         """Have `text` heard after what is on its way, as an aside. Waits while the playout is full."""

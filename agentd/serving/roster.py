@@ -114,6 +114,8 @@ class Roster:
     """The entry that takes calls."""
     _wanted: dict[str, Entry] = attrs.field(factory=dict, init=False)
     """The entry that should: another one only while a changed agent cannot be opened."""
+    _opening: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """The first agents are being opened."""
 
     def find(self, name: str) -> Entry | None:
         """The agent of this name, ready or not."""
@@ -125,6 +127,20 @@ class Roster:
             return []
         chain = [first, *(entry for other in first.config.fallback if (entry := self.find(other)) is not None)]
         return [entry for entry in chain if entry.agent is not None]
+
+    async def opened(self, name: str) -> list[Entry]:
+        """The agent of this name and its fallbacks, those that are open, as soon as it is: for a call that is there
+        before the agents. However long an engine takes to load; where the agent cannot be opened, or is none of ours,
+        its fallbacks are waited for."""
+        await self._opening.wait()
+        if (first := self._wanted.get(name)) is None:
+            return []
+        entries = [first, *(entry for other in first.config.fallback if (entry := self._wanted.get(other)))]
+        for entry in entries:
+            await entry.attempted.wait()
+            if entry.agent is not None:
+                break
+        return [entry for entry in entries if entry.agent is not None]
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -148,6 +164,7 @@ class Roster:
         self._wanted.update(fresh)
         for entry in fresh.values():
             self.nursery.start_soon(self._keep, entry, name=f"agent {entry.name}")
+        self._opening.set()
         for entry in fresh.values():
             await entry.attempted.wait()
         for name in [name for name in self._entries if name not in agents]:

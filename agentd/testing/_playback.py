@@ -38,6 +38,16 @@ class FakePlayback:
             self._heard_at = trio.current_time()
         return self._heard_at
 
+    @property
+    def so_far(self) -> Heard | None:
+        """See agentd.playback.contract.Playback.so_far: it does not tell."""
+        return None
+
+    @property
+    def playbacks(self) -> tuple[str, ...]:
+        """See agentd.playback.file.FilePlayback.playbacks: Asterisk has none."""
+        return ()
+
     async def play(self, stream: UtteranceSource, listener: PlaybackListener) -> Heard:
         segments: list[str] = []
         while (chunk := await stream.next()) is not None:

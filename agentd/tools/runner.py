@@ -98,7 +98,7 @@ class CallTools:
     metrics: Metrics
     tell: Callable[[object], None]
     log_transcripts: bool
-    _at_work: int = attrs.field(default=0, init=False)
+    _at_work: list[tells.ToolRequested] = attrs.field(factory=list, init=False)
     _call: Allowance = attrs.field(factory=lambda: Allowance(budgets.TOOL_CALLS), init=False)
     _turn: Allowance = attrs.field(factory=lambda: Allowance(budgets.TURN_TOOL_CALLS), init=False)
     _departing: bool = attrs.field(default=False, init=False)
@@ -110,6 +110,11 @@ class CallTools:
     def busy(self) -> bool:
         """Whether a tool is at work, or the call is about to end by one: the caller waits for no answer meanwhile."""
         return bool(self._at_work) or self._departing
+
+    @property
+    def at_work(self) -> tuple[tells.ToolRequested, ...]:
+        """The requests of the model whose tools are at work."""
+        return tuple(self._at_work)
 
     @property
     def spent(self) -> bool:
@@ -155,7 +160,7 @@ class CallTools:
         offered = self.tools.get(request.name)
         if offered is None:
             return Ended.UNKNOWN, ToolOutcome("There is no such tool."), None
-        self._at_work += 1
+        self._at_work.append(request)
         try:
             await trio.lowlevel.checkpoint()  # of a flood, the rest is refused before it is parsed
             try:
@@ -173,12 +178,12 @@ class CallTools:
         except Exception as error:  # noqa: BLE001 - a tool may be anybody's code: its bug must not end the call
             return Ended.CRASHED, ToolOutcome("It failed."), error
         finally:
-            self._at_work -= 1
+            self._at_work.remove(request)
         return Ended.FAILED if outcome.failed else Ended.DONE, outcome, None
 
     def _over(self) -> Budget | None:
         """The budget that one more use is over; where there is none, it is taken."""
-        if self._at_work >= AT_ONCE:
+        if len(self._at_work) >= AT_ONCE:
             return budgets.TOOLS_AT_ONCE
         if not self._turn.take():
             return budgets.TURN_TOOL_CALLS

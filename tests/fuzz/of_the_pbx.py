@@ -10,6 +10,7 @@ from agentd.ari.caller_id import caller_name, caller_number
 from agentd.ari.events import parse_event
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.frames import FrameParser
+from agentd.calls.record import RecordRefused, from_bytes, to_bytes
 from agentd.chan_websocket.events import parse_event as parse_media_event
 from agentd.dialplan import DialplanError, parse_arguments
 from agentd.doctor.servers import reason
@@ -44,6 +45,11 @@ def rtp(data: bytes) -> None:
         handed += sum(map(len, arrivals.due(now)))
     gaps = arrivals.fates[Fate.LOST] + arrivals.fates[Fate.RESTARTED]
     assert handed <= taken + gaps * 2 * round(8000 * MOST_CONCEALED), "more was made than came"
+
+
+def record(data: bytes) -> None:
+    """A file that was there when agentd started: what is taken of it can be written down again."""
+    to_bytes(from_bytes(data))
 
 
 def page(data: bytes) -> None:
@@ -101,6 +107,19 @@ def ari_answers(data: bytes) -> None:
 _CHANNEL = b'{"id":"1.2","name":"PJSIP/a","caller":{"name":"Ann","number":"1"},"dialplan":{"exten":"7000"}}'
 
 TARGETS: Mapping[str, Target] = {
+    "call-record": Target(
+        record,
+        (RecordRefused,),
+        (
+            b'{"kind":"agentd call record","version":1,"call_id":"1.2","stay":{"channel":"1.2","arguments":["a"],'
+            b'"extension":"600","way_back":{"context":"c","extension":"s","priority":2,"fallback":""}},"agent":"a",'
+            b'"serving":"a","transport":"external","streaming":true,"rate":8000,"caller":["1","A"],"began":1.5,'
+            b'"caller_spoke":false,"agent_spoke":true,"answer_due":false,"repeat":"","at_work":[["t","{}"]],"playbacks":[],'
+            b'"adoptions":0,"adopted_at":0,"turns":[{"caller":"hello"},{"tool":"t","arguments":"{}","result":"r",'
+            b'"sealed":["s","r","{}","{}"]},{"agent":"hi","generated":"hi there","utterance":1}]}',
+        ),
+        is_json=True,
+    ),
     "audiosocket": Target(
         frames,
         (MediaProtocolError,),

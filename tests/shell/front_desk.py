@@ -19,6 +19,7 @@ from agentd.errors import ProviderUnavailable
 from agentd.metrics import Metrics
 from agentd.playback.directory import MediaDirectory
 from agentd.service.reception import Reception
+from agentd.service.recorder import Recorder
 from agentd.service.stays import LINE_CLOCK
 from agentd.service.watchdog import ProgressWatch
 from agentd.serving.roster import Roster
@@ -151,6 +152,7 @@ async def open_for_callers(
             ProgressWatch({LINE_CLOCK: 10.0}, 0.0),
             Config(agents=configured, **config),
             Toolbox({}, {}),
+            Recorder(None, metrics),
         )
         wideband = lambda: reception.config.audiosocket.wideband  # noqa: E731
         reception.transports = {name: lines.transport(name, wideband=wideband) for name in transport_names()}

@@ -34,7 +34,7 @@ PLAIN = AgentConfig(
     failure_announcement="",
     shutdown_announcement="",
     liveness=WORDLESS,
-    failover=Failover(hold_message="", apology=""),
+    failover=Failover(hold_message="", apology="", restart_words=""),
 )
 
 
@@ -173,9 +173,10 @@ async def test_what_must_be_exact_is_spoken_beforehand(autojump_clock: MockClock
         failure_announcement="Sorry.",
         shutdown_announcement="Goodbye.",
         liveness=words,
-        failover=Failover(hold_message="Wait.", apology="Again?"),
+        failover=Failover(hold_message="Wait.", apology="Again?", restart_words="Back."),
     )
     everything = {"Nobody.", "Time.", "There?", "Hm.", "Soon.", "Hello.", "Sorry.", "Goodbye.", "Wait.", "Again?"}
+    everything.add("Back.")
     assert await spoken(Provider(), default=config) == {"default": everything}
 
 
@@ -191,7 +192,7 @@ async def test_a_text_that_is_configured_away_is_not_spoken(autojump_clock: Mock
 
 
 async def test_whoever_takes_over_has_the_bridge_of_every_agent(autojump_clock: MockClock) -> None:
-    wait = attrs.evolve(PLAIN, failover=Failover(hold_message="Wait.", apology=""))
+    wait = attrs.evolve(PLAIN, failover=Failover(hold_message="Wait.", apology="", restart_words=""))
     assert await spoken(Provider(), default=wait, other=PLAIN) == {"default": {"Wait."}, "other": {"Wait."}}
 
 

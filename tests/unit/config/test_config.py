@@ -373,9 +373,10 @@ def test_every_phrase_that_is_not_empty_is_told_to_be_spoken() -> None:
         duration_warning = "One minute left."
         [agents.a.failover]
         apology = "Sorry?"
+        restart_words = "Back again."
         """
     ).agents["a"]
-    assert agent.phrases == ("Hi.", "Are you there?", "One minute left.", "Sorry?")
+    assert agent.phrases == ("Hi.", "Are you there?", "One minute left.", "Sorry?", "Back again.")
 
 
 def test_the_announcements_are_told_apart_from_the_phrases() -> None:
