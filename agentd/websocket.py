@@ -2,11 +2,14 @@
 
 trio-websocket 0.12.2 stops answering pings while its message queue of one is full, can cancel the nursery it
 runs in without any exception when a ping meets a close (its issue 184), has no heartbeat, and rebuilds a TLS
-context per connection. So every connection lives in a nursery of its own inside `WebSocket.run`; a reader only
-drains into our bounded queue; we send our own heartbeat with a deadline; and every failure, the silent ones
-too, comes out as WebSocketError from `receive`, never as a cancelled neighbour.
+context per connection. It does not notice that a peer ends the connection in the middle of a handshake, and reads a
+refusal's body to its end, however long that is. So every connection lives in a nursery of its own inside
+`WebSocket.run`; a reader only drains into our bounded queue; we send our own heartbeat with a deadline; handshakes are
+looked at on their way in; and every failure, the silent ones too, comes out as WebSocketError from `receive`, never as
+a cancelled neighbour.
 """
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cache
@@ -25,6 +28,10 @@ from agentd.telltales import concealed, without_secrets
 CLOSE_DEADLINE = deadlines.SOCKET_CLOSE.seconds
 LIBRARY_QUEUE = 64
 """Messages that wait in trio-websocket for our reader, which only drains."""
+MOST_HEAD = 64 * 1024
+"""Bytes of a peer's part of the handshake that are looked at; trio-websocket refuses less."""
+HEAD_END = re.compile(rb"\r?\n\r?\n")
+REFUSAL = re.compile(rb"HTTP/1\.[01] ([2-5][0-9][0-9])\b")
 
 
 @cache
@@ -159,7 +166,7 @@ class WebSocket:
                 self._stream = await trio.open_tcp_stream(host, port)
             return await trio_websocket.wrap_client_stream(
                 nursery,
-                self._stream,
+                _Opening(self._stream),  # type: ignore[arg-type]  # any Stream will do
                 parts.netloc,
                 f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
                 subprotocols=list(self.subprotocols) or None,
@@ -229,7 +236,7 @@ class ServedWebSocket(WebSocket):
         self._stream = self.stream
         with trio.fail_after(self.connect_deadline):
             request = await trio_websocket.wrap_server_stream(
-                nursery, self.stream, message_queue_size=LIBRARY_QUEUE, max_message_size=self.max_message
+                nursery, _Opening(self.stream), message_queue_size=LIBRARY_QUEUE, max_message_size=self.max_message
             )
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.headers}
             offered = request.proposed_subprotocols
@@ -239,9 +246,50 @@ class ServedWebSocket(WebSocket):
             return await request.accept(subprotocol=self.subprotocol if self.subprotocol in offered else None)
 
 
+class _CutOff(trio_websocket.HandshakeError):
+    """The peer has ended the connection before its part of the handshake was whole."""
+
+
+@attrs.define(eq=False)
+class _Opening(trio.abc.Stream):
+    """A stream as trio-websocket is given it: it raises what that does not notice of a handshake."""
+
+    stream: trio.abc.Stream
+    _head: bytes = attrs.field(default=b"", init=False)
+    _whole: bool = attrs.field(default=False, init=False)
+    """The peer's part of the handshake has come."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Raises HandshakeError where no WebSocket comes of it."""
+        if self._whole:
+            return bytes(await self.stream.receive_some(max_bytes))
+        try:
+            data = bytes(await self.stream.receive_some(max_bytes))
+        except trio.BrokenResourceError as error:
+            raise _CutOff(f"the connection broke before the handshake was through: {error.__cause__}") from error
+        if not data:
+            raise _CutOff("the peer closed the connection before the handshake was through")
+        self._head += data
+        if (ended := HEAD_END.search(self._head) is not None) or len(self._head) > MOST_HEAD:
+            self._whole = True
+            if ended and (refusal := REFUSAL.match(self._head)):
+                raise trio_websocket.ConnectionRejected(int(refusal[1]), (), None)
+            self._head = b""
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
 def _describe(error: BaseException) -> str:
     match error:
-        case _Refused():
+        case _Refused() | _CutOff():
             return str(error)
         case trio_websocket.ConnectionClosed():
             return f"closed by the peer ({error.reason})"

@@ -4,8 +4,10 @@ import base64
 import gc
 import hashlib
 import re
+import socket
+import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -17,7 +19,7 @@ from agentd.errors import WebSocketError
 from agentd.testing._ari_server import EventSocket
 from agentd.testing._asterisk import FakeAsterisk
 from agentd.testing.clock import until
-from agentd.websocket import WebSocket, tls_context
+from agentd.websocket import ServedWebSocket, WebSocket, tls_context
 
 pytestmark = pytest.mark.loopback
 
@@ -255,6 +257,62 @@ async def test_a_handshake_that_makes_no_sense_is_a_websocket_error(header: byte
             await client.run()
         nursery.cancel_scope.cancel()
     assert SECRET[1] not in str(caught.value)
+    gc.collect()
+
+
+async def refused_by(answer: bytes, *, reset: bool = False, again: bool = False) -> WebSocketError:
+    """How a server is told that reads the handshake, says this, `again` and again, and ends the connection."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        if reset:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(answer)
+            while again:
+                await stream.send_all(answer)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, serve, 0)
+        client = WebSocket(f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/", connect_deadline=60.0)
+        with trio.fail_after(PATIENCE), pytest.raises(WebSocketError) as caught:
+            await client.run()
+        nursery.cancel_scope.cancel()
+    gc.collect()
+    return caught.value
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 Swit"])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_server_that_ends_the_connection_in_the_handshake_is_not_waited_for(answer: bytes, reset: bool) -> None:
+    """Asterisk does so where its HTTP server has too many sessions. The deadline of connecting went by."""
+    assert "before the handshake was through" in str(await refused_by(answer, reset=reset))
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.0 503 Service Unavailable", b"HTTP/1.1 503 No\r\nContent-Length: 9", b"HTTP/1.1 503\n"]
+)
+async def test_a_refusal_whose_body_ends_with_the_connection_tells_its_status(head: bytes) -> None:
+    error = await refused_by(head + b"\r\n\r\nbusy")
+    assert (error.status, "HTTP 503" in str(error)) == (503, True)
+
+
+async def test_a_refusal_with_a_body_without_an_end_is_told_at_its_head() -> None:
+    """All of it was kept, for as long as the deadline of connecting let it come."""
+    assert (await refused_by(b"HTTP/1.1 403 No\r\n\r\n" + bytes(1 << 16), again=True)).status == 403
+
+
+async def test_a_client_that_ends_the_connection_in_the_handshake_is_not_waited_for() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1]) as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: ")
+    stream = await listeners[0].accept()
+    served = ServedWebSocket(
+        url="ws://peer", stream=stream, admit=lambda _: 0, subprotocol="media", connect_deadline=60.0
+    )
+    with trio.fail_after(PATIENCE), pytest.raises(WebSocketError, match="before the handshake was through"):
+        await served.run()
+    await listeners[0].aclose()
     gc.collect()
 
 
