@@ -174,6 +174,8 @@ class MediaWebSocketListener:
             await run_socket(socket, lambda: admitted[0], peer, self.metrics)
         except WebSocketError as error:
             self._refuse(refused[0] if refused else "bad_handshake", peer, str(error))
+            for leg in admitted:  # gone before it was answered: there is no other connection of it to wait for
+                leg.failed(str(error))
         finally:
             self._open -= len(admitted)
 

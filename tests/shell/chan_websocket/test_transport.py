@@ -2,6 +2,7 @@
 
 import base64
 import gc
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -363,6 +364,23 @@ async def test_a_leg_has_one_connection() -> None:
             assert "HTTP 409" in await agentd.refuses(query=f"?leg={LEG.hex}")
             await agentd.until_refused("second_connection")
             connection.release()
+
+
+async def test_a_leg_whose_client_is_gone_before_it_is_answered_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It had its bind deadline's silence before a fresh leg was tried."""
+
+    async def gone(*_args: object, **_fields: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("reset by the peer")
+
+    monkeypatch.setattr("trio_websocket.WebSocketRequest.accept", gone)
+    async with listening() as agentd:
+        with agentd.transport.expect(LEG, NARROW) as leg:
+            await agentd.refuses(query=f"?leg={LEG.hex}")
+            with trio.fail_after(PATIENCE), pytest.raises(MediaTimeout, match="reset by the peer"):
+                await leg.connection(math.inf)
 
 
 async def test_no_more_connections_than_configured() -> None:
