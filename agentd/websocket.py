@@ -162,6 +162,7 @@ class WebSocket:
                 self._stream = await trio.open_ssl_over_tcp_stream(
                     host, port, ssl_context=context, https_compatible=True
                 )
+                await self._stream.do_handshake()  # now: what fails in the first thing sent is noticed by nobody
             else:
                 self._stream = await trio.open_tcp_stream(host, port)
             return await trio_websocket.wrap_client_stream(
@@ -278,7 +279,13 @@ class _Opening(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.stream.send_all(data)
+        """Raises HandshakeError where no WebSocket comes of it."""
+        try:
+            await self.stream.send_all(data)
+        except trio.BrokenResourceError as error:
+            if self._whole:
+                raise
+            raise _CutOff(f"the connection broke before the handshake was through: {error.__cause__}") from error
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.stream.wait_send_all_might_not_block()
@@ -291,6 +298,8 @@ def _describe(error: BaseException) -> str:
     match error:
         case _Refused() | _CutOff():
             return str(error)
+        case trio.BrokenResourceError(__cause__=Exception() as cause):
+            return f"the connection broke: {cause}"
         case trio_websocket.ConnectionClosed():
             return f"closed by the peer ({error.reason})"
         case trio_websocket.ConnectionRejected():

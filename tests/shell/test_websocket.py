@@ -260,7 +260,7 @@ async def test_a_handshake_that_makes_no_sense_is_a_websocket_error(header: byte
     gc.collect()
 
 
-async def refused_by(answer: bytes, *, reset: bool = False, again: bool = False) -> WebSocketError:
+async def refused_by(answer: bytes, *, reset: bool = False, again: bool = False, scheme: str = "ws") -> WebSocketError:
     """How a server is told that reads the handshake, says this, `again` and again, and ends the connection."""
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -274,7 +274,7 @@ async def refused_by(answer: bytes, *, reset: bool = False, again: bool = False)
 
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, serve, 0)
-        client = WebSocket(f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/", connect_deadline=60.0)
+        client = WebSocket(f"{scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}/", connect_deadline=60.0)
         with trio.fail_after(PATIENCE), pytest.raises(WebSocketError) as caught:
             await client.run()
         nursery.cancel_scope.cancel()
@@ -300,6 +300,11 @@ async def test_a_refusal_whose_body_ends_with_the_connection_tells_its_status(he
 async def test_a_refusal_with_a_body_without_an_end_is_told_at_its_head() -> None:
     """All of it was kept, for as long as the deadline of connecting let it come."""
     assert (await refused_by(b"HTTP/1.1 403 No\r\n\r\n" + bytes(1 << 16), again=True)).status == 403
+
+
+async def test_a_server_that_cannot_be_talked_to_safely_is_told_at_once_with_the_reason() -> None:
+    """The deadline of connecting went by, and a certificate that had run out was "no answer within the deadline"."""
+    assert "SSL" in str(await refused_by(b"HTTP/1.1 400 No TLS here\r\n\r\n", scheme="wss"))
 
 
 async def test_a_client_that_ends_the_connection_in_the_handshake_is_not_waited_for() -> None:
