@@ -36,6 +36,10 @@ _PRESSED: Final = re.compile(r"\(pressed ((?:[0-9A-D*#] ?)+)\)")
 """How an entry of keys stands in the caller's words (agentd_providers.pipeline.session)."""
 
 
+WrittenTurns = dict[tuple[Speaker, str, str, int, ToolUse | None], bytes]
+"""Turns as they were written down, by what they are."""
+
+
 class RecordRefused(Exception):
     """A file is no record that can be gone on with; the message says why, and quotes nothing of it."""
 
@@ -118,8 +122,9 @@ class CallRecord:
         return self.agent_spoke or self.answer_due or bool(self.at_work)
 
 
-def to_bytes(record: CallRecord) -> bytes:
-    """The file of a record: `MOST_BYTES` at most."""
+def to_bytes(record: CallRecord, known: WrittenTurns | None = None) -> bytes:
+    """The file of a record: `MOST_BYTES` at most. Of turns that are `known` from the record before, what was written
+    then is taken, and `known` has those of this one afterwards: of a long call all but the last are the same."""
     fields: dict[str, Any] = {
         "kind": KIND,
         "version": VERSION,
@@ -143,7 +148,7 @@ def to_bytes(record: CallRecord) -> bytes:
     }
     head = _dump(fields)[:-1] + b',"turns":['
     room = MOST_BYTES - len(head) - len(b"]}")
-    return head + b",".join(_newest(record.turns, room)) + b"]}"
+    return head + b",".join(_newest(record.turns, room, {} if known is None else known)) + b"]}"
 
 
 def from_bytes(data: bytes) -> CallRecord:
@@ -207,17 +212,22 @@ def _stay(stay: Stay) -> dict[str, Any]:
     return fields
 
 
-def _newest(turns: Sequence[Turn], room: int) -> list[bytes]:
+def _newest(turns: Sequence[Turn], room: int, known: WrittenTurns) -> list[bytes]:
     """The last turns that there is room for, written down, in their order."""
     kept: list[bytes] = []
+    fresh: WrittenTurns = {}
     for turn in reversed(turns):
-        written = _dump(_turn(turn))
+        what = (turn.speaker, turn.text, turn.generated, turn.utterance, turn.tool)
+        written = known.get(what) or _dump(_turn(turn))
+        fresh[what] = written
         if len(written) + 1 > room and turn.tool is not None and turn.tool.sealed is not None:
             written = _dump(_turn(attrs.evolve(turn, tool=attrs.evolve(turn.tool, sealed=None))))
         room -= len(written) + 1
         if room < 0:
             break
         kept.append(written)
+    known.clear()
+    known.update(fresh)
     return kept[::-1]
 
 

@@ -1,7 +1,7 @@
 """Keeps the calls' records up to date: looks at every call now and then, and writes down those that have changed.
 
-A look takes some ten microseconds a call, the writing is a thread's. So no call waits for a record, and none fails for
-want of one. What is lost by a crash is what has been said and heard since the last look.
+A look takes some tens of microseconds a call, the writing is a thread's. So no call waits for a record, and none fails
+for want of one. What is lost by a crash is what has been said and heard since the last look.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from agentd import deadlines
-from agentd.calls.record import CallRecord, to_bytes
+from agentd.calls.record import CallRecord, WrittenTurns, to_bytes
 from agentd.metrics import Metrics
 from agentd.service.record_files import RecordFiles
 
@@ -33,6 +33,8 @@ class _Kept:
     look: Callable[[], CallRecord | None]
     path: Path | None = None
     written: bytes = b""
+    turns: WrittenTurns = attrs.field(factory=dict, repr=False)
+    """The history's turns as they were written down last."""
 
 
 @attrs.define(eq=False)
@@ -88,7 +90,7 @@ class Recorder:
         if self.files is None or self._over:
             return
         async with self._writing:
-            changed, outdated = self._changed(), tuple(self._outdated)
+            changed, outdated = await self._changed(), tuple(self._outdated)
             if not changed and not outdated:
                 return
             self._outdated.clear()
@@ -109,14 +111,18 @@ class Recorder:
         self.sealed = frozenset(kept.call_id for kept in self._calls if kept.written)
         return self.sealed
 
-    def _changed(self) -> list[tuple[_Kept, str, bytes]]:
+    async def _changed(self) -> list[tuple[_Kept, str, bytes]]:
+        """Look at every call; between two of them, the lines of all have their turn."""
         changed = []
-        for kept in self._calls:
+        for kept in tuple(self._calls):
+            await trio.lowlevel.checkpoint()
+            if kept not in self._calls:
+                continue
             if (record := kept.look()) is None:
                 if kept.path is not None:
                     self._outdated.add(kept.path)
                 kept.path, kept.written = None, b""
-            elif (data := to_bytes(record)) != kept.written:
+            elif (data := to_bytes(record, kept.turns)) != kept.written:
                 changed.append((kept, record.stay.channel, data))
         return changed
 

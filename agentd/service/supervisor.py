@@ -123,7 +123,7 @@ class Supervisor:
             beat=lambda: watch.beat(ARI_PUMP, trio.current_time()),
         )
         directory = MediaDirectory(Path(config.media.directory), ari.app)
-        await succession.open(RecordFiles(runtime_directory() or Path(config.calls.records_directory), ari.app))
+        await succession.open(RecordFiles(self._runtime, ari.app))
         reception = Reception(
             calls, client, roster, directory, self.metrics, watch, config, toolbox, succession.recorder
         )
@@ -206,9 +206,14 @@ class Supervisor:
                     log.info("the configuration will be reloaded once agentd has started")
                 self._reload_due.set()
 
+    @property
+    def _runtime(self) -> Path:
+        """The directory for what concerns this run and the next one."""
+        return runtime_directory() or Path(self.config.calls.records_directory)
+
     async def _told_by(self, number: signal.Signals) -> Leaving:
         """SIGINT is somebody at a terminal, who has no other agentd follow."""
-        leaving = Leaving.STOP if number == signal.SIGINT else await why_told(runtime_directory())
+        leaving = Leaving.STOP if number == signal.SIGINT else await why_told(self._runtime)
         log.info(f"told to {leaving.value}", signal=number.name, starting=not self._up.is_set())
         return leaving
 

@@ -16,6 +16,7 @@ from agentd.calls.record import (
     Stay,
     ToolAtWork,
     WayBack,
+    WrittenTurns,
     from_bytes,
     to_bytes,
 )
@@ -177,6 +178,15 @@ def test_what_a_server_has_us_keep_goes_before_a_turn_does() -> None:
 def test_of_a_long_entry_of_keys_only_their_count_is_kept(said: str, kept: str) -> None:
     written = to_bytes(attrs.evolve(RECORD, turns=(Turn(Speaker.CALLER, said),)))
     assert [turn.text for turn in from_bytes(written).turns] == [kept]
+
+
+@unhurried
+@given(st.lists(records, min_size=1, max_size=4))
+def test_what_is_known_of_the_record_before_changes_nothing(records: list[CallRecord]) -> None:
+    known: WrittenTurns = {}
+    for record in records:
+        assert to_bytes(record, known) == to_bytes(record)
+        assert len(known) <= len(record.turns)
 
 
 def test_half_a_character_is_written_as_the_sign_for_it() -> None:
