@@ -17,6 +17,7 @@ import attrs
 
 from agentd.conversation.commands import Destination
 from agentd.history import MOST_TEXT, Sealed, Speaker, ToolUse, Turn
+from agentd.media.wideband import NARROW, WIDE
 from agentd.parsing import load_json, mended
 from agentd.party import Party
 
@@ -172,7 +173,7 @@ def from_bytes(data: bytes) -> CallRecord:
         serving=_name(fields, "serving"),
         transport=_name(fields, "transport"),
         streaming=_flag(fields, "streaming"),
-        rate=_count(fields, "rate"),
+        rate=_rate(fields),
         caller=Party(number, name),
         began=_time(fields, "began"),
         turns=tuple(_read_turn(each) for each in _of("turns", fields.get("turns"), list)),
@@ -290,6 +291,12 @@ def _count(fields: Mapping[str, Any], name: str) -> int:
     if not 0 <= count < 1 << 31:
         raise RecordRefused(f"its {name} is out of all bounds")
     return count
+
+
+def _rate(fields: Mapping[str, Any]) -> int:
+    if (rate := _count(fields, "rate")) not in (NARROW, WIDE):
+        raise RecordRefused("its rate is no line's")
+    return rate
 
 
 def _time(fields: Mapping[str, Any], name: str) -> float:

@@ -290,7 +290,7 @@ class Reception:
         course = Course(record.agent, record.transport, record.began, record.adoptions, record.adopted_at)
 
         async def muster() -> Sequence[Candidate]:
-            entries = await self.roster.opened(record.agent)
+            entries = await self.roster.opened(record.agent, record.rate)
             entries.sort(key=lambda entry: entry.name != record.serving)
             if (entry := self.roster.find(record.agent)) is not None:
                 call.settings = settings_of_call(self.config, entry)  # its words are spoken now

@@ -128,19 +128,23 @@ class Roster:
         chain = [first, *(entry for other in first.config.fallback if (entry := self.find(other)) is not None)]
         return [entry for entry in chain if entry.agent is not None]
 
-    async def opened(self, name: str) -> list[Entry]:
-        """The agent of this name and its fallbacks, those that are open, as soon as it is: for a call that is there
-        before the agents. However long an engine takes to load; where the agent cannot be opened, or is none of ours,
-        its fallbacks are waited for."""
+    async def opened(self, name: str, rate: int) -> list[Entry]:
+        """The agent of this name and its fallbacks, those that are open and take audio of `rate` Hz, as soon as it is:
+        for a call that is there before the agents. However long an engine takes to load; where the agent cannot be
+        opened, or is none of ours, or takes other audio now, its fallbacks are waited for."""
+
+        def serves(entry: Entry) -> bool:
+            return entry.agent is not None and rate in entry.agent.rates
+
         await self._opening.wait()
         if (first := self._wanted.get(name)) is None:
             return []
         entries = [first, *(entry for other in first.config.fallback if (entry := self._wanted.get(other)))]
         for entry in entries:
             await entry.attempted.wait()
-            if entry.agent is not None:
+            if serves(entry):
                 break
-        return [entry for entry in entries if entry.agent is not None]
+        return [entry for entry in entries if serves(entry)]
 
     @property
     def entries(self) -> Mapping[str, Entry]:

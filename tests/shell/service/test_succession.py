@@ -422,6 +422,24 @@ async def test_a_caller_whose_agent_cannot_be_opened_goes_on_with_its_fallback(
         await until(lambda: not scene.report.active_calls)
 
 
+async def test_a_caller_whose_agent_does_not_take_the_call_s_audio_any_more_goes_on_with_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+) -> None:
+    """One that was changed to the telephone band before the restart was given the wide one, at half its speed."""
+    record = attrs.evolve(await a_record(tmp_path, monkeypatch, runtime), rate=16000)
+    agents = {"default": attrs.evolve(QUIET, fallback=["other"]), "other": QUIET}
+    async with daemon_scene(tmp_path, monkeypatch, agents) as scene:
+        narrow, wide = FakeAgent(), FakeAgent()
+        wide.rates = (8000, 16000)
+        scene.provider.agents = {"default": narrow, "other": wide}
+        left_by_a_crash(scene, runtime, record)
+        await scene.up()
+        await until(lambda: wide.sessions)
+        assert not narrow.sessions
+        await scene.hang_up()
+        await until(lambda: not scene.report.active_calls)
+
+
 async def test_a_caller_whom_no_agent_can_serve_any_more_is_handed_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
 ) -> None:

@@ -135,6 +135,12 @@ def test_a_record_of_another_version_is_refused_and_says_so(version: object) -> 
         from_bytes(json.dumps(fields).encode())
 
 
+@pytest.mark.parametrize("rate", [0, 7, 8001, 1 << 30])
+def test_a_rate_that_no_line_has_is_refused(rate: int) -> None:
+    with pytest.raises(RecordRefused, match="rate"):
+        from_bytes(to_bytes(attrs.evolve(RECORD, rate=rate)))
+
+
 def test_a_file_of_another_program_is_refused() -> None:
     with pytest.raises(RecordRefused, match="no record of a call"):
         from_bytes(b'{"kind": "something else", "version": 1}')
