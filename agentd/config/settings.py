@@ -120,7 +120,7 @@ class Asterisk:
         "http://127.0.0.1:8088"
     )
     username: Annotated[str, text("The user in ari.conf.")] = "agentd"
-    app: Annotated[str, text("The Stasis application: Stasis(agentd,...) in the dialplan.")] = "agentd"
+    app: Annotated[str, text("The Stasis application, which an extension names in AGENTD_APP.")] = "agentd"
     request_timeout: Annotated[
         float, text("Seconds that an ARI request may take.", positive, deadlines.ARI_TIMEOUT.check)
     ] = 5.0

@@ -75,8 +75,9 @@ def judge_dialplan(dialplan: Dialplan, config: Config) -> list[Finding]:
     if dialplan.call is None or dialplan.fork is None:
         advice = f"see for yourself: asterisk -rx 'dialplan show {CALL_CONTEXT}'"
         return [attrs.evolve(skipped(check, dialplan.way), advice=(advice,))]
-    if config.asterisk.app != DIALPLAN_APP:
-        own = f"[asterisk] app = {config.asterisk.app!r}: the dialplan that enters it is your own"
+    app = config.asterisk.app
+    if app != DIALPLAN_APP:
+        own = f"[asterisk] app = {app!r}: it has the callers whose extension sets AGENTD_APP={app}, or names it itself"
         findings = [skipped(check, own)]
     elif not dialplan.call:
         findings = [fail(check, f"Asterisk has no [{CALL_CONTEXT}] (asked by {dialplan.way})", *INCLUDE)]

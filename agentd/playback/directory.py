@@ -7,6 +7,7 @@ nothing of one is left, and `trouble` says so until one can.
 
 import errno
 import os
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,7 +25,8 @@ TRIAL = bytes(64 * 1024)
 
 @attrs.define(eq=False)
 class MediaDirectory:
-    """The directory that agentd writes and Asterisk reads. `prefix` keeps several daemons apart."""
+    """The directory that agentd writes and Asterisk reads. `prefix` keeps several daemons apart, also where that of one
+    begins with another's."""
 
     path: Path
     prefix: str
@@ -76,7 +78,8 @@ class MediaDirectory:
 
     def sweep(self) -> int:
         """Remove what a crashed run left behind, as far as it can be; gives the number of files. Blocking."""
-        leftovers = list(self.path.glob(f"{self.prefix}-*.sln"))
+        own = re.compile(rf"{re.escape(self.prefix)}-[0-9a-f]{{32}}\.sln")
+        leftovers = [file for file in self.path.iterdir() if own.fullmatch(file.name)] if self.path.is_dir() else []
         for file in leftovers:
             self.remove(file)
         return len(leftovers) - sum(file.exists() for file in leftovers)

@@ -25,6 +25,8 @@ _PLACEHOLDER: Final = re.compile(r"^password = CHANGE-ME$", re.MULTILINE)
 _UNITS: Final = {
     "agentd.service": "/etc/systemd/system/agentd.service",
     "agentd-hand-back.service": "/etc/systemd/system/agentd-hand-back.service",
+    "agentd@.service": "/etc/systemd/system/agentd@.service",
+    "agentd-hand-back@.service": "/etc/systemd/system/agentd-hand-back@.service",
     "agentd-speech.service": "/etc/systemd/system/agentd-speech.service",
     "agentd.sysusers.conf": "/etc/sysusers.d/agentd.conf",
     "agentd.tmpfiles.conf": "/etc/tmpfiles.d/agentd.conf",

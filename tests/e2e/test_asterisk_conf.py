@@ -253,7 +253,7 @@ async def test_whatever_an_inbound_route_ends_at_is_an_extension_of_agentd_call(
     pbx: PrivateAsterisk, extension: str
 ) -> None:
     """AVA PR 457, 507, 527: inbound routes end at `s`, which failed, where internal extensions worked."""
-    assert "Stasis(agentd," in await pbx.cli(f"dialplan show {extension}@agentd-call")
+    assert "Stasis(${AGENTD_APP}," in await pbx.cli(f"dialplan show {extension}@agentd-call")
 
 
 @pytest.mark.parametrize("special", ["h", "i", "t", "T", "e"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -73,7 +74,8 @@ def test_the_units_start_the_installation_of_pipx(host: Host) -> None:
     for unit, command in (("agentd", ""), ("agentd-hand-back", "hand-back "), ("agentd-speech", "speech-server ")):
         lines = (host.root / f"etc/systemd/system/{unit}.service").read_text().splitlines()
         program = "/opt/pipx/venvs/asterisk-agentd/bin/agentd"
-        assert f"ExecStart={program} {command}--config /etc/agentd/agent.toml" in lines
+        (started,) = [line for line in lines if line.startswith("ExecStart=")]
+        assert re.search(rf"[= ]{program} {command}--config /etc/agentd/agent\.toml$", started)
 
 
 def test_the_command_that_the_doctor_names_for_missing_engines_works_on_this_host(host: Host) -> None:

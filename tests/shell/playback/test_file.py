@@ -188,6 +188,7 @@ async def test_a_sweep_removes_what_a_crashed_run_left_and_nothing_else(tmp_path
     for _ in range(3):
         directory.write(directory.new_file(), b"\0\0")
     others = [tmp_path / "agentd.txt", tmp_path / "other-1.sln", tmp_path / "agentd-notes.wav"]
+    others.append(MediaDirectory(tmp_path, "agentd-2").new_file())  # of another agentd on this host
     for other in others:
         other.touch()
     assert directory.sweep() == 3

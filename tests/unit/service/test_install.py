@@ -72,6 +72,8 @@ def test_a_fresh_install_lays_down_everything_and_says_so(tmp_path: Path) -> Non
             "/etc/asterisk",
             "/etc/systemd/system/agentd.service",
             "/etc/systemd/system/agentd-hand-back.service",
+            "/etc/systemd/system/agentd@.service",
+            "/etc/systemd/system/agentd-hand-back@.service",
             "/etc/systemd/system/agentd-speech.service",
             "/etc/sysusers.d/agentd.conf",
             "/etc/tmpfiles.d/agentd.conf",
@@ -499,6 +501,8 @@ def test_every_file_that_is_laid_down_is_shipped() -> None:
     for name in (
         "agentd.service",
         "agentd-hand-back.service",
+        "agentd@.service",
+        "agentd-hand-back@.service",
         "agentd-speech.service",
         "agentd.sysusers.conf",
         "agentd.tmpfiles.conf",

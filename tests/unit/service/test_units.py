@@ -37,7 +37,7 @@ def make(tmp_path: Path) -> Callable[[str], Installation]:
     return installed
 
 
-@pytest.mark.parametrize("unit", ["agentd", "agentd-hand-back", "agentd-speech"])
+@pytest.mark.parametrize("unit", ["agentd", "agentd-hand-back", "agentd@", "agentd-hand-back@", "agentd-speech"])
 def test_every_unit_is_told_the_program_and_nothing_else_of_it_changes(unit: str) -> None:
     shipped = data_file(f"systemd/{unit}.service").read_text()
     told = retarget(shipped, "/srv/it/bin/agentd")

@@ -21,6 +21,7 @@ UNIT = data_file("systemd/agentd.service")
 SPEECH_UNIT = data_file("systemd/agentd-speech.service")
 HAND_BACK_UNIT = data_file("systemd/agentd-hand-back.service")
 UNITS = [UNIT, HAND_BACK_UNIT, SPEECH_UNIT]
+INSTANCE, INSTANCE_HAND_BACK = data_file("systemd/agentd@.service"), data_file("systemd/agentd-hand-back@.service")
 daemons = pytest.mark.parametrize("unit", [UNIT, SPEECH_UNIT], ids=lambda unit: unit.stem)
 every_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 
@@ -52,7 +53,7 @@ def root(tmp_path: Path) -> Path:
     """A host with the units as they are shipped, and stand-ins for the programs that it starts."""
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
-    for unit in UNITS:
+    for unit in (*UNITS, INSTANCE, INSTANCE_HAND_BACK):
         shutil.copy(unit, units)
     for program in {program for unit in UNITS for program in re.findall(r"^Exec\w+=(\S+)", unit.read_text(), re.M)}:
         stand_in = tmp_path / program.lstrip("/")
@@ -78,6 +79,36 @@ def test_that_check_would_have_seen_a_misspelt_setting_and_a_missing_program(roo
     assert "PrivateTemp" in systemd("systemd-analyze", "verify", f"--root={root}", "agentd.service").stderr
     (root / setting("ExecStart").split()[0].lstrip("/")).unlink()
     assert systemd("systemd-analyze", "verify", f"--root={root}", "agentd.service").returncode != 0
+
+
+@pytest.mark.parametrize("name", ["agentd@1.service", "agentd-hand-back@1.service"])
+def test_nor_in_the_units_of_instances(root: Path, name: str) -> None:
+    done = systemd("systemd-analyze", "verify", f"--root={root}", name)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("unit", "instance"), [(UNIT, INSTANCE), (HAND_BACK_UNIT, INSTANCE_HAND_BACK)], ids=lambda unit: unit.stem
+)
+def test_an_instance_has_a_file_and_a_directory_of_its_own_and_else_is_as_the_daemon(
+    unit: Path, instance: Path
+) -> None:
+    of_its_own = (
+        ("(%i)", ""),
+        ("@%i.service", ".service"),
+        ("/etc/agentd/%i.toml", "/etc/agentd/agent.toml"),
+        ("/etc/agentd/%i.env", "/etc/agentd/agentd.env"),
+        ("agentd@%i", "agentd"),
+    )
+    text = instance.read_text()
+    for own, ours in of_its_own:
+        text = text.replace(own, ours)
+    assert "%i" not in text
+    first, second = (
+        [line.rstrip() for line in each.splitlines() if line and not line.startswith("#")]
+        for each in (unit.read_text(), text)
+    )
+    assert first == second
 
 
 @every_unit
