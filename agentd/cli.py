@@ -42,6 +42,7 @@ agentd answers calls of an Asterisk or FreePBX system with AI agents.
   agentd sample > agent.toml          a commented configuration with every default
   agentd schema > agent.schema.json   a JSON Schema, for editors that complete agent.toml
   agentd init                         install or upgrade the system's files on a PBX host
+  agentd restart                      have a new daemon take the place of the one that runs; calls go on
   agentd hand-back                    send the callers whom a dead agentd left to the dialplan
   agentd speech-server --config FILE  lend this host's speech engines to other hosts (Wyoming)
 
@@ -136,6 +137,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_config(hand_back_parser)
     hand_back_parser.set_defaults(run=hand_back)
+
+    restart_parser = commands.add_parser(
+        "restart",
+        help="have a new daemon take the place of the one that runs; calls go on",
+        description="After an upgrade, or a change that needs it. Looks first: a configuration that agentd would "
+        "refuse (exit status 2), or a unit that does not keep what calls need (1), is told, and nothing is restarted. "
+        "Then systemctl restarts agentd.service, or agentd@NAME.service for --config /etc/agentd/NAME.toml. The daemon "
+        "leaves its callers where they are; they hear nothing for some seconds, until the new one goes on with their "
+        "calls. To end the calls properly instead: systemctl stop. Prompts and agents alone need no restart: systemctl "
+        "reload. Where systemd does not run agentd, it leaves a mark for the daemon and says what to do.",
+    )
+    _add_config(restart_parser)
+    restart_parser.set_defaults(run=restart)
 
     speech_parser = commands.add_parser(
         "speech-server", help="lend this host's speech engines to other hosts, as [speech_server] says"
@@ -298,6 +312,18 @@ def hand_back(arguments: argparse.Namespace) -> int:
     from agentd.service.hand_back import hand_back as run
 
     return EXIT_OK if run(arguments.config, os.environ, sys.stdout) else EXIT_FAILED
+
+
+def restart(arguments: argparse.Namespace) -> int:
+    """Restart the daemon of a configuration that it will take."""
+    from agentd.config.file import load_config
+    from agentd.service.restart import restart as run
+    from agentd.tools.registry import Toolbox
+
+    config = load_config(arguments.config, INHERITED, _installed())
+    Toolbox.of(config)
+    run(arguments.config, config.calls.records_directory, sys.stdout)
+    return EXIT_OK
 
 
 def speech_server(arguments: argparse.Namespace) -> int:

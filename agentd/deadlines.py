@@ -457,6 +457,13 @@ DOCTOR_REGISTRATION = Deadline(3.0, "Asterisk knows the probe's application.")
 DOCTOR_GONE = Deadline(3.0, "What the probe made is gone.")
 DOCTOR_CLEAN_UP = Deadline(10.0, "All that the examination made on the PBX is removed; shielded.")
 DOCTOR_EXAMINATION = Deadline(120.0, "Far more than all that is tried out with a probe may take together.")
+RESTART_SYSTEMCTL = Deadline(10.0, "`agentd restart` asks about the unit; systemctl on a busy host.")
+RESTART_COMMAND = Deadline(
+    1200.0,
+    "`agentd restart` waits until the new daemon is up: the old one leaves, the models are loaded. "
+    "systemd bounds both.",
+    holds=((STOP, LONGEST_START),),
+)
 LEFT_BEHIND = Deadline(10.0, "`agentd hand-back` tries for so long to hand back the callers of a daemon that failed.")
 LEFT_BEHIND_REQUEST = Deadline(3.0, "One of its requests at most, whatever is configured: there is time for another.")
 LEFT_BEHIND_PAGE = Deadline(2.0, "The health page of a daemon that may be alive; it is on this host.")
@@ -496,6 +503,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.service.waiting: patience": (ADMISSION_LOOKS,),
     "agentd.service.page_reader: deadline": (LEFT_BEHIND_PAGE, DOCTOR_HEALTH),
     "agentd.service.stays: announcement_time": (SHUTDOWN_WORDS,),
+    "agentd.service.restart: seconds": (RESTART_SYSTEMCTL, RESTART_COMMAND),
     "agentd.service.stays: patience": (DRAIN,),
     "agentd.serving.renewal: RENEW_EARLY": (SESSION_RENEWAL,),
     "agentd.serving.renewal: pause": (RENEWAL_RETRY,),

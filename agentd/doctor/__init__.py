@@ -70,7 +70,7 @@ async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path =
             daemon = await _examine_asterisk(config, password, media_password, rest, daemon, findings)
     findings.append(await examine_health(config, daemon))
     findings += await examine_agents(config, environ, credentials, daemon)
-    findings.append(await examine_service())
+    findings += await examine_service(path)
     return findings
 
 

@@ -13,11 +13,9 @@ from agentd.config.settings import Config
 from agentd.doctor.findings import Finding, fail, ok, skipped, warn
 from agentd.environment import for_child
 from agentd.errors import ConfigError
+from agentd.service.restart import DAEMON, SYSTEMD, keeps_calls, properties, unit_of_config
 
-UNIT: Final = "agentd.service"
-HAND_BACK_UNIT: Final = "agentd-hand-back.service"
-SYSTEMD: Final = Path("/run/systemd/system")
-"""There where systemd runs the host (sd_booted(3))."""
+UNIT: Final = DAEMON
 SYSTEMCTL_DEADLINE: Final = deadlines.DOCTOR_SYSTEMCTL.seconds
 
 
@@ -62,51 +60,72 @@ async def unit_text() -> str:
     return "" if done.returncode else done.stdout.decode("utf-8", "replace")
 
 
-async def examine_service() -> Finding:
-    """The unit, where systemd runs the host."""
+async def examine_service(config: Path) -> list[Finding]:
+    """The unit that runs a configuration, and how it is restarted, where systemd runs the host."""
     if not SYSTEMD.is_dir():
-        return skipped("service", "systemd does not run this host")
-    properties = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,OnFailure"
+        return [skipped("service", "systemd does not run this host")]
+    unit = unit_of_config(config) or UNIT
+    names = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,OnFailure,RuntimeDirectoryPreserve,NeedDaemonReload"
     try:
         with trio.fail_after(SYSTEMCTL_DEADLINE):
             done = await trio.run_process(
-                ["systemctl", "show", UNIT, f"--property={properties}"],
+                ["systemctl", "show", unit, f"--property={names}"],
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
                 env=for_child(),
             )
     except (OSError, trio.TooSlowError) as error:
-        return skipped("service", f"systemctl does not answer: {type(error).__name__} {error}".rstrip())
+        return [skipped("service", f"systemctl does not answer: {type(error).__name__} {error}".rstrip())]
     if done.returncode:
-        return skipped("service", f"systemctl: {done.stderr.decode('utf-8', 'replace').strip()}")
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
-    return judge_service(dict(line.partition("=")[::2] for line in lines))
+        return [skipped("service", f"systemctl: {done.stderr.decode('utf-8', 'replace').strip()}")]
+    shown = properties(done.stdout.decode("utf-8", "replace"))
+    return [judge_service(shown, unit), *judge_restart(shown, unit)]
 
 
-def judge_service(shown: Mapping[str, str]) -> Finding:
+def judge_restart(shown: Mapping[str, str], unit: str = UNIT) -> list[Finding]:
+    """Whether calls survive an upgrade and a crash, by the unit's properties. Pure."""
+    check, again = "restart", "then: systemctl daemon-reload"
+    if shown.get("LoadState") != "loaded":
+        return []
+    if not keeps_calls(shown):
+        return [
+            warn(
+                check,
+                f"calls end with a restart of {unit}, and with a crash: RuntimeDirectoryPreserve= is not restart in it",
+                f"agentd init, {again}",
+                f"a unit that you edited is kept, and this version's put beside it as {unit}.new: take that line over",
+            )
+        ]
+    if shown.get("NeedDaemonReload") == "yes":
+        return [warn(check, f"the file of {unit} was changed, and systemd has not read it", "systemctl daemon-reload")]
+    return [ok(check, f"{unit} keeps what calls need: they go on after `agentd restart`, and after a crash")]
+
+
+def judge_service(shown: Mapping[str, str], unit: str = UNIT) -> Finding:
     """The unit's properties, as `systemctl show` tells them. Pure."""
     active, enabled = shown.get("ActiveState", ""), shown.get("UnitFileState", "")
-    journal = f"journalctl -u {UNIT} -n 50 --no-pager"
+    journal = f"journalctl -u {unit} -n 50 --no-pager"
+    hand_back = unit.replace("agentd", "agentd-hand-back", 1)
     if shown.get("LoadState") != "loaded":
-        return warn("service", f"systemd knows no {UNIT}", "agentd init, then: systemctl daemon-reload")
-    found = f"{UNIT} is {active} ({shown.get('SubState', '')}), {enabled}"
+        return warn("service", f"systemd knows no {unit}", "agentd init, then: systemctl daemon-reload")
+    found = f"{unit} is {active} ({shown.get('SubState', '')}), {enabled}"
     if active == "failed":
-        return fail("service", found, journal, f"once mended: systemctl reset-failed {UNIT}", _start(enabled))
+        return fail("service", found, journal, f"once mended: systemctl reset-failed {unit}", _start(unit, enabled))
     if active not in ("active", "reloading"):
-        return warn("service", found, _start(enabled))
+        return warn("service", found, _start(unit, enabled))
     if shown.get("NRestarts", "0") not in ("0", ""):
         return warn("service", f"{found}; systemd had to restart it {shown['NRestarts']} times", journal)
     if enabled not in ("enabled", "enabled-runtime"):
-        return warn("service", f"{found}: it does not start with the host", f"systemctl enable {UNIT}")
-    if HAND_BACK_UNIT not in shown.get("OnFailure", HAND_BACK_UNIT).split():
+        return warn("service", f"{found}: it does not start with the host", f"systemctl enable {unit}")
+    if hand_back not in shown.get("OnFailure", hand_back).split():
         return warn(
             "service",
-            f"{found}; but nobody would hand back its callers if it failed: no OnFailure={HAND_BACK_UNIT}",
+            f"{found}; but nobody would hand back its callers if it failed: no OnFailure={hand_back}",
             "agentd init keeps a unit that you edited, and puts its own beside it as .new: take these lines over",
         )
     return ok("service", found)
 
 
-def _start(enabled: str) -> str:
-    return f"systemctl start {UNIT}" if enabled == "enabled" else f"systemctl enable --now {UNIT}"
+def _start(unit: str, enabled: str) -> str:
+    return f"systemctl start {unit}" if enabled == "enabled" else f"systemctl enable --now {unit}"

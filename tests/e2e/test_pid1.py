@@ -97,6 +97,19 @@ async def test_what_calls_need_outlives_a_restart_and_a_crash_and_no_stop(system
 
 
 @every_systemd
+async def test_where_the_daemon_cannot_ask_systemd_agentd_restart_tells_it(systemd: Wanted, tmp_path: Path) -> None:
+    async with host(systemd, tmp_path) as init:
+        await init.run("systemctl", "stop", "dbus.socket", "dbus.service")
+        assert "goes on with the calls" in await init.run(PROGRAM, "restart", "--config", CONFIG)
+        assert "told to restart" in await init.run("cat", LOG)
+        assert await init.exists(RECORD)
+
+        await init.run("sh", "-c", f"echo nonsense > {CONFIG}")
+        assert "nonsense" in await init.run(PROGRAM, "restart", "--config", CONFIG, check=False)
+        assert await init.show(DAEMON, "ActiveState") == "active", "what the new one would refuse ends no call"
+
+
+@every_systemd
 async def test_callers_are_handed_back_once_no_daemon_comes_again(systemd: Wanted, tmp_path: Path) -> None:
     async with host(systemd, tmp_path) as init:
         await init.run("sh", "-c", f"echo nonsense > {CONFIG}")

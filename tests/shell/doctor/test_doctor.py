@@ -21,7 +21,7 @@ from agentd.doctor.agents import examine_agents, judge_readiness
 from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon, refused_connections
 from agentd.doctor.dialplan import Dialplan, judge_dialplan
 from agentd.doctor.findings import fail, ok, skipped, warn
-from agentd.doctor.host import judge_service
+from agentd.doctor.host import judge_restart, judge_service
 from agentd.doctor.media import examine_directory
 from agentd.doctor.pbx import (
     BRIDGES,
@@ -276,6 +276,29 @@ def test_the_unit_is_judged(shown: dict[str, str], state: State, words: str) -> 
     finding = judge_service(shown)
     assert finding.state is state
     assert words in said(finding)
+
+
+@pytest.mark.parametrize(
+    ("shown", "state", "words"),
+    [
+        ({"RuntimeDirectoryPreserve": "restart", "NeedDaemonReload": "no"}, State.OK, "after `agentd restart`"),
+        ({"RuntimeDirectoryPreserve": "yes"}, State.OK, "after a crash"),
+        ({"RuntimeDirectoryPreserve": "no"}, State.WARN, "agentd.service.new: take that line over"),
+        ({"RuntimeDirectoryPreserve": "restart", "NeedDaemonReload": "yes"}, State.WARN, "systemctl daemon-reload"),
+    ],
+)
+def test_it_is_told_whether_calls_survive_an_upgrade(shown: dict[str, str], state: State, words: str) -> None:
+    (finding,) = judge_restart({"LoadState": "loaded"} | shown)
+    assert finding.state is state
+    assert words in said(finding)
+    assert judge_restart({"LoadState": "not-found"} | shown) == []
+
+
+def test_an_instance_is_told_of_by_its_own_name() -> None:
+    finding = judge_service({"LoadState": "loaded", "ActiveState": "active", "OnFailure": ""}, "agentd@1.service")
+    assert "agentd@1.service is active" in finding.found
+    shown = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "OnFailure": ""}
+    assert "OnFailure=agentd-hand-back@1.service" in judge_service(shown, "agentd@1.service").found
 
 
 def test_the_password_is_found_in_the_environment_and_not_shown(tmp_path: Path) -> None:

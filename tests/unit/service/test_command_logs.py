@@ -17,6 +17,7 @@ COMMANDS = {
     "schema": ("schema",),
     "init": ("init", "--dry-run"),
     "hand_back": ("hand-back",),
+    "restart": ("restart",),
     "speech_server": ("speech-server",),
 }
 
