@@ -40,7 +40,7 @@ def test_a_configuration_tells_its_unit(config: str, unit: str | None) -> None:
         ({"ActiveState": "inactive"}, "nothing to restart: systemctl start agentd.service"),
         ({"ActiveState": "failed"}, "systemctl start"),
         ({"NeedDaemonReload": "yes"}, "systemctl daemon-reload"),
-        ({"RuntimeDirectoryPreserve": "no"}, "of an earlier version. agentd init, then systemctl daemon-reload"),
+        ({"RuntimeDirectoryPreserve": "no"}, "of an earlier version: agentd init, then systemctl daemon-reload"),
     ],
 )
 def test_what_would_end_the_calls_is_told_and_what_to_do(changed: dict[str, str], words: str | None) -> None:
