@@ -148,7 +148,7 @@ bench-load *args: setup-dev
 bench-transports *args: setup-dev
     {{ python }} -m tests.lab.bench_transports {{ args }}
 
-# One clock a call against one clock for all calls, without a daemon (writes build/bench/)
+# One clock a call against one for all calls, and against agentd's own, without a daemon (writes build/bench/)
 bench-clock *args: setup-dev
     {{ python }} -m tests.lab.bench_clock {{ args }}
 

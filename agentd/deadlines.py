@@ -155,7 +155,6 @@ MEDIA_SOCKET_BIND = Deadline(
     "A caller on a silent line waits for the leg: for its requests, and for its WebSocket.",
     holds=((ARI_TIMEOUT,), (MEDIA_SOCKET,)),
 )
-LINE_BEAT = Clock("A frame every 20 ms until a call serves the connection.")
 LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")
 MEDIA_FILE_WRITE = Deadline(
     3.0,
@@ -483,7 +482,6 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd.ari.owed: next_due": (HAND_BACK_RETRY,),
     "agentd.ari.owed: retry": (HAND_BACK_RETRY,),
     "agentd.ari.rest: deadline": (ARI_TIMEOUT,),
-    "agentd.audiosocket.connection: FRAME_SECONDS": (LINE_BEAT,),
     "agentd.audiosocket.listener: deadline": (BIND,),
     "agentd.audiosocket.listener: patience": (BIND_GRACE,),
     "agentd.audiosocket.listener: self.uuid_timeout": (UUID_FRAME,),

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from agentd.config.settings import Config
+from agentd.media.clock import LineClock
 from agentd.media.transport import Transport
 from agentd.metrics import Metrics
 
@@ -34,6 +35,8 @@ class Daemon:
     connections: trio.Nursery
     """Where connections live: what has accepted them may fail and be run again, and none is cut. Each contains what it
     raises."""
+    clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
+    """Of all lines that agentd clocks, whatever carries them."""
 
 
 @attrs.frozen
@@ -57,7 +60,7 @@ async def _audiosocket(daemon: Daemon) -> AsyncIterator[Running]:
     from agentd.audiosocket.transport import listen
 
     listener, transports = await listen(
-        daemon.config, daemon.metrics, daemon.on_stranger, daemon.start, daemon.connections
+        daemon.config, daemon.metrics, daemon.on_stranger, daemon.start, daemon.connections, daemon.clock
     )
     yield Running(transports, {"audiosocket": lambda: listener.listening})
 
@@ -67,7 +70,7 @@ async def _rtp(daemon: Daemon) -> AsyncIterator[Running]:
     from agentd.rtp.transport import open_rtp
 
     await trio.lowlevel.checkpoint()
-    yield Running((open_rtp(daemon.config, daemon.metrics),))
+    yield Running((open_rtp(daemon.config, daemon.metrics, daemon.clock),))
 
 
 @asynccontextmanager

@@ -12,7 +12,9 @@ import trio
 from agentd.accepting import accept_connections, crowding, open_listeners
 from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.audiosocket.wire import SocketWire
 from agentd.errors import MediaProtocolError, MediaTimeout, naming_address
+from agentd.media.clock import LineClock
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 
@@ -140,6 +142,7 @@ class AudioSocketListener:
     """Asked about a connection that no call expects: true if it is a call by itself, whoever takes it releases it."""
     connections: trio.Nursery | None = None
     """Where connections live; None: in the listener's own nursery, so that they end with it."""
+    clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
     listening: bool = attrs.field(default=False, init=False)
     _bound: int = attrs.field(default=0, init=False)
     """The port of a former run: Asterisk has been told of it."""
@@ -179,7 +182,7 @@ class AudioSocketListener:
             return
         self.metrics.audiosocket_connections.inc()
         try:
-            connection = AudioSocketConnection(stream, peer, self.metrics)
+            connection = AudioSocketConnection(SocketWire(stream), peer, self.metrics, clock=self.clock)
             if (uuid := await self._named(connection)) is not None:
                 await self._serve(uuid, connection)
         finally:

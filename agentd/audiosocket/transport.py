@@ -21,6 +21,7 @@ from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.listener import Admission, AudioSocketListener, Expectation
 from agentd.config.settings import Config
 from agentd.errors import MediaTimeout, ungrouped
+from agentd.media.clock import LineClock
 from agentd.media.leg import LineFormat
 from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.media.wideband import NARROW, WIDE
@@ -166,12 +167,13 @@ async def listen(
     on_stranger: Callable[[UUID, AudioSocketConnection], bool],
     start: Callable[..., Awaitable[int]],
     connections: trio.Nursery,
+    clock: LineClock,
 ) -> tuple[AudioSocketListener, tuple[ExternalAudioSocket, ForkedAudioSocket]]:
     """Start the listener, and give the two transports that it serves.
 
     `config()` gives the configuration of now. `on_stranger` is asked about a connection that no call expects: see
     AudioSocketListener. `start` is a nursery's, or that of who runs the listener again when it fails; in `connections`
-    the connections live on meanwhile. Raises AddressUnusable.
+    the connections live on meanwhile. `clock` is that of all lines. Raises AddressUnusable.
     """
     socket, admission = config().audiosocket, Admission()
     listener = AudioSocketListener(
@@ -185,6 +187,7 @@ async def listen(
         bind_grace=socket.bind_grace,
         on_stranger=on_stranger,
         connections=connections,
+        clock=clock,
     )
     address = config().advertised_socket(await start(listener.run, name="audiosocket"))
     external = ExternalAudioSocket(admission, address, socket.bind_timeout, lambda: config().audiosocket.wideband)

@@ -51,6 +51,8 @@ class ChanWebSocketConnection:
     peer: str
     line: LineFormat
     metrics: Metrics
+    clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
+    """The daemon's; without one a clock of its own."""
     released: trio.Event = attrs.field(factory=trio.Event, init=False)
     _early: deque[bytes] = attrs.field(factory=lambda: deque(maxlen=EARLY), init=False)
     _ahead: Ahead = attrs.field(factory=Ahead, init=False)
@@ -146,18 +148,15 @@ class ChanWebSocketConnection:
             ended.append(await self._write(line, next_frame))
             nursery.cancel_scope.cancel()
 
-        async def keep_time() -> None:
-            clock = LineClock(self.metrics)
-            while True:
-                await clock.frame()
-                beat()
-                self._wake.set()
+        def tick(_number: int, _now: float) -> None:
+            beat()
+            self._wake.set()
 
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(read)
                 nursery.start_soon(write)
-                nursery.start_soon(keep_time)
+                nursery.start_soon(self.clock.keep, tick)
         finally:
             self._ended_at = trio.current_time()
         return ended[0] if ended else "cancelled"

@@ -9,6 +9,7 @@ import trio
 
 from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.audiosocket.wire import SocketWire
 from agentd.config.settings import Config
 from agentd.doctor.daemon import RunningDaemon, refused_connections
 from agentd.errors import MediaProtocolError
@@ -69,7 +70,7 @@ class StandIn:
         """One connection, served like a call's until Asterisk or the examination ends it."""
         try:
             peer = address_of(stream)
-            connection = AudioSocketConnection(stream, peer, Metrics())
+            connection = AudioSocketConnection(SocketWire(stream), peer, Metrics())
             with trio.fail_after(self.config.audiosocket.uuid_timeout):
                 uuid = (await connection.handshake()).uuid
         except (trio.TooSlowError, MediaProtocolError, trio.BrokenResourceError, OSError) as error:

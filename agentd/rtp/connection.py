@@ -39,6 +39,8 @@ class RtpConnection:
     outgoing: Outgoing
     silence_timeout: float
     metrics: Metrics
+    clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
+    """The daemon's; without one a clock of its own."""
     _from: tuple[str, int] = attrs.field(init=False)
     _arrivals: Arrivals = attrs.field(init=False)
     _heard_at: float = attrs.field(default=math.inf, init=False)
@@ -69,28 +71,35 @@ class RtpConnection:
         next_frame: NextFrame,
         beat: Callable[[], None],
     ) -> str:
-        """See agentd.media.leg.MediaConnection.serve. All of it is done once every 20 ms: what has come is received,
-        then a frame is sent, then `beat()` is called. So what comes waits for 10 ms on average.
+        """See agentd.media.leg.MediaConnection.serve. All of it is done on the line's clock: what has come is received,
+        then a frame is sent, then `beat()` is called. What comes is received half-way, too, so that it waits for 10 ms
+        at the most.
 
-        Cancelling it between two ticks leaves nothing half done.
+        Cancelling it leaves nothing half done.
         """
         silence = self.payload.audio.silence_frame
         samples = line.frame_bytes // 2
-        clock = LineClock(self.metrics)
         self._heard_at = self._sent_at = trio.current_time()
-        try:
-            while not self._hanging_up:
-                number = await clock.frame()
-                now = trio.current_time()
+
+        def tick(number: int, now: float) -> str | None:
+            if self._hanging_up:
+                return "hung up by agentd"
+            self._receive(receive, now)
+            pcm = next_frame()
+            self._send(silence if pcm is None else self.payload.encode(pcm), number * samples, now)
+            beat()
+            if now - self._sent_at > UNSENT_DEADLINE:
+                return f"no RTP could be sent to {self.peer} for {UNSENT_DEADLINE:g} s"
+            return None
+
+        def between(now: float) -> None:
+            if not self._hanging_up:
                 self._receive(receive, now)
-                pcm = next_frame()
-                self._send(silence if pcm is None else self.payload.encode(pcm), number * samples, now)
-                beat()
-                if now - self._sent_at > UNSENT_DEADLINE:
-                    return f"no RTP could be sent to {self.peer} for {UNSENT_DEADLINE:g} s"
+
+        try:
+            return await self.clock.keep(tick, between)
         except ConnectionRefusedError:
             return f"Asterisk has closed its port: {self.peer}"
-        return "hung up by agentd"
 
     def hang_up(self) -> None:
         """Have `serve` return. RTP cannot tell Asterisk: whoever made the leg's channel removes it."""

@@ -19,6 +19,7 @@ from agentd.addresses import from_here, host_port, is_address, is_everywhere
 from agentd.config.schema import is_number
 from agentd.config.settings import Config, Rtp
 from agentd.errors import MediaTimeout
+from agentd.media.clock import LineClock
 from agentd.media.leg import LineFormat
 from agentd.media.transport import ExternalMedia
 from agentd.media.wideband import NARROW
@@ -55,6 +56,7 @@ class RtpTransport:
     metrics: Metrics
     open_port: Callable[[Rtp], socket.socket] = attrs.field(factory=lambda: Ports().open)
     """Gives a bound socket; raises NoPort."""
+    clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
     name: str = attrs.field(default=RTP, init=False)
 
     @property
@@ -81,7 +83,12 @@ class RtpTransport:
         except OSError as error:
             raise MediaTimeout(str(error)) from error
         expected = RtpLeg(
-            external_media(settings, opened.getsockname()[1], payload), settings, payload, opened, self.metrics
+            external_media(settings, opened.getsockname()[1], payload),
+            settings,
+            payload,
+            opened,
+            self.metrics,
+            self.clock,
         )
         try:
             yield expected
@@ -98,6 +105,7 @@ class RtpLeg:
     _payload: Payload
     _opened: socket.socket
     _metrics: Metrics
+    _clock: LineClock
     _variables: dict[str, str] = attrs.field(factory=dict, init=False)
     _peer: str = attrs.field(default="", init=False)
     _failure: OSError | None = attrs.field(default=None, init=False)
@@ -134,6 +142,7 @@ class RtpLeg:
                 Outgoing(self._payload.payload_type, *map(secrets.randbits, (32, 16, 32))),
                 self._settings.silence_timeout,
                 self._metrics,
+                self._clock,
             )
         raise MediaTimeout(
             f"Asterisk did not name its own end within {deadline:g} s: the answer to externalMedia has "
@@ -147,8 +156,9 @@ class RtpLeg:
             self._opened.close()
 
 
-def open_rtp(config: Callable[[], Config], metrics: Metrics) -> RtpTransport:
-    """The transport, once it is seen that its address and its ports can be had. Raises NoPort."""
-    transport = RtpTransport(config, metrics)
+def open_rtp(config: Callable[[], Config], metrics: Metrics, clock: LineClock) -> RtpTransport:
+    """The transport, once it is seen that its address and its ports can be had; `clock` is that of all lines. Raises
+    NoPort."""
+    transport = RtpTransport(config, metrics, clock=clock)
     transport.open_port(config().rtp).close()
     return transport

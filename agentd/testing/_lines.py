@@ -1,5 +1,7 @@
 """The Asterisk end of AudioSocket connections: in memory, scripted, or on a real socket."""
 
+import math
+from collections import deque
 from collections.abc import Callable
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from agentd.audiosocket.transport import EXTERNAL, ExternalAudioSocket, ForkedAu
 from agentd.media.transport import Transport
 from agentd.metrics import Metrics
 
+RESET = b"RESET"
 SILENCE = HEADER.pack(Kind.SLIN, 320) + bytes(320)
 
 
@@ -29,53 +32,73 @@ def dtmf_frame(digit: str) -> bytes:
 
 
 @attrs.define(eq=False)
-class ScriptedStream(trio.abc.Stream):
-    """A stream whose peer is the test: `say` what arrives, read in `calls` what was sent and when.
+class ScriptedStream:
+    """A wire (agentd.audiosocket.wire.Wire) whose peer is the test: `say` what arrives, read in `calls` what was sent
+    and when.
 
-    `stall` holds the next send for that many seconds (math.inf: for good).
+    `stall`: of what is sent next the kernel takes one half at once, and the other half, before anything else, after so
+    many seconds (math.inf: never).
     """
 
     calls: list[tuple[float, bytes]] = attrs.field(factory=list)
     stall: float = 0.0
-    closed: bool = False
     broken: bool = False
-    receiving: int = 0
-    _send: trio.MemorySendChannel[bytes] = attrs.field(init=False)
-    _receive: trio.MemoryReceiveChannel[bytes] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[bytes](10_000)
+    _said: deque[bytes] = attrs.field(factory=deque, init=False)
+    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _full_until: float = attrs.field(default=-math.inf, init=False)
+    _other_half: int = attrs.field(default=0, init=False)
 
     def say(self, data: bytes) -> None:
-        self._send.send_nowait(data)
+        self._said.append(data)
+        self._news.set()
 
     def end(self) -> None:
         """EOF."""
-        self._send.send_nowait(b"")
+        self.say(b"")
+
+    def reset(self) -> None:
+        """The connection breaks for who reads."""
+        self.say(RESET)
 
     def unread(self) -> int:
-        return self._receive.statistics().current_buffer_used
+        """Bytes."""
+        return sum(len(data) for data in self._said)
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = await self._receive.receive()
-        if data == b"RESET":
-            raise trio.BrokenResourceError("connection reset")
+    async def receive_some(self, max_bytes: int) -> bytes:
+        while (data := self.read(max_bytes)) is None:
+            self._news = trio.Event()
+            await self._news.wait()
+        await trio.lowlevel.checkpoint()
         return data
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await trio.lowlevel.checkpoint()
+    def read(self, max_bytes: int) -> bytes | None:
+        if not self._said:
+            return None
+        if self._said[0] == RESET:
+            raise trio.BrokenResourceError("connection reset")
+        data = b""
+        while self._said and self._said[0] not in (b"", RESET) and len(data) < max_bytes:
+            piece = self._said.popleft()
+            taken = max_bytes - len(data)
+            data += piece[:taken]
+            if piece[taken:]:
+                self._said.appendleft(piece[taken:])
+        return data  # what has ended stays so
+
+    def write(self, data: bytes) -> int:
         if self.broken:
             raise trio.BrokenResourceError("connection reset")
-        self.calls.append((trio.current_time(), bytes(data)))
-        if self.stall:
-            await trio.sleep(self.stall)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        self.closed = True
-        await trio.lowlevel.checkpoint()
+        now = trio.current_time()
+        if now < self._full_until:
+            return 0
+        if other_half := self._other_half:
+            self._other_half = 0
+            return other_half
+        self.calls.append((now, data))
+        if not self.stall:
+            return len(data)
+        self._full_until, self._other_half = now + self.stall, len(data) - len(data) // 2
+        return len(data) // 2
 
 
 @attrs.define(eq=False)

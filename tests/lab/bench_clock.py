@@ -1,14 +1,15 @@
-"""One clock a call, or one clock for all calls? Measured without a daemon.
+"""One clock a call, one clock for all calls, or one with a few slots? Measured without a daemon.
 
     python -m tests.lab.bench_clock [--seconds 5] [--calls 10 50 100 200]
 
-20 ms frames of slin go to so many loopback TCP sockets, which another process drains. Three ways to write them:
+20 ms frames of slin go to so many loopback TCP sockets, which another process drains. Four ways to write them:
 
     own clocks   a Trio task a call, each on its own absolute clock; the calls' phases lie evenly over the 20 ms
     one clock    one task wakes up every 20 ms and awaits `send_all` for each call in turn
     one, plain   the same with a plain non-blocking send: no call can hold up the others (a full buffer is a lost frame)
+    in slots     agentd's own clock (agentd.media.clock): plain sends in a few slots, which lie evenly over the 20 ms
 
-Lateness is from a frame's due time to the moment its bytes are with the kernel.
+Lateness is from a frame's due time to the moment its bytes are with the kernel; in slots, to the moment before.
 """
 
 import argparse
@@ -20,9 +21,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
+from prometheus_client import generate_latest
 from tqdm import tqdm
 
-from .figures import Conditions, quantile, write_report
+from agentd.audiosocket.wire import SocketWire
+from agentd.media.clock import LineClock
+from agentd.metrics import Metrics
+
+from .figures import Conditions, buckets, histogram_quantile, quantile, write_report
 
 FRAME = b"\x10\x01\x40" + bytes(320)
 FRAME_SECONDS = 0.02
@@ -90,10 +96,34 @@ async def one_plain(streams: Sequence[trio.SocketStream], start: float, ticks: i
     return late
 
 
+async def in_slots(streams: Sequence[trio.SocketStream], start: float, ticks: int) -> Late:
+    metrics, late = Metrics(), list[float]()
+    clock = LineClock(metrics)
+
+    async def write(stream: trio.SocketStream, begin: float) -> None:
+        wire = SocketWire(stream)
+
+        def tick(number: int, _now: float) -> bool | None:
+            wire.write(FRAME)
+            return True if number >= ticks else None
+
+        await trio.sleep_until(begin)
+        await clock.keep(tick)
+
+    async with trio.open_nursery() as nursery:
+        for number, stream in enumerate(streams):
+            nursery.start_soon(write, stream, start + FRAME_SECONDS * number / len(streams))
+    counts = buckets(generate_latest(metrics.registry).decode(), "agentd_line_lateness_seconds")
+    for share in range(1, 1000):
+        late.append(histogram_quantile(counts, share / 1000) or 0.0)
+    return late
+
+
 WAYS: dict[str, Callable[[Sequence[trio.SocketStream], float, int], Awaitable[Late]]] = {
     "own clocks": own_clocks,
     "one clock": one_clock,
     "one, plain": one_plain,
+    "in slots": in_slots,
 }
 
 

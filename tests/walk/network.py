@@ -13,6 +13,8 @@ from typing import Any
 import attrs
 import trio
 
+from agentd.audiosocket.wire import SocketWire
+
 ROOM = 64 * 1024
 """Bytes that a peer may leave unread before who sends has to wait."""
 LOOPBACK = "127.0.0.1"
@@ -32,6 +34,7 @@ class Network(trio.abc.SocketFactory):
     def enable(self) -> None:
         """Be the network of this run."""
         trio.socket.set_custom_socket_factory(self)
+        SocketWire.read, SocketWire.write = _read, _write  # type: ignore[assignment, method-assign]
 
     def socket(self, family: Any = AF_INET, type: Any = SOCK_STREAM, proto: int = 0) -> "VirtualSocket":
         """See trio.abc.SocketFactory."""
@@ -40,6 +43,28 @@ class Network(trio.abc.SocketFactory):
     def new_port(self) -> int:
         self._next_port += 1
         return self._next_port
+
+
+_read_descriptor, _write_descriptor = SocketWire.read, SocketWire.write
+
+
+def _read(wire: SocketWire, max_bytes: int) -> bytes | None:
+    """Of a virtual socket, which has no descriptor; else as ever."""
+    if not isinstance(end := wire.stream.socket, VirtualSocket):
+        return _read_descriptor(wire, max_bytes)
+    try:
+        return end.read(max_bytes)
+    except OSError as error:
+        raise trio.BrokenResourceError(str(error)) from error
+
+
+def _write(wire: SocketWire, data: bytes) -> int:
+    if not isinstance(end := wire.stream.socket, VirtualSocket):
+        return _write_descriptor(wire, data)
+    try:
+        return end.write(data)
+    except OSError as error:
+        raise trio.BrokenResourceError(str(error)) from error
 
 
 class VirtualSocket(trio.socket.SocketType):
@@ -125,36 +150,44 @@ class VirtualSocket(trio.socket.SocketType):
 
     async def recv(self, size: int, flags: int = 0) -> bytes:
         await trio.lowlevel.checkpoint_if_cancelled()
-        at_once = bool(self._inbox or self._ended)
-        while not (self._inbox or self._ended):
-            self._check_open()
+        at_once = True
+        while (data := self.read(size)) is None:
+            at_once = False
             await self._readers.park()
+        if at_once:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return data
+
+    def read(self, size: int) -> bytes | None:
+        """What has come; None where nothing has. Raises OSError."""
         self._check_open()
+        if not (self._inbox or self._ended):
+            return None
         data = bytes(self._inbox[:size])
         del self._inbox[:size]
         if self._peer is not None:
             self._peer._writers.unpark_all()
-        if at_once:
-            await trio.lowlevel.cancel_shielded_checkpoint()
         return data
 
     async def send(self, data: Any, flags: int = 0) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         at_once = True
-        while True:
-            self._check_open()
-            peer = self._peer
-            if peer is None or peer._closed:
-                raise _error(errno.EPIPE)
-            if len(peer._inbox) < ROOM:
-                break
+        while not (sent := self.write(bytes(data))):
             at_once = False
             await self._writers.park()
-        piece = bytes(data)[: ROOM - len(peer._inbox)]
-        peer._inbox += piece
-        peer._readers.unpark_all()
         if at_once:
             await trio.lowlevel.cancel_shielded_checkpoint()
+        return sent
+
+    def write(self, data: bytes) -> int:
+        """Send what there is room for; tells how many bytes. Raises OSError."""
+        self._check_open()
+        peer = self._peer
+        if peer is None or peer._closed:
+            raise _error(errno.EPIPE)
+        piece = data[: ROOM - len(peer._inbox)]
+        peer._inbox += piece
+        peer._readers.unpark_all()
         return len(piece)
 
     # --- bytes, for a peer of the test's own that waits for nothing

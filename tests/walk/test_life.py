@@ -110,15 +110,15 @@ def test_what_the_daemon_does_minutes_later_is_found_though_idle_time_is_leapt_o
 
 
 def test_another_caller_who_hears_a_gap_is_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    send, sent = AudioSocketConnection._send, list[AudioSocketConnection]()
+    write, written = AudioSocketConnection._write, list[AudioSocketConnection]()
 
-    async def slow(connection: AudioSocketConnection, frame: bytes) -> bool:
-        sent.append(connection)
-        if connection is sent[0] and sent.count(connection) == 50:  # the other caller's, who came first
-            await trio.sleep(0.2)
-        return await send(connection, frame)
+    def slow(connection: AudioSocketConnection, *arguments: Any) -> str | None:
+        written.append(connection)
+        if connection is written[0] and 50 <= written.count(connection) < 60:  # the other caller's, who came first
+            return None
+        return write(connection, *arguments)
 
-    monkeypatch.setattr(AudioSocketConnection, "_send", slow)
+    monkeypatch.setattr(AudioSocketConnection, "_write", slow)
     assert [it for it in Life(KIND).run().wrong if it.startswith("OTHER heard a gap")]
 
 

@@ -21,6 +21,7 @@ from agentd.audiosocket.listener import (
     AudioSocketListener,
     trial_uuid,
 )
+from agentd.audiosocket.wire import SocketWire
 from agentd.errors import MediaTimeout
 from agentd.metrics import Metrics
 from agentd.testing._lines import SILENCE, Lines, audio_frame, uuid_frame
@@ -341,9 +342,9 @@ async def test_nagle_is_off_because_a_late_payload_kills_the_call() -> None:
             async with await agentd.connect() as stream:
                 await stream.send_all(uuid_frame(uuid))
                 connection = await expectation.connection(PATIENCE)
-                near = connection.stream
-                assert isinstance(near, trio.SocketStream)
-                assert near.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+                near = connection.wire
+                assert isinstance(near, SocketWire)
+                assert near.stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
                 connection.release()
 
 

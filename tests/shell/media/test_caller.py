@@ -305,7 +305,7 @@ async def test_audio_of_another_rate_comes_at_the_line_s(kind: Kind, rate: int, 
     async with kept(audio) as legs:
         for _ in range(50):
             legs.lines[0].say(HEADER.pack(kind, len(frame)) + frame)
-        await trio.sleep(0.01)
+        await trio.sleep(0.015)
         assert sum(map(len, audio.heard)) == pytest.approx(50 * line.frame_bytes, abs=line.frame_bytes)
 
 
@@ -320,7 +320,7 @@ async def test_silence_stands_in_for_what_does_not_come(autojump_clock: MockCloc
         assert len(audio.heard) == pytest.approx(up_for / 0.02, abs=2), "the session's time is that of its audio"
         assert not any(map(any, audio.heard[1:]))
         legs.lines[0].say(audio_frame(voice(0.02, seed=2)))
-        await trio.sleep(0.01)
+        await trio.sleep(0.015)
         assert audio.heard[-1] == voice(0.02, seed=2)
 
 

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from agentd.addresses import host_port, split_host_port
 from agentd.config.settings import Config, Rtp, RtpCodec
 from agentd.errors import MediaTimeout
+from agentd.media.clock import LineClock
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
 from agentd.rtp.ports import NoPort, Ports, connect
@@ -187,7 +188,7 @@ def test_the_daemon_does_not_begin_with_an_address_that_is_not_this_host_s() -> 
     with pytest.raises(
         NoPort, match=r"21000 to 21999 on 192.0.2.77, as \[rtp\] says, can be had: Cannot assign"
     ) as told:
-        open_rtp(lambda: Config(rtp=settings), Metrics())
+        open_rtp(lambda: Config(rtp=settings), Metrics(), LineClock(Metrics()))
     assert told.value.errno == errno.EADDRNOTAVAIL
 
 
