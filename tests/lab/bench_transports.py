@@ -1,30 +1,35 @@
 """What each transport does to a conversation, measured in one run, and what loss and jitter do where it has them.
 
-    python -m tests.lab.bench_transports [--transports external,rtp] [--turns 12] [--interruptions 4] [--calls 20]
-                                         [--loss 1] [--jitter 20]
+    python -m tests.lab.bench_transports [--transports external,rtp] [--said 8] [--turns 6] [--interruptions 3]
+                                         [--calls 20] [--loss 1] [--jitter 20]
 
 On one private Asterisk, one after the other and by turns, so that whatever else this host does strikes all alike:
 
-    response    from the caller's last sound to the answer's first, at the caller's ear (see bench_latency); the same
-                recorded sentences over each line, with the local agent
+    said back   from the caller's last sound to the first of an agent that says back what it heard once that is over
+                (tests/parrot), at the caller's ear: it has no engines, so what differs is the line's share
+    response    the same of the local agent's answer (see bench_latency), with all that its engines take. Both with the
+                same recorded sentences over each line
     stop        from the onset of a caller's sentence to the agent's falling silent (see bench_barge_in)
     a call      per cent of a core with --calls calls at once, by SIPp, of agentd with the example provider and of
                 Asterisk (see bench_load)
-    later by    the median of how much later the same sentence was answered with loss than without
+    later by    the median of how much later the same sentence was said back with loss than without
     steps       samples further than 0.15 of full scale from the one before, three times as far as any other within
                 2.5 ms, in what an agent hears of 25 s of a human voice: what a lost packet leaves that is not concealed
 
 RTP is measured once more through a network that loses --loss per cent of the packets and delays the others by up to
 --jitter ms, both ways and by a seed (tests/lab/lossy.py).
 
-Fails (exit status 1) where fewer than nine of ten turns were answered over a line, loss made responses more than 40 ms
+Fails (exit status 1) where fewer than nine of ten sentences were answered over a line, loss made it more than 40 ms
 later, or there was a step. Writes build/bench/transports.json and transports.png, and prints a table for the documents.
+`--turns 0 --interruptions 0` leaves out what needs the engines.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -35,9 +40,9 @@ from agentd_providers.local.models.commands import cli_fetch
 from . import bench_load
 from .asterisk import PrivateAsterisk
 from .bench_barge_in import TEXT, TRIES, Cue, interruptions, into_the_text, one_event, record_text
-from .bench_latency import TURNS_PER_CALL, one_call
+from .bench_latency import QUIET, TURNS_PER_CALL, one_call, speak_turn
 from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent
-from .daemon import Daemon, environment, run_daemon, write_config
+from .daemon import ROOT, Daemon, environment, run_daemon, write_config
 from .debian import find_or_unpack
 from .ear import PROMPT_DIALPLAN, open_ear
 from .figures import OUT, Conditions, write_report
@@ -45,10 +50,10 @@ from .load_servers import SPARE_CALLS, dialplan, extensions, open_agentd
 from .load_step import Scene, measure
 from .lossy import ASTERISK_SENDS_TO, LossyNetwork, Weather, open_lossy_network
 from .measure import clicks
-from .packages import PARROT, install
+from .packages import PARROT, install, parrot_agent
 from .pictures import side_by_side
-from .scene import NothingHeard
-from .sip import CallEnded
+from .scene import NothingHeard, listen
+from .sip import CallEnded, SipCaller
 from .speech import human_prompts
 from .transport_rows import Line, Seen, row, table, wrong
 from .turn_set import TurnSample, complete_turns
@@ -58,6 +63,8 @@ TALKING = {"default": "77", "talker": "78"}
 OF_UDP = ("rtp",)
 """Transports that a network can lose packets of."""
 CPU_SECONDS = 12.0
+SETTLED_SECONDS = 1.0
+"""After which a call's leg is up."""
 HEARD_SECONDS = 25.0
 SEED = 20
 
@@ -93,7 +100,7 @@ async def talk(
     """Have the sentences said and the interruptions made over each line, by turns."""
     medias = list(dict.fromkeys(line.media for line in seen))
     asking, interrupting = talking("default", medias), talking("talker", medias)
-    offset = await echo_offset(pbx, samples[0].pcm)
+    offset = await echo_offset(pbx, samples[0].pcm if samples else cues[0].pcm)
     for first in range(0, len(samples), TURNS_PER_CALL):
         batch = samples[first : first + TURNS_PER_CALL]
         for line, found in seen.items():
@@ -104,6 +111,8 @@ async def talk(
             for turn in turns:
                 found.delays_ms[turn["name"]] = turn["delay_ms"]
             print(f"{line}: {', '.join(str(turn['delay_ms']) for turn in turns)} ms", flush=True)
+    if not cues:
+        return
     network.set(Weather())
     text = await record_text(pbx, interrupting[medias[0]])
     for number, cue in enumerate(cues, 1):
@@ -123,9 +132,52 @@ async def talk(
                 break
 
 
-async def cost(pbx: PrivateAsterisk, scene: Scene, seen: dict[Line, Seen], calls: int, directory: Path) -> None:
+async def say_back(
+    pbx: PrivateAsterisk,
+    config: Path,
+    parrot: Path,
+    network: LossyNetwork,
+    seen: dict[Line, Seen],
+    samples: Sequence[TurnSample],
+) -> None:
+    """Have the sentences said back over each line, by turns."""
+    asking = talking("default", list(dict.fromkeys(line.media for line in seen)))
+    offset = await echo_offset(pbx, samples[0].pcm)
+    environ = {**environment(pbx), "PYTHONPATH": os.pathsep.join([str(parrot), str(ROOT)])}
+    async with run_daemon(config, environ) as daemon:
+        for first in range(0, len(samples), TURNS_PER_CALL):
+            for line, found in seen.items():
+                network.set(line.weather)
+                batch = samples[first : first + TURNS_PER_CALL]
+                had = await one_repeating_call(pbx, asking[line.media], batch, offset)
+                await daemon.until_idle()
+                found.repeats_ms |= had
+                print(f"{line}: said back after {', '.join(map(str, had.values()))} ms", flush=True)
+
+
+async def one_repeating_call(
+    pbx: PrivateAsterisk, extension: str, samples: Sequence[TurnSample], offset: float
+) -> dict[str, float | None]:
+    """By the sentence, after how many ms it was said back."""
+    found: dict[str, float | None] = dict.fromkeys(sample.name for sample in samples)
+    async with SipCaller().call(pbx.sip_uri(extension)) as call:
+        await trio.sleep(SETTLED_SECONDS)
+        for sample in samples:
+            try:
+                end = (await speak_turn(call, sample)).span.end
+                start, _ = await listen(call, end, quiet=QUIET)
+            except (NothingHeard, CallEnded) as error:
+                print(f"{sample.name}: {error}", flush=True)
+            else:
+                found[sample.name] = round((start - end - offset) * 1000)
+        await call.hangup()
+    return found
+
+
+async def cost(
+    pbx: PrivateAsterisk, scene: Scene, parrot: Path, seen: dict[Line, Seen], calls: int, directory: Path
+) -> None:
     """What a call costs over each transport."""
-    parrot = await trio.to_thread.run_sync(install, PARROT, directory / "parrot")
     without_loss = [line for line in seen if not line.lossy]
     for media, extension in extensions([line.media for line in without_loss]).items():
         async with open_agentd(pbx, extension, calls, parrot, directory) as server:
@@ -137,7 +189,7 @@ async def cost(pbx: PrivateAsterisk, scene: Scene, seen: dict[Line, Seen], calls
         found.asterisk_cpu = round(step.percent("asterisk") / calls, 2)
 
 
-async def run(medias: Sequence[str], turns: int, events: int, calls: int, weather: Weather) -> int:
+async def run(medias: Sequence[str], said: int, turns: int, events: int, calls: int, weather: Weather) -> int:
     """The whole run; gives the exit status."""
     if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
         return status
@@ -145,11 +197,14 @@ async def run(medias: Sequence[str], turns: int, events: int, calls: int, weathe
     prefix = await find_or_unpack(bench_load.tell)
     scene, prompts = await bench_load.scene(prefix), human_prompts(prefix)
     samples, cues = complete_turns(prompts, turns), interruptions(prompts, events)
+    short = sorted(complete_turns(prompts, len(prompts)), key=lambda sample: len(sample.pcm))[:said]
     conditions = Conditions.now()
     seen = {Line(media): Seen() for media in medias}
     seen |= {Line(media, weather): Seen() for media in medias if media in OF_UDP}
     most = calls + SPARE_CALLS
     with tempfile.TemporaryDirectory(prefix="agentd-transports-") as name:
+        directory = Path(name)
+        parrot = await trio.to_thread.run_sync(install, PARROT, directory / "parrot")
         async with (
             PrivateAsterisk(
                 prefix,
@@ -159,14 +214,15 @@ async def run(medias: Sequence[str], turns: int, events: int, calls: int, weathe
             ) as pbx,
             open_lossy_network(pbx, SEED) as (network, url),
         ):
-            advertised = f'advertise = "{ASTERISK_SENDS_TO}"'
-            config = write_config(
-                Path(name) / "talking.toml", pbx, ari_url=url, rtp=advertised, extra='level = "debug"', agents=agents()
-            )
-            async with run_daemon(config, environment(pbx)) as daemon:
-                await talk(pbx, daemon, network, seen, samples, cues)
+            behind = partial(write_config, pbx=pbx, ari_url=url, rtp=f'advertise = "{ASTERISK_SENDS_TO}"')
+            repeating = behind(directory / "repeating.toml", agents=parrot_agent())
+            await say_back(pbx, repeating, parrot, network, seen, short)
+            if samples or cues:
+                config = behind(directory / "talking.toml", extra='level = "debug"', agents=agents())
+                async with run_daemon(config, environment(pbx)) as daemon:
+                    await talk(pbx, daemon, network, seen, samples, cues)
             network.set(Weather())
-            await cost(pbx, scene, seen, calls, Path(name))
+            await cost(pbx, scene, parrot, seen, calls, directory)
             for line, found in seen.items():
                 if line.lossy:
                     async with open_ear(pbx, url, network) as ear:
@@ -190,14 +246,15 @@ def main() -> int:
         default=usual,
         help=f"by their names in the dialplan (default {','.join(usual)})",
     )
-    parser.add_argument("--turns", type=int, default=12, help="sentences over each line (default 12)")
-    parser.add_argument("--interruptions", type=int, default=4, help="over each line (default 4)")
+    parser.add_argument("--said", type=int, default=8, help="sentences to be said back over each line (default 8)")
+    parser.add_argument("--turns", type=int, default=6, help="to the local agent, over each line (default 6)")
+    parser.add_argument("--interruptions", type=int, default=3, help="over each line (default 3)")
     parser.add_argument("--calls", type=int, default=20, help="at once, for the cost of one (default 20)")
     parser.add_argument("--loss", type=float, default=1.0, metavar="PERCENT", help="of the packets (default 1)")
     parser.add_argument("--jitter", type=float, default=20.0, metavar="MS", help="at most (default 20)")
     options = parser.parse_args()
     weather = Weather(loss=options.loss / 100, jitter=options.jitter / 1000)
-    return trio.run(run, options.transports, options.turns, options.interruptions, options.calls, weather)
+    return trio.run(run, options.transports, options.said, options.turns, options.interruptions, options.calls, weather)
 
 
 if __name__ == "__main__":

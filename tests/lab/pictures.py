@@ -236,20 +236,21 @@ def costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def side_by_side(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw what each transport does, a bar a line: the response at the caller's ear (p50, p95 as a tick), how soon the
-    agent falls silent, and the processor a call."""
-    figure = Figure(figsize=(13, 1.6 + 0.5 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
+    """Draw what each transport does, a bar a line: after how long a sentence is said back, and answered (p50, p95 as a
+    tick), how soon an agent that is interrupted falls silent, and the processor a call."""
+    figure = Figure(figsize=(16, 1.6 + 0.5 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, 4, sharey=True)
     places = np.arange(len(rows))
     shown = (
-        ("response, ms (p50; tick: p95)", [row["response_ms"] for row in rows], "p95"),
+        ("said back after ms (p50; tick: p95)", [row["said_back_ms"] for row in rows], "p95"),
+        ("answered after ms (p50; tick: p95)", [row["response_ms"] for row in rows], "p95"),
         ("stop after a caller's onset, ms (p50; tick: max)", [row["stop_ms"] for row in rows], "max"),
     )
     for axes, (title, values, tick) in zip(panels, shown, strict=False):
         axes.barh(places, [value["p50"] or 0 for value in values], color=COLOURS["transcript"], height=0.6)
         axes.plot([value[tick] or 0 for value in values], places, "|", color="black", markersize=14)
         axes.set_title(title, loc="left", fontsize=10)
-    costs_a_call = panels[2]
+    costs_a_call = panels[3]
     for number, (key, colour) in enumerate((("agentd_cpu_a_call", "transcript"), ("asterisk_cpu_a_call", "pause"))):
         widths = [row[key] or 0 for row in rows]
         costs_a_call.barh(

@@ -35,9 +35,11 @@ class Line:
 
 @attrs.define
 class Seen:
-    """What was seen of a line. `delays_ms` by the sentence that was said; None: no answer."""
+    """What was seen of a line. `delays_ms` and `repeats_ms` by the sentence that was said; None: no answer."""
 
     delays_ms: dict[str, float | None] = attrs.field(factory=dict)
+    repeats_ms: dict[str, float | None] = attrs.field(factory=dict)
+    """The same of an agent without engines, which says back what it heard."""
     interruptions: list[Outcome] = attrs.field(factory=list)
     agentd_cpu: float | None = None
     """Per cent of a core, a call."""
@@ -50,6 +52,7 @@ def row(line: Line, seen: Seen, plain: Seen | None) -> Row:
     """The report's row of a line; `plain` is what was seen of the same transport without loss."""
     stops = [it.stop_ms for it in seen.interruptions if it.gave_way and it.stop_ms is not None]
     answered = [delay for delay in seen.delays_ms.values() if delay is not None]
+    repeated = [delay for delay in seen.repeats_ms.values() if delay is not None]
     return {
         "line": str(line),
         "media": line.media,
@@ -59,6 +62,10 @@ def row(line: Line, seen: Seen, plain: Seen | None) -> Row:
         "answered": len(answered),
         "response_ms": spread(answered),
         "response_more_ms": None if plain is None else more_ms(seen.delays_ms, plain.delays_ms),
+        "said": len(seen.repeats_ms),
+        "said_back": len(repeated),
+        "said_back_ms": spread(repeated),
+        "said_back_more_ms": None if plain is None else more_ms(seen.repeats_ms, plain.repeats_ms),
         "interruptions": len(seen.interruptions),
         "stopped": len(stops),
         "stop_ms": spread(stops),
@@ -82,10 +89,11 @@ def wrong(rows: Sequence[Row]) -> list[str]:
     """What must not be, in words."""
     found = []
     for each in rows:
-        if each["answered"] < FEWEST_ANSWERED * each["turns"]:
-            found.append(f"{each['line']}: {each['answered']} of {each['turns']} turns were answered")
-        if each["response_more_ms"] is not None and each["response_more_ms"] > MOST_MORE_MS:
-            found.append(f"{each['line']}: answered {each['response_more_ms']} ms later than without")
+        for had, wanted in (("answered", "turns"), ("said_back", "said")):
+            if each[had] < FEWEST_ANSWERED * each[wanted]:
+                found.append(f"{each['line']}: {each[had]} of {each[wanted]} {had.replace('_', ' ')}")
+        if each["said_back_more_ms"] is not None and each["said_back_more_ms"] > MOST_MORE_MS:
+            found.append(f"{each['line']}: said back {each['said_back_more_ms']} ms later than without")
         if each["steps"]:
             found.append(f"{each['line']}: {each['steps']} steps in what an agent hears")
     return found
@@ -95,9 +103,11 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as a table of Markdown's."""
     titles = (
         "",
-        "response p50",
+        "said back p50",
         "p95",
         "later by",
+        "response p50",
+        "p95",
         "stop p50",
         "max",
         "agentd, % a call",
@@ -106,10 +116,11 @@ def table(rows: Sequence[Row]) -> str:
     )
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for each in rows:
-        response, stop = each["response_ms"], each["stop_ms"]
+        back, response, stop = each["said_back_ms"], each["response_ms"], each["stop_ms"]
         figures = (
+            *(_shown(back[share], " ms") for share in ("p50", "p95")),
+            _shown(each["said_back_more_ms"], " ms"),
             *(_shown(response[share], " ms") for share in ("p50", "p95")),
-            _shown(each["response_more_ms"], " ms"),
             *(_shown(stop[share], " ms") for share in ("p50", "max")),
             _shown(each["agentd_cpu_a_call"]),
             _shown(each["asterisk_cpu_a_call"]),

@@ -8,7 +8,7 @@ LOSSY = Line("rtp", Weather(loss=0.01, jitter=0.02))
 
 
 def seen(steps: int | None = None, **delays: float | None) -> Seen:
-    return Seen(dict(delays), steps=steps)
+    return Seen(dict(delays), dict(delays), steps=steps)
 
 
 def test_how_much_later_a_response_is_goes_by_the_same_sentences() -> None:
@@ -22,9 +22,10 @@ def test_a_row_tells_what_was_seen() -> None:
         Outcome(stop_ms=500.0, resumed=False, attenuate_ms=100.0, lost_ms=0.0),
         Outcome(stop_ms=None, resumed=True, attenuate_ms=100.0, lost_ms=0.0),
     ]
-    found = row(LOSSY, Seen({"one": 840.0}, outcomes, steps=0), seen(one=800.0))
+    found = row(LOSSY, Seen({"one": 840.0}, {"one": 790.0}, outcomes, steps=0), seen(one=800.0))
     assert found["line"] == "rtp, 1 % lost, 20 ms jitter"
     assert (found["answered"], found["response_more_ms"]) == (1, 40)
+    assert (found["said_back"], found["said_back_more_ms"], found["said_back_ms"]["p95"]) == (1, -10, 790)
     assert (found["interruptions"], found["stopped"], found["stop_ms"]["p50"]) == (2, 1, 500)
     assert row(Line("external"), seen(one=800.0), None)["response_more_ms"] is None
 
@@ -33,12 +34,13 @@ def test_what_must_not_be_is_told() -> None:
     plain = seen(one=800.0, two=700.0)
     assert wrong([row(LOSSY, seen(steps=0, one=840.0, two=740.0), plain)]) == []
     assert wrong([row(LOSSY, seen(steps=2, one=841.0, two=None), plain)]) == [
-        "rtp, 1 % lost, 20 ms jitter: 1 of 2 turns were answered",
-        "rtp, 1 % lost, 20 ms jitter: answered 41 ms later than without",
+        "rtp, 1 % lost, 20 ms jitter: 1 of 2 answered",
+        "rtp, 1 % lost, 20 ms jitter: 1 of 2 said back",
+        "rtp, 1 % lost, 20 ms jitter: said back 41 ms later than without",
         "rtp, 1 % lost, 20 ms jitter: 2 steps in what an agent hears",
     ]
 
 
 def test_the_table_leaves_empty_what_is_not_known() -> None:
-    *_, last = table([row(Line("external"), Seen({"one": 800.0}, agentd_cpu=0.4), None)]).splitlines()
-    assert last == "| external | 800 ms | 800 ms |  |  |  | 0.4 |  |  |"
+    *_, last = table([row(Line("external"), Seen({"one": 800.0}, {"one": 750.0}, agentd_cpu=0.4), None)]).splitlines()
+    assert last == "| external | 750 ms | 750 ms |  | 800 ms | 800 ms |  |  | 0.4 |  |  |"
