@@ -65,9 +65,9 @@ def obstacle(unit: str, shown: Mapping[str, str]) -> str | None:
         return f"the file of {unit} was changed, and systemd has not read it: systemctl daemon-reload, then again"
     if not keeps_calls(shown):
         return (
-            f"{unit} does not keep what its calls need (RuntimeDirectoryPreserve=restart), it is of an earlier version: "
-            "agentd init, then systemctl daemon-reload, then again. Without, by systemctl itself, callers go on in the "
-            "dialplan"
+            f"{unit} does not keep what its calls need (RuntimeDirectoryPreserve=restart), it is of an earlier "
+            "version: agentd init, then systemctl daemon-reload, then again. Without, by systemctl itself, callers go "
+            "on in the dialplan"
         )
     return None
 
