@@ -2,8 +2,7 @@
 back."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 import attrs
@@ -21,10 +20,9 @@ from agentd.ari.route import Route
 from agentd.ari.whereabouts import Entrance, Origin
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.headless import HeadlessLine
-from agentd.calls.begun import begin_again
 from agentd.calls.call import Call
 from agentd.calls.fields import set_call_fields
-from agentd.calls.record import CallRecord, Course, Stay, WayBack
+from agentd.calls.record import Course
 from agentd.calls.settings import settings_of_call
 from agentd.config.settings import Config, DownstreamMode, Headless
 from agentd.conversation.commands import Result
@@ -38,17 +36,17 @@ from agentd.metrics import Metrics
 from agentd.party import Party
 from agentd.playback.directory import MediaDirectory
 from agentd.playback.downstream import Downstream
-from agentd.playback.file import FilePlayback, takes_files
+from agentd.playback.file import takes_files
 from agentd.playback.stream import StreamPlayback
 from agentd.service.admittance import Arrival, Cause, Refusal, refusal
-from agentd.service.adoptable import calmed
+from agentd.service.adopted_call import AdoptedCall
 from agentd.service.adoption import Adopted
+from agentd.service.ongoing import OngoingCalls
 from agentd.service.recorder import Recorder
 from agentd.service.stays import Stays
 from agentd.service.waiting import Place, WaitingLine
 from agentd.service.watchdog import ProgressWatch
 from agentd.serving.candidates import Candidate
-from agentd.serving.resumption import Resumption
 from agentd.serving.roster import Entry, Roster, in_use
 from agentd.tools.registry import Toolbox
 
@@ -76,10 +74,12 @@ class Reception:
     """Their opener puts them here, before there is a call."""
     stays: Stays = attrs.field(init=False)
     line: WaitingLine = attrs.field(init=False)
+    ongoing: OngoingCalls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.stays = Stays(self.client.hand_backs, self.metrics, self.watch)
         self.line = WaitingLine(self.client, self.stays, self.metrics)
+        self.ongoing = OngoingCalls(self.client, self.directory, self.metrics, self.stays, self.recorder, self.clock)
 
     def on_call(self, start: StasisStart) -> None:
         """A channel entered the application. Does not block."""
@@ -97,7 +97,8 @@ class Reception:
         self.client.whereabouts.adopt(channel, Entrance(record.stay.arguments, record.stay.extension, origin))
         route = self.client.route(channel.id, trio.current_time())
         self.metrics.calls_adopted.inc()
-        self.nursery.start_soon(self.stays.contain, self._receive_adopted, adopted, route, beforehand, on_leg)
+        here = AdoptedCall(adopted.record, route, beforehand, on_leg)
+        self.nursery.start_soon(self.stays.contain, self._receive_adopted, adopted.channel.name, here)
 
     def on_stranger(self, uuid: UUID, connection: AudioSocketConnection) -> bool:
         """A connection that no call expects: true if it becomes a call of its own. Does not block."""
@@ -121,28 +122,23 @@ class Reception:
                 lambda: self._admit(start, route),
                 lambda result: route.leave(str(result)),
                 lambda: route.owed,
-                lambda: self._leave_here(route),
+                lambda: self.ongoing.leave_here(route),
             )
         finally:
             route.close()
 
-    async def _receive_adopted(
-        self,
-        adopted: Adopted,
-        route: Route,
-        beforehand: Mapping[str, tuple[Audio, ...]],
-        on_leg: Callable[[object], None],
-    ) -> None:
+    async def _receive_adopted(self, name: str, here: AdoptedCall) -> None:
         """The same of a caller whom an agentd before has left."""
+        record, route = here.record, here.route
         try:
-            with self.recorder.inheriting(adopted.record.call_id, adopted.channel.id):
+            with self.recorder.inheriting(record.call_id, route.caller):
                 await self.stays.attend(
-                    adopted.record.call_id,
-                    adopted.channel.name,
-                    lambda: self._go_on(adopted.record, route, beforehand, on_leg),
+                    record.call_id,
+                    name,
+                    lambda: here.serve(self.ongoing, self.transports, self.config, self.roster, self.toolbox),
                     lambda result: route.leave(str(result)),
                     lambda: route.owed,
-                    lambda: self._leave_here(route),
+                    lambda: self.ongoing.leave_here(route),
                 )
         finally:
             route.close()
@@ -245,112 +241,13 @@ class Reception:
         channel.line = LineFormat(rate)
         info = CallInfo(start.channel.id, party.number, party.name, start.channel.extension, rate)
         stream = entry.config.downstream_mode is DownstreamMode.STREAM or not await takes_files(self.directory)
-        playback = self._playback(channel, stream=stream)
+        playback = self.ongoing.playback(channel, stream=stream)
         log.info("call", extension=info.extension, media=channel.transport.name, rate=rate, streaming=stream)
         settings = settings_of_call(self.config, entry)
         call = Call(info, channel, candidates, playback, settings, self.metrics, self.stays.line_moves)
         if start.replaces is not None:
             channel.route.put(start)
-        with self.stays.running(call), self._kept(call, course, channel.route):
-            return await call.run()
-
-    async def _go_on(
-        self,
-        record: CallRecord,
-        route: Route,
-        beforehand: Mapping[str, tuple[Audio, ...]],
-        on_leg: Callable[[object], None],
-    ) -> Result:
-        """Serve a caller whom an agentd before has left."""
-        set_call_fields(agent=record.serving)
-        self.stays.begin_call()
-        try:
-            with trio.move_on_after(ADOPTION_DEADLINE):
-                await self.client.ever_connected.wait()  # without the application nothing can be made for them
-            if not self.client.ever_connected.is_set():
-                log.error("the caller is not gone on with: the event stream does not come up")
-                await route.leave(str(Result.FAILED_INTERNAL))
-                return Result.FAILED_INTERNAL
-            channel = CallerChannel(self.client, route, self.transports[record.transport], LineFormat(record.rate))
-            channel.on_leg = on_leg
-            await self._quieten(channel, record.playbacks)
-            async with AsyncExitStack() as agents:
-                return await self._converse_again(record, channel, beforehand, agents)
-        finally:
-            self.stays.end_call()
-
-    async def _converse_again(
-        self,
-        record: CallRecord,
-        channel: CallerChannel,
-        beforehand: Mapping[str, tuple[Audio, ...]],
-        agents: AsyncExitStack,
-    ) -> Result:
-        config = self.config.agents[record.agent]
-        course = Course(record.agent, record.transport, record.began, record.adoptions, record.adopted_at)
-
-        async def muster() -> Sequence[Candidate]:
-            entries = await self.roster.opened(record.agent, record.rate)
-            entries.sort(key=lambda entry: entry.name != record.serving)
-            if (entry := self.roster.find(record.agent)) is not None:
-                call.settings = settings_of_call(self.config, entry)  # its words are spoken now
-            return await agents.enter_async_context(in_use(entries, self.toolbox, ari=True))
-
-        back = config.failover.restart_words if record.cut else ""
-        resumption = Resumption(muster, back, beforehand, record.owed, record.repeat)
-        info = CallInfo(record.call_id, record.caller.number, record.caller.name, record.stay.extension, record.rate)
-        lasted = self.clock() - record.began
-        log.info("call gone on with", lasted_s=round(lasted), cut=record.cut, turns=len(record.turns))
-        call = Call(
-            info,
-            channel,
-            (),
-            self._playback(channel, stream=record.streaming),
-            settings_of_call(self.config, Entry(record.agent, config, spoken=dict(beforehand))),
-            self.metrics,
-            self.stays.line_moves,
-            begin_again(record, resumption, lasted, trio.current_time()),
-        )
-        with self.stays.running(call), self._kept(call, course, channel.route):
-            return await call.run()
-
-    async def _quieten(self, channel: CallerChannel, playbacks: Iterable[str]) -> None:
-        """Stop what an agentd before has playing to the caller, and have the line carry silence."""
-        for playback in playbacks:
-            try:
-                await channel.rest.stop_playback(playback)
-            except AriError as error:
-                log.info("a playback of an earlier agentd goes on", error=str(error))
-        await channel.carry_silence()
-
-    async def _leave_here(self, route: Route) -> None:
-        """The next agentd goes on with the call: meanwhile the line carries silence, for some phones hang up without
-        RTP."""
-        try:
-            await self.client.rest.start_silence(route.caller)
-        except AriError as error:
-            log.info("the line of a caller who is left here carries nothing", error=str(error))
-
-    def _playback(self, channel: CallerChannel, *, stream: bool) -> Downstream:
-        return Downstream(
-            StreamPlayback(channel.line.rate, self.metrics) if stream else None,
-            FilePlayback(channel, self.directory, self.metrics),
-        )
-
-    def _kept(self, call: Call, course: Course, route: Route) -> AbstractContextManager[None]:
-        """The call's record is kept, for as long as the block runs."""
-
-        def look() -> CallRecord | None:
-            snapshot = call.snapshot
-            if not snapshot.lasting or route.owed is not None:
-                return None
-            entrance = self.client.whereabouts.entrance(route.caller)
-            origin = entrance.origin
-            way_back = None if origin is None else WayBack(origin.place, origin.fallback)
-            stay = Stay(route.caller, entrance.args, entrance.extension, way_back)
-            return snapshot.record(calmed(course, self.clock()), stay)
-
-        return self.recorder.keeping(call.info.call_id, look)
+        return await self.ongoing.run(call, course, channel.route)
 
     async def _party(self, start: StasisStart, arguments: StasisArguments, channel: CallerChannel) -> Party:
         """Who calls, without what they withhold."""
