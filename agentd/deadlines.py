@@ -321,6 +321,9 @@ FIXED_WORDS = Deadline(
     "An agent speaks its fixed words beforehand; what is missing then is asked for later.",
     holds=((VENDOR_WORDS,),),
 )
+AGENT_AGAIN = Deadline(
+    30.0, "An agent that could not be opened at the start is tried again, for a caller whose call is gone on with."
+)
 AGENT_RETRY = Clock("The back-off until an agent is opened again, unless a reload comes.")
 BREAKER_TRIAL = Deadline(
     30.0, "A trial that never told its outcome (the caller hung up meanwhile) is forgotten, and another call may try."

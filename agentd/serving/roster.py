@@ -25,6 +25,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 WORDS_DEADLINE = deadlines.FIXED_WORDS.seconds
 WORDS_AGAIN, WORDS_AGAIN_LONGEST = 30.0, 600.0
 """Seconds until it is asked again for words that it could not speak; each time twice as long, up to the longest."""
+AGAIN_FOR = deadlines.AGENT_AGAIN.seconds
 WORDS_AT_ONCE = 2
 """Texts that it is asked for at a time: a voice that several hosts share refuses more than it can work at."""
 CIRCUIT_VALUES = {Circuit.CLOSED: 0.0, Circuit.HALF_OPEN: 0.5, Circuit.OPEN: 1.0}
@@ -116,6 +117,8 @@ class Roster:
     """The entry that should: another one only while a changed agent cannot be opened."""
     _opening: trio.Event = attrs.field(factory=trio.Event, init=False)
     """The first agents are being opened."""
+    _one_more: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set, and another one put in its place, whenever an agent is open."""
 
     def find(self, name: str) -> Entry | None:
         """The agent of this name, ready or not."""
@@ -131,20 +134,26 @@ class Roster:
     async def opened(self, name: str, rate: int) -> list[Entry]:
         """The agent of this name and its fallbacks, those that are open and take audio of `rate` Hz, as soon as it is:
         for a call that is there before the agents. However long an engine takes to load; where the agent cannot be
-        opened, or is none of ours, or takes other audio now, its fallbacks are waited for."""
+        opened, or is none of ours, or takes other audio now, its fallbacks are waited for. Where none of them can be
+        opened at first, as on a host that is busy with loading, they have AGAIN_FOR more."""
 
         def serves(entry: Entry) -> bool:
             return entry.agent is not None and rate in entry.agent.rates
 
+        def chain() -> list[Entry]:
+            if (first := self._wanted.get(name)) is None:
+                return []
+            return [first, *(entry for other in first.config.fallback if (entry := self._wanted.get(other)))]
+
         await self._opening.wait()
-        if (first := self._wanted.get(name)) is None:
-            return []
-        entries = [first, *(entry for other in first.config.fallback if (entry := self._wanted.get(other)))]
-        for entry in entries:
+        for entry in chain():
             await entry.attempted.wait()
             if serves(entry):
                 break
-        return [entry for entry in entries if serves(entry)]
+        with trio.move_on_after(AGAIN_FOR):
+            while chain() and not any(map(serves, chain())):
+                await self._one_more.wait()
+        return [entry for entry in chain() if serves(entry)]
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -232,6 +241,8 @@ class Roster:
             entry.agent, entry.failure = agent, ""
             self._take_over(entry)
             entry.attempted.set()
+            self._one_more.set()
+            self._one_more = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._prepare_later, entry, agent, set(failures))
                 await entry.until_unused()

@@ -440,9 +440,28 @@ async def test_a_caller_whose_agent_does_not_take_the_call_s_audio_any_more_goes
         await until(lambda: not scene.report.active_calls)
 
 
+async def test_an_agent_that_could_not_be_opened_at_once_has_the_call_when_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+) -> None:
+    """As on a host that is busy with loading: an engine was late once, and the calls of its agent ended."""
+    record = await a_record(tmp_path, monkeypatch, runtime)
+    async with scene_of(tmp_path, monkeypatch) as scene:
+        agents, scene.provider.agents = scene.provider.agents, {}
+        left_by_a_crash(scene, runtime, record)
+        with structlog.testing.capture_logs() as logs:
+            scene.nursery.start_soon(scene.run)
+            await until(lambda: any(line["event"] == "agent cannot be opened" for line in logs))
+        scene.provider.agents = agents
+        await until(lambda: agents["default"].sessions)
+        assert scene.left_with() is None
+        await scene.hang_up()
+        await until(lambda: not scene.report.active_calls)
+
+
 async def test_a_caller_whom_no_agent_can_serve_any_more_is_handed_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
 ) -> None:
+    monkeypatch.setattr("agentd.serving.roster.AGAIN_FOR", 0.2)
     record = await a_record(tmp_path, monkeypatch, runtime)
     async with scene_of(tmp_path, monkeypatch) as scene:
         scene.provider.agents = {}
