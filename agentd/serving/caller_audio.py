@@ -5,13 +5,21 @@ all can be told from a caller who says nothing only by listening: loudness is en
 """
 
 import math
+from array import array
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, chain
+from typing import Final
 
 import attrs
 
+from agentd.audio.g711 import alaw_to_slin, slin_to_alaw, slin_to_ulaw, ulaw_to_slin
 from agentd.audio.level import rms_dbfs
 
 KEPT_SECONDS = 15.0
+EXACT = 1e-9
+BLOCK_SECONDS = 1.0
+"""What is older is kept as small as may be, so many seconds at a time."""
 LEAD_SECONDS = 0.5
 """Seconds from before an onset that are given again."""
 QUIETEST_SPEECH_DBFS = -45.0
@@ -22,6 +30,7 @@ SPEECH_SECONDS = 0.4
 """Loud audio within one stretch that is speech and no click."""
 PAUSE_SECONDS = 0.6
 """Silence that ends a stretch."""
+LAWS: Final = ((slin_to_ulaw, ulaw_to_slin), (slin_to_alaw, alaw_to_slin))
 
 
 @attrs.frozen
@@ -30,6 +39,40 @@ class Piece:
 
     pcm: bytes = attrs.field(repr=False)
     at: float
+
+
+@attrs.frozen
+class Block:
+    """Pieces, one after the other, kept as small as may be without changing a sample: silence takes nothing, and what
+    G.711 has carried takes half."""
+
+    ends: "array[int]" = attrs.field(repr=False)
+    """Of each piece: the bytes of slin up to its end."""
+    ats: "array[float]" = attrs.field(repr=False)
+    seconds: float
+    _kept: bytes = attrs.field(repr=False)
+    _law: Callable[[bytes], bytes] | None
+    """What makes slin of what is kept; None: it is slin."""
+
+    @staticmethod
+    def of(pieces: Sequence[Piece], seconds: float) -> "Block":
+        """So many seconds of audio."""
+        ends = array("l", accumulate(len(piece.pcm) for piece in pieces))
+        ats = array("d", (piece.at for piece in pieces))
+        pcm = b"".join(piece.pcm for piece in pieces)
+        if not pcm.strip(b"\0"):
+            return Block(ends, ats, seconds, b"", None)
+        for encode, decode in LAWS:
+            if len(pcm) % 2 == 0 and decode(kept := encode(pcm)) == pcm:
+                return Block(ends, ats, seconds, kept, decode)
+        return Block(ends, ats, seconds, pcm, None)
+
+    def pieces(self) -> Iterator[Piece]:
+        """As they were."""
+        pcm = self._kept if self._law is None else self._law(self._kept)
+        pcm = pcm or bytes(self.ends[-1])
+        for begin, end, at in zip((0, *self.ends), self.ends, self.ats, strict=False):
+            yield Piece(pcm[begin:end], at)
 
 
 @attrs.define(eq=False)
@@ -41,8 +84,12 @@ class CallerAudio:
     """When the last stretch of speech began; None before there was one."""
     spoke_until: float | None = attrs.field(default=None, init=False)
     """When it ended; None while it lasts."""
-    _pieces: deque[Piece] = attrs.field(factory=deque, init=False)
+    _blocks: deque[Block] = attrs.field(factory=deque, init=False)
+    _pieces: list[Piece] = attrs.field(factory=list, init=False)
+    """What came after the last block."""
     _seconds: float = attrs.field(default=0.0, init=False)
+    """Of them."""
+    _blocks_seconds: float = attrs.field(default=0.0, init=False)
     _noise_dbfs: float = attrs.field(default=-60.0, init=False)
     _began: float = attrs.field(default=0.0, init=False)
     _loud: float = attrs.field(default=0.0, init=False)
@@ -61,13 +108,24 @@ class CallerAudio:
             return
         self._pieces.append(Piece(pcm, at))
         self._seconds += self._length(pcm)
-        while self._seconds > KEPT_SECONDS:
-            self._seconds -= self._length(self._pieces.popleft().pcm)
+        if self._seconds >= BLOCK_SECONDS:
+            self._put_away()
         self._listen(pcm, at)
 
     def since(self, moment: float) -> list[Piece]:
         """The audio that arrived from second `moment` on, as far as it is kept."""
-        return [piece for piece in self._pieces if piece.at >= moment]
+        kept = deque(chain(*(block.pieces() for block in self._blocks), self._pieces))
+        over = self._blocks_seconds + self._seconds - KEPT_SECONDS
+        while over > EXACT:
+            over -= self._length(kept.popleft().pcm)
+        return [piece for piece in kept if piece.at >= moment]
+
+    def _put_away(self) -> None:
+        self._blocks.append(Block.of(self._pieces, self._seconds))
+        self._blocks_seconds += self._seconds
+        self._pieces, self._seconds = [], 0.0
+        while self._blocks_seconds - self._blocks[0].seconds >= KEPT_SECONDS:
+            self._blocks_seconds -= self._blocks.popleft().seconds
 
     def _listen(self, pcm: bytes, at: float) -> None:
         level = rms_dbfs(pcm)

@@ -1,13 +1,15 @@
 """The last of what the caller said, and an ear of agentd's own."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd.serving.caller_audio import KEPT_SECONDS, PAUSE_SECONDS, CallerAudio, Piece
+from agentd.audio.g711 import alaw_to_slin, slin_to_alaw, slin_to_ulaw, ulaw_to_slin
+from agentd.serving.caller_audio import KEPT_SECONDS, PAUSE_SECONDS, Block, CallerAudio, Piece
 
 unhurried = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
@@ -66,6 +68,41 @@ def test_a_line_that_brings_nothing_fills_no_memory() -> None:
 
 def test_no_words_are_in_a_log() -> None:
     assert "7" not in repr(Piece(b"\x07" * 320, 1.0)).replace("at=1.0", "")
+
+
+def spoken(seconds: float) -> bytes:
+    return noise(seconds, SPEECH)
+
+
+@pytest.mark.parametrize(
+    ("carried", "kept"),
+    [
+        pytest.param(lambda pcm: bytes(len(pcm)), 0.0, id="silence"),
+        pytest.param(lambda pcm: ulaw_to_slin(slin_to_ulaw(pcm)), 0.5, id="u-law"),
+        pytest.param(lambda pcm: alaw_to_slin(slin_to_alaw(pcm)), 0.5, id="A-law"),
+        pytest.param(lambda pcm: pcm, 1.0, id="anything else"),
+        pytest.param(lambda pcm: pcm[:-1], 1.0, id="half a sample"),
+    ],
+)
+def test_what_is_kept_takes_as_little_as_may_be_and_no_sample_is_changed(
+    carried: Callable[[bytes], bytes], kept: float
+) -> None:
+    pcm = carried(spoken(1.0))
+    pieces = [Piece(pcm[begin : begin + 320], begin / 16000) for begin in range(0, len(pcm), 320)]
+    block = Block.of(pieces, 1.0)
+    assert list(block.pieces()) == pieces
+    assert len(block._kept) == pytest.approx(kept * len(pcm), abs=1)
+
+
+@pytest.mark.parametrize("carried", [lambda pcm: pcm, lambda pcm: ulaw_to_slin(slin_to_ulaw(pcm))])
+def test_all_of_the_last_seconds_is_given_as_it_came(carried: Callable[[bytes], bytes]) -> None:
+    pcm, audio = carried(spoken(2 * KEPT_SECONDS)), CallerAudio(RATE)
+    pieces = [Piece(pcm[begin : begin + 320], begin / 16000) for begin in range(0, len(pcm), 320)]
+    for piece in pieces:
+        audio.hear(piece.pcm, piece.at)
+    last = round(KEPT_SECONDS / 0.02)
+    assert audio.since(0.0) == pieces[-last:]
+    assert audio.since(pieces[-30].at) == pieces[-30:]
 
 
 @unhurried
