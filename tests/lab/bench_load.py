@@ -24,6 +24,9 @@ one, with its engines; from step to step more callers say a sentence each as soo
 over. It ends with the first step in which the p95 of the delay at the callers' ears is above 1.2 s, and takes a minute
 a step.
 
+Whom agentd refuses because the host is too busy to set one more call up asks again a second later; `refused` in
+load.json counts how often that was so.
+
 Fails (exit status 1) where a call was not served, or not one conversation was held. Writes build/bench/load.json and
 load.png; with `--conversations` conversations.json. The whole run takes eight minutes with one transport and four more
 with each further one.

@@ -12,6 +12,7 @@ from .rtp import FRAME_SECONDS, LineStats
 LATENESS = "agentd_line_lateness_seconds"
 SKIPPED = "agentd_line_frames_skipped_total"
 ANSWERED = "agentd_response_seconds_count"
+REFUSED = "agentd_callers_refused_total"
 
 Row = dict[str, Any]
 """A step of the report: one transport with so many calls."""
@@ -127,6 +128,7 @@ def row(transport: str, media: str, step: Step, yardstick: Step | None) -> Row:
         "calls": step.calls,
         "served": step.served,
         "without_streaming": step.without_streaming,
+        "refused": None if not after else round(total(after, REFUSED) or 0.0),
         "agentd_cpu": agentd_cpu,
         "yardstick_cpu": bare,
         "ratio": round(agentd_cpu / bare, 2) if bare else None,

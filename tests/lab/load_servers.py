@@ -23,6 +23,7 @@ FIRST_EXTENSION = 7601
 START_SECONDS = 10.0
 METRICS_SECONDS = 20.0
 SPARE_CALLS = 20
+ASK_AGAIN_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -44,18 +45,26 @@ def extensions(medias: Sequence[str]) -> dict[str, str]:
 
 
 def dialplan(medias: Sequence[str], yardstick_port: int) -> str:
-    """For PrivateAsterisk's extra_dialplan: the yardstick, and agentd over each transport."""
-    ways = (
-        f"exten => {to},1,Gosub(agentd-call,${{EXTEN}},1(default,{media}))" for media, to in extensions(medias).items()
-    )
-    return "\n".join(
-        [
-            f"exten => {YARDSTICK_EXTENSION},1,Answer()",
-            f" same => n,AudioSocket(${{UUID()}},127.0.0.1:{yardstick_port})",
-            *ways,
-            "",
+    """For PrivateAsterisk's extra_dialplan: the yardstick, and agentd over each transport.
+
+    Whom agentd refuses, since Asterisk or this host cannot bear one more set-up now, waits and asks again, as
+    in a queue: else a busy host ends with a few calls, whatever it could serve.
+    """
+    lines = [
+        f"exten => {YARDSTICK_EXTENSION},1,Answer()",
+        f" same => n,AudioSocket(${{UUID()}},127.0.0.1:{yardstick_port})",
+    ]
+    for media, extension in extensions(medias).items():
+        lines += [
+            f"exten => {extension},1,Set(AGENTD_FALLBACK=${{CONTEXT}},{extension},again)",
+            f" same => n(call),Gosub(agentd-call,${{EXTEN}},1(default,{media}))",
+            " same => n,Hangup()",
+            ' same => n(again),GotoIf($["${AGENTD_RESULT:0:7}" != "refused"]?over)',
+            f" same => n,Wait({ASK_AGAIN_SECONDS:g})",
+            " same => n,Goto(call)",
+            " same => n(over),Hangup()",
         ]
-    )
+    return "\n".join([*lines, ""])
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 LISTENERS = 4
 """Of the calls, those that the lab's own telephones place."""
 CALLS_A_SECOND = 10.0
-UP_SECONDS = 30.0
+UP_SECONDS = 45.0
 """Within which all calls are to be up, once the last was placed."""
 SETTLE_SECONDS = 1.0
 POLL = 0.2
