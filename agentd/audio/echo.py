@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentd.audio.formats import FRAME_MS
-from agentd.audio.level import rms_dbfs
+from agentd.audio.level import loudest_dbfs, rms_dbfs
 
 WINDOW_MS = 200
 """How much of the caller's audio is judged."""
@@ -62,23 +62,26 @@ class EchoGuard:
             raise ValueError(f"expected a multiple of {_RATE} Hz, got {rate}: frames are judged at {_RATE} Hz")
         self._step = rate // _RATE
         self._silence = bytes(rate * FRAME_MS // 1000 * 2)
+        self._memory = rate * MEMORY_MS // 1000 * 2
         self._caller = bytearray(rate * WINDOW_MS // 1000 * 2)
         self._agent = bytearray(rate * (WINDOW_MS + LONGEST_DELAY_MS + _SLACK_MS) // 1000 * 2)
-        self._since_spoken = MEMORY_MS
-        """ms since the agent's last word, and no more than `MEMORY_MS`."""
-        self._spoken_dbfs: deque[float] = deque(maxlen=MEMORY_MS // FRAME_MS)
+        self._forgotten_ms = WINDOW_MS + LONGEST_DELAY_MS + _SLACK_MS
+        """Once the agent has been silent for so long, nothing but silence is remembered of it."""
+        self._since_spoken = self._forgotten_ms
+        """ms since the agent's last word, and no more than that."""
         self._proofs: deque[bool] = deque(maxlen=PROVEN_WITHIN_MS // FRAME_MS)
         self._return_db = 0.0
         """By how much what came back differed in level from the loudest that was spoken before."""
 
     def spoke(self, frame: bytes | None) -> None:
         """Take note of a frame that was written to the caller; None is silence."""
-        _shift_in(self._agent, self._silence if frame is None else frame)
-        self._spoken_dbfs.append(FLOOR_DBFS if frame is None else rms_dbfs(frame))
         if frame is None or frame == self._silence:
-            self._since_spoken = min(self._since_spoken + FRAME_MS, MEMORY_MS)
-        else:
-            self._since_spoken = 0
+            if self._since_spoken < self._forgotten_ms:
+                self._since_spoken += FRAME_MS
+                _shift_in(self._agent, self._silence)
+            return
+        self._since_spoken = 0
+        _shift_in(self._agent, frame)
 
     def is_echo(self, frame: bytes) -> bool:
         """Take what came next from the caller; true when the last 200 ms up to it are the agent's own words.
@@ -92,7 +95,7 @@ class EchoGuard:
         whole, end = _explained(self._samples(self._caller), self._samples(self._agent))
         explained = whole >= EXPLAINED and end >= END_EXPLAINED
         self._proofs.append(explained)
-        loudest = max(self._spoken_dbfs)
+        loudest = loudest_dbfs(self._agent[-self._memory :], len(self._silence))
         if explained:
             self._return_db += 0.1 * (level - loudest - self._return_db)
             return True

@@ -48,6 +48,7 @@ RATES: Mapping[Kind, int] = {
     Kind.SLIN96: 96000,
     Kind.SLIN192: 192000,
 }
+_RATE_OF_KIND: Mapping[int, int] = {int(kind): rate for kind, rate in RATES.items()}
 KIND_OF_RATE: Mapping[int, Kind] = {rate: kind for kind, rate in RATES.items()}
 
 HANGUP_FRAME = HEADER.pack(Kind.HANGUP, 0)
@@ -126,8 +127,8 @@ def parse_frame(kind: int, payload: bytes) -> Frame:
             return HangupFrame()
         case Kind.ERROR:
             return ErrorFrame(payload[0] if payload else None)
-        case _ if kind in RATES:
-            return AudioFrame(RATES[Kind(kind)], payload)
+        case _ if kind in _RATE_OF_KIND:
+            return AudioFrame(_RATE_OF_KIND[kind], payload)
         case _:
             return UnknownFrame(kind, len(payload))
 
@@ -142,7 +143,7 @@ class FrameParser:
     """
 
     max_payload: int = 16384
-    _buffer: bytearray = attrs.field(factory=bytearray, init=False)
+    _buffer: bytes = attrs.field(default=b"", init=False)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take bytes; gives the frames that are now complete.
@@ -150,18 +151,18 @@ class FrameParser:
         Raises MediaProtocolError when the peer breaks the protocol; the stream is useless after that.
         """
         self._buffer += data
-        while len(self._buffer) >= HEADER.size:
-            kind, length = HEADER.unpack_from(self._buffer)
+        while len(buffer := self._buffer) >= HEADER.size:
+            kind, length = HEADER.unpack_from(buffer)
             if length > self.max_payload:
                 raise MediaProtocolError(
                     f"frame of kind {kind:#04x} announces {length} bytes; at most {self.max_payload} are expected"
                 )
             end = HEADER.size + length
-            if len(self._buffer) < end:
+            if len(buffer) < end:
                 return
-            payload = bytes(self._buffer[HEADER.size : end])
-            del self._buffer[:end]
-            yield parse_frame(kind, payload)
+            payload, self._buffer = buffer[HEADER.size : end], buffer[end:]
+            rate = _RATE_OF_KIND.get(kind)
+            yield parse_frame(kind, payload) if rate is None else AudioFrame(rate, payload)
 
     @property
     def mid_frame(self) -> bool:
@@ -187,8 +188,8 @@ class Allowance:
 
     def spend(self, frame: Frame) -> None:
         """A frame was taken: it counts by the audio in it, at least as one."""
-        seconds = len(frame.payload) / 2 / frame.rate if isinstance(frame, AudioFrame) else 0.0
-        self._left -= max(1.0, seconds / 0.02)
+        frames = len(frame.payload) / frame.rate * 25 if isinstance(frame, AudioFrame) else 0.0  # 50 a second, 2 bytes
+        self._left -= frames if frames > 1.0 else 1.0
 
     def rest(self, now: float) -> float:
         """Seconds until the next read."""

@@ -76,6 +76,7 @@ class CallerMedia:
     """Why the leg of now was given up, though its connection had not ended."""
     _resampler: Resampler | None = attrs.field(default=None, init=False)
     _diagnostics: InboundDiagnostics = attrs.field(init=False)
+    _measured: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ever_up = self._lost = self.lost
@@ -187,7 +188,8 @@ class CallerMedia:
         the session's time is that of the audio it hears, so it is given the silence that did not come."""
         self.line_moves(True)
         now = trio.current_time()
-        missing = self._passed.missing(FRAME_SECONDS, now)
+        if not (missing := self._passed.missing(FRAME_SECONDS, now)):
+            return
         self.metrics.caller_gap_seconds.inc(missing * FRAME_SECONDS)
         for _ in range(missing):
             self.hear(bytes(self.line.frame_bytes), now)
@@ -261,8 +263,9 @@ class CallerMedia:
 
     def _receive(self, pcm: bytes, rate: int, at: float) -> None:
         self._heard_at = at
-        self._diagnostics.feed(pcm, at)
-        self._report(self._diagnostics.report())
+        if not self._measured:
+            self._diagnostics.feed(pcm, at)
+            self._report(self._diagnostics.report())
         seconds = len(pcm) / 2 / rate
         quiet = self._passed.ahead(at) >= AHEAD and rms_dbfs(pcm) < QUIET_DBFS
         if not self._passed.takes(seconds, at, quiet=quiet):
@@ -276,6 +279,7 @@ class CallerMedia:
 
     def _report(self, report: InboundReport | None) -> None:
         if report is not None:
+            self._measured = True
             log.info("inbound audio", **report.as_log_fields())
 
 

@@ -152,13 +152,13 @@ class LineClock:
         late = trio.current_time() - self._due
         if late > LATE_FRAMES * FRAME_SECONDS:
             self._skip(floor(late / FRAME_SECONDS))
-        due = self._due
+        due, observe, current_time = self._due, self.metrics.line_lateness_seconds.observe, trio.current_time
         for place in self._of(self._turn):
-            now = trio.current_time()
-            self.metrics.line_lateness_seconds.observe(max(now - due, 0.0))
+            now = current_time()
+            observe(now - due if now > due else 0.0)
             self._serve(place, now)
         for place in self._opposite(self._turn):
-            self._ask(place, place.between, trio.current_time())
+            self._ask(place, place.between, current_time())
         self._turn += 1
 
     def _skip(self, missed: int) -> None:

@@ -38,6 +38,8 @@ from agentd.playout import UtteranceSource
 ATTENUATED = gain(-12.0)
 AHEAD = 2.0
 """Seconds of audio that are read from the playout before they are heard; the rest waits there, and its session."""
+READ_ON = AHEAD - 0.2
+"""Seconds that are left of it when reading goes on: it is not woken up for each frame."""
 DEPTH_EVERY = 5
 """Frames between two observations of the jitter buffer's depth."""
 
@@ -113,6 +115,9 @@ class StreamPlayback:
 
     def next_frame(self, *, ahead: bool = False) -> bytes | None:
         """See agentd.media.leg.NextFrame."""
+        if self._silent and self.lead() is None:  # most of a call: nothing to be kept, nor concluded
+            self.on_heard(None)
+            return None
         speaking = self._speaking
         interrupted = speaking is not None and speaking.source.interrupted
         if ahead and (interrupted or not self._sounds):
@@ -154,7 +159,7 @@ class StreamPlayback:
         while len(self._given) > ahead:
             given = self._given.popleft()
             self.on_heard(given.frame)
-            if given.frame is not None and any(given.frame):
+            if given.frame is not None and given.frame.strip(b"\0"):
                 self.heard_at = trio.current_time()
             if (speaking := given.popped) is None:
                 continue
@@ -178,6 +183,12 @@ class StreamPlayback:
         """Sound may have come: it does not wait for silence that the line is ahead by."""
         if self._given and not self._given[-1].sound and self._sounds:
             self.take_back()
+
+    @property
+    def _silent(self) -> bool:
+        """Whether there is nothing to be heard, nor anything given that has not been."""
+        nobody = self._speaking is None and self._announcing is None
+        return nobody and self._fading is None and not self._paused and not self._given
 
     @property
     def _sounds(self) -> bool:
@@ -225,8 +236,9 @@ class StreamPlayback:
         return frame.pcm if level == self._wanted == 1.0 else ramp(frame.pcm, level, self._wanted)
 
     def _note(self, speaking: _Speaking) -> None:
-        """A frame has been popped: there is room for more to be read."""
-        speaking.room.unpark_all()
+        """A frame has been popped: there may be room for more to be read."""
+        if speaking.jitter.buffered <= READ_ON:
+            speaking.room.unpark_all()
         if speaking.frames % DEPTH_EVERY == 0:
             self.metrics.jitter_buffer_depth_seconds.observe(speaking.jitter.buffered)
         speaking.frames += 1

@@ -108,7 +108,13 @@ class ContainedSession:
         return _Events(self)
 
     def feed(self, pcm: bytes, at: float) -> None:
-        self._ask("feed", lambda: self.session.feed(pcm, at), None)
+        if self.over:
+            return
+        try:  # `contained` alone would do: but this is for every frame of every call
+            self.session.feed(pcm, at)
+        except Failures:
+            with contained(partial(self._fail, "feed")):
+                raise
 
     def feed_text(self, text: str) -> None:
         self._ask("feed_text", lambda: self.session.feed_text(text), None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.audio.level import FLOOR_DBFS, gain, peak_dbfs, ramp, rms_dbfs
+from agentd.audio.level import FLOOR_DBFS, gain, loudest_dbfs, peak_dbfs, ramp, rms_dbfs
 
 
 def slin(samples: object) -> bytes:
@@ -38,6 +38,23 @@ def test_silence_and_no_audio_measure_the_floor(pcm: bytes) -> None:
 
 def test_one_click_in_a_frame_is_above_the_floor() -> None:
     assert FLOOR_DBFS < rms_dbfs(slin([1] + [0] * 159)) < -100
+
+
+def test_a_frame_is_looked_at_once_and_no_other_is_taken_for_it() -> None:
+    one, other = sine(1000, 160), sine(2000, 160)
+    assert [rms_dbfs(pcm) for pcm in (one, one, other, one)] == [
+        rms_dbfs(bytes(bytearray(pcm))) for pcm in (one, one, other, one)
+    ]
+    changing = bytearray(one)
+    before = rms_dbfs(changing)  # type: ignore[arg-type]
+    changing[:] = other
+    assert rms_dbfs(changing) != before  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(0, 30000), min_size=1, max_size=10))
+def test_the_loudest_of_several_frames_is_as_loud_as_alone(amplitudes: list[int]) -> None:
+    frames = [sine(amplitude, 160) for amplitude in amplitudes]
+    assert loudest_dbfs(b"".join(frames), 320) == pytest.approx(max(map(rms_dbfs, frames)))
 
 
 def test_decibels_become_a_factor() -> None:
