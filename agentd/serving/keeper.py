@@ -174,7 +174,7 @@ class SessionKeeper:
 
     async def _first_open(self) -> Tenure | None:
         """A session with the first candidate that opens one; where none does, that is told."""
-        reason = "no agent is configured"
+        reason = "there is no agent that could be opened"
         for asked, candidate in enumerate(promising(self.candidates, trio.current_time()), start=1):
             last = asked == len(self.candidates)
             try:
