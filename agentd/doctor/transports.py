@@ -25,6 +25,8 @@ class Guide:
     name: str
     module: str
     audio: str
+    delay: str
+    """Of what the caller says, beside that of the network."""
     loss: str
     """What becomes of the audio where the network loses a packet."""
     choose: str
@@ -37,6 +39,7 @@ GUIDE: Final[Sequence[Guide]] = (
         EXTERNAL,
         "chan_audiosocket",
         audio="16 kHz, or 8 kHz",
+        delay="none added",
         loss="TCP sends it again, and all behind it waits",
         choose="on one host, or in a quiet network",
     ),
@@ -44,6 +47,7 @@ GUIDE: Final[Sequence[Guide]] = (
         WEBSOCKET,
         "chan_websocket",
         audio="16 kHz, or 8 kHz",
+        delay="none added",
         loss="as with AudioSocket; the agent's voice is not held up while less than 200 ms are missing",
         choose="on a busy host, or where only Asterisk's HTTP port can be reached",
         release=MARKS,
@@ -52,6 +56,7 @@ GUIDE: Final[Sequence[Guide]] = (
         FORK,
         "app_audiosocket",
         audio="8 kHz",
+        delay="none added",
         loss="TCP sends it again, and all behind it waits",
         choose="without `chan_audiosocket`, or to do something in the dialplan on the way",
     ),
@@ -59,6 +64,7 @@ GUIDE: Final[Sequence[Guide]] = (
         RTP,
         "chan_rtp",
         audio="8 kHz",
+        delay="10 ms on average; behind a lost packet, 40 to 160 ms once",
         loss="20 ms are concealed, nothing else waits",
         choose="where the network between Asterisk and agentd loses packets",
     ),
@@ -86,8 +92,8 @@ def recommend(modules: frozenset[str], version: str, config: Config) -> Finding:
     lines = [
         f"this Asterisk has {', '.join(guide.name for guide in found)}; where nothing speaks against it: {best.name}",
         *(
-            f"media={guide.name}: {guide.audio}. A lost packet: {guide.loss}. Choose it {guide.choose}"
-            for guide in found
+            f"media={each.name}: {each.audio}. Delay: {each.delay}. A lost packet: {each.loss}. Choose it {each.choose}"
+            for each in found
         ),
     ]
     told = "\n".join(lines)

@@ -38,7 +38,7 @@ def test_the_best_that_this_asterisk_has_is_recommended(modules: frozenset[str],
 def test_a_line_each_tells_what_is_there_and_when_to_choose_it() -> None:
     _, *lines = recommend(ALL, OLD, Config()).found.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["media=external", "media=fork", "media=rtp"]
-    assert all("Choose it " in line for line in lines)
+    assert all("Delay: " in line and "A lost packet: " in line and "Choose it " in line for line in lines)
 
 
 def test_a_default_that_this_asterisk_does_not_have_is_warned_of_with_what_to_write() -> None:
@@ -59,6 +59,7 @@ def test_the_documents_table_says_the_same() -> None:
     for guide in GUIDE:
         assert guide.module in table["module of Asterisk's"][guide.name]
         assert table["audio"][guide.name].startswith(guide.audio)
+        assert table["delay of what the caller says"][guide.name] == guide.delay
         assert table["choose it"][guide.name].startswith(guide.choose)
         loss = table["a packet is lost between Asterisk and agentd"][guide.name]
         assert loss.startswith(guide.loss) or loss == "the same"
