@@ -346,6 +346,24 @@ async def test_the_caller_is_said_to_hear_it_once_the_first_segment_has_begun(st
     assert len(studio.starts) == 1
 
 
+async def test_what_was_heard_so_far_is_known_and_what_asterisk_plays(studio: Studio) -> None:
+    assert studio.playback.so_far is None
+    async with playing(studio, "One.", "Two."):
+        await studio.until_asked(2)
+        assert studio.playback.so_far is None, "nothing has begun to be heard"
+        assert set(studio.playback.playbacks) == set(studio.asked)
+        studio.began(0)
+        studio.ended(0)
+        studio.began(1)
+        so_far = studio.playback.so_far
+        assert so_far is not None
+        assert so_far.text == "One."
+        assert not so_far.completed
+        studio.ended(1)
+    assert studio.playback.so_far is None
+    assert studio.playback.playbacks == ()
+
+
 async def test_it_is_heard_while_asterisk_plays_it_and_no_longer_than_it_lasts(studio: Studio) -> None:
     assert studio.playback.heard_at == -math.inf
     async with playing(studio, "One.", seconds=1.0):

@@ -240,6 +240,23 @@ async def test_the_session_feels_how_far_ahead_it_is() -> None:
     assert line.sample("playout_overruns_total") == 1
 
 
+async def test_what_was_heard_so_far_is_known_and_changes_nothing() -> None:
+    line = Line()
+    assert line.playback.so_far is None
+    await line.utter("One two three four.", seconds=1.0)
+    async with playing(line):
+        assert line.playback.so_far is None, "nothing has begun to be heard"
+        await line.listen(27)
+        so_far = line.playback.so_far
+        assert so_far is not None
+        assert 400 <= so_far.milliseconds <= 760, "a line may be 200 ms ahead of the ear"
+        assert so_far.text in ("One two", "One two three")
+        assert (so_far.completed, so_far.generated) == (False, "One two three four.")
+        await line.listen(60)
+    assert line.heard == Heard(1000, True, "One two three four.", "One two three four.")
+    assert line.playback.so_far is None
+
+
 async def test_while_the_line_is_lost_playing_waits() -> None:
     line = Line()
     await line.utter("One.", seconds=0.1)
