@@ -105,7 +105,7 @@ async def test_where_the_daemon_cannot_ask_systemd_agentd_restart_tells_it(syste
         assert await init.exists(RECORD)
 
         await init.run("sh", "-c", f"echo nonsense > {CONFIG}")
-        assert "nonsense" in await init.run(PROGRAM, "restart", "--config", CONFIG, check=False)
+        assert "is not TOML" in await init.run(PROGRAM, "restart", "--config", CONFIG, check=False)
         assert await init.show(DAEMON, "ActiveState") == "active", "what the new one would refuse ends no call"
 
 
