@@ -77,7 +77,9 @@ async def _rtp(daemon: Daemon) -> AsyncIterator[Running]:
 async def _chan_websocket(daemon: Daemon) -> AsyncIterator[Running]:
     from agentd.chan_websocket.listener import open_chan_websocket
 
-    transport, listener = await open_chan_websocket(daemon.config, daemon.metrics, daemon.start, daemon.connections)
+    transport, listener = await open_chan_websocket(
+        daemon.config, daemon.metrics, daemon.start, daemon.connections, daemon.clock
+    )
     yield Running((transport,), {} if listener is None else {"websocket": lambda: listener.listening})
 
 

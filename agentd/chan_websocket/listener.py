@@ -32,6 +32,7 @@ from agentd.chan_websocket.transport import (
 from agentd.config.secrets import Secret, need_secret
 from agentd.config.settings import Config
 from agentd.errors import WebSocketError, naming_address
+from agentd.media.clock import LineClock
 from agentd.metrics import Metrics
 from agentd.websocket import Handshake, ServedWebSocket
 
@@ -206,15 +207,16 @@ async def open_chan_websocket(
     metrics: Metrics,
     start: Callable[..., Awaitable[int]],
     connections: trio.Nursery,
+    clock: LineClock,
 ) -> tuple[ChanWebSocket, MediaWebSocketListener | None]:
     """The transport, and the listener that has been started for it, if Asterisk is to connect.
 
     `config()` gives the configuration of now; who connects to whom is settled once. `start` is a nursery's, or that of
-    who runs the listener again when it fails; in `connections` the WebSockets live. Raises AddressUnusable, and
-    ConfigError where the password is missing.
+    who runs the listener again when it fails; in `connections` the WebSockets live; `clock` is that of all lines.
+    Raises AddressUnusable, and ConfigError where the password is missing.
     """
     settings = config().websocket
-    transport = ChanWebSocket(config, metrics, connections, config().asterisk.url, settings.connection)
+    transport = ChanWebSocket(config, metrics, connections, config().asterisk.url, settings.connection, clock=clock)
     if not settings.connection:
         return transport, None
     listener = MediaWebSocketListener(

@@ -24,6 +24,7 @@ from agentd.audio.formats import AudioFormat, Encoding
 from agentd.chan_websocket.connection import ChanWebSocketConnection
 from agentd.config.settings import Config
 from agentd.errors import Failure, MediaProtocolError, MediaTimeout, WebSocketError, contained, ungrouped
+from agentd.media.clock import LineClock
 from agentd.media.leg import LineFormat
 from agentd.media.transport import ExternalMedia
 from agentd.media.wideband import NARROW, WIDE
@@ -81,6 +82,7 @@ class ExpectedMedia:
     metrics: Metrics
     on_named: Callable[["ExpectedMedia", str], None] = lambda _leg, _id: None
     """Told once the id under which Asterisk's channel waits for us."""
+    clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
     begun: bool = attrs.field(default=False, init=False)
     """A WebSocket is there, or is being opened: there is no second one."""
     _over: bool = attrs.field(default=False, init=False)
@@ -108,7 +110,7 @@ class ExpectedMedia:
     async def carry(self, socket: WebSocket, peer: str) -> None:
         """See an open WebSocket through until its connection is released, or the leg is given up: hand it on once
         Asterisk has said what it carries. Whoever runs the WebSocket closes it then."""
-        connection = ChanWebSocketConnection(socket, peer, self.line, self.metrics)
+        connection = ChanWebSocketConnection(socket, peer, self.line, self.metrics, self.clock)
         try:
             with trio.fail_after(OPENING_DEADLINE):
                 await connection.begin()
@@ -161,6 +163,8 @@ class ChanWebSocket:
     """The connection by which Asterisk connects to us; empty: we connect."""
     ours: str = ""
     """Where we listen then."""
+    clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
+    """That of all lines; without one a clock of its own."""
     expected: dict[UUID, ExpectedMedia] = attrs.field(factory=dict, init=False)
     """The legs that Asterisk may connect for."""
     name: str = attrs.field(default=NAME, init=False)
@@ -184,7 +188,7 @@ class ChanWebSocket:
     @contextmanager
     def expect(self, leg: UUID, line: LineFormat) -> Iterator[ExpectedMedia]:
         """See agentd.media.transport.Transport.expect."""
-        expected = ExpectedMedia(external_media(self.client, leg, line), line, self.metrics, self._connect)
+        expected = ExpectedMedia(external_media(self.client, leg, line), line, self.metrics, self._connect, self.clock)
         if self.client:
             self.expected[leg] = expected
         try:

@@ -32,6 +32,7 @@ from agentd.chan_websocket.transport import (
 from agentd.config.secrets import Secret
 from agentd.config.settings import Config, MediaWebSocket
 from agentd.errors import ConfigError, MediaTimeout, WebSocketError
+from agentd.media.clock import LineClock
 from agentd.media.leg import LineFormat
 from agentd.media.transport import ExternalMedia
 from agentd.metrics import Metrics
@@ -470,7 +471,7 @@ def test_a_request_that_names_no_leg_or_several_names_none(target: str) -> None:
 
 async def test_a_listener_is_opened_only_where_asterisk_is_to_connect() -> None:
     async with trio.open_nursery() as nursery:
-        transport, listener = await open_chan_websocket(Config, Metrics(), nursery.start, nursery)
+        transport, listener = await open_chan_websocket(Config, Metrics(), nursery.start, nursery, LineClock(Metrics()))
         assert (transport.client, listener) == ("", None)
         assert transport.way == "agentd connects to http://127.0.0.1:8088, /media"
         nursery.cancel_scope.cancel()
@@ -480,7 +481,9 @@ async def test_the_listener_that_is_opened_has_the_password_of_the_environment(m
     monkeypatch.setattr("agentd.chan_websocket.listener.need_secret", lambda name, what: Secret(name, WORD))
     config = Config(websocket=MediaWebSocket(connection="agentd", port=0))
     async with trio.open_nursery() as nursery:
-        transport, listener = await open_chan_websocket(lambda: config, Metrics(), nursery.start, nursery)
+        transport, listener = await open_chan_websocket(
+            lambda: config, Metrics(), nursery.start, nursery, LineClock(Metrics())
+        )
         assert listener is not None
         assert transport.way.startswith("Asterisk connects to 127.0.0.1:")
         assert transport.way.endswith(", by [agentd] of websocket_client.conf")
@@ -492,5 +495,5 @@ async def test_a_listener_without_a_password_is_not_opened() -> None:
     config = Config(websocket=MediaWebSocket(connection="agentd", port=0))
     async with trio.open_nursery() as nursery:
         with pytest.raises(ConfigError, match="AGENTD_WEBSOCKET_PASSWORD"):
-            await open_chan_websocket(lambda: config, Metrics(), nursery.start, nursery)
+            await open_chan_websocket(lambda: config, Metrics(), nursery.start, nursery, LineClock(Metrics()))
         nursery.cancel_scope.cancel()
