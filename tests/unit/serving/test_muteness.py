@@ -117,6 +117,8 @@ def test_what_came_late_undoes_nothing() -> None:
 
 
 moments = st.floats(0.0, 1000.0)
+ROUNDING = 1e-9
+"""Seconds: half of a time is added twice, and 64 + 0.6 + 0.6 is a bit less than 64 + 1.2."""
 
 
 @unhurried
@@ -133,4 +135,4 @@ def test_no_session_is_given_up_within_its_time_after_a_sign_of_life(
     assert muteness.mute_at >= max(progresses, default=0.0) + min(AFTER, STUCK_SECONDS)
     assert muteness.mute_at >= min([turn] if spoke_until is None else [turn, spoke_until])
     if not its_turn:
-        assert muteness.mute_at >= max([*lives, *progresses], default=0.0) + AFTER
+        assert muteness.mute_at >= max([*lives, *progresses], default=0.0) + AFTER - ROUNDING
