@@ -18,7 +18,7 @@ from agentd.doctor.pbx import ari_advice
 from agentd.doctor.probe import Probe
 from agentd.doctor.secrets import how_to_give
 from agentd.doctor.transports import LEGS
-from agentd.errors import AriError, AriRejected, MediaTimeout
+from agentd.errors import AriError, AriRejected, MediaTimeout, ungrouped
 from agentd.metrics import Metrics
 from agentd.service.host_files import CREDENTIALS
 
@@ -79,23 +79,24 @@ async def _attempt(config: Config, probe: Probe, password: Secret | None) -> Fin
     """Two legs. Raises AriError, OSError or MediaTimeout."""
     judge = fail if config.calls.default_media == NAME else warn
     settings, metrics = config.websocket, Metrics()
-    async with trio.open_nursery() as nursery:
-        transport = ChanWebSocket(lambda: config, metrics, nursery, config.asterisk.url, settings.connection)
-        if password is not None and settings.connection:
-            listener = MediaWebSocketListener(
-                settings.host,
-                settings.port,
-                transport.expected,
-                metrics,
-                settings.username,
-                password,
-                settings.max_connections,
-                settings.allowed_networks,
-                nursery,
-            )
-            await nursery.start(listener.run)
-        heard = await ends_that_hear(transport, probe)
-        nursery.cancel_scope.cancel()
+    with ungrouped(AriError, OSError, MediaTimeout):
+        async with trio.open_nursery() as nursery:
+            transport = ChanWebSocket(lambda: config, metrics, nursery, config.asterisk.url, settings.connection)
+            if password is not None and settings.connection:
+                listener = MediaWebSocketListener(
+                    settings.host,
+                    settings.port,
+                    transport.expected,
+                    metrics,
+                    settings.username,
+                    password,
+                    settings.max_connections,
+                    settings.allowed_networks,
+                    nursery,
+                )
+                await nursery.start(listener.run)
+            heard = await ends_that_hear(transport, probe)
+            nursery.cancel_scope.cancel()
     way = f"{transport.way} (media=websocket)"
     if heard == len(ENDS):
         return ok(CHECK, f"{way}, and plays what it is sent")

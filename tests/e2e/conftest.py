@@ -217,7 +217,8 @@ def lab(pbx_prefix: Prefix, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             )
             env = environment(pbx) | house.environment
             daemon = await stack.enter_async_context(run_daemon(config, env, show))
-            audio.target = ("127.0.0.1", daemon.lines[0]["port"])
+            listener = await daemon.wait_for("AudioSocket listener is up")
+            audio.target = ("127.0.0.1", listener["port"])
             made.append(Lab(pbx, daemon, events, audio, house, trio.lowlevel.current_trio_token()))
             ready.set()
             await stop.wait()

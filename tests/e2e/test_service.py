@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from agentd.playback.directory import MediaDirectory
 from agentd.service.install import init
 from tests.installed import sample_toml
 from tests.lab.asterisk import PrivateAsterisk
@@ -167,7 +168,7 @@ async def test_what_a_daemon_leaves_that_is_killed_in_mid_call_is_cleared_up_by_
             await first.wait_for("utterance heard")
             first.process.kill()
             await first.process.wait()
-            left = Path(pbx.media_directory) / "agentd-left.sln"
+            left = MediaDirectory(Path(pbx.media_directory), "agentd").new_file()
             left.write_bytes(bytes(320))
             second = await stack.enter_async_context(run_daemon(config, environ))
             await second.wait_for("handed back a caller whom an earlier agentd left behind")

@@ -21,7 +21,7 @@ UNKNOWN = "external_host must be a valid websocket_client connection id."
 
 
 class Pbx:
-    """As much of a probe as asks for a channel."""
+    """As much of a probe as asks for a channel and a bridge."""
 
     app = "agentd-doctor"
 
@@ -31,6 +31,11 @@ class Pbx:
         self.rest: Any = self
 
     def channel(self, part: str) -> str:
+        return part
+
+    async def bridge(self, part: str) -> str:
+        if self.refusal is not None:
+            raise self.refusal
         return part
 
     async def external_media(self, channel: str, app: str, media: ExternalMedia) -> dict[str, str]:
@@ -73,6 +78,12 @@ async def test_an_asterisk_that_is_too_old_is_told_with_the_releases_that_are_no
 async def test_a_module_that_is_not_loaded_is_told_by_the_check_of_modules() -> None:
     finding = await found(Config(), modules=frozenset({"chan_rtp"}))
     assert (finding.state, finding.found) == (State.SKIPPED, "chan_websocket is not loaded")
+
+
+async def test_an_asterisk_that_refuses_a_trial_is_a_finding_and_no_end_of_the_doctor() -> None:
+    finding = await found(Config(calls=DEFAULT), pbx=Pbx(AriRejected("Write access denied", 403)))
+    assert finding.state is State.FAIL
+    assert "Write access denied" in finding.found
 
 
 async def test_where_asterisk_is_to_connect_the_password_must_be_there() -> None:
