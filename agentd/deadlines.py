@@ -156,6 +156,10 @@ MEDIA_SOCKET_BIND = Deadline(
     holds=((ARI_TIMEOUT,), (MEDIA_SOCKET,)),
 )
 LINE_SEND = Deadline(2.0, "A frame of 20 ms that Asterisk does not take for so long: it is hung, and the leg is lost.")
+MEDIA_STILL = Deadline(
+    5.0,
+    "chan_websocket has room for no frame: it plays 50 a second, and is 4 s from a full queue to where it says go on.",
+)
 MEDIA_FILE_WRITE = Deadline(
     3.0,
     "A sentence's audio is written, or it is tried whether one can be. On a hung disk the thread is left to itself.",

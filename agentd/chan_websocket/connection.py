@@ -35,6 +35,7 @@ MARGIN = 3
 EARLY = 50
 """Messages with audio that may come before MEDIA_START: a second."""
 SEND_DEADLINE = deadlines.LINE_SEND.seconds
+STILL_DEADLINE = deadlines.MEDIA_STILL.seconds
 
 
 @attrs.define(eq=False)
@@ -62,6 +63,8 @@ class ChanWebSocketConnection:
     """There may be something for the writer to do."""
     _stopped: bool = attrs.field(default=False, init=False)
     """Asterisk has said stop."""
+    _moved_at: float = attrs.field(default=math.inf, init=False)
+    """When there was room for a frame last: while a queue is played, there is some every 20 ms."""
     _report_due: bool = attrs.field(default=True, init=False)
     _hanging_up: bool = attrs.field(default=False, init=False)
     _ended_at: float = attrs.field(default=math.inf, init=False)
@@ -224,10 +227,14 @@ class ChanWebSocketConnection:
         return ""
 
     async def _write(self, line: LineFormat, next_frame: NextFrame) -> str:
+        self._moved_at = trio.current_time()
         try:
             while not self._hanging_up:
                 self._wake = trio.Event()
                 self._fill(line, next_frame)
+                if trio.current_time() - self._moved_at >= STILL_DEADLINE:
+                    why = "has said stop, and not go on," if self._stopped else "has played nothing"
+                    return f"Asterisk {why} for {STILL_DEADLINE:g} s"
                 if self._report_due and not self._stopped:
                     self._report_due = False
                     self._outbox.append(REPORT_QUEUE_DRAINED)
@@ -248,7 +255,8 @@ class ChanWebSocketConnection:
             pcm = next_frame(ahead=not due)
             if pcm is None and not due:
                 return
-            if mark := self._ahead.give(trio.current_time()):
+            self._moved_at = trio.current_time()
+            if mark := self._ahead.give(self._moved_at):
                 self._outbox.append(mark_media(mark))
             self._outbox.append(pcm or bytes(line.frame_bytes))
 

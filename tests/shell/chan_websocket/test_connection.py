@@ -4,6 +4,7 @@ Whole calls over it are in tests/shell/media/test_any_line.py.
 """
 
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -290,6 +291,27 @@ async def test_where_asterisk_says_stop_nothing_is_sent_and_the_line_goes_on_bea
         await trio.sleep(4)
         assert leg.heard == [*range(1, 101)]
         assert leg.metrics("stops_total") == 1
+
+
+async def test_a_stop_that_no_go_on_follows_does_not_leave_the_caller_in_silence(autojump_clock: MockClock) -> None:
+    async with served() as leg:
+        await trio.sleep(0.2)
+        leg.line.say_stop(True)
+        await trio.sleep(4)  # a full queue takes no longer
+        leg.line.say_stop(True)
+        assert not leg.reason
+        assert await leg.over() == "Asterisk has said stop, and not go on, for 5 s"
+        assert trio.current_time() < 6
+
+
+async def test_an_asterisk_that_plays_nothing_does_not_leave_the_caller_in_silence_until_a_ping_fails(
+    autojump_clock: MockClock,
+) -> None:
+    async with served() as leg:
+        await trio.sleep(0.2)
+        leg.line.late += math.inf
+        assert await leg.over() == "Asterisk has played nothing for 5 s"
+        assert trio.current_time() < 6
 
 
 async def test_where_asterisk_s_clock_stands_still_the_queue_does_not_grow(autojump_clock: MockClock) -> None:

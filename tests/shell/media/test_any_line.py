@@ -535,10 +535,10 @@ async def test_a_peer_that_says_stop_is_no_dead_line(kind: str, autojump_clock: 
             await trio.sleep(0.5)
             phone.leg.say_stop(True)
             beats = len(scene.line_moves)
-            for _ in range(500):
+            for _ in range(200):  # the longest that a queue takes which is full
                 phone.speak(bytes(FRAME))
                 await trio.sleep(FRAME_SECONDS)
-            assert len(scene.line_moves) - beats == pytest.approx(500, abs=3), "the watchdog's clock goes on"
+            assert len(scene.line_moves) - beats == pytest.approx(200, abs=3), "the watchdog's clock goes on"
             assert all(scene.line_moves)
             waiting = len(numbers(phone, spoken, since))
             assert waiting <= 25 + LONGEST_LEAD + 2
