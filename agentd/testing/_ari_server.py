@@ -83,6 +83,11 @@ class AriServer:
         """What a request is answered with. Whoever inherits this is a PBX."""
         raise NotImplementedError
 
+    async def media(self, stream: trio.SocketStream, head: bytes) -> None:
+        """See a client of /media/ID through, of which `head` has come: a channel of chan_websocket's is there. Whoever
+        inherits this and has such channels knows which."""
+        raise NotImplementedError
+
     async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen on a port of its own; `started` gives the URL."""
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -114,6 +119,8 @@ class AriServer:
                 head += data
             if head.startswith(b"GET /ari/events"):
                 await self._events(stream, head)
+            elif head.startswith(b"GET /media/"):
+                await self.media(stream, head)
             else:
                 await self._http(stream, head)
         except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):

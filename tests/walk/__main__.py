@@ -35,7 +35,11 @@ A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as for
   leg-N/HOW         something happens to each media leg of the call at the N-th of five stages (it does not come up; at
                     once; after 5 ms, 0.5 s, 3 s): it hangs for a minute. One that comes by RTP also falls silent for
                     good, gets a stranger's voice too (stranger), begins anew (renumbered), holds up a second and sends
-                    it at once (burst), ends on the PBX (dies), or Asterisk does not tell its end (unnamed)
+                    it at once (burst), ends on the PBX (dies), or Asterisk does not tell its end (unnamed).
+                    One that comes by chan_websocket also falls silent, dies or is unnamed; its WebSocket is cut or not
+                    opened (dropped, 404), never says what it carries (unstarted), speaks plain text (plain), says that
+                    a command failed (error), says stop and never go on (stopped), reports no marks (unmarked), or is
+                    not read (deaf)
   step-N/hang-up    the caller hangs up just before the N-th step of the call's tasks
   step-N/stop       the daemon is told to stop there, with no patience for calls
 """

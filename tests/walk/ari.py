@@ -14,6 +14,7 @@ from agentd.testing._ari_server import Answer, Request
 from tests.walk.carriages import CARRIAGES
 from tests.walk.channels import PbxChannel, Place, Sort
 from tests.walk.pbx import Switch
+from tests.walk.websocket_peer import answer_client
 
 NOT_OURS = Answer.refusal(409, "Channel not in Stasis application")
 
@@ -94,7 +95,7 @@ class Pbx(Switch):
                 self._play(channel, playback, request.params["media"])
                 return Answer.json({"id": playback}, 201)
             case ("POST", "snoop", snoop):
-                self._enter(PbxChannel(snoop, f"Snoop/{snoop}", Sort.SNOOP, Place.STASIS, spied=channel.id))
+                self._made(PbxChannel(snoop, f"Snoop/{snoop}", Sort.SNOOP, Place.DIALPLAN, spied=channel.id))
                 return Answer.json({"id": snoop})
             case _:
                 raise AssertionError(f"this Asterisk has not learnt {request}")
@@ -112,11 +113,14 @@ class Pbx(Switch):
             return Answer.refusal(404, "Provided variable was not found")
         return Answer.json({"value": channel.variables[name]})
 
-    def _enter(self, channel: PbxChannel) -> None:
-        """A channel that was made for us is in the application."""
-        self.pbx[channel.id] = channel
-        self.subscriptions.add(channel.id)
-        self.say("StasisStart", channel.id, args=[])
+    def _made(self, channel: PbxChannel) -> None:
+        """A channel is made for the application, and is in it at once."""
+        self.make(channel)
+        self.admit(channel)
+
+    async def media(self, stream: trio.SocketStream, head: bytes) -> None:
+        """See AriServer."""
+        await answer_client(stream, head, [channel.peer for channel in self.pbx.values()])
 
     async def _external_media(self, request: Request) -> Answer:
         asked = request.params
@@ -130,8 +134,10 @@ class Pbx(Switch):
             media.variables |= await carriage.bring(self, media, asked)
         except OSError:
             return Answer.refusal(500, "Allocation failed")
-        media.place = Place.STASIS
-        self._enter(media)
+        if carriage.waits:
+            self.make(media)
+        else:
+            self._made(media)
         return Answer.json({"id": media.id, "channelvars": media.variables})
 
     async def _originate(self, request: Request) -> Answer:
@@ -140,11 +146,10 @@ class Pbx(Switch):
         if near_id in self.pbx or far_id in self.pbx:
             return Answer.refusal(409, "Channel with given unique ID already exists")
         extension = request.params["endpoint"].removeprefix("Local/").partition("@")[0]
-        near = PbxChannel(near_id, "Local/fork;1", Sort.MEDIA, Place.STASIS, twin=far_id)
+        near = PbxChannel(near_id, "Local/fork;1", Sort.MEDIA, Place.DIALPLAN, twin=far_id)
         far = PbxChannel(far_id, "Local/fork;2", Sort.FAR_HALF, Place.DIALPLAN, twin=near_id)
-        self.pbx[far_id] = far
-        self.subscriptions.add(far_id)
-        self._enter(near)
+        self.make(far)
+        self._made(near)
         self.nursery.start_soon(self._fork, far, UUID(extension))
         return Answer.json({"id": near_id})
 

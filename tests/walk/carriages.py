@@ -8,13 +8,17 @@ from functools import partial
 from uuid import UUID
 
 import attrs
+import trio
 
 from agentd.addresses import LOOPBACK
+from agentd.chan_websocket.transport import ID_VARIABLE
 from agentd.rtp.transport import ADDRESS_VARIABLE, PORT_VARIABLE
+from tests.shell.media.chan_websocket_lines import Channel
 from tests.walk.channels import PbxChannel
 from tests.walk.faults import How, Mishap
 from tests.walk.pbx import Switch
 from tests.walk.rtp_peer import RtpPeer
+from tests.walk.websocket_peer import WebSocketPeer
 
 Asked = Mapping[str, str]
 """The parameters of a request for externalMedia."""
@@ -28,6 +32,8 @@ class Carriage:
     channel: str
     """The channel's name."""
     bring: Callable[[Switch, PbxChannel, Asked], Awaitable[dict[str, str]]]
+    waits: bool = False
+    """The channel is in its application only once agentd has connected to it, and not when the request is answered."""
 
 
 def _external_host(asked: Asked) -> tuple[str, int]:
@@ -56,8 +62,21 @@ async def _rtp(switch: Switch, media: PbxChannel, asked: Asked) -> dict[str, str
     return {ADDRESS_VARIABLE: LOOPBACK[0], PORT_VARIABLE: str(made[0].port)}
 
 
+async def _websocket(switch: Switch, media: PbxChannel, asked: Asked) -> dict[str, str]:
+    """A channel that agentd connects to, under an id that the channel's variables tell."""
+    await trio.lowlevel.checkpoint()
+    assert (asked["external_host"], asked["connection_type"]) == ("INCOMING", "server")
+    assert asked["transport_data"] == "f(json)", "or control messages are plain text"
+    mishap, ends = switch.mishap(), (partial(switch.mouth, media), partial(switch.ear, media))
+    enter, hang_up = partial(switch.admit, media), partial(switch.vanish, media.id)
+    media.peer = peer = WebSocketPeer(Channel(asked["format"]), *ends, enter, hang_up, mishap)
+    switch.nursery.start_soon(peer.wait)
+    return {} if mishap.how is How.UNNAMED else {ID_VARIABLE: peer.connection_id}
+
+
 CARRIAGES: Mapping[tuple[str, str], Carriage] = {
     ("audiosocket", "tcp"): Carriage("AudioSocket/media", _audiosocket),
     ("rtp", "udp"): Carriage("UnicastRTP/media", _rtp),
+    ("none", "websocket"): Carriage("WebSocket/INCOMING", _websocket, waits=True),
 }
 """By `encapsulation` and `transport`."""

@@ -70,8 +70,9 @@ class Daemon:
             yield "removal"
         if any(entry._users for entry in self.roster.entries.values()):
             yield "roster user"
-        if self.supervisor.metrics.registry.get_sample_value("agentd_audiosocket_connections"):
-            yield "connection"
+        for carriage in ("audiosocket", "chan_websocket"):
+            if self.supervisor.metrics.registry.get_sample_value(f"agentd_{carriage}_connections"):
+                yield "connection"
 
     @contextlib.contextmanager
     def observed(self) -> Iterator[None]:

@@ -63,6 +63,18 @@ class How(StrEnum):
     """The media leg's channel is hung up on the PBX."""
     UNNAMED = "unnamed"
     """The media leg is there, and where Asterisk has its end is not told."""
+    DEAF = "deaf"
+    """Nothing that is sent over the media leg is read any more."""
+    UNSTARTED = "unstarted"
+    """The media leg's WebSocket never says what it carries (MEDIA_START)."""
+    PLAIN = "plain"
+    """It says everything as plain text, no JSON, as an Asterisk that is too old does."""
+    ERROR = "error"
+    """It says that a command has failed (ERROR)."""
+    STOPPED = "stopped"
+    """It says stop (MEDIA_XOFF), and never go on."""
+    UNMARKED = "unmarked"
+    """It reports no mark any more."""
     HANG_UP = "hang-up"
     """The caller hangs up just then."""
     STOP = "stop"
@@ -80,7 +92,7 @@ OF_REQUESTS = (
     How.UNANSWERED,
 )
 OF_EVENTS = (How.LOST, How.DOUBLED, How.SWAPPED)
-HARMLESS = (How.STRANGER, How.RENUMBERED, How.BURST)
+HARMLESS = (How.STRANGER, How.RENUMBERED, How.BURST, How.STOPPED, How.UNMARKED)
 """Whatever else becomes of a call, its caller is heard and answered all the same."""
 OF_STEPS = (How.HANG_UP, How.STOP)
 STAGES = (Where.LISTEN, Where.THINK, Where.SPEAK, Where.AGENT)
@@ -90,7 +102,7 @@ HANGS_SECONDS = 60.0
 """Seconds that Asterisk hangs. Other peers do so for good."""
 LEG_STAGES = (-1.0, 0.0, 0.005, 0.5, 3.0)
 """Seconds after its begin at which something happens to a media leg; less than 0: it does not come up."""
-AUDIOSOCKET, RTP = "audiosocket", "rtp"
+AUDIOSOCKET, RTP, WEBSOCKET = "audiosocket", "rtp", "websocket"
 """How media legs carry audio."""
 _BEFORE, _AT_ONCE, _UP = 1, 2, 4
 OF_LEGS: Final[Mapping[str, Mapping[How, Sequence[int]]]] = {
@@ -98,6 +110,13 @@ OF_LEGS: Final[Mapping[str, Mapping[How, Sequence[int]]]] = {
     RTP: {
         How.UNNAMED: (_BEFORE,),
         **dict.fromkeys((How.HANGS, How.SILENT, How.STRANGER, How.RENUMBERED, How.BURST, How.DIES), (_AT_ONCE, _UP)),
+    },
+    WEBSOCKET: {
+        How.HANGS: range(1, len(LEG_STAGES) + 1),
+        How.DROPPED: (_BEFORE, _AT_ONCE, _UP),
+        **dict.fromkeys((How.R404, How.UNNAMED), (_BEFORE,)),
+        **dict.fromkeys((How.UNSTARTED, How.PLAIN), (_AT_ONCE,)),
+        **dict.fromkeys((How.ERROR, How.STOPPED, How.UNMARKED, How.SILENT, How.DEAF, How.DIES), (_AT_ONCE, _UP)),
     },
 }
 """What may happen to a media leg, by how it carries audio, and the numbers of the stages at which it may."""

@@ -1,4 +1,4 @@
-"""The kinds of call that are walked: nineteen, which cover all pairs of what can be chosen. Pure."""
+"""The kinds of call that are walked: twenty-four, which cover all pairs of what can be chosen. Pure."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -16,6 +16,7 @@ class Way(StrEnum):
     FORK = "fork"
     HEADLESS = "headless"
     RTP = "rtp"
+    WEBSOCKET = "websocket"
 
     @property
     def carriage(self) -> str:
@@ -100,6 +101,11 @@ KINDS = (
     Kind(Way.RTP, Voice.FILE, Agent.PIPELINE, Happening.FAILOVER),
     Kind(Way.RTP, Voice.STREAM, Agent.FULL, Happening.REPLACE),
     Kind(Way.RTP, Voice.STREAM, Agent.FULL, Happening.NONE),
+    Kind(Way.WEBSOCKET, Voice.STREAM, Agent.PIPELINE, Happening.TOOL),
+    Kind(Way.WEBSOCKET, Voice.FILE, Agent.FULL, Happening.TRANSFER),
+    Kind(Way.WEBSOCKET, Voice.FILE, Agent.PIPELINE, Happening.FAILOVER),
+    Kind(Way.WEBSOCKET, Voice.STREAM, Agent.FULL, Happening.REPLACE),
+    Kind(Way.WEBSOCKET, Voice.STREAM, Agent.FULL, Happening.NONE),
 )
 BY_NAME = {str(kind): kind for kind in KINDS}
 

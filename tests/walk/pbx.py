@@ -21,7 +21,7 @@ from agentd.testing._asterisk import FakeAsterisk
 from tests.walk.channels import PbxChannel, Place, PlayingFile, Sort
 from tests.walk.datagrams import Datagrams
 from tests.walk.faults import UNHARMED, How, Mishap
-from tests.walk.phone import AudioSocketPeer, Caller, MediaPeer
+from tests.walk.phone import AudioSocketPeer, Caller, ConnectingPeer
 
 Ends = Callable[[], Caller | None]
 """Who is at the caller's end of a media channel now, if somebody is."""
@@ -110,6 +110,16 @@ class Switch(FakeAsterisk):
 
     # --- channels
 
+    def make(self, channel: PbxChannel) -> None:
+        """A channel is made for the application, which is told of it from now on."""
+        self.pbx[channel.id] = channel
+        self.subscriptions.add(channel.id)
+
+    def admit(self, channel: PbxChannel) -> None:
+        """A channel that was made for the application comes to be in it."""
+        channel.place = Place.STASIS
+        self.say("StasisStart", channel.id, args=[])
+
     def leave(self, channel: PbxChannel, place: Place) -> None:
         """A channel leaves the application, for the dialplan or for good: files end, then its bridge, then its stay."""
         for file in tuple(channel.playing):
@@ -148,16 +158,20 @@ class Switch(FakeAsterisk):
             left, channel.bridge = channel.bridge, None
             self.say("ChannelLeftBridge", channel.id, bridge=self.bridge_model(left))
 
-    async def connect(self, channel: PbxChannel, carry: Callable[[Mishap], MediaPeer], host: str, port: int) -> Mishap:
+    async def connect(
+        self, channel: PbxChannel, carry: Callable[[Mishap], ConnectingPeer], host: str, port: int
+    ) -> Mishap:
         """Have a peer carry a channel's audio to and from this address; `carry` makes it. Raises OSError where it
         cannot; gives what happens to it."""
         mishap = self.mishap()
         if mishap.after >= 0 or mishap.how is not How.HANGS:
-            channel.peer = carry(mishap)
-            await self.nursery.start(channel.peer.run, host, port)
+            channel.peer = peer = carry(mishap)
+            await self.nursery.start(peer.run, host, port)
         return mishap
 
-    def audiosocket(self, channel: PbxChannel, uuid: UUID, mouth: Ends, ear: Ends) -> Callable[[Mishap], MediaPeer]:
+    def audiosocket(
+        self, channel: PbxChannel, uuid: UUID, mouth: Ends, ear: Ends
+    ) -> Callable[[Mishap], ConnectingPeer]:
         """A connection that opens with this UUID."""
         return lambda mishap: AudioSocketPeer(uuid, mouth, ear, lambda: self._disconnected(channel), mishap)
 

@@ -82,6 +82,10 @@ class MediaPeer(Protocol):
     scope: trio.CancelScope
     """Cancelled when its channel ends."""
 
+
+class ConnectingPeer(MediaPeer, Protocol):
+    """One that goes to where agentd waits."""
+
     async def run(self, host: str, port: int, *, task_status: trio.TaskStatus[None]) -> None:
         """Carry audio to and from this address; `started` once the channel is there. Raises OSError where it cannot
         be."""

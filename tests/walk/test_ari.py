@@ -9,10 +9,13 @@ import trio
 from trio.testing import MockClock
 
 from agentd.ari.rest import AriRest
+from agentd.chan_websocket.events import MediaStart, parse_event
+from agentd.chan_websocket.transport import ID_VARIABLE, SUBPROTOCOL, media_url
 from agentd.conversation.commands import Destination
-from agentd.errors import AriRejected
+from agentd.errors import AriRejected, WebSocketError, ungrouped
 from agentd.media.transport import DialplanMedia, ExternalMedia
 from agentd.metrics import Metrics
+from agentd.websocket import WebSocket
 from tests.walk.ari import Pbx
 from tests.walk.channels import Place
 from tests.walk.network import Network
@@ -137,6 +140,66 @@ async def test_rtp_is_sent_from_a_port_that_asterisk_tells_and_its_end_is_the_po
         await rest.hang_up("m1")
         await trio.testing.wait_all_tasks_blocked()
         assert not pbx.datagrams.bound
+
+
+BY_WEBSOCKET = ExternalMedia(
+    "none", "websocket", "INCOMING", "slin", connection_type="server", transport_data="f(json)"
+)
+
+
+@asynccontextmanager
+async def media_websocket(pbx: Pbx, connection_id: str) -> AsyncIterator[WebSocket]:
+    """agentd's own client, on the channel that has this id. Raises WebSocketError where it is refused."""
+    url = await pbx.nursery.start(pbx.serve)
+    socket = WebSocket(media_url(url, connection_id), subprotocols=(SUBPROTOCOL,))
+    with ungrouped(WebSocketError):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(socket.run)
+            yield socket
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_channel_of_chan_websocket_s_is_in_the_application_once_it_is_connected_and_ends_with_its_websocket(
+    autojump_clock: MockClock,
+) -> None:
+    async with exchange() as (pbx, rest):
+        told(pbx)
+        connection_id = (await rest.external_media("m1", "agentd", BY_WEBSOCKET))[ID_VARIABLE]
+        await rest.create_bridge("b1")
+        assert await refused(rest.add_to_bridge("b1", "m1")) == 422
+        assert told(pbx) == []
+        async with media_websocket(pbx, connection_id) as socket:
+            start = await socket.receive()
+            assert isinstance(start, str)
+            assert isinstance(parse_event(start), MediaStart)
+            await rest.add_to_bridge("b1", "m1")
+            with pytest.raises(WebSocketError, match="HTTP 409"):
+                async with media_websocket(pbx, connection_id):
+                    pass
+        await trio.sleep(1)
+        assert told(pbx) == ["StasisStart", "ChannelLeftBridge", "StasisEnd", "ChannelDestroyed"]
+        with pytest.raises(WebSocketError, match="HTTP 404"):
+            async with media_websocket(pbx, connection_id):
+                pass
+
+
+async def test_a_channel_of_chan_websocket_s_that_nobody_connects_to_ends(autojump_clock: MockClock) -> None:
+    async with exchange() as (pbx, rest):
+        await rest.external_media("m1", "agentd", BY_WEBSOCKET)
+        await trio.sleep(29)
+        assert "m1" in pbx.pbx
+        await trio.sleep(2)
+        assert "m1" not in pbx.pbx
+
+
+async def test_a_websocket_ends_with_its_channel(autojump_clock: MockClock) -> None:
+    async with exchange() as (pbx, rest):
+        connection_id = (await rest.external_media("m1", "agentd", BY_WEBSOCKET))[ID_VARIABLE]
+        async with media_websocket(pbx, connection_id) as socket:
+            await socket.receive()
+            await rest.hang_up("m1")
+            with pytest.raises(WebSocketError, match="closed by the peer"):
+                await socket.receive()
 
 
 async def test_who_spies_on_a_caller_goes_with_the_caller() -> None:

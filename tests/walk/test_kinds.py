@@ -9,10 +9,10 @@ from tests.walk.kinds import DIMENSIONS, IMPOSSIBLE, KINDS, Kind, all_pairs
 from tests.walk.walk import Walked
 
 
-def test_nineteen_kinds_cover_all_pairs_that_there_can_be() -> None:
+def test_twenty_four_kinds_cover_all_pairs_that_there_can_be() -> None:
     covered = {pair for kind in KINDS for pair in kind.pairs}
     assert covered == set(all_pairs())
-    assert len(set(KINDS)) == 19
+    assert len(set(KINDS)) == 24
 
 
 def test_what_cannot_be_is_no_kind() -> None:

@@ -1,5 +1,6 @@
 """The walk sees what is wrong: each defect that is made here on purpose is found, and nothing where there is none."""
 
+import math
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import trio
 from agentd.ari.reconciler import Reconciler
 from agentd.ari.rest import AriRest
 from agentd.audiosocket.connection import AudioSocketConnection
+from agentd.chan_websocket import connection as media_websocket
+from agentd.chan_websocket.connection import ChanWebSocketConnection
 from agentd.rtp.connection import RtpConnection
 from agentd.service.reception import Reception
 from agentd.service.supervisor import Supervisor
@@ -19,6 +22,7 @@ from tests.walk.life import Life, Outcome
 KIND = BY_NAME["fork-stream-full-none"]
 HANDED_BACK = BY_NAME["fork-stream-pipeline-tool"]
 BY_RTP = BY_NAME["rtp-stream-full-none"]
+BY_WEBSOCKET = BY_NAME["websocket-stream-full-none"]
 
 
 async def _nothing(*_arguments: Any, **_named: Any) -> None:
@@ -78,6 +82,23 @@ def test_a_caller_whose_agent_listens_to_a_stranger_is_unheard(monkeypatch: pyte
     monkeypatch.setattr(DatagramSocket, "sendto", to_whom_it_may_not)
     monkeypatch.setattr(RtpConnection, "_taken", of_anybody)
     assert Life(BY_RTP, fault).run().wrong == ("UNHEARD the caller, who is dialplan",)
+
+
+def test_a_websocket_that_is_not_closed_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = Fault.parse("leg-4/error")
+    assert Life(BY_WEBSOCKET, fault).run().wrong == ()
+    monkeypatch.setattr(ChanWebSocketConnection, "release", lambda connection: None)
+    monkeypatch.setattr(AriRest, "hang_up", _nothing)  # that would close it
+    assert "LEFT connection" in Life(BY_WEBSOCKET, fault).run().wrong
+
+
+def test_a_caller_whose_agent_waits_for_an_asterisk_that_has_said_stop_is_unheard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault = Fault.parse("leg-2/stopped")
+    assert Life(BY_WEBSOCKET, fault).run().wrong == ()
+    monkeypatch.setattr(media_websocket, "STILL_DEADLINE", math.inf)
+    assert Life(BY_WEBSOCKET, fault).run().wrong == ("UNHEARD the caller, who is dialplan",)
 
 
 def test_a_task_that_goes_on_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.walk.branches import live_branches
-from tests.walk.faults import AUDIOSOCKET, Fault, of_legs
+from tests.walk.faults import AUDIOSOCKET, RTP, WEBSOCKET, Fault, of_legs
 from tests.walk.kinds import KINDS, Kind
 from tests.walk.walk import clean, steps
 
@@ -55,7 +55,17 @@ class Walk(WalkOfLegs):
         self._live(steps(clean(self.kind), STEPS, SEED, str(self.kind)))
 
 
+class WalkOfSomeLegs(WalkOfLegs):
+    """Of what may happen to the media legs, a share: the kinds whose audio is carried so have all of it together."""
+
+    def test_each_leg_hangs_and_what_else_may_happen_to_it(self) -> None:
+        carriage = self.kind.way.carriage
+        sharing = [kind for kind in KINDS if kind.way.carriage == carriage]
+        self._live(tuple(of_legs(carriage))[sharing.index(self.kind) :: len(sharing)])
+
+
+WALKS = {AUDIOSOCKET: Walk, RTP: WalkOfLegs, WEBSOCKET: WalkOfSomeLegs}
+"""For time: beside their legs, calls that are carried otherwise are much the same."""
 for _kind in KINDS:
     _name = "Test" + "".join(part.title() for part in str(_kind).split("-"))
-    _walk = Walk if _kind.way.carriage == AUDIOSOCKET else WalkOfLegs  # for time: beside its legs it is much the same
-    globals()[_name] = type(_name, (_walk,), {"kind": _kind, "__doc__": f"The kind {_kind}."})
+    globals()[_name] = type(_name, (WALKS[_kind.way.carriage],), {"kind": _kind, "__doc__": f"The kind {_kind}."})
