@@ -16,9 +16,11 @@ from agentd.chan_websocket import commands
 from agentd.chan_websocket.events import (
     CommandFailed,
     Event,
+    GoOnSending,
     MarkProcessed,
     MediaStart,
     QueueDrained,
+    StopSending,
     parse_event,
 )
 from agentd.chan_websocket.transport import ID_VARIABLE, SUBPROTOCOL, ChanWebSocket, external_media, media_url
@@ -358,6 +360,20 @@ async def a_wire(lab: Lab, data: str = "f(json)", starts: bool = True) -> AsyncI
                 await trio.sleep(0.2)  # until it is in the application, nobody reads it
             yield wire
             nursery.cancel_scope.cancel()
+
+
+async def test_the_queue_says_stop_at_900_frames_ignores_what_comes_beyond_1000_and_says_go_below_800(lab: Lab) -> None:
+    async with a_wire(lab) as wire:
+        for _ in range(10):  # some are played meanwhile
+            await wire.socket.send(FRAME * 100)
+        assert await wire.until(StopSending)
+        for _ in range(4):
+            await wire.socket.send(FRAME * 100)
+        status = await wire.status()
+        assert 800 < status["queue_length"] < 1100
+        assert status["queue_full"] is True
+        await wire.socket.send(commands.FLUSH_MEDIA)
+        assert await wire.until(GoOnSending)
 
 
 async def test_a_command_of_more_than_128_bytes_is_dropped_with_a_warning_in_asterisk_s_log_alone(lab: Lab) -> None:
