@@ -125,7 +125,8 @@ def test_every_transport_has_an_extension_of_its_own_in_the_dialplan() -> None:
     text = load_servers.dialplan(transport_names(), 12345)
     assert len({*to.values(), load_servers.YARDSTICK_EXTENSION}) == len(transport_names()) + 1
     for media, extension in to.items():
-        assert f"exten => {extension},1,Gosub(agentd-call,${{EXTEN}},1(default,{media}))\n" in text
+        assert f"exten => {extension},1,Set(AGENTD_FALLBACK=${{CONTEXT}},{extension},again)\n" in text
+        assert f"Gosub(agentd-call,${{EXTEN}},1(default,{media}))\n" in text
     assert "AudioSocket(${UUID()},127.0.0.1:12345)\n" in text
 
 
