@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,6 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(path))
     monkeypatch.setattr(record_files, "lives_in_memory", lambda *_: True)
     return path
-
-
-@asynccontextmanager
-async def scene_of(path: Path, monkeypatch: pytest.MonkeyPatch, **config: Any) -> AsyncIterator[DaemonScene]:
-    async with daemon_scene(path, monkeypatch, **config) as scene:
-        yield scene
 
 
 def records(runtime: Path) -> list[CallRecord]:
@@ -78,9 +72,39 @@ def told(scene: DaemonScene, name: str, **labels: str) -> float:
     return scene.supervisor.metrics.registry.get_sample_value(f"agentd_{name}", labels) or 0.0
 
 
-async def a_record(path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> CallRecord:
+@attrs.frozen
+class Host:
+    """The host on which one agentd follows another."""
+
+    path: Path
+    monkeypatch: pytest.MonkeyPatch
+    runtime: Path
+
+    def daemon(
+        self, agents: dict[str, AgentConfig] | None = None, **config: Any
+    ) -> AbstractAsyncContextManager[DaemonScene]:
+        """A daemon that is to be started."""
+        return daemon_scene(self.path, self.monkeypatch, agents, **config)
+
+    @asynccontextmanager
+    async def after_a_crash(
+        self, record: CallRecord, agents: dict[str, AgentConfig] | None = None
+    ) -> AsyncIterator[DaemonScene]:
+        """The same, where one that was killed has left the caller of this record."""
+        async with self.daemon(agents) as scene:
+            left_by_a_crash(scene, self.runtime, record)
+            yield scene
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Host:
+    return Host(tmp_path, monkeypatch, runtime)
+
+
+@pytest.fixture
+async def record(host: Host, runtime: Path) -> CallRecord:
     """What a daemon writes down of a call in which the agent is in the middle of an answer."""
-    async with scene_of(path, monkeypatch) as scene:
+    async with host.daemon() as scene:
         await scene.up()
         await a_caller_talks(scene)
         session = scene.agent.session
@@ -89,9 +113,15 @@ async def a_record(path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -
         session.emit(tells.CallerSpeechEnded(0.0, 0.0))
         await session.utter("We open at nine", "and close at five.", seconds=5.0)
         record = await recorded(runtime, lambda record: record.agent_spoke and record.turns[-1].text)
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls and records(runtime) == [])
+        await over(scene)
+        await until(lambda: records(runtime) == [])
     return record
+
+
+async def over(scene: DaemonScene) -> None:
+    """The caller hangs up, and the call ends."""
+    await scene.hang_up()
+    await until(lambda: not scene.report.active_calls)
 
 
 def left_by_a_crash(scene: DaemonScene, runtime: Path, record: CallRecord, caller: str = CALLER) -> None:
@@ -103,10 +133,7 @@ def left_by_a_crash(scene: DaemonScene, runtime: Path, record: CallRecord, calle
     RecordFiles(runtime, "agentd").write(caller, to_bytes(record))
 
 
-async def test_a_record_follows_its_call_and_goes_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
+async def test_a_record_follows_its_call_and_goes_with_it(record: CallRecord) -> None:
     assert record.call_id == record.stay.channel == CALLER
     assert (record.agent, record.serving, record.transport, record.streaming) == (
         "default",
@@ -121,11 +148,9 @@ async def test_a_record_follows_its_call_and_goes_with_it(
 
 
 async def test_after_a_crash_the_call_goes_on_with_what_was_said_and_heard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+    async with host.after_a_crash(record) as scene:
         await scene.up()
         await until(lambda: scene.agent.sessions and "resume" in scene.agent.session.told)
         assert scene.agent.histories[0][-2:] == ["When do you open?", record.turns[-1].text]
@@ -135,17 +160,15 @@ async def test_after_a_crash_the_call_goes_on_with_what_was_said_and_heard(
         await until(lambda: scene.heard)
         assert told(scene, "calls_adopted_total") == 1
         assert scene.report.active_calls == 1
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
         await until(lambda: records(runtime) == [])
         assert scene.left_with() is None
 
 
 async def test_who_was_greeted_is_not_greeted_again_and_hears_first_that_we_are_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
+    async with host.daemon() as scene:
         await scene.up()  # the words of the agent are kept for the next one
         await until(lambda: len(list(runtime.glob("*.words"))) == 2)
         leave_mark(runtime)
@@ -161,29 +184,23 @@ async def test_who_was_greeted_is_not_greeted_again_and_hears_first_that_we_are_
         gate.set()
         await until(lambda: agent.sessions and "resume" in agent.session.told)
         assert agent.session.said == []
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
 async def test_words_that_nobody_has_left_are_said_by_the_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
     for words in runtime.glob("*.words"):
         words.unlink()
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+    async with host.after_a_crash(record) as scene:
         await scene.up()
         await until(lambda: scene.agent.sessions and scene.agent.session.said == ["Sorry, I am back."])
         await scene.hang_up()
 
 
-async def test_a_call_in_which_nothing_was_cut_goes_on_without_a_word(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
-    record = attrs.evolve(await a_record(tmp_path, monkeypatch, runtime), agent_spoke=False)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+async def test_a_call_in_which_nothing_was_cut_goes_on_without_a_word(host: Host, record: CallRecord) -> None:
+    record = attrs.evolve(record, agent_spoke=False)
+    async with host.after_a_crash(record) as scene:
         await scene.up()
         await until(lambda: scene.agent.sessions and len(scene.agent.session.fed) > 20)
         assert scene.agent.session.said == []
@@ -191,13 +208,9 @@ async def test_a_call_in_which_nothing_was_cut_goes_on_without_a_word(
         await scene.hang_up()
 
 
-async def test_words_that_were_no_answer_are_said_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
+async def test_words_that_were_no_answer_are_said_again(host: Host, record: CallRecord) -> None:
     record = attrs.evolve(record, agent_spoke=False, repeat="Hello, how can I help you?", turns=())
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+    async with host.after_a_crash(record) as scene:
         await scene.up()
         await until(lambda: scene.agent.sessions and "Hello, how can I help you?" in scene.agent.session.said)
         await scene.hang_up()
@@ -205,12 +218,10 @@ async def test_words_that_were_no_answer_are_said_again(
 
 @pytest.mark.parametrize("found", ["nothing", "rubbish", "cut", "an old version", "another caller's", "of no agent"])
 async def test_whom_no_good_record_names_is_handed_back_at_once(
-    found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    found: str, host: Host, record: CallRecord, runtime: Path
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
     files = RecordFiles(runtime, "agentd")
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+    async with host.after_a_crash(record) as scene:
         whole = to_bytes(record)
         wrong = {
             "nothing": None,
@@ -231,12 +242,8 @@ async def test_whom_no_good_record_names_is_handed_back_at_once(
         assert told(scene, "calls_adopted_total") == 0
 
 
-async def test_who_has_hung_up_meanwhile_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+async def test_who_has_hung_up_meanwhile_leaves_nothing(host: Host, record: CallRecord, runtime: Path) -> None:
+    async with host.after_a_crash(record) as scene:
         scene.asterisk.gone(CALLER)
         await scene.up()
         await until(lambda: records(runtime) == [])
@@ -244,13 +251,9 @@ async def test_who_has_hung_up_meanwhile_leaves_nothing(
         assert not scene.asterisk.bridges
 
 
-async def test_who_hangs_up_before_anybody_listens_is_found_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
+async def test_who_hangs_up_before_anybody_listens_is_found_gone(host: Host, record: CallRecord, runtime: Path) -> None:
     """Between the listing and the event stream no event is told."""
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+    async with host.after_a_crash(record) as scene:
 
         async def leave(_request: object) -> None:
             scene.asterisk.gone(CALLER)
@@ -264,30 +267,24 @@ async def test_who_hangs_up_before_anybody_listens_is_found_gone(
 
 
 async def test_a_call_that_ends_the_daemon_again_and_again_is_handed_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, attrs.evolve(record, adoptions=MOST_ADOPTIONS - 1))
+    async with host.after_a_crash(attrs.evolve(record, adoptions=MOST_ADOPTIONS - 1)) as scene:
         await scene.up()
         await until(lambda: scene.agent.sessions)
         [kept] = records(runtime)
         assert kept.adoptions == MOST_ADOPTIONS
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, kept)
+        await over(scene)
+    async with host.after_a_crash(kept) as scene:
         await scene.up()
         await until(lambda: scene.left_with() == "failed:internal")
         assert told(scene, "adoptions_refused_total", reason="too_often") == 1
 
 
 async def test_a_minute_of_calm_counts_the_adoptions_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, attrs.evolve(record, adoptions=1))
+    async with host.after_a_crash(attrs.evolve(record, adoptions=1)) as scene:
         await scene.up()
         await until(lambda: scene.agent.sessions and records(runtime)[0].adoptions == 2)
         monkeypatch.setattr("agentd.service.adoptable.CALM_SECONDS", 0.0)
@@ -295,10 +292,8 @@ async def test_a_minute_of_calm_counts_the_adoptions_anew(
         await scene.hang_up()
 
 
-async def test_a_restart_leaves_the_callers_to_the_next_agentd_and_is_quick(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
-    async with scene_of(tmp_path, monkeypatch, calls=Calls(drain_timeout=100.0)) as scene:
+async def test_a_restart_leaves_the_callers_to_the_next_agentd_and_is_quick(host: Host, runtime: Path) -> None:
+    async with host.daemon(calls=Calls(drain_timeout=100.0)) as scene:
         await scene.up()
         await a_caller_talks(scene)
         await until(lambda: scene.agent.session.reports)
@@ -318,14 +313,11 @@ async def test_a_restart_leaves_the_callers_to_the_next_agentd_and_is_quick(
         await until(lambda: agent.sessions)
         assert agent.histories[0][-1] == "I would like a table for two."
         assert told(scene, "calls_adopted_total") == 1
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
-async def test_a_stop_hands_every_caller_back_and_leaves_no_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
-    async with scene_of(tmp_path, monkeypatch, calls=Calls(drain_timeout=0.0)) as scene:
+async def test_a_stop_hands_every_caller_back_and_leaves_no_record(host: Host, runtime: Path) -> None:
+    async with host.daemon(calls=Calls(drain_timeout=0.0)) as scene:
         await scene.up()
         await a_caller_talks(scene)
         await recorded(runtime, lambda _record: True)
@@ -336,10 +328,10 @@ async def test_a_stop_hands_every_caller_back_and_leaves_no_record(
 
 
 async def test_where_nothing_can_be_noted_a_restart_is_a_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_files, "lives_in_memory", lambda *_: False)
-    async with scene_of(tmp_path, monkeypatch, calls=Calls(drain_timeout=0.0)) as scene:
+    async with host.daemon(calls=Calls(drain_timeout=0.0)) as scene:
         await scene.up()
         await a_caller_talks(scene)
         leave_mark(runtime)
@@ -348,14 +340,10 @@ async def test_where_nothing_can_be_noted_a_restart_is_a_stop(
         assert scene.left_with() == "shutdown"
 
 
-async def test_an_asterisk_that_is_there_later_than_agentd_loses_no_caller(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
+async def test_an_asterisk_that_is_there_later_than_agentd_loses_no_caller(host: Host, record: CallRecord) -> None:
     from agentd.testing._ari_server import Answer
 
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+    async with host.after_a_crash(record) as scene:
         scene.asterisk.rule("*", Answer(drop=True))
         scene.asterisk.reject_events = 503
         scene.nursery.start_soon(scene.run)
@@ -364,19 +352,16 @@ async def test_an_asterisk_that_is_there_later_than_agentd_loses_no_caller(
         scene.asterisk.reject_events = 0
         await until(lambda: scene.agent.sessions and "resume" in scene.agent.session.told)
         assert scene.left_with() is None
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
 async def test_callers_of_another_agentd_that_is_alive_are_left_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
     alive = RecordFiles(runtime, "agentd")
     alive.open()
     try:
-        async with scene_of(tmp_path, monkeypatch) as scene:
-            left_by_a_crash(scene, runtime, record)
+        async with host.after_a_crash(record) as scene:
             with structlog.testing.capture_logs() as logs:
                 scene.nursery.start_soon(scene.run)
                 await until(lambda: any(line["event"] == "do two agentd run?" for line in logs))
@@ -389,12 +374,10 @@ async def test_callers_of_another_agentd_that_is_alive_are_left_to_it(
 
 
 async def test_new_callers_while_the_agents_are_being_opened_go_on_in_the_dialplan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord
 ) -> None:
     """The application is there early, for the callers of the agentd before."""
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
-        left_by_a_crash(scene, runtime, record)
+    async with host.after_a_crash(record) as scene:
         gate = trio.Event()
         scene.provider.opening = gate.wait
         scene.nursery.start_soon(scene.run)
@@ -403,86 +386,70 @@ async def test_new_callers_while_the_agents_are_being_opened_go_on_in_the_dialpl
         await until(lambda: scene.left_with("17.9") == "refused:agent")
         gate.set()
         await until(lambda: scene.agent.sessions)
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
-async def test_a_caller_whose_agent_cannot_be_opened_goes_on_with_its_fallback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
-) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
+async def test_a_caller_whose_agent_cannot_be_opened_goes_on_with_its_fallback(host: Host, record: CallRecord) -> None:
     agents = {"default": attrs.evolve(QUIET, fallback=["other"]), "other": QUIET}
-    async with daemon_scene(tmp_path, monkeypatch, agents) as scene:
+    async with host.after_a_crash(record, agents) as scene:
         scene.provider.agents = {"other": FakeAgent()}
-        left_by_a_crash(scene, runtime, record)
         await scene.up()
         await until(lambda: scene.provider.agents["other"].sessions)
         assert scene.left_with() is None
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
 async def test_a_caller_whose_agent_does_not_take_the_call_s_audio_any_more_goes_on_with_one_that_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord
 ) -> None:
     """One that was changed to the telephone band before the restart was given the wide one, at half its speed."""
-    record = attrs.evolve(await a_record(tmp_path, monkeypatch, runtime), rate=16000)
+    record = attrs.evolve(record, rate=16000)
     agents = {"default": attrs.evolve(QUIET, fallback=["other"]), "other": QUIET}
-    async with daemon_scene(tmp_path, monkeypatch, agents) as scene:
+    async with host.after_a_crash(record, agents) as scene:
         narrow, wide = FakeAgent(), FakeAgent()
         wide.rates = (8000, 16000)
         scene.provider.agents = {"default": narrow, "other": wide}
-        left_by_a_crash(scene, runtime, record)
         await scene.up()
         await until(lambda: wide.sessions)
         assert not narrow.sessions
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
 async def test_an_agent_that_could_not_be_opened_at_once_has_the_call_when_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord
 ) -> None:
     """As on a host that is busy with loading: an engine was late once, and the calls of its agent ended."""
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
+    async with host.after_a_crash(record) as scene:
         agents, scene.provider.agents = scene.provider.agents, {}
-        left_by_a_crash(scene, runtime, record)
         with structlog.testing.capture_logs() as logs:
             scene.nursery.start_soon(scene.run)
             await until(lambda: any(line["event"] == "agent cannot be opened" for line in logs))
         scene.provider.agents = agents
         await until(lambda: agents["default"].sessions)
         assert scene.left_with() is None
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
 async def test_a_caller_whom_no_agent_can_serve_any_more_is_handed_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentd.serving.roster.AGAIN_FOR", 0.2)
-    record = await a_record(tmp_path, monkeypatch, runtime)
-    async with scene_of(tmp_path, monkeypatch) as scene:
+    async with host.after_a_crash(record) as scene:
         scene.provider.agents = {}
-        left_by_a_crash(scene, runtime, record)
         scene.nursery.start_soon(scene.run)
         await until(lambda: "sound:sorry" in scene.asterisk.playbacks.values())
         await until(lambda: records(runtime) == [])
-        await scene.hang_up()
-        await until(lambda: not scene.report.active_calls)
+        await over(scene)
 
 
 async def test_who_waits_for_an_agent_that_is_never_there_is_dead_air(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path
+    host: Host, record: CallRecord, runtime: Path
 ) -> None:
-    record = await a_record(tmp_path, monkeypatch, runtime)
     for words in runtime.glob("*.words"):
         words.unlink()
     quiet = AgentConfig(liveness=Liveness(check_in_after=0.0, dead_air_after=1.0), failover=Failover(restart_words=""))
-    async with daemon_scene(tmp_path, monkeypatch, {"default": quiet}) as scene:
+    async with host.after_a_crash(record, {"default": quiet}) as scene:
         scene.provider.opening = trio.Event().wait
-        left_by_a_crash(scene, runtime, record)
         with structlog.testing.capture_logs() as logs:
             scene.nursery.start_soon(scene.run)
             await until(lambda: any(line["event"] == "leaving" for line in logs))
