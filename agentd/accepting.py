@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
+import attrs
 import structlog
 import trio
 
 from agentd.addresses import EVERY_IPV6, LOOPBACK, canonical
+from agentd.errors import naming_address
 
 log = structlog.get_logger("agentd.accepting")
 
@@ -89,6 +91,49 @@ async def accept_connections(
     async with trio.open_nursery() as nursery:
         for listener in listeners:
             nursery.start_soon(_accept, port, listener, handle, connections, on_failed)
+
+
+@attrs.define(eq=False)
+class KeptPort:
+    """A TCP port that is listened on again, after a failure, under the number that its peers have been told.
+
+    `name` is how the log calls its connections, `table` the one of agent.toml that names its address.
+    """
+
+    name: str
+    table: str
+    host: str
+    port: int
+    """0: any that is free."""
+    backlog: int
+    listening: bool = attrs.field(default=False, init=False)
+    _bound: int = attrs.field(default=0, init=False)
+
+    async def serve(
+        self,
+        handle: Handler,
+        connections: trio.Nursery | None,
+        on_failed: Callable[[], None],
+        *,
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept connections until cancelled; `started` gives the port that was bound. May be run again.
+
+        They live in `connections`; None: here, so that they end with it. Otherwise as accept_connections. Raises
+        AddressUnusable when the address cannot be bound.
+        """
+        with naming_address(self.host, self.port, self.table):
+            listeners = await open_listeners(self.host, self._bound or self.port, self.backlog)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept_connections, self.name, listeners, handle, connections or nursery, on_failed)
+            self._bound = listeners[0].socket.getsockname()[1]
+            self.listening = True
+            log.info(f"{self.name} listener is up", host=self.host, port=self._bound)
+            task_status.started(self._bound)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.listening = False
 
 
 def crowding(peers: Sequence[str]) -> int:

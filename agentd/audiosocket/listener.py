@@ -9,11 +9,11 @@ import attrs
 import structlog
 import trio
 
-from agentd.accepting import accept_connections, crowding, open_listeners
+from agentd.accepting import KeptPort, crowding
 from agentd.allow_list import address_of, is_allowed
 from agentd.audiosocket.connection import AudioSocketConnection
 from agentd.audiosocket.wire import SocketWire
-from agentd.errors import MediaProtocolError, MediaTimeout, naming_address
+from agentd.errors import MediaProtocolError, MediaTimeout
 from agentd.media.clock import LineClock
 from agentd.media.leg import LineFormat
 from agentd.metrics import Metrics
@@ -143,12 +143,19 @@ class AudioSocketListener:
     connections: trio.Nursery | None = None
     """Where connections live; None: in the listener's own nursery, so that they end with it."""
     clock: LineClock = attrs.field(default=attrs.Factory(lambda self: LineClock(self.metrics), takes_self=True))
-    listening: bool = attrs.field(default=False, init=False)
-    _bound: int = attrs.field(default=0, init=False)
-    """The port of a former run: Asterisk has been told of it."""
+    _port: KeptPort = attrs.field(init=False)
+    """Its number is kept: Asterisk has been told of it."""
     _open: int = attrs.field(default=0, init=False)
     _unnamed: dict[trio.CancelScope, str] = attrs.field(factory=dict, init=False)
     """The address of each connection whose UUID has not come; oldest first."""
+
+    def __attrs_post_init__(self) -> None:
+        self._port = KeptPort("AudioSocket", "audiosocket", self.host, self.port, BACKLOG)
+
+    @property
+    def listening(self) -> bool:
+        """Whether connections are accepted."""
+        return self._port.listening
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; `started` gives the port that was bound. May be run again after it has failed.
@@ -156,26 +163,14 @@ class AudioSocketListener:
         Raises AddressUnusable when the address cannot be bound. Asterisk's connections that it cannot accept for want
         of descriptors or memory wait (agentd.accepting).
         """
-        with naming_address(self.host, self.port, "audiosocket"):
-            listeners = await open_listeners(self.host, self._bound or self.port, BACKLOG)
-        async with trio.open_nursery() as nursery:
-            connections = self.connections or nursery
-            nursery.start_soon(accept_connections, "AudioSocket", listeners, self._handle, connections, self._failed)
-            self._bound = listeners[0].socket.getsockname()[1]
-            self.listening = True
-            log.info("AudioSocket listener is up", host=self.host, port=self._bound)
-            task_status.started(self._bound)
-            try:
-                await trio.sleep_forever()
-            finally:
-                self.listening = False
+        await self._port.serve(self._handle, self.connections, self._failed, task_status=task_status)
 
     def _failed(self) -> None:
         """A connection's handler has raised."""
         self.metrics.audiosocket_refused.labels(reason="failed").inc()
 
     async def _handle(self, stream: trio.SocketStream) -> None:
-        """One connection from its first byte to its close (accept_connections closes the stream afterwards)."""
+        """One connection from its first byte to its close (its port closes the stream afterwards)."""
         peer = address_of(stream)
         if not is_allowed(peer, self.allow):
             self._refuse("not_allowed", peer)

@@ -16,7 +16,7 @@ import attrs
 import structlog
 import trio
 
-from agentd.accepting import accept_connections, crowding, open_listeners
+from agentd.accepting import KeptPort, crowding
 from agentd.addresses import from_here, host_port
 from agentd.allow_list import address_of, is_allowed
 from agentd.chan_websocket.transport import (
@@ -31,7 +31,7 @@ from agentd.chan_websocket.transport import (
 )
 from agentd.config.secrets import Secret, need_secret
 from agentd.config.settings import Config
-from agentd.errors import WebSocketError, naming_address
+from agentd.errors import WebSocketError
 from agentd.media.clock import LineClock
 from agentd.metrics import Metrics
 from agentd.websocket import Handshake, ServedWebSocket
@@ -96,32 +96,26 @@ class MediaWebSocketListener:
     allow: Sequence[IPv4Network | IPv6Network]
     connections: trio.Nursery
     """Where connections live."""
-    listening: bool = attrs.field(default=False, init=False)
-    _bound: int = attrs.field(default=0, init=False)
-    """The port of a former run: Asterisk has it in its configuration."""
+    _port: KeptPort = attrs.field(init=False)
+    """Its number is kept: Asterisk has it in its configuration."""
     _open: int = attrs.field(default=0, init=False)
     _unnamed: dict[trio.CancelScope, str] = attrs.field(factory=dict, init=False)
     """The address of each connection that has not said which leg it is; oldest first."""
+
+    def __attrs_post_init__(self) -> None:
+        self._port = KeptPort("media WebSocket", "websocket", self.host, self.port, BACKLOG)
+
+    @property
+    def listening(self) -> bool:
+        """Whether connections are accepted."""
+        return self._port.listening
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; `started` gives the port that was bound. May be run again after it has failed.
 
         Raises AddressUnusable when the address cannot be bound.
         """
-        with naming_address(self.host, self.port, "websocket"):
-            listeners = await open_listeners(self.host, self._bound or self.port, BACKLOG)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                accept_connections, "media WebSocket", listeners, self._handle, self.connections, self._failed
-            )
-            self._bound = listeners[0].socket.getsockname()[1]
-            self.listening = True
-            log.info("media WebSocket listener is up", host=self.host, port=self._bound)
-            task_status.started(self._bound)
-            try:
-                await trio.sleep_forever()
-            finally:
-                self.listening = False
+        await self._port.serve(self._handle, self.connections, self._failed, task_status=task_status)
 
     def _failed(self) -> None:
         """A connection's handler has raised."""
