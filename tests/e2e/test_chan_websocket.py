@@ -38,11 +38,10 @@ from agentd.websocket import WebSocket
 from tests.e2e.conftest import STORY, Lab, show
 from tests.lab.asterisk import Prefix, PrivateAsterisk
 from tests.lab.daemon import environment, run_daemon, write_config
-from tests.lab.hearing import confirms, likeness, words
+from tests.lab.hearing import likeness
 from tests.lab.ports import PortClaims
-from tests.lab.scene import ask, listen, silence_after, words_heard
+from tests.lab.scene import words_heard
 from tests.lab.sip import SipCaller
-from tests.lab.speech import human_prompts, silence
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.long]
 
@@ -53,76 +52,7 @@ FRAME = bytes(320)
 LINE = LineFormat()
 
 
-# --- calls
-
-
-async def test_a_caller_is_greeted_asks_and_hears_the_answer(lab: Lab) -> None:
-    since = len(lab.daemon.lines)
-    question = next(prompt for prompt in human_prompts(lab.pbx.prefix) if prompt.name == QUESTION)
-    async with SipCaller().call(lab.pbx.sip_uri(DEFAULT)) as call:
-        start, end = await listen(call, 0.0)
-        assert likeness(GREETING, await words_heard(call, start, end)) > 0.6
-        answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
-        heard = await words_heard(call, answer.start, answer.end)
-        await call.hangup()
-    await lab.nothing_is_left()
-    mine = lab.daemon.lines[since:]
-    assert any(line["event"] == "media leg bound" and line["way"] == "websocket" for line in mine)
-    said = [line["text"] for line in mine if line["event"] == "caller said"]
-    assert len(said) == 1, "the agent took its own voice, or noise, for the caller"
-    assert likeness(question.text, said[0]) > 0.6
-    spoken = " ".join(line["text"] for line in mine if line["event"] == "agent says")
-    assert confirms(spoken.removeprefix(GREETING), heard)
-    assert not [line for line in mine if line.get("level") == "error" or line.get("logger") == "agentd.chan_websocket"]
-
-
-async def test_an_agent_that_is_interrupted_falls_silent_and_remembers_what_was_heard(lab: Lab) -> None:
-    since = len(lab.daemon.lines)
-    question = next(prompt for prompt in human_prompts(lab.pbx.prefix) if prompt.name == QUESTION)
-    async with SipCaller().call(lab.pbx.sip_uri(TALKER)) as call:
-        await lab.daemon.wait_for("state", start=since, after="speaking")
-        await trio.sleep(3)
-        sent = call.play_nowait(question.pcm() + silence(0.5))
-        began = call.now
-        stopped = await silence_after(call, began, 0.8)
-        await sent.wait()
-        await lab.daemon.wait_for("answer", start=since, timeout=30)
-        await call.hangup()
-    await lab.nothing_is_left()
-    assert stopped - began < 1.5
-    cut = next(line for line in lab.daemon.lines[since:] if line["event"] == "utterance cut short")
-    assert STORY.startswith(cut["heard"])
-    assert likeness(cut["heard"], await words_heard(call, 0.0, stopped)) > 0.6
-    assert len(words(cut["heard"])) < len(words(STORY)) / 2
-
-
-async def test_a_call_in_file_mode_is_greeted_and_answered(lab: Lab) -> None:
-    """The leg hears the caller by a Snoop channel, and silence goes back over it."""
-    since = len(lab.daemon.lines)
-    question = next(prompt for prompt in human_prompts(lab.pbx.prefix) if prompt.name == QUESTION)
-    async with SipCaller().call(lab.pbx.sip_uri(FILE)) as call:
-        await listen(call, 0.0)
-        answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
-        assert await words_heard(call, answer.start, answer.end)
-        await call.hangup()
-    await lab.nothing_is_left()
-    (bound,) = [line for line in lab.daemon.lines[since:] if line["event"] == "media leg bound"]
-    assert (bound["way"], bound["kind"]) == ("websocket", "listening")
-
-
-async def test_a_leg_that_is_ended_on_the_pbx_is_replaced_at_once(lab: Lab) -> None:
-    since = len(lab.daemon.lines)
-    async with SipCaller().call(lab.pbx.sip_uri(SILENT)) as call:
-        await lab.daemon.wait_for("state", start=since, after="live")
-        await trio.sleep(0.5)
-        channels = (await lab.pbx.cli("core show channels concise")).splitlines()
-        (media,) = [line.partition("!")[0] for line in channels if line.startswith("WebSocket")]
-        await lab.pbx.cli(f"channel request hangup {media}")
-        lost = await lab.daemon.wait_for("media leg lost", start=since, timeout=5)
-        await lab.daemon.wait_for("state", start=since, cause="MediaRestored")
-        await call.hangup()
-    assert "closed by the peer" in lost["reason"]
-    await lab.nothing_is_left()
+# --- calls: what the other transports do too is in test_carriers.py
 
 
 async def test_a_silent_agent_s_caller_hears_silence_and_not_nothing(lab: Lab) -> None:

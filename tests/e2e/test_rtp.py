@@ -15,12 +15,12 @@ from agentd.doctor.rtp import examine_rtp
 from agentd.media.transport import ExternalMedia
 from agentd.rtp.packet import LONGEST, Outgoing, Packet, parse
 from agentd.rtp.transport import named_address
-from tests.e2e.conftest import STORY, Lab, show
+from tests.e2e.conftest import STORY, show
 from tests.lab.asterisk import Prefix, PrivateAsterisk
 from tests.lab.daemon import Daemon, environment, run_daemon, write_config
 from tests.lab.delivery import Manner
 from tests.lab.ear import PROMPT_DIALPLAN, enter_bridge, open_application, open_ear
-from tests.lab.hearing import confirms, likeness, words
+from tests.lab.hearing import likeness
 from tests.lab.lossy import ASTERISK_SENDS_TO, LossyNetwork, Weather, open_lossy_network
 from tests.lab.measure import clicks, speech_spans
 from tests.lab.scene import ask, listen, silence_after, words_heard
@@ -46,77 +46,7 @@ FAIR, POOR = Weather(loss=0.01, jitter=0.02), Weather(loss=0.05, burst=2.0, jitt
 SEED = 20
 
 
-# --- without loss
-
-
-async def test_a_caller_is_greeted_asks_and_hears_the_answer(lab: Lab) -> None:
-    since = len(lab.daemon.lines)
-    question = next(prompt for prompt in human_prompts(lab.pbx.prefix) if prompt.name == QUESTION)
-    async with SipCaller().call(lab.pbx.sip_uri(DEFAULT)) as call:
-        start, end = await listen(call, 0.0)
-        assert likeness(GREETING, await words_heard(call, start, end)) > 0.6
-        answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
-        heard = await words_heard(call, answer.start, answer.end)
-        await call.hangup()
-    await lab.nothing_is_left()
-    mine = lab.daemon.lines[since:]
-    assert any(line["event"] == "media leg bound" and line["way"] == "rtp" for line in mine)
-    said = [line["text"] for line in mine if line["event"] == "caller said"]
-    assert len(said) == 1, "the agent took its own voice, or noise, for the caller"
-    assert likeness(question.text, said[0]) > 0.6
-    spoken = " ".join(line["text"] for line in mine if line["event"] == "agent says")
-    assert confirms(spoken.removeprefix(GREETING), heard)
-    assert not [line for line in mine if line.get("level") == "error" or line.get("logger") == "agentd.rtp"]
-
-
-async def test_an_agent_that_is_interrupted_falls_silent_and_remembers_what_was_heard(lab: Lab) -> None:
-    since = len(lab.daemon.lines)
-    question = next(prompt for prompt in human_prompts(lab.pbx.prefix) if prompt.name == QUESTION)
-    async with SipCaller().call(lab.pbx.sip_uri(TALKER)) as call:
-        await lab.daemon.wait_for("state", start=since, after="speaking")
-        await trio.sleep(3)
-        sent = call.play_nowait(question.pcm() + silence(0.5))
-        began = call.now
-        stopped = await silence_after(call, began, 0.8)
-        await sent.wait()
-        await lab.daemon.wait_for("answer", start=since, timeout=30)
-        await call.hangup()
-    await lab.nothing_is_left()
-    assert stopped - began < 1.5
-    cut = next(line for line in lab.daemon.lines[since:] if line["event"] == "utterance cut short")
-    assert STORY.startswith(cut["heard"])
-    assert likeness(cut["heard"], await words_heard(call, 0.0, stopped)) > 0.6
-    assert len(words(cut["heard"])) < len(words(STORY)) / 2
-
-
-async def test_a_call_in_file_mode_is_greeted_and_answered(lab: Lab) -> None:
-    """The leg hears the caller by a Snoop channel, and nothing goes back over it."""
-    since = len(lab.daemon.lines)
-    question = next(prompt for prompt in human_prompts(lab.pbx.prefix) if prompt.name == QUESTION)
-    async with SipCaller().call(lab.pbx.sip_uri(FILE)) as call:
-        await listen(call, 0.0)
-        answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
-        assert await words_heard(call, answer.start, answer.end)
-        await call.hangup()
-    await lab.nothing_is_left()
-    (bound,) = [line for line in lab.daemon.lines[since:] if line["event"] == "media leg bound"]
-    assert (bound["way"], bound["kind"]) == ("rtp", "listening")
-
-
-async def test_a_leg_that_is_ended_on_the_pbx_is_replaced_at_once(lab: Lab) -> None:
-    """Asterisk closes its port, and ICMP tells."""
-    since = len(lab.daemon.lines)
-    async with SipCaller().call(lab.pbx.sip_uri(SILENT)) as call:
-        await lab.daemon.wait_for("state", start=since, after="live")
-        await trio.sleep(0.5)
-        channels = (await lab.pbx.cli("core show channels concise")).splitlines()
-        (media,) = [line.partition("!")[0] for line in channels if line.startswith("UnicastRTP")]
-        await lab.pbx.cli(f"channel request hangup {media}")
-        lost = await lab.daemon.wait_for("media leg lost", start=since, timeout=5)
-        await lab.daemon.wait_for("state", start=since, cause="MediaRestored")
-        await call.hangup()
-    assert lost["reason"].startswith("Asterisk has closed its port: 127.0.0.1:")
-    await lab.nothing_is_left()
+# --- without loss: what the other transports do too is in test_carriers.py
 
 
 async def test_a_caller_whose_telephone_sends_nothing_keeps_the_leg_and_hears(
@@ -139,20 +69,25 @@ async def test_a_caller_whose_telephone_sends_nothing_keeps_the_leg_and_hears(
             ]
 
 
+async def converse(pbx: PrivateAsterisk, daemon: Daemon, prefix: Prefix) -> None:
+    """A caller is greeted, asks, and is understood and answered."""
+    question = next(prompt for prompt in human_prompts(prefix) if prompt.name == QUESTION)
+    async with SipCaller().call(pbx.sip_uri(DEFAULT)) as call:
+        start, end = await listen(call, 0.0)
+        assert likeness(GREETING, await words_heard(call, start, end)) > 0.5
+        answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
+        assert await words_heard(call, answer.start, answer.end)
+        await call.hangup()
+    await daemon.until_idle()
+    (said,) = [line["text"] for line in daemon.having("caller said")]
+    assert likeness(question.text, said) > 0.6
+
+
 async def test_slin_is_carried_both_ways(pbx_prefix: Prefix, tmp_path: Path) -> None:
-    question = next(prompt for prompt in human_prompts(pbx_prefix) if prompt.name == QUESTION)
     async with PrivateAsterisk(pbx_prefix, extra_dialplan=DIALPLAN) as pbx:
         config = write_config(tmp_path / "agent.toml", pbx, rtp='codec = "slin"', agents=AGENTS)
         async with run_daemon(config, environment(pbx), show) as daemon:
-            async with SipCaller().call(pbx.sip_uri(DEFAULT)) as call:
-                start, end = await listen(call, 0.0)
-                assert likeness(GREETING, await words_heard(call, start, end)) > 0.6
-                answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
-                assert await words_heard(call, answer.start, answer.end)
-                await call.hangup()
-            await daemon.until_idle()
-            (said,) = [line["text"] for line in daemon.having("caller said")]
-            assert likeness(question.text, said) > 0.6
+            await converse(pbx, daemon, pbx_prefix)
             assert "agentd_rtp_refused_total{" not in await daemon.metrics()
 
 
@@ -230,15 +165,7 @@ async def lossy_daemon(
 async def test_a_call_goes_on_and_is_understood(pbx_prefix: Prefix, tmp_path: Path, weather: Weather) -> None:
     question = next(prompt for prompt in human_prompts(pbx_prefix) if prompt.name == QUESTION)
     async with lossy_daemon(pbx_prefix, tmp_path, weather) as (pbx, daemon):
-        async with SipCaller().call(pbx.sip_uri(DEFAULT)) as call:
-            start, end = await listen(call, 0.0)
-            assert likeness(GREETING, await words_heard(call, start, end)) > 0.5
-            answer = await ask(call, silence(0.5) + question.pcm() + silence(0.5))
-            assert await words_heard(call, answer.start, answer.end)
-            await call.hangup()
-        await daemon.until_idle()
-        (said,) = [line["text"] for line in daemon.having("caller said")]
-        assert likeness(question.text, said) > 0.6
+        await converse(pbx, daemon, pbx_prefix)
         since = len(daemon.lines)
         async with SipCaller().call(pbx.sip_uri(TALKER)) as call:
             await daemon.wait_for("state", start=since, after="speaking")

@@ -8,6 +8,7 @@ back, and none is ever lost.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -105,25 +106,10 @@ def over_audiosocket(**settings: Any) -> Phone:
     )
 
 
-def over_rtp(**settings: Any) -> Phone:
-    rtp = RtpLines()
-
-    def transport(_lines: Lines) -> Transport:
-        return rtp.transport()
-
-    scene = make_scene(transport=transport, **settings)
-    scene.asterisk.on_media = rtp.asked(scene.asterisk.media_variables)
-    return Phone(
-        scene,
-        lambda: rtp.all,
-        press=lambda digit: scene.event(DtmfReceived(Channel(CALLER), digit)),
-        speak=lambda pcm: rtp.all[-1].speak(pcm),
-        brings_keys=False,
-    )
-
-
-def over_chan_websocket(**settings: Any) -> Phone:
-    media = MediaLines()
+def over(
+    media: RtpLines | MediaLines, press: Callable[[Scene, str], None], brings_keys: bool, **settings: Any
+) -> Phone:
+    """Over a transport whose legs ARI is asked for, and whose lines `media` has."""
 
     def transport(_lines: Lines) -> Transport:
         return media.transport()
@@ -131,11 +117,22 @@ def over_chan_websocket(**settings: Any) -> Phone:
     scene = make_scene(transport=transport, **settings)
     scene.asterisk.on_media = media.asked(scene.asterisk.media_variables)
     return Phone(
-        scene,
-        lambda: media.all,
-        press=lambda digit: media.all[-1].press(digit),
-        speak=lambda pcm: media.all[-1].speak(pcm),
+        scene, lambda: media.all, partial(press, scene), lambda pcm: media.all[-1].speak(pcm), brings_keys=brings_keys
     )
+
+
+def over_rtp(**settings: Any) -> Phone:
+    return over(
+        RtpLines(),
+        lambda scene, digit: scene.event(DtmfReceived(Channel(CALLER), digit)),
+        brings_keys=False,
+        **settings,
+    )
+
+
+def over_chan_websocket(**settings: Any) -> Phone:
+    media = MediaLines()
+    return over(media, lambda _scene, digit: media.all[-1].press(digit), brings_keys=True, **settings)
 
 
 def over_memory(kind: type[ClockedLine] | type[SelfClockedLine], **settings: Any) -> Phone:
