@@ -110,7 +110,9 @@ class MediaWebSocketListener:
         """Whether connections are accepted."""
         return self._port.listening
 
-    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(  # noqa: ASYNC128 - passes task_status on
+        self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Serve until cancelled; `started` gives the port that was bound. May be run again after it has failed.
 
         Raises AddressUnusable when the address cannot be bound.
