@@ -38,6 +38,14 @@ SEND_DEADLINE = deadlines.LINE_SEND.seconds
 HUNG_UP = "hung up by agentd"
 EXACT = 1e-6
 """Seconds by which sums of frames may differ."""
+TICK, HALF_WAY = 0, 1
+"""When it is read."""
+IN_VAIN = 5
+"""Times one after the other, at the tick or half-way, at which nothing had come: then it is read at the other one only,
+for as long as something is found there. A peer's frames come at the same time of every 20 ms, and a read in vain is as
+dear as any."""
+TRIED_AGAIN = 25
+"""Of so many times one is tried all the same (twice a second): a peer's clock is another one."""
 
 
 @attrs.frozen
@@ -85,6 +93,8 @@ class AudioSocketConnection:
     """What the kernel has not taken of the last frame: it goes before anything else."""
     _blocked_at: float | None = attrs.field(default=None, init=False)
     """Since when there is such."""
+    _in_vain: list[int] = attrs.field(factory=lambda: [0, 0], init=False)
+    """How many times in a row nothing was found: at the ticks, and half-way."""
 
     @property
     def lead(self) -> None:
@@ -151,7 +161,7 @@ class AudioSocketConnection:
     ) -> str:
         """See agentd.media.leg.MediaConnection.serve. Once every 20 ms `next_frame()` is asked and its frame is sent,
         then `beat()` is called; what has come is received before that, and once more half-way, so that it waits for
-        10 ms at the most.
+        10 ms at the most (for up to 20, and half a second long, where a peer's clock goes faster than this one).
 
         Nothing waits for a peer that does not read: its frames are left out until it takes the rest of the last one, or
         SEND_DEADLINE has passed. Cancelling it may leave a frame cut in two, so the connection must be closed then:
@@ -165,8 +175,8 @@ class AudioSocketConnection:
                 await trio.lowlevel.checkpoint()
                 return reason
             return await self.clock.keep(
-                lambda _number, now: self._read(call, now) or self._write(call, now),
-                lambda now: self._read(call, now),
+                lambda _number, now: self._read(call, now, TICK) or self._write(call, now),
+                lambda now: self._read(call, now, HALF_WAY),
             )
         except MediaProtocolError as error:
             return f"protocol error: {error}"
@@ -184,14 +194,19 @@ class AudioSocketConnection:
 
     # --- what comes
 
-    def _read(self, call: _Call, now: float) -> str | None:
+    def _read(self, call: _Call, now: float, when: int) -> str | None:
         """Take what has come; gives a reason where the connection has ended. Raises MediaProtocolError,
         trio.BrokenResourceError."""
         if now < self._rests_until:
             return None
+        in_vain = self._in_vain
+        in_vain[when] = times = in_vain[when] + 1
+        if times > IN_VAIN and times % TRIED_AGAIN and not in_vain[not when]:
+            return None
         for _ in range(READS_AT_ONCE):
             if (data := self.wire.read(READ_BYTES)) is None:
                 break
+            in_vain[when] = 0
             if not data:
                 return "connection cut inside a frame" if self._parser.mid_frame else "closed by Asterisk"
             if reason := self._dispatch(self._parser.feed(data), call, now):

@@ -20,8 +20,8 @@ class LineClocks:
 
     metrics: Metrics
     _looked: float = attrs.field(default=float("-inf"), init=False)
-    _frames: float = attrs.field(default=0.0, init=False)
-    _on_time: float = attrs.field(default=0.0, init=False)
+    _frames: int = attrs.field(default=0, init=False)
+    _on_time: int = attrs.field(default=0, init=False)
     _late: bool = attrs.field(default=False, init=False)
 
     def late(self, now: float) -> bool:
@@ -30,15 +30,9 @@ class LineClocks:
             return self._late
         fresh = now - self._looked < 3 * LOOK  # else it is long ago that anybody asked, and tells nothing of now
         self._looked = now
-        frames, on_time = self._counted()
+        lateness = self.metrics.line_lateness_seconds
+        frames, on_time = lateness.count, lateness.up_to(LATE)
         written, kept = frames - self._frames, on_time - self._on_time
         self._frames, self._on_time = frames, on_time
         self._late = fresh and written >= FEWEST and written - kept > LATE_SHARE * written
         return self._late
-
-    def _counted(self) -> tuple[float, float]:
-        """All frames that were ever written, and those that were on time."""
-        (lateness,) = self.metrics.line_lateness_seconds.collect()
-        buckets = (sample for sample in lateness.samples if sample.name.endswith("_bucket"))
-        counted = {sample.labels["le"]: sample.value for sample in buckets}
-        return counted["+Inf"], counted[str(LATE)]

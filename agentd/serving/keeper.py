@@ -6,6 +6,7 @@ decides what is to be done in a failure, agentd.serving.muteness whether a sessi
 agentd.serving.renewal when one that works is to have a successor.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -43,6 +44,8 @@ HOLD_MESSAGE_WITHIN = deadlines.HOLD_MESSAGE.seconds
 UNREAD_GRACE = 0.05
 """Seconds for the events of a session that is closed already."""
 RESUME_WITHIN = deadlines.RESUME.seconds
+GLANCE_EVERY = 0.2
+"""Seconds between two looks at a session that nothing is expected of: most of a call, and there are many calls."""
 PATIENCE_EVERY = 8.0
 """Seconds between two hold messages to a caller whose agent is being loaded: far fewer than make dead air."""
 
@@ -301,7 +304,8 @@ class SessionKeeper:
             if now >= muteness.probe_at > probed_at:
                 probed_at = now
                 tenure.session.probe()
-            await trio.sleep(LOOK_EVERY)
+            suspected = muteness.mute_at < math.inf
+            await trio.sleep_until(min(now + LOOK_EVERY, muteness.mute_at) if suspected else now + GLANCE_EVERY)
 
     # --- another session in its place
 

@@ -5,6 +5,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import ceil
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,14 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from agentd.audiosocket.connection import READ_BYTES, READS_AT_ONCE, SEND_DEADLINE, AudioSocketConnection
+from agentd.audiosocket.connection import (
+    IN_VAIN,
+    READ_BYTES,
+    READS_AT_ONCE,
+    SEND_DEADLINE,
+    TRIED_AGAIN,
+    AudioSocketConnection,
+)
 from agentd.audiosocket.frames import HANGUP_FRAME, RATES, Allowance, AudioFrame, DtmfFrame, Kind
 from agentd.audiosocket.wire import SocketWire
 from agentd.errors import MediaProtocolError
@@ -302,6 +310,44 @@ async def test_unknown_frames_are_all_counted(
     stream.end()
     await serve(connection, session)
     assert metrics.registry.get_sample_value("agentd_audiosocket_unknown_frames_total") == 100
+
+
+@pytest.mark.parametrize("drift_us", [0, 150, -150])
+async def test_a_frame_hardly_ever_waits_for_more_than_10_ms_and_few_reads_are_in_vain(
+    connection: AudioSocketConnection,
+    stream: ScriptedStream,
+    session: Session,
+    drift_us: int,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The peer's clock is another one: its frames move from one half of the line's 20 ms into the other."""
+    frames = 200
+    crossed = ceil(abs(drift_us) * frames / 10_000)
+    said: list[float] = []
+    found: list[bool] = []
+    read = ScriptedStream.read
+
+    def counted(self: ScriptedStream, max_bytes: int) -> bytes | None:
+        found.append((data := read(self, max_bytes)) is not None)
+        return data
+
+    async def speak() -> None:
+        for number in range(frames):
+            await trio.sleep_until(0.0033 + number * (0.02 + drift_us / 1e6))
+            said.append(trio.current_time())
+            stream.say(audio_frame())
+
+    monkeypatch.setattr(ScriptedStream, "read", counted)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve, connection, session)
+        await speak()
+        await trio.sleep(0.02)
+        nursery.cancel_scope.cancel()
+    waited = [heard - spoke for heard, spoke in zip(session.times, said, strict=True)]
+    assert sum(seconds > 0.01 + 1e-6 for seconds in waited) <= TRIED_AGAIN * (drift_us < 0) * crossed
+    assert max(waited) <= 0.02
+    assert found.count(False) <= 400 / TRIED_AGAIN + (IN_VAIN + 1) * (1 + crossed), "and 200 were not"
 
 
 @pytest.mark.parametrize("frame", [b"\x42\x00\x00", dtmf_frame("5"), audio_frame(b"\x01\x02")])
