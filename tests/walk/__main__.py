@@ -37,9 +37,9 @@ A life is the same each time, and has a name, KIND/PLACE-NUMBER/HOW, such as for
                     good, gets a stranger's voice too (stranger), begins anew (renumbered), holds up a second and sends
                     it at once (burst), ends on the PBX (dies), or Asterisk does not tell its end (unnamed).
                     One that comes by chan_websocket also falls silent, dies or is unnamed; its WebSocket is cut or not
-                    opened (dropped, 404), never says what it carries (unstarted), speaks plain text (plain), says that
-                    a command failed (error), says stop and never go on (stopped), reports no marks (unmarked), or is
-                    not read (deaf)
+                    opened (dropped, 404; 403 where it is Asterisk that opens it), never says what it carries
+                    (unstarted), speaks plain text (plain), says that a command failed (error), says stop and never go
+                    on (stopped), reports no marks (unmarked), or is not read (deaf)
   step-N/hang-up    the caller hangs up just before the N-th step of the call's tasks
   step-N/stop       the daemon is told to stop there, with no patience for calls
 """
@@ -124,7 +124,7 @@ def _chosen(options: argparse.Namespace) -> list[Share]:
 
 
 def _faults(course: Course, options: argparse.Namespace, kind: Kind) -> list[Fault]:
-    found = [*course.of_requests(), *course.of_events(), *course.of_peers(), *of_legs(kind.way.carriage)]
+    found = [*course.of_requests(), *course.of_events(), *course.of_peers(), *of_legs(kind.carriage)]
     if options.steps != "none":
         few = None if options.steps == "all" else int(options.steps)
         found += steps(course, few, options.seed, str(kind))

@@ -124,7 +124,7 @@ class Pbx(Switch):
 
     async def _external_media(self, request: Request) -> Answer:
         asked = request.params
-        carriage = CARRIAGES.get((asked["encapsulation"], asked["transport"]))
+        carriage = CARRIAGES.get((asked["encapsulation"], asked["transport"], asked.get("connection_type", "")))
         if carriage is None:
             return Answer.refusal(501, "The encapsulation and/or transport is not supported")
         media = PbxChannel(asked["channelId"], carriage.channel, Sort.MEDIA, Place.DIALPLAN)

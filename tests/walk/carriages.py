@@ -3,6 +3,7 @@
 Source: Asterisk 22 res/ari/resource_channels.c (ari_channels_external_media: what is asked for by which parameters).
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from uuid import UUID
@@ -18,7 +19,7 @@ from tests.walk.channels import PbxChannel
 from tests.walk.faults import How, Mishap
 from tests.walk.pbx import Switch
 from tests.walk.rtp_peer import RtpPeer
-from tests.walk.websocket_peer import WebSocketPeer
+from tests.walk.websocket_peer import WebSocketClientPeer, WebSocketPeer
 
 Asked = Mapping[str, str]
 """The parameters of a request for externalMedia."""
@@ -65,7 +66,7 @@ async def _rtp(switch: Switch, media: PbxChannel, asked: Asked) -> dict[str, str
 async def _websocket(switch: Switch, media: PbxChannel, asked: Asked) -> dict[str, str]:
     """A channel that agentd connects to, under an id that the channel's variables tell."""
     await trio.lowlevel.checkpoint()
-    assert (asked["external_host"], asked["connection_type"]) == ("INCOMING", "server")
+    assert asked["external_host"] == "INCOMING"
     assert asked["transport_data"] == "f(json)", "or control messages are plain text"
     mishap, ends = switch.mishap(), (partial(switch.mouth, media), partial(switch.ear, media))
     enter, hang_up = partial(switch.admit, media), partial(switch.vanish, media.id)
@@ -74,9 +75,31 @@ async def _websocket(switch: Switch, media: PbxChannel, asked: Asked) -> dict[st
     return {} if mishap.how is How.UNNAMED else {ID_VARIABLE: peer.connection_id}
 
 
-CARRIAGES: Mapping[tuple[str, str], Carriage] = {
-    ("audiosocket", "tcp"): Carriage("AudioSocket/media", _audiosocket),
-    ("rtp", "udp"): Carriage("UnicastRTP/media", _rtp),
-    ("none", "websocket"): Carriage("WebSocket/INCOMING", _websocket, waits=True),
+async def _websocket_client(switch: Switch, media: PbxChannel, asked: Asked) -> dict[str, str]:
+    """A channel that connects to agentd, and names itself by what stands in v(): the query of what it asks for."""
+    client = switch.websocket_client
+    assert asked["external_host"] == client.name
+    options = re.fullmatch(r"f\(json\)v\((\w+=\w+)\)", asked["transport_data"])
+    assert options is not None, "or control messages are plain text, or the leg has no name"
+
+    def carry(mishap: Mishap) -> WebSocketClientPeer:
+        ends = partial(switch.mouth, media), partial(switch.ear, media)
+        hang_up = partial(switch.vanish, media.id)
+        channel, query = Channel(asked["format"]), options[1]
+        return WebSocketClientPeer(channel, *ends, _nothing, hang_up, mishap, client=client, query=query)
+
+    await switch.connect(media, carry, "127.0.0.1", client.port)
+    return {}
+
+
+def _nothing() -> None:
+    """The channel is in the application already."""
+
+
+CARRIAGES: Mapping[tuple[str, str, str], Carriage] = {
+    ("audiosocket", "tcp", ""): Carriage("AudioSocket/media", _audiosocket),
+    ("rtp", "udp", ""): Carriage("UnicastRTP/media", _rtp),
+    ("none", "websocket", "server"): Carriage("WebSocket/INCOMING", _websocket, waits=True),
+    ("none", "websocket", "client"): Carriage("WebSocket/agentd", _websocket_client),
 }
-"""By `encapsulation` and `transport`."""
+"""By `encapsulation`, `transport` and `connection_type`."""

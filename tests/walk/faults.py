@@ -62,7 +62,7 @@ class How(StrEnum):
     DIES = "dies"
     """The media leg's channel is hung up on the PBX."""
     UNNAMED = "unnamed"
-    """The media leg is there, and where Asterisk has its end is not told."""
+    """The media leg is there, and where Asterisk has its end, or which leg it is, is not told."""
     DEAF = "deaf"
     """Nothing that is sent over the media leg is read any more."""
     UNSTARTED = "unstarted"
@@ -102,22 +102,24 @@ HANGS_SECONDS = 60.0
 """Seconds that Asterisk hangs. Other peers do so for good."""
 LEG_STAGES = (-1.0, 0.0, 0.005, 0.5, 3.0)
 """Seconds after its begin at which something happens to a media leg; less than 0: it does not come up."""
-AUDIOSOCKET, RTP, WEBSOCKET = "audiosocket", "rtp", "websocket"
-"""How media legs carry audio."""
+AUDIOSOCKET, RTP, WEBSOCKET, WEBSOCKET_CLIENT = "audiosocket", "rtp", "websocket", "websocket client"
+"""How media legs carry audio; by the last one it is Asterisk that connects."""
 _BEFORE, _AT_ONCE, _UP = 1, 2, 4
+_OF_WEBSOCKETS: Final[Mapping[How, Sequence[int]]] = {
+    How.HANGS: range(1, len(LEG_STAGES) + 1),
+    How.DROPPED: (_BEFORE, _AT_ONCE, _UP),
+    How.UNNAMED: (_BEFORE,),
+    **dict.fromkeys((How.UNSTARTED, How.PLAIN), (_AT_ONCE,)),
+    **dict.fromkeys((How.ERROR, How.STOPPED, How.UNMARKED, How.SILENT, How.DEAF, How.DIES), (_AT_ONCE, _UP)),
+}
 OF_LEGS: Final[Mapping[str, Mapping[How, Sequence[int]]]] = {
     AUDIOSOCKET: {How.HANGS: range(1, len(LEG_STAGES) + 1)},
     RTP: {
         How.UNNAMED: (_BEFORE,),
         **dict.fromkeys((How.HANGS, How.SILENT, How.STRANGER, How.RENUMBERED, How.BURST, How.DIES), (_AT_ONCE, _UP)),
     },
-    WEBSOCKET: {
-        How.HANGS: range(1, len(LEG_STAGES) + 1),
-        How.DROPPED: (_BEFORE, _AT_ONCE, _UP),
-        **dict.fromkeys((How.R404, How.UNNAMED), (_BEFORE,)),
-        **dict.fromkeys((How.UNSTARTED, How.PLAIN), (_AT_ONCE,)),
-        **dict.fromkeys((How.ERROR, How.STOPPED, How.UNMARKED, How.SILENT, How.DEAF, How.DIES), (_AT_ONCE, _UP)),
-    },
+    WEBSOCKET: {How.R404: (_BEFORE,), **_OF_WEBSOCKETS},
+    WEBSOCKET_CLIENT: {How.R403: (_BEFORE,), **_OF_WEBSOCKETS},
 }
 """What may happen to a media leg, by how it carries audio, and the numbers of the stages at which it may."""
 

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import attrs
 
-from tests.walk.faults import AUDIOSOCKET
+from tests.walk.faults import AUDIOSOCKET, WEBSOCKET_CLIENT
 
 
 class Way(StrEnum):
@@ -17,11 +17,6 @@ class Way(StrEnum):
     HEADLESS = "headless"
     RTP = "rtp"
     WEBSOCKET = "websocket"
-
-    @property
-    def carriage(self) -> str:
-        """What carries it: a name of tests.walk.faults.OF_LEGS."""
-        return AUDIOSOCKET if self in (Way.EXTERNAL, Way.FORK, Way.HEADLESS) else str(self)
 
 
 class Voice(StrEnum):
@@ -69,6 +64,18 @@ class Kind:
 
     def __str__(self) -> str:
         return "-".join(attrs.astuple(self))
+
+    @property
+    def asterisk_connects(self) -> bool:
+        """It is Asterisk that opens its media WebSockets. Only how a leg comes about differs: two kinds are enough."""
+        return self.way is Way.WEBSOCKET and self.happening in (Happening.TRANSFER, Happening.REPLACE)
+
+    @property
+    def carriage(self) -> str:
+        """What carries its audio: a name of tests.walk.faults.OF_LEGS."""
+        if self.asterisk_connects:
+            return WEBSOCKET_CLIENT
+        return AUDIOSOCKET if self.way in (Way.EXTERNAL, Way.FORK, Way.HEADLESS) else str(self.way)
 
     @property
     def agent_ends_it(self) -> bool:

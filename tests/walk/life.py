@@ -2,6 +2,7 @@
 after which every trace of the two must be gone."""
 
 import math
+import os
 import random
 import signal
 import tempfile
@@ -18,6 +19,7 @@ import trio
 import trio.testing
 
 from agentd.calls.fields import _fields
+from agentd.chan_websocket.listener import PASSWORD as MEDIA_PASSWORD
 from agentd.config.secrets import ARI_PASSWORD, Secret
 from agentd.errors import first_of
 from agentd.rtp import ports
@@ -35,6 +37,7 @@ from tests.walk.network import Network
 from tests.walk.phone import Caller
 from tests.walk.scene import (
     AUDIOSOCKET_PORT,
+    CLIENT,
     ORDER,
     PHRASES,
     QUESTION,
@@ -126,6 +129,7 @@ class Life:
             self._log.kept(),
             predictable(self.seed),
             patch.dict(REGISTRY.built_in, PROVIDERS),
+            patch.dict(os.environ, {MEDIA_PASSWORD: CLIENT.password}),
         ):
             self.media = Path(directory) / "media"
             self.media.mkdir()
@@ -154,7 +158,9 @@ class Life:
         self._script = Script(PHRASES, answers(self.kind), self.strike)
         self._others = Script(PHRASES, others_answers())
         extensions = {"200@internal", "600@default"}
-        self._pbx = FaultyPbx(strike=self.strike, extensions=extensions, fork_port=AUDIOSOCKET_PORT)
+        self._pbx = FaultyPbx(
+            strike=self.strike, extensions=extensions, fork_port=AUDIOSOCKET_PORT, websocket_client=CLIENT
+        )
         with patch.object(ports, "_bound", self._pbx.datagrams.bind):
             return await self._lived()
 

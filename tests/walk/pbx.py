@@ -22,6 +22,7 @@ from tests.walk.channels import PbxChannel, Place, PlayingFile, Sort
 from tests.walk.datagrams import Datagrams
 from tests.walk.faults import UNHARMED, How, Mishap
 from tests.walk.phone import AudioSocketPeer, Caller, ConnectingPeer
+from tests.walk.websocket_peer import Client
 
 Ends = Callable[[], Caller | None]
 """Who is at the caller's end of a media channel now, if somebody is."""
@@ -47,6 +48,8 @@ class Switch(FakeAsterisk):
     untold: deque[tuple[str, dict[str, Any]]] = attrs.field(factory=deque)
     told: trio.Event = attrs.field(factory=trio.Event)
     armed: bool = False
+    websocket_client: Client = attrs.field(factory=Client)
+    """What websocket_client.conf has."""
     extensions: set[str] = attrs.field(factory=set)
     """Extensions that there are, as "extension@context"."""
 

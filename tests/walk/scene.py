@@ -16,6 +16,7 @@ from agentd.config.settings import (
     Health,
     Liveness,
     Media,
+    MediaWebSocket,
     Rtp,
     RtpCodec,
     ToolConfig,
@@ -26,8 +27,11 @@ from agentd.tools.transfer import TransferSettings
 from agentd_providers.pipeline.stages import ToolCall
 from tests.walk.agents import BROKEN, Piece, Script, ScriptSettings
 from tests.walk.kinds import Agent, Happening, Kind, Voice, Way
+from tests.walk.websocket_peer import Client
 
 AUDIOSOCKET_PORT = 8090
+CLIENT = Client()
+"""By whom Asterisk comes to agentd."""
 RTP_PORTS = range(21000, 21004)
 """Few: a call whose legs do not give theirs back runs out of them."""
 GREETING = "good day and welcome to the house"
@@ -104,6 +108,9 @@ def configuration(kind: Kind, url: str, media: Path, script: Script, others: Scr
             headless_agent="main",
         ),
         rtp=Rtp(first_port=RTP_PORTS[0], last_port=RTP_PORTS[-1], codec=RtpCodec.SLIN),  # callers' phrases are exact
+        websocket=MediaWebSocket(
+            CLIENT.name if kind.asterisk_connects else "", port=CLIENT.port, username=CLIENT.username
+        ),
         media=Media(str(media)),
         calls=Calls(drain_timeout=0.0, default_agent="main"),
         health=Health("127.0.0.1", 0),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.walk.branches import live_branches
-from tests.walk.faults import AUDIOSOCKET, RTP, WEBSOCKET, Fault, of_legs
+from tests.walk.faults import AUDIOSOCKET, RTP, WEBSOCKET, WEBSOCKET_CLIENT, Fault, of_legs
 from tests.walk.kinds import KINDS, Kind
 from tests.walk.walk import clean, steps
 
@@ -27,7 +27,7 @@ class WalkOfLegs:
     kind: Kind
 
     def test_each_leg_hangs_and_what_else_may_happen_to_it(self) -> None:
-        self._live(of_legs(self.kind.way.carriage))
+        self._live(of_legs(self.kind.carriage))
 
     def _live(self, faults: Iterable[Fault]) -> None:
         print(f"WALK_SEED={SEED}")
@@ -59,13 +59,13 @@ class WalkOfSomeLegs(WalkOfLegs):
     """Of what may happen to the media legs, a share: the kinds whose audio is carried so have all of it together."""
 
     def test_each_leg_hangs_and_what_else_may_happen_to_it(self) -> None:
-        carriage = self.kind.way.carriage
-        sharing = [kind for kind in KINDS if kind.way.carriage == carriage]
+        carriage = self.kind.carriage
+        sharing = [kind for kind in KINDS if kind.carriage == carriage]
         self._live(tuple(of_legs(carriage))[sharing.index(self.kind) :: len(sharing)])
 
 
-WALKS = {AUDIOSOCKET: Walk, RTP: WalkOfLegs, WEBSOCKET: WalkOfSomeLegs}
+WALKS = {AUDIOSOCKET: Walk, RTP: WalkOfLegs, WEBSOCKET: WalkOfSomeLegs, WEBSOCKET_CLIENT: WalkOfSomeLegs}
 """For time: beside their legs, calls that are carried otherwise are much the same."""
 for _kind in KINDS:
     _name = "Test" + "".join(part.title() for part in str(_kind).split("-"))
-    globals()[_name] = type(_name, (WALKS[_kind.way.carriage],), {"kind": _kind, "__doc__": f"The kind {_kind}."})
+    globals()[_name] = type(_name, (WALKS[_kind.carriage],), {"kind": _kind, "__doc__": f"The kind {_kind}."})

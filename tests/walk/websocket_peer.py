@@ -1,12 +1,14 @@
-"""Asterisk's end of a media leg that comes by chan_websocket: a channel that agentd connects to, and its WebSocket.
+"""Asterisk's end of a media leg that comes by chan_websocket: a channel and its WebSocket, whoever opens that.
 
 The facts are those of Asterisk 22: channels/chan_websocket.c (`incoming_ws_http_callback`: 404 for an id that is none,
 409 for a second connection; `websocket_handoff_to_channel`: MEDIA_START, and the channel is answered;
-`read_from_ws_and_queue`: the channel ends with its WebSocket; `webchan_hangup`: the WebSocket with its channel), and
-res/ari/resource_channels.c (a channel that is not answered for 30 s ends). The channel itself, its queue and its
-commands, is tests.shell.media.chan_websocket_lines.Channel.
+`read_from_ws_and_queue`: the channel ends with its WebSocket; `webchan_hangup`: the WebSocket with its channel;
+`webchan_call`: where Asterisk connects, it does so before the request is answered, and there is no channel where it
+cannot), and res/ari/resource_channels.c (a channel that is not answered for 30 s ends). The channel itself, its queue
+and its commands, is tests.shell.media.chan_websocket_lines.Channel.
 """
 
+import base64
 import json
 from collections.abc import Callable, Iterable
 from itertools import count
@@ -29,6 +31,16 @@ ANSWERED_WITHIN = 30.0
 NORMAL = 1000
 """With what an Asterisk closes whose channel ends."""
 START, MARK = "MEDIA_START", "MEDIA_MARK_PROCESSED"
+
+
+@attrs.frozen
+class Client:
+    """A connection of websocket_client.conf: the one by which Asterisk comes to agentd."""
+
+    name: str = "agentd"
+    port: int = 8091
+    username: str = "asterisk"
+    password: str = "open sesame"
 
 
 @attrs.define(eq=False)
@@ -74,7 +86,10 @@ class WebSocketPeer:
                 self.open = True
                 self._send(ws.AcceptConnection(subprotocol=SUBPROTOCOL))
                 await self._carry()
-        if protocol.state is ConnectionState.OPEN and not self.mishap.due(How.DROPPED, self._age):
+        self._close()
+
+    def _close(self) -> None:
+        if self._protocol.state is ConnectionState.OPEN and not self.mishap.due(How.DROPPED, self._age):
             self._send(ws.CloseConnection(NORMAL))
         if self.open:
             self.hang_up()
@@ -151,6 +166,39 @@ class WebSocketPeer:
 
     def _send(self, event: ws.Event) -> None:
         self._end.put(self._protocol.send(event))
+
+
+@attrs.define(eq=False)
+class WebSocketClientPeer(WebSocketPeer):
+    """One that opens the WebSocket itself, as `client` says; `query` names the leg. Meets ConnectingPeer."""
+
+    client: Client = attrs.field(kw_only=True)
+    query: str = attrs.field(kw_only=True)
+
+    async def run(self, host: str, port: int, *, task_status: trio.TaskStatus[None]) -> None:
+        """Connect and carry audio until one of the two ends it. Raises OSError where agentd does not let it in."""
+        async with await trio.open_tcp_stream(host, port) as stream:
+            assert isinstance(stream.socket, VirtualSocket)
+            self._end, self._protocol = stream.socket, wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+            with self.scope:
+                await self._shake_hands(stream)
+                self.open = True
+                task_status.started()
+                await self._carry()
+                await trio.sleep(FRAME)  # a channel's own thread ends it, not the one that makes it
+            self._close()
+
+    async def _shake_hands(self, stream: trio.SocketStream) -> None:
+        password = "another one" if self.mishap.due(How.R403, -1.0) else self.client.password
+        credentials = base64.b64encode(f"{self.client.username}:{password}".encode()).decode()
+        target = "/" if self.mishap.due(How.UNNAMED, -1.0) else f"/?{self.query}"
+        headers = [(b"Authorization", f"Basic {credentials}".encode())]
+        self._send(ws.Request(host="127.0.0.1", target=target, extra_headers=headers, subprotocols=[SUBPROTOCOL]))
+        if self.mishap.due(How.DROPPED, -1.0):
+            raise ConnectionAbortedError("dropped on purpose")
+        self._protocol.receive_data(await stream.receive_some() or None)
+        if not isinstance(answer := next(self._protocol.events()), ws.AcceptConnection):
+            raise ConnectionRefusedError(f"agentd has answered {answer}")
 
 
 async def answer_client(stream: trio.SocketStream, head: bytes, peers: Iterable[MediaPeer | None]) -> None:

@@ -116,7 +116,7 @@ async def test_where_finalize_has_no_answer_what_was_heard_by_then_is_given_in_t
     async with an_engine("one two", fake={"answers_finalize": False}, timeout=0.2) as talk, talk.call() as line:
         transcript = line.begin()
         feed(transcript, loud(0.5))
-        await until(lambda: transcript.words_so_far.text)  # an interim result has come
+        await until(lambda: transcript.words_so_far.text == "one two")  # the interim results have come
         began = trio.current_time()
         assert await transcript.words() == "one two"
         assert 0.15 < trio.current_time() - began < 1.0
