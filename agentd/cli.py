@@ -93,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor_parser = commands.add_parser("doctor", help="test everything agentd needs, and say what to do")
     _add_config(doctor_parser)
     doctor_parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor_parser.add_argument(
+        "--delay",
+        action="store_true",
+        help="ask each agent's engines too, and say how long callers will wait (half a minute an agent; asks vendors)",
+    )
     doctor_parser.set_defaults(run=doctor)
 
     models_parser = commands.add_parser("models", help="list and fetch model files; ask vendors for theirs")
@@ -240,7 +245,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Examine everything that agentd needs."""
     from agentd.doctor import examine, render
 
-    findings = trio.run(examine, arguments.config, dict(os.environ))
+    findings = trio.run(partial(examine, arguments.config, dict(os.environ), delays=arguments.delay))
     print(json.dumps([finding.as_json() for finding in findings], indent=2) if arguments.json else render(findings))
     return EXIT_FAILED if any(finding.failed for finding in findings) else EXIT_OK
 

@@ -462,6 +462,9 @@ DOCTOR_FILE_REMOVAL = Deadline(3.0, "The file is unlinked; shielded.")
 DOCTOR_REGISTRATION = Deadline(3.0, "Asterisk knows the probe's application.")
 DOCTOR_GONE = Deadline(3.0, "What the probe made is gone.")
 DOCTOR_CLEAN_UP = Deadline(10.0, "All that the examination made on the PBX is removed; shielded.")
+DOCTOR_REHEARSAL = Deadline(
+    240.0, "An agent's models are loaded, and some answers begun, on a slow host.", holds=((ENGINE_LOAD,),)
+)
 DOCTOR_EXAMINATION = Deadline(120.0, "Far more than all that is tried out with a probe may take together.")
 RESTART_SYSTEMCTL = Deadline(10.0, "`agentd restart` asks about the unit; systemctl on a busy host.")
 RESTART_COMMAND = Deadline(

@@ -19,6 +19,7 @@ from agentd.doctor.agents import examine_agents
 from agentd.doctor.audiosocket import examine_ways_in
 from agentd.doctor.codecs import ask_codecs
 from agentd.doctor.daemon import RunningDaemon, examine_health, find_daemon
+from agentd.doctor.delay import examine_delays
 from agentd.doctor.dialplan import judge_dialplan, look_at_dialplan
 from agentd.doctor.findings import Finding, State, fail, ok, render, skipped, warn
 from agentd.doctor.host import examine_service, judge_packages, read_configuration
@@ -40,8 +41,11 @@ CLEAN_UP_DEADLINE = deadlines.DOCTOR_CLEAN_UP.seconds
 PBX_CHECKS = ("asterisk", "modules", "transports", "codecs", "application", "dialplan", "event stream")
 
 
-async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path = Path(CREDENTIALS)) -> list[Finding]:
-    """Examine everything that the daemon with this configuration needs; gives the findings in order.
+async def examine(
+    path: Path, environ: Mapping[str, str], *, credentials: Path = Path(CREDENTIALS), delays: bool = False
+) -> list[Finding]:
+    """Examine everything that the daemon with this configuration needs; gives the findings in order. With `delays` each
+    agent's engines are asked too (agentd.doctor.delay): half a minute an agent.
 
     `environ` is that of the daemon, as far as it is known; `credentials` the directory of its systemd
     credentials, which root may read. Takes a few seconds; every wait is bounded. Raises nothing for what it
@@ -70,6 +74,8 @@ async def examine(path: Path, environ: Mapping[str, str], *, credentials: Path =
             daemon = await _examine_asterisk(config, password, media_password, rest, daemon, findings)
     findings.append(await examine_health(config, daemon))
     findings += await examine_agents(config, environ, credentials, daemon)
+    if delays:
+        findings += await examine_delays(config)
     findings += await examine_service(path)
     return findings
 

@@ -4,7 +4,7 @@ A third-party package joins through the entry point group `agentd.providers`: th
 provider's, its value a `Provider`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from agentd_providers.needs import Need
 from agentd_providers.openai.realtime.settings import RealtimeSettings
 from agentd_providers.openai.realtime.settings import credentials as realtime_credentials
 from agentd_providers.pipeline_settings import PipelineAgentSettings, pipeline_credentials, pipeline_needs
+from agentd_providers.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from agentd_providers.shared import SharedServices
@@ -36,13 +37,16 @@ class Provider:
     """`settings` is an attrs class as agentd.config.schema describes; `open(name, config, shared)` gives the agent,
     with its engines running, for as long as its block is entered. `credentials(settings)` is what it needs to be let
     in; `takes_tools(settings)`, whether its model can use tools; `needs(settings)`, what it needs on this host. Those
-    open nothing and import no engine."""
+    open nothing and import no engine. `rehearse(agent)` has an open agent answer nobody, so that the doctor can tell
+    how long its engines take here (agentd_providers.rehearsal); None where that tells nothing of this host.
+    """
 
     settings: type
     open: Opener
     credentials: Callable[[Any], Sequence[Credential]] = lambda _settings: ()
     takes_tools: Callable[[Any], bool] = lambda _settings: True
     needs: Callable[[Any], Sequence[Need]] = lambda _settings: ()
+    rehearse: Callable[[Any], Awaitable[Rehearsal]] | None = None
 
 
 def _open_local(name: str, config: AgentConfig, shared: "SharedServices") -> AbstractAsyncContextManager[Agent]:
@@ -55,6 +59,12 @@ def _open_pipeline(name: str, config: AgentConfig, shared: "SharedServices") -> 
     from agentd_providers.pipeline_stages import open_pipeline_agent
 
     return open_pipeline_agent(name, config, shared)
+
+
+def _rehearse(agent: Any) -> Awaitable[Rehearsal]:
+    from agentd_providers.pipeline.rehearse import rehearse
+
+    return rehearse(agent)
 
 
 def _takes_tools(settings: LocalSettings | PipelineAgentSettings) -> bool:
@@ -74,8 +84,10 @@ def _open_realtime(name: str, config: AgentConfig, shared: "SharedServices") -> 
 
 
 BUILT_IN: Mapping[str, Provider] = {
-    "local": Provider(LocalSettings, _open_local, local_credentials, _takes_tools, local_needs),
-    "pipeline": Provider(PipelineAgentSettings, _open_pipeline, pipeline_credentials, _takes_tools, pipeline_needs),
+    "local": Provider(LocalSettings, _open_local, local_credentials, _takes_tools, local_needs, _rehearse),
+    "pipeline": Provider(
+        PipelineAgentSettings, _open_pipeline, pipeline_credentials, _takes_tools, pipeline_needs, _rehearse
+    ),
     "deepgram": Provider(DeepgramAgentSettings, _open_deepgram, deepgram_credentials),
     "openai_realtime": Provider(RealtimeSettings, _open_realtime, realtime_credentials),
 }

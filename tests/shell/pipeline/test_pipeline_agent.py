@@ -28,6 +28,7 @@ from agentd_providers.pipeline.agent import (
     open_agent,
     pipeline_settings,
 )
+from agentd_providers.pipeline.rehearse import QUESTION, TRIES, rehearse
 from agentd_providers.pipeline.session import PipelineSession
 from agentd_providers.pipeline_settings import PipelineAgentSettings
 from agentd_providers.pipeline_stages import open_pipeline_agent
@@ -160,6 +161,59 @@ async def test_tools_are_for_models_that_take_them(takes_tools: bool, autojump_c
     assert stages.think.stage.offered == ([["clock"]] if takes_tools else [[]])
     warned = [entry for entry in logs if entry["log_level"] == "warning"]
     assert len(warned) == (not takes_tools), "told once, when the agent is opened"
+
+
+# --- a rehearsal
+
+
+async def test_a_rehearsal_tells_what_each_stage_takes_and_leaves_nothing(autojump_clock: MockClock) -> None:
+    stages = FakeStages(distant=False)
+    stages.listen.stage = FakeTranscriber(seconds=0.3)
+    stages.think.stage = responder = FakeResponder(seconds=0.2)
+    stages.speak.stage = FakeVoice(seconds=0.1)
+    config = attrs.evolve(CONFIG, prompt="You keep a shop.")
+    async with stages.agent(config) as agent:
+        began = trio.current_time()
+        rehearsal = await rehearse(agent)
+    assert attrs.astuple(rehearsal) == pytest.approx((0.3, 0.2, 0.1))
+    assert rehearsal.total == pytest.approx(0.6)
+    assert [message.text for message in responder.asked[0]] == ["You keep a shop.", QUESTION]
+    assert all(transcript.closed for transcript in stages.listen.stage.begun)
+    heard = sum(len(frame) for frame in stages.listen.stage.begun[0].heard) / 16000
+    assert trio.current_time() - began == pytest.approx(0.3 + 0.1 + (1 + TRIES) * (heard + 0.6)), "by the clock"
+
+
+async def test_a_slow_first_try_does_not_count_in_a_rehearsal(autojump_clock: MockClock) -> None:
+    stages = FakeStages(distant=False)
+    voice = stages.speak.stage = FakeVoice(seconds=0.1)
+    stages.listen.stage = transcriber = FakeTranscriber(seconds=5.0)
+
+    async def warm_up() -> None:
+        while len(transcriber.begun) < 2:
+            await trio.sleep(0.1)
+        transcriber.seconds = 0.3
+
+    async with stages.agent() as agent, trio.open_nursery() as nursery:
+        nursery.start_soon(warm_up)
+        assert (await rehearse(agent)).transcript == pytest.approx(0.3)
+    assert voice.speaking == 0
+
+
+@pytest.mark.parametrize("name", ["listen", "think", "speak"])
+async def test_a_rehearsal_fails_as_its_stages_do(name: str, autojump_clock: MockClock) -> None:
+    stages = FakeStages(distant=False)
+    async with stages.agent() as agent:
+        getattr(stages, name).failures = [ProviderUnavailable("it is down")]
+        with pytest.raises(ProviderUnavailable, match="it is down"):
+            await rehearse(agent)
+
+
+async def test_a_model_that_writes_nothing_is_no_rehearsal(autojump_clock: MockClock) -> None:
+    stages = FakeStages(distant=False)
+    stages.think.stage = FakeResponder(replies={QUESTION: []})
+    async with stages.agent() as agent:
+        with pytest.raises(ProviderUnavailable, match="written nothing"):
+            await rehearse(agent)
 
 
 # --- readiness
