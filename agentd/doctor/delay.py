@@ -66,7 +66,8 @@ async def _examine(check: str, name: str, agent: AgentConfig, processor: Process
     try:
         rehearsal = await rehearse(name, agent)
     except AgentdError as error:
-        return fail(check, f"it cannot be asked: {error}", "the lines of this agent above say what it needs")
+        needs = "the lines of this agent above say what it needs"
+        return fail(check, f"it cannot be asked: {error}", *_calm_down(processor), needs)
     except Exception as error:  # noqa: BLE001 - a stranger's provider may raise anything, and the other agents count
         return fail(check, f"its provider failed: {type(error).__name__}: {error}")
     if rehearsal is None:
@@ -84,9 +85,7 @@ def judge_delay(check: str, rehearsal: Rehearsal, processor: Processor) -> Findi
     )
     if delay < NOTICED:
         return ok(check, found)
-    advice = []
-    if processor.load > BUSY * processor.cores:
-        advice.append(f"this host was busy (load {processor.load:.1f}): ask again while it is calm")
+    advice = _calm_down(processor)
     if processor.instructions == ():
         advice.append(
             "its processor has no AVX2, or a virtual machine's settings hide it (Proxmox: CPU type `host`): "
@@ -94,3 +93,9 @@ def judge_delay(check: str, rehearsal: Rehearsal, processor: Processor) -> Findi
         )
     advice.append(HELP[max(HELP, key=lambda part: float(getattr(rehearsal, part)))])
     return warn(check, found, *advice)
+
+
+def _calm_down(processor: Processor) -> list[str]:
+    if processor.load <= BUSY * processor.cores:
+        return []
+    return [f"this host was busy (load {processor.load:.1f}): ask again while it is calm"]

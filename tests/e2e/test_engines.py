@@ -33,6 +33,7 @@ from agentd_providers.pipeline.stages import Message, Role
 from agentd_providers.pipeline_settings import PipelineAgentSettings
 from agentd_providers.pipeline_stages import open_pipeline_agent
 from agentd_providers.shared import SharedServices
+from agentd_providers.trial import rehearse
 from tests.lab.hearing import likeness, speak
 from tests.lab.measure import speech_spans
 from tests.lab.prefix import Prefix
@@ -74,6 +75,15 @@ async def test_recorded_human_speech_over_g711_is_understood(pbx_prefix: Prefix)
     async with local_agent(LocalSettings()) as agent:
         scores = [likeness(prompt.text, await converse(agent, telephone(prompt.pcm()), History())) for prompt in chosen]
     assert sum(scores) / len(scores) > 0.75, list(zip(scores, (prompt.text for prompt in chosen), strict=True))
+
+
+async def test_the_local_agent_rehearses_for_nobody_and_leaves_nothing() -> None:
+    config = attrs.evolve(AgentConfig(), provider="local", settings=LocalSettings())
+    with trio.fail_after(120):
+        rehearsal = await rehearse("tested", config)
+    assert rehearsal is not None
+    assert all(0 < seconds < 10 for seconds in attrs.astuple(rehearsal)), rehearsal
+    assert not await pids_of("agentd_providers.local.llm_process")
 
 
 async def test_the_language_model_server_is_started_again_when_it_dies_and_the_agent_answers_again() -> None:
