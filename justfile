@@ -128,6 +128,10 @@ bench-ghosts *args: setup-dev
 bench-failover *args: setup-dev
     {{ python }} -m tests.lab.bench_failover {{ args }}
 
+# Drafts that hesitating callers throw away: how soon the model is free again, first tokens of five callers beside one
+bench-drafts *args: setup-dev
+    {{ python }} -m tests.lab.bench_drafts {{ args }}
+
 # What agentd adds between a vendor's first audio and the line (writes build/bench/)
 bench-overhead *args: setup-dev
     {{ python }} -m tests.lab.bench_overhead {{ args }}

@@ -283,9 +283,12 @@ class EmbeddedModel(OverHttp, ResponderParty):
             await exchange.answer(200, {"object": "list", "data": []})
             return
         asked = exchange.request.json()
-        if not asked.get("stream"):
+        if asked["max_tokens"] == 1:
             tokens = [{"token": "?", "logprob": -0.7}, {"token": " in", "logprob": -0.7}]
-            await exchange.answer(200, self._choice(text="?", logprobs={"content": [{"top_logprobs": tokens}]}))
+            choice = self._choice(text="?", logprobs={"content": [{"top_logprobs": tokens}]})
+            await exchange.begin(content_type="text/event-stream")
+            await exchange.send(f"data: {json.dumps(choice)}\n\ndata: [DONE]\n\n".encode())
+            await exchange.end()
             return
         (pieces,) = [pieces for said, pieces in self.replies.items() if asked["prompt"].endswith(f"{said}\nAssistant:")]
         await exchange.begin(content_type="text/event-stream")

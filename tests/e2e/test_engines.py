@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import pytest
@@ -26,7 +27,9 @@ from agentd_providers.local.models import catalogue
 from agentd_providers.local.models.catalogue import ModelMissing
 from agentd_providers.local.models.commands import cli_fetch
 from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
+from agentd_providers.openai.chat import ChatResponder
 from agentd_providers.openai.chat_forms import transcript
+from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.client import make_client
 from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.stages import Message, Role
@@ -38,6 +41,7 @@ from tests.lab.hearing import likeness, speak
 from tests.lab.measure import speech_spans
 from tests.lab.prefix import Prefix
 from tests.lab.pretence import one_turn
+from tests.lab.slots import processor_seconds, until_busy, until_idle
 from tests.lab.speech import human_prompts
 from tests.lab.turn_set import TurnSample, complete_turns, hesitations, quiet
 
@@ -115,6 +119,48 @@ async def test_all_engines_are_replaced_when_they_are_stopped_and_the_agent_answ
         assert "capital" in (await converse(agent, question, History())).lower()
         assert not set(stopped) & {int(pid) for part in ("llm_process", "spawn_main") for pid in await pids_of(part)}
     assert len(restarts) == 4
+
+
+@pytest.mark.parametrize("wanted", ["reply", "cue"])
+async def test_a_prompt_that_nobody_waits_for_any_more_is_not_read_to_its_end(wanted: str) -> None:
+    """It was read on for a second, or to its end; and whoever asked meanwhile had another slot, which knew nothing."""
+    settings = LlmServerSettings(
+        str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=1, context=2048, slots=2
+    )
+
+    def prompt(first: str) -> list[Message]:
+        return [Message(Role.SYSTEM, "Be brief."), Message(Role.USER, f"{first}, {'and then again ' * 200}.")]
+
+    async with open_llm_server(settings, lambda name: None) as server:
+        responder = ChatResponder(
+            ChatSettings(base_url="", model="tiny", timeout=60.0),
+            lambda: (server.address, server.key),
+            transcript_style=True,
+            embedded=True,
+            ask_sentence_end=partial(sentence_end.ask, deadline=60.0),
+        )
+        (pid,) = (int(line) for line in await pids_of("agentd_providers.local.llm_process"))
+
+        async def ask() -> None:
+            if wanted == "cue":
+                await responder.sentence_end(prompt("Later"))
+            else:
+                async with responder.respond(prompt("Later")) as pieces:
+                    async for _ in pieces:
+                        pass
+
+        before = processor_seconds(pid)
+        await responder.warm_up(prompt("Now"))
+        await until_idle(server.address, server.key)
+        whole = processor_seconds(pid) - before
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await until_busy(server.address, server.key)
+            given_up = processor_seconds(pid)
+            nursery.cancel_scope.cancel()
+        await until_idle(server.address, server.key)
+        assert processor_seconds(pid) - given_up < whole / 4
+        await responder.aclose()
 
 
 async def test_calls_go_on_beside_one_whose_engine_is_stopped_while_it_works_for_it() -> None:

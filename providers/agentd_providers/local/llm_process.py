@@ -10,6 +10,10 @@ import os
 import sys
 
 NICENESS = 5
+BATCH = 8
+"""Tokens of a prompt that are read at once. Between two batches the server hears of requests that were given up, and
+writes for others: 30 ms here, and two batches at the worst. More read hardly faster: of 150 tokens, read by one core of
+2.6 GHz, 8 at once took 1.37 s, 16 1.21 s and all 1.15 s."""
 
 
 def main() -> int:
@@ -27,6 +31,8 @@ def main() -> int:
     params.cache_ram_mib = 0
     params.n_parallel = request["slots"]
     params.n_ctx = request["context"] * request["slots"]
+    # A token of each other slot goes first into a batch: there has to be room behind them.
+    params.n_batch = params.n_ubatch = max(BATCH, 2 * request["slots"])
     # Threads that write a token together wait for each other by spinning. Where one of them does not get its core at
     # once, that takes seconds a token (measured: 1.8 s at p95 with one of two cores busy, 6 ms with one thread).
     params.cpuparams.n_threads = request["threads"]

@@ -8,13 +8,20 @@ other: of two at once, one is served without the cache.
 import math
 import re
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
+import httpx2
 import openai
 import trio
 
 from agentd import deadlines
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
+from agentd.parsing import load_json
+from agentd_providers.openai import llama_cpp
+from agentd_providers.openai.answer import Answer
+from agentd_providers.openai.event_stream import ERROR, EventReader, ServerEvent
+from agentd_providers.openai.refusals import SHOWN
 
 DEADLINE = deadlines.SENTENCE_END.seconds
 MOST_LIKELY = 40
@@ -43,23 +50,51 @@ async def ask(client: openai.AsyncOpenAI, model: str, transcript: str, *, deadli
     """
     try:
         with trio.fail_after(deadline):
-            answer = await client.completions.create(
+            raw: Any = await client.completions.with_raw_response.create(
                 model=model,
                 prompt=broken_off(transcript),
                 max_tokens=1,
                 temperature=0.0,
                 logprobs=MOST_LIKELY,
-                extra_body={"cache_prompt": True},
+                stream=True,  # a server that is given up notices when it sends
+                extra_headers=llama_cpp.ONCE,
+                extra_body={**llama_cpp.CACHED, **llama_cpp.WATCHED},
             )
-        return end_probability(answer.choices[0].logprobs.content[0]["top_logprobs"])  # type: ignore[union-attr]
+            async with aclosing(Answer(raw.http_response)) as answer:
+                return await _read(answer)
     except trio.TooSlowError as error:
         raise ProviderUnavailable("the language model did not say in time whether the sentence ends") from error
-    except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
+    except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, httpx2.HTTPError) as error:
         raise ProviderUnavailable(f"the language model's server: {error}") from error
     except openai.APIStatusError as error:
         raise ProviderRejected(f"the language model's server refused: HTTP {error.status_code}") from error
     except (openai.OpenAIError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ProviderProtocolError(f"the language model's server sent no probabilities: {error}") from error
+
+
+async def _read(answer: Answer) -> float:
+    """The probability, as soon as it has come. Raises what is not told, see `ask`."""
+    events = EventReader()
+    while data := await answer.more():
+        for event in events.feed(data):
+            if (told := most_likely(event)) is not None:
+                return end_probability(told)
+    raise ValueError("its answer ended before")
+
+
+def most_likely(event: ServerEvent) -> Sequence[Any] | None:
+    """The next tokens with their probabilities, where an event of the stream tells them. Raises ValueError, TypeError
+    or LookupError if it tells of a failure, or is no chunk of a completion."""
+    if event.data.startswith("[DONE]"):
+        return None
+    chunk = load_json(event.data)
+    if event.name == ERROR or "error" in chunk:
+        raise ValueError(event.data[:SHOWN])
+    choices = chunk["choices"]
+    if not choices or (logprobs := choices[0].get("logprobs")) is None:
+        return None
+    tokens: Sequence[Any] = logprobs["content"][0]["top_logprobs"]
+    return tokens
 
 
 def broken_off(transcript: str) -> str:

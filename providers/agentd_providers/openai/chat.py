@@ -21,6 +21,7 @@ import trio
 from agentd import deadlines
 from agentd.agent import ToolDeclaration
 from agentd.errors import ProviderError, ProviderProtocolError, ProviderUnavailable
+from agentd_providers.openai import llama_cpp
 from agentd_providers.openai.answer import Answer
 from agentd_providers.openai.chat_forms import TRANSCRIPT_EXAMPLES, chat, declared, transcript
 from agentd_providers.openai.chat_settings import ChatSettings
@@ -36,9 +37,6 @@ from agentd_providers.vendor.access import VendorAccess
 
 log = structlog.get_logger("agentd_providers.openai")
 
-ONCE = {"Connection": "close"}
-"""The embedded server closes the connection of a stream without saying so: the next request on it would find it broken.
-A new one costs nothing on loopback."""
 LOSS_NOTICED = 0.1
 """Seconds within which it is known that the embedded server has ended."""
 
@@ -117,7 +115,7 @@ class ChatResponder:
         with self._failures(), trio.fail_after(WARM_UP_PATIENCE):
             self.served.held_since = trio.current_time()
             try:
-                answer = await self._answer(messages, ())
+                answer = await self._answer(messages, (), watched=False)  # it has come once the prompt is read
             finally:
                 self.served.held_since = math.inf
             async with aclosing(answer):
@@ -195,12 +193,16 @@ class ChatResponder:
             why = "no answer" if held.error is None else self._told(held.error)
             log.warning("the language model was not loaded", after_s=round(trio.current_time() - began, 1), error=why)
 
-    async def _answer(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Answer:
+    async def _answer(
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration], *, watched: bool = True
+    ) -> Answer:
         """The answer to as much of the conversation as the model can read, in the way that its server takes: where it
-        refuses one, once more in another. It has begun to come."""
+        refuses one, once more in another. It has begun to come; `watched`, the embedded server begins as it reads."""
         fitted, shortened = self._fit(messages, tools), False
         for lesson in range(MOST_LESSONS + 1):
             asked = self._asked(fitted.messages, tools)
+            if self.embedded and watched:
+                asked["extra_body"] = {**asked.get("extra_body", {}), **llama_cpp.WATCHED}
             try:
                 answer = await self._sent(asked)
                 break
@@ -227,9 +229,9 @@ class ChatResponder:
         settings, ways = self.settings, self.served.ways
         asked: dict[str, Any] = {"model": settings.model, "stream": True}
         if self.embedded:
-            asked["extra_headers"] = ONCE
+            asked["extra_headers"] = llama_cpp.ONCE
         if self.transcript_style:
-            asked |= {"prompt": transcript(messages), "stop": ["\n"], "extra_body": {"cache_prompt": True}}
+            asked |= {"prompt": transcript(messages), "stop": ["\n"], "extra_body": dict(llama_cpp.CACHED)}
             return asked | ways.parameters(max_tokens=settings.max_tokens, temperature=settings.temperature, effort="")
         asked["messages"] = chat(messages, self.name, ways)
         if tools:

@@ -16,6 +16,7 @@ from agentd.parsing import Nesting, mended
 from agentd.session_events import Cut
 from agentd_providers.openai.context import refused_length
 from agentd_providers.openai.event_stream import ERROR, EventReader, ServerEvent
+from agentd_providers.openai.llama_cpp import PROGRESS
 from agentd_providers.openai.private_words import PrivateWords
 from agentd_providers.openai.refusals import FLEETING, SHOWN, told_by
 from agentd_providers.openai.tool_deltas import ToolDeltas, WholeCall
@@ -234,7 +235,7 @@ class ReplyReader:
         if error := chunk.get("error"):
             raise self._failure(error)
         choices = chunk.get("choices")
-        if not choices:
+        if not choices or PROGRESS in chunk:  # of a prompt that is being read: nothing of the reply is in it
             return []
         if not isinstance(choices, list):
             raise ProviderProtocolError(f"{SERVER} sent a chunk that is none: choices are {type(choices).__name__}")

@@ -752,7 +752,9 @@ async def test_the_model_says_how_likely_a_sentence_ends_after_the_caller_s_word
     async def half(exchange: Exchange) -> None:
         tokens = [{"token": "?", "logprob": math.log(0.5)}, {"token": " in", "logprob": math.log(0.5)}]
         choice = {"index": 0, "text": "?", "logprobs": {"content": [{"top_logprobs": tokens}]}}
-        await exchange.json(json.dumps({"id": "1", "object": "o", "created": 1, "model": "m", "choices": [choice]}))
+        await exchange.begin()
+        await exchange.data(json.dumps({"id": "1", "object": "o", "created": 1, "model": "m", "choices": [choice]}))
+        await exchange.end()
 
     async with a_responder(half, transcript_style=True) as talk:
         talk.responder.ask_sentence_end = sentence_end.ask

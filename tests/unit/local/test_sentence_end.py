@@ -1,5 +1,6 @@
 """What the language model expects after a caller's words, and what its server may answer instead."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -21,12 +22,30 @@ def token(text: str, probability: float) -> dict[str, object]:
 
 
 def client(create) -> SimpleNamespace:
-    return SimpleNamespace(completions=SimpleNamespace(create=create))
+    return SimpleNamespace(completions=SimpleNamespace(with_raw_response=SimpleNamespace(create=create)))
 
 
-def answer(most_likely: object) -> SimpleNamespace:
-    logprobs = SimpleNamespace(content=[{"top_logprobs": most_likely}])
-    return SimpleNamespace(choices=[SimpleNamespace(logprobs=logprobs)])
+def event(chunk: object) -> str:
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+def told(most_likely: object) -> str:
+    """The chunk that has the token."""
+    return event({"choices": [{"text": ".", "logprobs": {"content": [{"top_logprobs": most_likely}]}}]})
+
+
+READING = event({"choices": [{"text": "", "logprobs": None}], "prompt_progress": {"total": 20, "processed": 10}})
+LAST = event({"choices": [{"text": "", "logprobs": None, "finish_reason": "length"}]})
+
+
+def answer(*events: str) -> SimpleNamespace:
+    """The server's stream."""
+
+    async def body():
+        for sent in events:
+            yield sent.encode()
+
+    return SimpleNamespace(http_response=httpx2.Response(200, content=body()))
 
 
 def test_the_model_is_asked_to_go_on_after_the_callers_last_word():
@@ -56,7 +75,8 @@ async def test_the_ends_share_is_the_answer():
 
     async def create(**request):
         asked.update(request)
-        return answer([token(".", 0.5), token("?", 0.25), token(" to", 0.2)])
+        tokens = [token(".", 0.5), token("?", 0.25), token(" to", 0.2)]
+        return answer(READING, READING, told(tokens), LAST, "data: [DONE]\n\n")
 
     assert await ask(client(create), "m", "Caller: Hello.\nAssistant:") == pytest.approx(0.75)
     assert (asked["prompt"], asked["max_tokens"]) == ("Caller: Hello", 1)
@@ -81,9 +101,43 @@ async def test_the_clients_errors_become_the_providers_own(error, becomes):
 @pytest.mark.parametrize("most_likely", [None, [{"token": "."}], [{"token": 1, "logprob": 0.0}], [{}], 7])
 async def test_an_answer_without_probabilities_is_an_error(most_likely):
     async def create(**request):
-        return answer(most_likely)
+        return answer(told(most_likely))
 
     with pytest.raises(ProviderProtocolError, match="no probabilities"):
+        await ask(client(create), "m", "Caller: Hello.\nAssistant:")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (),
+        (READING, LAST, "data: [DONE]\n\n"),
+        (READING, event({"error": {"message": "out of memory"}})),
+        ("error: out of memory\n\n",),
+        ("data: {\n\n",),
+        ("data: []\n\n",),
+        ("data: 7\n\n",),
+        (event({"choices": {}}), event({"choices": 7})),
+        (f"data: {'[' * 100_000}\n\n",),
+    ],
+)
+async def test_a_stream_without_the_token_is_an_error(events):
+    async def create(**request):
+        return answer(*events)
+
+    with pytest.raises(ProviderProtocolError, match="no probabilities"):
+        await ask(client(create), "m", "Caller: Hello.\nAssistant:")
+
+
+async def test_a_connection_that_is_lost_in_the_answer_is_a_server_that_is_unavailable():
+    async def lost():
+        yield READING.encode()
+        raise httpx2.ReadError("reset")
+
+    async def create(**request):
+        return SimpleNamespace(http_response=httpx2.Response(200, content=lost()))
+
+    with pytest.raises(ProviderUnavailable):
         await ask(client(create), "m", "Caller: Hello.\nAssistant:")
 
 

@@ -1,0 +1,18 @@
+"""What llama.cpp's server is asked beside what OpenAI's is, where it is agentd's own. Pure.
+
+tools/server/README.md in its repository. It finds out that nobody waits for an answer any more when it has something to
+send, and looks by itself once a second only: one that is given up while its prompt is read would be read on. So it is
+asked to tell of every batch that it has read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+ONCE = {"Connection": "close"}
+"""It closes the connection of a stream without saying so: the next request on it would find it broken. A new one costs
+nothing on a Unix socket."""
+WATCHED: Mapping[str, Any] = {"return_progress": True}
+"""Part of a request that streams: chunks come as the prompt is read, each with a field `PROGRESS`."""
+CACHED: Mapping[str, Any] = {"cache_prompt": True}
+"""Part of a request: what a slot has read already is not read again."""
+PROGRESS = "prompt_progress"
