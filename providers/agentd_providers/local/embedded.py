@@ -1,17 +1,49 @@
 """The embedded language model as a stage of a pipeline: a small model in a server process of agentd's own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+import attrs
+
+from agentd.agent import ToolDeclaration
 from agentd_providers.local import sentence_end
 from agentd_providers.local.engines import locate
 from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
 from agentd_providers.local.settings import EmbeddedSettings
+from agentd_providers.local.slots import Slots
 from agentd_providers.openai.chat import ChatResponder
 from agentd_providers.openai.chat_model import ChatModel, warm_up_prompt
 from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.pipeline.stages import Message, Piece
 from agentd_providers.shared import SharedServices
+
+
+@attrs.define(eq=False)
+class CallResponder:
+    """One call's of the embedded model: its requests go where its conversation has been read. See
+    agentd_providers.pipeline.stages.Responder."""
+
+    responder: ChatResponder
+    slots: Slots
+
+    @asynccontextmanager
+    async def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
+    ) -> AsyncIterator[AsyncIterator[Piece]]:
+        """See agentd_providers.pipeline.stages.Responder.respond."""
+        with self.slots.asking(self) as slot:
+            async with self.responder.respond(messages, tools, slot=slot) as pieces:
+                yield pieces
+
+    @property
+    def tells_sentence_ends(self) -> bool:
+        return self.responder.tells_sentence_ends
+
+    async def sentence_end(self, messages: Sequence[Message]) -> float:
+        """See agentd_providers.pipeline.stages.Responder.sentence_end."""
+        with self.slots.asking(self) as slot:
+            return await self.responder.sentence_end(messages, slot=slot)
 
 
 @asynccontextmanager
@@ -46,7 +78,11 @@ async def open_embedded(
             ask_sentence_end=sentence_end.ask if not chat and language.lower().startswith("en") else None,
         )
         try:
-            yield ChatModel(responder, lambda: "" if server.ready else "the language model's server is being started")
+            yield ChatModel(
+                responder,
+                lambda: "" if server.ready else "the language model's server is being started",
+                for_call=lambda: CallResponder(responder, server.slots),
+            )
         finally:
             await responder.aclose()
 

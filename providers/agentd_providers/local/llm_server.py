@@ -31,6 +31,7 @@ from agentd.installation import how_to_add
 from agentd.parsing import load_json
 from agentd_providers.local.hung import IDLE_LOOKS, LOOK_EVERY
 from agentd_providers.local.process_watch import EngineLost, ProcessWatch
+from agentd_providers.local.slots import Slots
 from agentd_providers.openai.client import UNIX
 
 log = structlog.get_logger("agentd_providers.local")
@@ -67,6 +68,8 @@ class LlmServer:
     address: str = ""
     key: str = attrs.field(default="", repr=False)
     restarts: int = 0
+    slots: Slots = attrs.field(factory=lambda: Slots(0))
+    """For who asks it; a fresh process knows no conversation, but nor is any slot of it taken."""
     failing: bool = attrs.field(default=False, init=False)
     """It could not be started the last time: when it will be up is unknown."""
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
@@ -107,7 +110,7 @@ async def open_llm_server(settings: LlmServerSettings, on_restart: Callable[[str
 
     Raises ProviderUnavailable when it does not come up the first time.
     """
-    server = LlmServer()
+    server = LlmServer(slots=Slots(settings.slots))
     with ungrouped(ProviderUnavailable):
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(_keep_running, settings, server, on_restart))

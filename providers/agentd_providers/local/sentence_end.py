@@ -2,7 +2,7 @@
 
 The question is the beginning of the prompt that the reply will be made from. The server reads the new words once and
 has them in its cache when the reply is asked for, which is then sooner by what this took; but only one after the
-other: of two at once, one is served without the cache.
+other: of two at once, one is served without the cache (agentd_providers.local.slots).
 """
 
 import math
@@ -33,13 +33,21 @@ _ANSWERED = "\nAssistant:"
 _PUNCTUATION = " \t\n.,!?;:…-"
 
 
-async def ask(client: openai.AsyncOpenAI, model: str, transcript: str, *, deadline: float = DEADLINE) -> float:
+async def ask(
+    client: openai.AsyncOpenAI,
+    model: str,
+    transcript: str,
+    slot: int = llama_cpp.ANY_SLOT,
+    *,
+    deadline: float = DEADLINE,
+) -> float:
     """The probability that the sentence ends where the caller's last line in `transcript` does.
 
     Args:
         client: of a llama.cpp server; others give no probabilities in this form.
         model: its name for the model.
         transcript: the prompt of the reply (`agentd_providers.openai.chat_forms.transcript`).
+        slot: the server's that is asked.
 
     Raises:
         ProviderUnavailable: no connection, or no answer within `deadline` seconds.
@@ -58,7 +66,7 @@ async def ask(client: openai.AsyncOpenAI, model: str, transcript: str, *, deadli
                 logprobs=MOST_LIKELY,
                 stream=True,  # a server that is given up notices when it sends
                 extra_headers=llama_cpp.ONCE,
-                extra_body={**llama_cpp.CACHED, **llama_cpp.WATCHED},
+                extra_body={**llama_cpp.CACHED, **llama_cpp.WATCHED, **llama_cpp.at_slot(slot)},
             )
             async with aclosing(Answer(raw.http_response)) as answer:
                 return await _read(answer)

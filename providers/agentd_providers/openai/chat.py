@@ -8,7 +8,7 @@ not know.
 """
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -40,12 +40,14 @@ log = structlog.get_logger("agentd_providers.openai")
 LOSS_NOTICED = 0.1
 """Seconds within which it is known that the embedded server has ended."""
 
+_NOTHING: Mapping[str, Any] = {}
+
 WARM_UP_PATIENCE = deadlines.CHAT_WARM_UP.seconds
 LOADING, LOADING_MOST = 2.0, deadlines.STAGE_TIMEOUT.most
 """A caller waits so many times as long for a model that may have to be loaded; no longer than so many seconds."""
 
-AskSentenceEnd = Callable[[openai.AsyncOpenAI, str, str], Awaitable[float]]
-"""From client, model and transcript to the probability that a sentence ends there."""
+AskSentenceEnd = Callable[[openai.AsyncOpenAI, str, str, int], Awaitable[float]]
+"""From client, model, transcript and slot to the probability that a sentence ends there."""
 
 
 @attrs.define(eq=False)
@@ -86,16 +88,16 @@ class ChatResponder:
 
     @asynccontextmanager
     async def respond(
-        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = (), *, slot: int = llama_cpp.ANY_SLOT
     ) -> AsyncIterator[AsyncIterator[Piece]]:
-        """See agentd_providers.pipeline.stages.Responder.respond."""
+        """See agentd_providers.pipeline.stages.Responder.respond. `slot` is the embedded server's that is asked."""
         now = trio.current_time()
         loading = self.served.is_cold(now) and self.background is not None
         patience = max(self.patience, min(LOADING * self.patience, LOADING_MOST)) if loading else self.patience
         with self._failures():
             until = now + patience
             with trio.fail_at(until):
-                answer = await self._begun(messages, tools)
+                answer = await self._begun(messages, tools, {**llama_cpp.WATCHED, **llama_cpp.at_slot(slot)})
             async with aclosing(answer), aclosing(self._pieces(answer, tools, until)) as pieces:
                 yield pieces
 
@@ -104,18 +106,19 @@ class ChatResponder:
         """Only llama.cpp's server tells its tokens' probabilities in the form that is asked for."""
         return self.ask_sentence_end is not None
 
-    async def sentence_end(self, messages: Sequence[Message]) -> float:
-        """See agentd_providers.pipeline.stages.Responder.sentence_end."""
+    async def sentence_end(self, messages: Sequence[Message], *, slot: int = llama_cpp.ANY_SLOT) -> float:
+        """See agentd_providers.pipeline.stages.Responder.sentence_end. `slot` is the server's that is asked."""
         assert self.ask_sentence_end is not None
         fitted = self._fit(messages, ())  # the very beginning of the prompt of the reply
-        return await self.ask_sentence_end(await self._connected(), self.settings.model, transcript(fitted.messages))
+        client = await self._connected()
+        return await self.ask_sentence_end(client, self.settings.model, transcript(fitted.messages), slot)
 
     async def warm_up(self, messages: Sequence[Message]) -> None:
         """Have the model loaded, and a prompt read once, with more patience than a caller has. Raises ProviderError."""
         with self._failures(), trio.fail_after(WARM_UP_PATIENCE):
             self.served.held_since = trio.current_time()
             try:
-                answer = await self._answer(messages, (), watched=False)  # it has come once the prompt is read
+                answer = await self._answer(messages, ())  # not watched: it has come once the prompt is read
             finally:
                 self.served.held_since = math.inf
             async with aclosing(answer):
@@ -154,13 +157,15 @@ class ChatResponder:
         written_around = estimate(TRANSCRIPT_EXAMPLES) if self.transcript_style else 0
         return self._context.fit(messages, tools, self.settings.max_tokens + written_around)
 
-    async def _begun(self, messages: Sequence[Message], tools: Sequence[ToolDeclaration]) -> Answer:
+    async def _begun(
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration], own: Mapping[str, Any]
+    ) -> Answer:
         """The beginning of an answer. The first request to a server that may have its model to load is not given up
         with who waits for it: Ollama stops loading then ("client connection closed before server finished loading,
         aborting load")."""
         served, now = self.served, trio.current_time()
         if self.background is None or not served.is_cold(now) or served.held_since < math.inf:
-            return await self._answer(messages, tools)
+            return await self._answer(messages, tools, own)
         held = _Held()
         served.held_since = now
         self.background.start_soon(self._hold, held, messages, tools)
@@ -194,15 +199,15 @@ class ChatResponder:
             log.warning("the language model was not loaded", after_s=round(trio.current_time() - began, 1), error=why)
 
     async def _answer(
-        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration], *, watched: bool = True
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration], own: Mapping[str, Any] = _NOTHING
     ) -> Answer:
         """The answer to as much of the conversation as the model can read, in the way that its server takes: where it
-        refuses one, once more in another. It has begun to come; `watched`, the embedded server begins as it reads."""
+        refuses one, once more in another. It has begun to come. `own` is what the embedded server is asked besides."""
         fitted, shortened = self._fit(messages, tools), False
         for lesson in range(MOST_LESSONS + 1):
             asked = self._asked(fitted.messages, tools)
-            if self.embedded and watched:
-                asked["extra_body"] = {**asked.get("extra_body", {}), **llama_cpp.WATCHED}
+            if self.embedded and own:
+                asked["extra_body"] = {**asked.get("extra_body", {}), **own}
             try:
                 answer = await self._sent(asked)
                 break

@@ -35,6 +35,8 @@ class ChatModel:
     unready: Callable[[], str] = lambda: ""
     """Why it cannot answer now; empty: it can."""
     keeps_warm: bool = True
+    for_call: Callable[[], Responder] | None = None
+    """What one call asks by; None: all by the same."""
     _calls: int = attrs.field(default=0, init=False)
     _called: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -53,7 +55,7 @@ class ChatModel:
         self._calls += 1
         self._called.set()
         try:
-            yield self.responder
+            yield self.responder if self.for_call is None else self.for_call()
         finally:
             self._calls -= 1
 

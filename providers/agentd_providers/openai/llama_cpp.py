@@ -16,3 +16,9 @@ WATCHED: Mapping[str, Any] = {"return_progress": True}
 CACHED: Mapping[str, Any] = {"cache_prompt": True}
 """Part of a request: what a slot has read already is not read again."""
 PROGRESS = "prompt_progress"
+ANY_SLOT = -1
+
+
+def at_slot(slot: int) -> Mapping[str, Any]:
+    """Part of a request: it waits for this slot, and takes no other; `ANY_SLOT`: the server chooses."""
+    return {} if slot == ANY_SLOT else {"id_slot": slot}
