@@ -22,7 +22,7 @@ from agentd.testing.clock import until
 from agentd_providers.local import moonshine, sentence_end, smart_turn
 from agentd_providers.local.agent import open_local_agent
 from agentd_providers.local.engines import LocalSpeechToText
-from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
+from agentd_providers.local.llm_server import LlmServer, LlmServerSettings, open_llm_server
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.models.catalogue import ModelMissing
 from agentd_providers.local.models.commands import cli_fetch
@@ -121,17 +121,15 @@ async def test_all_engines_are_replaced_when_they_are_stopped_and_the_agent_answ
     assert len(restarts) == 4
 
 
-@pytest.mark.parametrize("wanted", ["reply", "cue"])
-async def test_a_prompt_that_nobody_waits_for_any_more_is_not_read_to_its_end(wanted: str) -> None:
-    """It was read on for a second, or to its end; and whoever asked meanwhile had another slot, which knew nothing."""
-    settings = LlmServerSettings(
-        str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=1, context=2048, slots=2
-    )
+def long_prompt(first: str) -> list[Message]:
+    return [Message(Role.SYSTEM, "Be brief."), Message(Role.USER, f"{first}, {'and then again ' * 200}.")]
 
-    def prompt(first: str) -> list[Message]:
-        return [Message(Role.SYSTEM, "Be brief."), Message(Role.USER, f"{first}, {'and then again ' * 200}.")]
 
-    async with open_llm_server(settings, lambda name: None) as server:
+@asynccontextmanager
+async def embedded_model() -> AsyncIterator[tuple[LlmServer, ChatResponder, int]]:
+    """The embedded model's server, a client, and the server's process."""
+    model = str(catalogue.locate("smollm2-135m"))
+    async with open_llm_server(LlmServerSettings(model, 1, 1, 2048, 2), lambda name: None) as server:
         responder = ChatResponder(
             ChatSettings(base_url="", model="tiny", timeout=60.0),
             lambda: (server.address, server.key),
@@ -140,19 +138,34 @@ async def test_a_prompt_that_nobody_waits_for_any_more_is_not_read_to_its_end(wa
             ask_sentence_end=partial(sentence_end.ask, deadline=60.0),
         )
         (pid,) = (int(line) for line in await pids_of("agentd_providers.local.llm_process"))
+        try:
+            yield server, responder, pid
+        finally:
+            await responder.aclose()
+
+
+async def reading_takes(server: LlmServer, responder: ChatResponder, pid: int) -> float:
+    """Seconds of a processor that a long prompt takes, on however busy a host."""
+    before = processor_seconds(pid)
+    await responder.warm_up(long_prompt("Now"))
+    await until_idle(server.address, server.key)
+    return processor_seconds(pid) - before
+
+
+@pytest.mark.parametrize("wanted", ["reply", "cue"])
+async def test_a_prompt_that_nobody_waits_for_any_more_is_not_read_to_its_end(wanted: str) -> None:
+    """It was read on for a second, or to its end; and whoever asked meanwhile had another slot, which knew nothing."""
+    async with embedded_model() as (server, responder, pid):
 
         async def ask() -> None:
             if wanted == "cue":
-                await responder.sentence_end(prompt("Later"))
+                await responder.sentence_end(long_prompt("Later"))
             else:
-                async with responder.respond(prompt("Later")) as pieces:
+                async with responder.respond(long_prompt("Later")) as pieces:
                     async for _ in pieces:
                         pass
 
-        before = processor_seconds(pid)
-        await responder.warm_up(prompt("Now"))
-        await until_idle(server.address, server.key)
-        whole = processor_seconds(pid) - before
+        whole = await reading_takes(server, responder, pid)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
             await until_busy(server.address, server.key)
@@ -160,7 +173,6 @@ async def test_a_prompt_that_nobody_waits_for_any_more_is_not_read_to_its_end(wa
             nursery.cancel_scope.cancel()
         await until_idle(server.address, server.key)
         assert processor_seconds(pid) - given_up < whole / 4
-        await responder.aclose()
 
 
 async def test_calls_go_on_beside_one_whose_engine_is_stopped_while_it_works_for_it() -> None:
