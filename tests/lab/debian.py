@@ -54,6 +54,8 @@ class Wanted:
     """Looks at what was unpacked; raises LabUnavailable where it will not do."""
     suites: tuple[str, ...] = SUITES
     """Debian's releases to look in, the first that has it."""
+    alone: bool = False
+    """Without what it depends on: there is nothing to run in it."""
 
 
 ASTERISK = Wanted(
@@ -86,8 +88,9 @@ async def find_or_unpack(progress: Progress) -> Prefix:
 
 
 async def unpacked(wanted: Wanted, progress: Progress) -> Path:
-    """The directory that holds Debian's packages of something, with all that they depend on, libc included; they are
-    fetched if they are not there. They do not run by themselves: their dynamic loader runs them.
+    """The directory that holds Debian's packages of something, with all that they depend on, libc included, unless
+    they are wanted alone; they are fetched if they are not there. They do not run by themselves: their dynamic loader
+    runs them.
 
     `progress` hears one line a step. All is below `${XDG_CACHE_HOME:-~/.cache}/agentd`, and fetched once; processes
     that race wait for the first.
@@ -219,9 +222,10 @@ async def _unpack_suite(
     if candidate is None or candidate[1] == "(none)":
         raise LabUnavailable(f"the suite has no package {wanted.packages[0]}")
     progress(f"downloading {wanted.name} {candidate[1]} and its libraries, about {wanted.size}")
-    install = ["apt-get", "-qq", "--yes", "--download-only", "install", *wanted.packages]
-    await _output(install, DOWNLOAD_SECONDS, environment)
-    archives = sorted((apt / "cache/archives").glob("*.deb"))
+    into = apt / "cache/archives"
+    how = ["download"] if wanted.alone else ["--yes", "--download-only", "install"]
+    await _output(["apt-get", "-qq", *how, *wanted.packages], DOWNLOAD_SECONDS, environment, into)
+    archives = sorted(into.glob("*.deb"))
     progress(f"unpacking {len(archives)} packages")
     root = partial / "root"
     root.mkdir()
@@ -242,11 +246,14 @@ async def _unpack_suite(
     progress(f"{wanted.name} {candidate[1]} is ready in {place}")
 
 
-async def _output(command: list[str], seconds: float, environment: dict[str, str] | None = None) -> str:
+async def _output(
+    command: list[str], seconds: float, environment: dict[str, str] | None = None, folder: Path | None = None
+) -> str:
     with trio.move_on_after(seconds):
         done = await trio.run_process(
             command,
             env=environment,
+            cwd=folder,
             check=False,
             capture_stdout=True,
             capture_stderr=True,

@@ -57,6 +57,21 @@ class TurnSample:
     pcm: bytes
     pause: Span | None
     """The hesitation, in seconds of `pcm`; None in a turn without."""
+    spoken: Span | None = None
+    """From the first sound of the speaker to the last, where the line's noise hides them."""
+    speaker: str = ""
+    manner: str = ""
+    """What is said, or how it is held up; see tests.lab.voices.texts."""
+    line: str = ""
+    """See tests.lab.voices.conditions."""
+
+    @property
+    def span(self) -> Span:
+        """From the first sound of the speaker to the last. Raises ValueError where there is none."""
+        if self.spoken is not None:
+            return self.spoken
+        (sound,) = speech_spans(self.pcm, join_seconds=10.0)
+        return sound
 
 
 def sentences(prompts: Sequence[Prompt]) -> list[Prompt]:
