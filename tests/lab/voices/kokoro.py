@@ -23,7 +23,7 @@ LASTING: Final = 600
 LENGTHS: Final = "/encoder/Clip_output_0"
 STYLES, STYLE = 510, 256
 """A voice has a style for each number of phonemes up to 510, of 256 numbers."""
-ACCENTS: Final = {"a": "en-us", "b": "en-gb"}
+ACCENTS: Final = {"a": "en-us", "b": "en-gb-x-rp"}
 """What espeak calls the accent that a voice's first letter stands for."""
 _PUNCTUATION = ".,!?;:"
 _OTHERWISE = str.maketrans({"r": "ɹ", "x": "k", "ʲ": "j", "ɬ": "l"})
