@@ -116,6 +116,10 @@ pbx-down: setup
 bench-latency *args: setup-dev
     {{ python }} -m tests.lab.bench_latency {{ args }}
 
+# How long the words are waited for after 1 to 8 s of speech, and how many are wrong, beside whole decoding (writes build/bench/)
+bench-transcript *args: setup-dev
+    {{ python }} -m tests.lab.bench_transcript {{ args }}
+
 # Whether and how soon the agent stops when interrupted, and by what it should not be (writes build/bench/)
 bench-barge-in *args: setup-dev
     {{ python }} -m tests.lab.bench_barge_in {{ args }}

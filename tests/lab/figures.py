@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 OUT = Path("build/bench")
 CPUINFO = Path("/proc/cpuinfo")
 ROOT = Path(__file__).parents[2]
+VECTOR_FLAGS = ("sse4", "avx", "fma", "f16c", "amx", "asimd", "sve")
 
 Report = Mapping[str, Any]
 
@@ -73,6 +74,13 @@ def cpu_model(cpuinfo: Path = CPUINFO) -> str:
     lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def cpu_flags(cpuinfo: Path = CPUINFO) -> list[str]:
+    """What the processor has that engines compute with: the kernel's names of its vector and matrix instructions."""
+    lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.is_file() else []
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return [flag for flag in flags if flag.startswith(VECTOR_FLAGS)]
 
 
 def commit() -> str:
