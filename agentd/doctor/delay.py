@@ -80,7 +80,7 @@ def judge_delay(check: str, rehearsal: Rehearsal, processor: Processor) -> Findi
     parts = {name: f"{1000 * seconds:.0f} ms" for name, seconds in attrs.asdict(rehearsal).items()}
     delay = rehearsal.total + AROUND
     found = (
-        f"a caller waits about {delay:.1f} s for an answer: {parts['transcript']} for the words, "
+        f"a caller waits {delay:.1f} s for an answer, or more: {parts['transcript']} for the words, "
         f"{parts['first_token']} for the reply to begin, {parts['first_audio']} for its first sound; {processor}"
     )
     if delay < NOTICED:

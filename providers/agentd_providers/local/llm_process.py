@@ -12,8 +12,8 @@ import sys
 NICENESS = 5
 BATCH = 8
 """Tokens of a prompt that are read at once. Between two batches the server hears of requests that were given up, and
-writes for others: 30 ms here, and two batches at the worst. More read hardly faster: of 150 tokens, read by one core of
-2.6 GHz, 8 at once took 1.37 s, 16 1.21 s and all 1.15 s."""
+writes for others. Larger ones read a little faster and let go later: `just bench-drafts` tells how long a slot is busy
+after its request was given up."""
 
 
 def main() -> int:

@@ -32,9 +32,9 @@ async def rehearse(agent: PipelineAgent) -> Rehearsal:
     async with _stages_of(agent) as (transcriber, responder, voice):
         frames = _frames(await speak_whole(voice, QUESTION, LINE_RATE) + bytes(2 * LINE_RATE * PAUSE_MS // 1000))
         tries = []
-        for _ in range(1 + TRIES):
+        for number in range(1 + TRIES):
             with closing(transcriber.begin()) as transcript:
-                tries.append(await _try(transcript, responder, voice, agent.settings.prompt, frames))
+                tries.append(await _try(number, transcript, responder, voice, agent.settings.prompt, frames))
     return Rehearsal(*(median(seconds) for seconds in zip(*tries[1:], strict=True)))
 
 
@@ -57,7 +57,7 @@ def _frames(pcm: bytes) -> Sequence[bytes]:
 
 
 async def _try(
-    transcript: Transcript, responder: Responder, voice: Voice, prompt: str, frames: Sequence[bytes]
+    number: int, transcript: Transcript, responder: Responder, voice: Voice, prompt: str, frames: Sequence[bytes]
 ) -> tuple[float, float, float]:
     """The seconds to the words, to the first token and to the first sound."""
     for frame in frames:
@@ -66,7 +66,8 @@ async def _try(
     began = trio.current_time()
     words = await transcript.words()
     heard = trio.current_time()
-    async with responder.respond([Message(Role.SYSTEM, prompt), Message(Role.USER, words or QUESTION)]) as reply:
+    said = f"{number} {words or QUESTION}"  # what a model has been asked before is in its cache
+    async with responder.respond([Message(Role.SYSTEM, prompt), Message(Role.USER, said)]) as reply:
         await _first(reply, "the language model has written nothing")
     written = trio.current_time()
     async with voice.speak(CLAUSE, LINE_RATE) as sound:

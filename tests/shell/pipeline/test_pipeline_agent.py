@@ -177,7 +177,8 @@ async def test_a_rehearsal_tells_what_each_stage_takes_and_leaves_nothing(autoju
         rehearsal = await rehearse(agent)
     assert attrs.astuple(rehearsal) == pytest.approx((0.3, 0.2, 0.1))
     assert rehearsal.total == pytest.approx(0.6)
-    assert [message.text for message in responder.asked[0]] == ["You keep a shop.", QUESTION]
+    assert [message.text for message in responder.asked[0]] == ["You keep a shop.", f"0 {QUESTION}"]
+    assert len({asked[1].text for asked in responder.asked}) == 1 + TRIES, "none is in a model's cache"
     assert all(transcript.closed for transcript in stages.listen.stage.begun)
     heard = sum(len(frame) for frame in stages.listen.stage.begun[0].heard) / 16000
     assert trio.current_time() - began == pytest.approx(0.3 + 0.1 + (1 + TRIES) * (heard + 0.6)), "by the clock"
@@ -210,7 +211,7 @@ async def test_a_rehearsal_fails_as_its_stages_do(name: str, autojump_clock: Moc
 
 async def test_a_model_that_writes_nothing_is_no_rehearsal(autojump_clock: MockClock) -> None:
     stages = FakeStages(distant=False)
-    stages.think.stage = FakeResponder(replies={QUESTION: []})
+    stages.think.stage = FakeResponder(replies={f"0 {QUESTION}": []})
     async with stages.agent() as agent:
         with pytest.raises(ProviderUnavailable, match="written nothing"):
             await rehearse(agent)

@@ -15,7 +15,7 @@ WIDE = Processor(2, 0.1, ("AVX-512", "AVX2"))
 def test_a_host_that_is_quick_enough_is_told_its_delay_and_where_it_comes_from() -> None:
     finding = judge_delay("delay main", QUICK, WIDE)
     assert (finding.state, finding.advice) == (State.OK, ())
-    assert "about 0.7 s" in finding.found
+    assert "waits 0.7 s" in finding.found
     assert "210 ms for the words, 110 ms for the reply to begin, 200 ms for its first sound" in finding.found
     assert finding.found.endswith("2 cores with AVX-512")
 

@@ -25,7 +25,7 @@ async def voices() -> Kokoro:
     return await trio.to_thread.run_sync(Kokoro, network, vocabulary, folder / "package/voices")
 
 
-async def test_a_voice_says_a_sentence_and_tells_where_the_words_before_the_pause_end():
+async def test_a_voice_says_a_sentence_and_tells_where_the_words_before_the_pause_end() -> None:
     say = (await voices()).say
     before, after = "I'd like, um,", "to speak to somebody about my bill."
     said = await trio.to_thread.run_sync(partial(say, "af_heart", before, after))
