@@ -162,7 +162,7 @@ async def _recorded(part: Part, kind: Kind, count: int, progress: Progress) -> l
 
 
 def _fits(row: Recording, kind: Kind) -> bool:
-    return kind is Kind.FINISHED or (kind is Kind.HESITATION and row.cut is not None)
+    return row.cut is not None if kind is Kind.HESITATION else kind is Kind.FINISHED and not row.again
 
 
 def _whole(said: Said, kind: Kind) -> Said:
