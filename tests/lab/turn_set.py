@@ -64,6 +64,8 @@ class TurnSample:
     """What is said, or how it is held up; see tests.lab.voices.texts."""
     line: str = ""
     """See tests.lab.voices.conditions."""
+    language: str = "en"
+    """A code of ISO 639-1; in others than English the words are not there."""
 
     @property
     def span(self) -> Span:

@@ -18,7 +18,7 @@ from tests.lab.prefix import LabUnavailable
 ASTERISK_SOUNDS = "usr/share/asterisk/sounds/**/*"
 NO_VORBIS = "Ogg Vorbis, which nothing here decodes"
 NO_GSM = "GSM 06.10, which nothing here decodes"
-SOUND_CUE = "another language: for the sound cue, of which no turns are made yet"
+KEPT_APART = "another language, by a speaker of the third part: nothing is judged by words that nobody here reads"
 
 
 class AnotherSource(LabUnavailable):
@@ -165,7 +165,6 @@ _ROWS: Final = (
         "4bcdc61b3f37a1e6e56136331dda490d0399a9a0b15042666ba7d653be9f7b3b",
         "24 MB",
         "527 Spanish prompts, by the speaker of the English ones",
-        SOUND_CUE,
     ),
     Source(
         "asterisk-core-sounds-fr",
@@ -177,7 +176,6 @@ _ROWS: Final = (
         "b0b238a83a7f89f42e34d3106ed199fff985c6ded3037b60548f67416442de41",
         "19 MB",
         "561 French prompts",
-        SOUND_CUE,
     ),
     Source(
         "asterisk-core-sounds-it",
@@ -189,7 +187,6 @@ _ROWS: Final = (
         "d37f90046e0b0e12b37ff7e356263c395447db3b7364ed9a72a4184aea2d79ac",
         "18 MB",
         "599 Italian prompts",
-        SOUND_CUE,
     ),
     Source(
         "asterisk-core-sounds-ru",
@@ -201,7 +198,7 @@ _ROWS: Final = (
         "5bb30d0612aabdc6249ad661410344ff36a4c96e12502ac2854aa7f0114a390e",
         "19 MB",
         "576 Russian prompts",
-        SOUND_CUE,
+        KEPT_APART,
     ),
     Source(
         "asterisk-prompt-it-menardi",
@@ -213,7 +210,6 @@ _ROWS: Final = (
         "243b81f8542f0798d19ff3c0c81867ae2ea07b63955212d0fb60971f91019c11",
         "19 MB",
         "555 Italian prompts",
-        SOUND_CUE,
     ),
     Source(
         "asterisk-prompt-es-co",
