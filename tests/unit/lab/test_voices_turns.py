@@ -153,6 +153,12 @@ async def test_a_source_that_cannot_be_had_is_named_with_what_that_leaves_out(mo
     )
 
 
+def test_what_turns_are_made_of_can_be_fetched_without_the_rest():
+    assert fetching.named(["used"]) == [name for name in SOURCES if not SOURCES[name].unused]
+    assert set(fetching.named(["used"])) < set(fetching.named(["all"])) == set(SOURCES)
+    assert fetching.named(["alsa-utils", "x"]) == ["alsa-utils", "x"]
+
+
 def test_every_source_says_who_speaks_under_which_licence_and_when_it_was_looked_at():
     by_source = {speaker.source for speaker in speakers()}
     for source in SOURCES.values():
