@@ -115,7 +115,7 @@ async def test_what_is_finished_is_not_asked_for_again() -> None:
 async def test_where_finalize_has_no_answer_what_was_heard_by_then_is_given_in_time() -> None:
     async with an_engine("one two", fake={"answers_finalize": False}, timeout=0.2) as talk, talk.call() as line:
         transcript = line.begin()
-        feed(transcript, loud(0.5))
+        feed(transcript, loud(1.0))  # after 0.5 s of a sound that begins or ends faintly there is one word yet
         await until(lambda: transcript.words_so_far.text == "one two")  # the interim results have come
         began = trio.current_time()
         assert await transcript.words() == "one two"
