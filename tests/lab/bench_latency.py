@@ -1,14 +1,23 @@
 """How long a caller waits for an answer, measured at the caller's ear on the private Asterisk.
 
-    python -m tests.lab.bench_latency [--turns 44] [--hesitations 42]
+    python -m tests.lab.bench_latency [--part known|fit|choose ...] [--third] [--turns 44] [--hesitations 42]
 
-Recorded human speech is what is said: finished sentences, and among them sentences that are held up for 0.9 to 1.2 s
-in their middle. The delay of a turn is from the last sound the caller sent to the first sound of the answer in what
+Finished sentences are said, and among them sentences that are held up in their middle. `known` are recorded prompts, by
+the voice that the product was first tuned on, held up for 0.9 to 1.2 s. The other sets are turns by many voices over
+several kinds of line, held up for 0.7 to 1.2 s (tests.lab.voices): weights are fitted to `fit`, `choose` is for
+choosing, and `--third` is what is kept apart. Who looks at that has it written down: date, commit and figures are
+appended to tests/lab/voices/looks.tsv, which belongs into the commit.
+
+The delay of a turn is from the last sound the caller sent to the first sound of the answer in what
 the caller received, both read off the call's two recordings on one axis. A call to Asterisk's Echo() in the same run
 measures the lab's own share, which is taken off. A turn counts as answered only if the daemon's log has an answer to
 it: fillers and canned phrases are none, and this configuration has none. A hesitation is cut off if anything was
 heard before the caller resumed; such turns, and those that were answered before their end, are reported apart. The
-parts are the daemon's own log of the same turns.
+parts are the daemon's own log of the same turns. Beside each row stands what silence alone would have come to: worked
+out of the same turns. The yardstick is what the engines need by themselves for some of these turns, in the same run.
+
+`--slow 2` has every engine's answer come twice as late, as on another host; `--no-sentence` is a language model that
+does not tell whether a sentence ends.
 
 Fails (exit status 1) if fewer than nine of ten turns were answered.
 """
@@ -16,7 +25,7 @@ Fails (exit status 1) if fewer than nine of ten turns were answered.
 import argparse
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -28,7 +37,9 @@ from .asterisk import PrivateAsterisk
 from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent
 from .daemon import Daemon, Line, environment, run_daemon, write_config
 from .debian import find_or_unpack
-from .figures import OUT, Conditions, buckets, histogram_quantile, in_words, spread, write_report
+from .engines_alone import yardstick_ms
+from .figures import OUT, Conditions, commit, cpu_flags, write_report
+from .latency_report import Turn, summary, told
 from .measure import Span, speech_spans
 from .pictures import PARTS, waterfall
 from .scene import NothingHeard, listen
@@ -36,8 +47,14 @@ from .sip import Call, CallEnded, SipCaller
 from .speech import human_prompts, silence
 from .turn_set import TurnSample, complete_turns, hesitations
 from .turn_taking import Reaction, Spoken, react
+from .voices import looks
+from .voices.split import Part
+from .voices.texts import Kind
+from .voices.turns import turns_of
 
 RATE = 8000
+KNOWN = "known"
+AGENTD = (sys.executable, "-m", "agentd")
 TURNS_PER_CALL = 6
 JUDGEMENTS = ("the turn is over", "the caller goes on")
 EVIDENCE = ("silence_ms", "needed_ms", "sound", "words", "sentence", "long_pauses")
@@ -48,9 +65,6 @@ QUIET_AFTER_CUT_OFF = 4.0
 """The same where a reply was heard already: the one to the whole turn may be still to come."""
 POLL = 0.25
 
-Turn = dict[str, Any]
-"""A turn as the report lists it."""
-
 
 @attrs.frozen
 class Take:
@@ -59,12 +73,13 @@ class Take:
     sample: TurnSample
     spoken: Spoken
     lines: Sequence[Line]
+    set: str = "known"
 
 
 async def speak_turn(call: Call, sample: TurnSample) -> Spoken:
     """Say it; gives when it was said. Raises CallEnded."""
     sent = await call.play(sample.pcm)
-    (sound,) = speech_spans(sample.pcm, join_seconds=10.0)
+    sound = sample.span
     pause = sample.pause and Span(sent.start + sample.pause.start, sent.start + sample.pause.end)
     return Spoken(Span(sent.start + sound.start, sent.start + sound.end), pause)
 
@@ -125,6 +140,9 @@ def turn_of(take: Take, reaction: Reaction) -> Turn:
     answered = reaction.delay is not None and bool(answers)
     parts = {key[:-3]: value for key, value in answers[-1].items() if key.endswith("_ms")} if answers else {}
     return {
+        "set": take.set,
+        "speaker": take.sample.speaker,
+        "line": take.sample.line,
         "name": take.sample.name,
         "said": take.sample.text,
         "heard_as": " ".join(line["text"] for line in take.lines if line.get("event") == "caller said"),
@@ -157,75 +175,96 @@ def mixed(complete: Sequence[TurnSample], held_up: Sequence[TurnSample]) -> list
     return [sample for pair in pairs for sample in pair if sample is not None]
 
 
-def summary(turns: Sequence[Turn], offset: float, metrics: str) -> dict[str, Any]:
-    """The report on all turns."""
-    clean = [turn for turn in turns if turn["delay_ms"] is not None and not turn["cut_off"] and not turn["early"]]
-    apart = [turn for turn in turns if turn["delay_ms"] is not None and (turn["cut_off"] or turn["early"])]
-    parts: dict[str, list[float]] = {}
-    for turn in clean:
-        for name, value in turn["parts_ms"].items():
-            parts.setdefault(name, []).append(value)
-        if "response" in turn["parts_ms"]:
-            parts.setdefault("beyond_the_daemon", []).append(turn["delay_ms"] - turn["parts_ms"]["response"])
-    delay = histogram_quantile(buckets(metrics, "agentd_caller_audio_delay_seconds"), 0.99)
-    return {
-        "response_delay_ms": spread([turn["delay_ms"] for turn in clean]),
-        "response_delay_complete_ms": spread([turn["delay_ms"] for turn in clean if not turn["hesitation"]]),
-        "response_delay_hesitation_ms": spread([turn["delay_ms"] for turn in clean if turn["hesitation"]]),
-        "parts_ms": {name: spread(values) for name, values in parts.items()},
-        "turns": len(turns),
-        "answered": len([turn for turn in turns if turn["delay_ms"] is not None]),
-        "hesitations": len([turn for turn in turns if turn["hesitation"]]),
-        "cut_off": len([turn for turn in turns if turn["cut_off"]]),
-        "answered_before_the_end": len([turn for turn in turns if turn["early"]]),
-        "delay_of_those_ms": spread([turn["delay_ms"] for turn in apart]),
-        "audio_to_engine_p99_ms": None if delay is None else round(delay * 1000, 3),
-        "echo_offset_ms": round(offset * 1000, 2),
-        "load": "one call at a time",
-        "turn_list": list(turns),
-    }
+async def samples_of(part: str, complete: int, held_up: int) -> list[TurnSample]:
+    """The turns of a set, both kinds in turn. Raises LabUnavailable where it cannot be had."""
+    if part == KNOWN:
+        prompts = human_prompts(await find_or_unpack(_say))
+        return mixed(complete_turns(prompts, complete), hesitations(prompts, held_up))
+    made = [await turns_of(Part(part), kind, count, _say) for kind, count in _kinds(complete, held_up)]
+    return mixed(*made)
 
 
-async def run(complete: int, held_up: int) -> int:
+def _kinds(complete: int, held_up: int) -> Sequence[tuple[Kind, int]]:
+    return ((Kind.FINISHED, complete), (Kind.HESITATION, held_up))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+async def take_turns(
+    pbx: PrivateAsterisk, daemon: Daemon, sets: Mapping[str, Sequence[TurnSample]], offset: float
+) -> list[Turn]:
+    """All turns of all sets, a few a call."""
+    total = sum(map(len, sets.values()))
+    turns: list[Turn] = []
+    for name, samples in sets.items():
+        had = 0
+        while had < len(samples):
+            batch = await one_call(pbx, daemon, samples[had : had + TURNS_PER_CALL], offset)
+            for turn in batch:
+                turns.append({**turn, "set": name})
+                print(f"{len(turns):3d}/{total}{show(turn)}", flush=True)
+            had += len(batch)
+    return turns
+
+
+async def run(parts: Sequence[str], complete: int, held_up: int, command: tuple[str, ...]) -> int:
     if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
         return status
     OUT.mkdir(parents=True, exist_ok=True)
-    prefix = await find_or_unpack(lambda text: print(text, flush=True))
-    prompts = human_prompts(prefix)
-    samples = mixed(complete_turns(prompts, complete), hesitations(prompts, held_up))
+    prefix = await find_or_unpack(_say)
+    sets = {part: await samples_of(part, complete, held_up) for part in parts}
+    every = [sample for samples in sets.values() for sample in samples]
     conditions = Conditions.now()
-    turns: list[Turn] = []
+    alone = await yardstick_ms(every)
     async with PrivateAsterisk(prefix, extra_dialplan=ECHO_DIALPLAN) as pbx:
         config = write_config(OUT / "agent.toml", pbx, extra='level = "debug"', agents=reticent_agent())
-        async with run_daemon(config, environment(pbx)) as daemon:
-            offset = await echo_offset(pbx, samples[0].pcm)
-            print(f"Echo() offset {offset * 1000:.1f} ms; {len(samples)} turns, one call at a time", flush=True)
-            while len(turns) < len(samples):
-                had = await one_call(pbx, daemon, samples[len(turns) : len(turns) + TURNS_PER_CALL], offset)
-                for number, turn in enumerate(had, len(turns) + 1):
-                    print(f"{number:3d}/{len(samples)}{show(turn)}", flush=True)
-                turns += had
+        async with run_daemon(config, environment(pbx), command=command) as daemon:
+            offset = await echo_offset(pbx, every[0].pcm)
+            print(f"Echo() offset {offset * 1000:.1f} ms; {len(every)} turns, one call at a time", flush=True)
+            turns = await take_turns(pbx, daemon, sets, offset)
             await daemon.until_idle()
             metrics = await daemon.metrics()
-    report = summary(turns, offset, metrics)
+    report = {
+        **summary(turns, offset, metrics),
+        "set": " ".join(parts),
+        "engines": " ".join(command[2:]),
+        "yardstick_ms": alone,
+        "cpu_flags": cpu_flags(),
+    }
     path = write_report("latency", report, conditions)
     await trio.to_thread.run_sync(waterfall, OUT / "latency.png", turns, report["response_delay_ms"])
-    for name in ("response_delay_ms", "response_delay_complete_ms", "response_delay_hesitation_ms"):
-        print(f"{name[:-3].replace('_', ' '):28} {in_words(report[name])}")
-    for name, values in report["parts_ms"].items():
-        print(f"  {name.replace('_', ' '):26} {in_words(values)}")
-    print(f"cut off: {report['cut_off']} of {report['hesitations']} hesitations")
-    print(f"answered before the end of the sentence: {report['answered_before_the_end']}")
-    print(f"answered: {report['answered']} of {len(turns)}; {conditions}\nwritten to {path} and latency.png")
+    print(told(report))
+    print(f"{conditions}\nwritten to {path} and latency.png")
+    if Part.THIRD in parts:
+        print(looks.note("bench-latency", commit(), _look(report)))
     return 0 if report["answered"] >= 0.9 * len(turns) else 1
+
+
+def _look(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    third = report["sets"][Part.THIRD.value]
+    names = ("response_delay_ms", "response_delay_hesitation_ms", "cut_off", "hesitations", "asked", "unanswered")
+    return {name: third[name] for name in names} | {name: report[name] for name in ("engines", "yardstick_ms")}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=44, help="how many finished sentences to say (default 44)")
-    parser.add_argument("--hesitations", type=int, default=42, help="how many held-up ones to say (default 42)")
-    arguments = parser.parse_args()
-    return trio.run(run, arguments.turns, arguments.hesitations)
+    seen = [KNOWN, Part.FIT.value, Part.CHOOSE.value]
+    parser.add_argument("--part", action="append", choices=seen, help="which turns (default: known)")
+    parser.add_argument("--third", action="store_true", help="the turns that are kept apart, and note the look")
+    parser.add_argument("--turns", type=int, help="how many finished sentences to say (default 44; of other sets 60)")
+    parser.add_argument("--hesitations", type=int, help="how many held-up ones to say (default 42; of other sets 60)")
+    parser.add_argument("--slow", type=float, default=1.0, help="have the engines take so many times as long")
+    parser.add_argument("--no-sentence", action="store_true", help="nobody tells whether a sentence ends")
+    asked = parser.parse_args()
+    parts = [*(asked.part or ([] if asked.third else [KNOWN])), *([Part.THIRD.value] if asked.third else [])]
+    usual = (44, 42) if parts == [KNOWN] else (60, 60)
+    complete = usual[0] if asked.turns is None else asked.turns
+    held_up = usual[1] if asked.hesitations is None else asked.hesitations
+    altered = [*(["--slow", f"{asked.slow:g}"] if asked.slow > 1 else []), *(["--no-sentence"] * asked.no_sentence)]
+    command = (sys.executable, "-m", "tests.lab.altered_engines", *altered) if altered else AGENTD
+    return trio.run(run, parts, complete, held_up, command)
 
 
 if __name__ == "__main__":

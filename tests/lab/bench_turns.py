@@ -1,239 +1,241 @@
 """Is a caller who pauses taken for one who has finished? The cues of an end of turn, offline, without a PBX.
 
-    python -m tests.lab.bench_turns [--fit]
+    python -m tests.lab.bench_turns [--part known|fit|choose ...] [--third] [--turns 150] [--slow 2]
 
-Recorded sentences, whole and held up in their middle (tests.lab.turn_set), through the product's own transcriber,
-Smart Turn, language model and `turns.end_of_turn`: how long a finished sentence would have to wait, and which
-share of the hesitations would be cut off, for each cue and for all. The weights of `turns.end_of_turn` were tuned
-on one half of the prompts (`--fit` prints the logistic regression); what is printed first is the other half.
+Turns by many voices (tests.lab.voices), finished and held up, go through the product's own ear and engines
+(tests.lab.turn_evidence), and then through its turn taking in the audio's own time (tests.lab.turn_replay), with some
+of the cues, all, or none: how long after the last sound a turn is found over, which share of the hesitations is
+cut off, how many turns are never found over. "Silence alone" is the silence that cuts off at most one in twenty.
+
+`known` are the recorded prompts that the product was first tuned on; weights are fitted to `fit`, and `choose` is for
+choosing. `--third` judges by what is kept apart, and writes down that it did: date, commit and figures are appended to
+tests/lab/voices/looks.tsv, which belongs into the commit. `--slow` lets all cues come so many times as late.
+
+Exits with 1 where, over the third part, more than one hesitation in twenty is cut off, or the slowest of twenty turns
+is found over later than after 0.9 s.
 """
 
 import argparse
-import json
-import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from zlib import crc32
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
-import attrs
-import numpy as np
-import numpy.typing as npt
 import trio
-from scipy.optimize import minimize
+from tqdm import tqdm
 
-from agentd.errors import ProviderError
-from agentd_providers.local import moonshine, sentence_end, smart_turn
 from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.models.commands import cli_fetch
-from agentd_providers.openai.chat_forms import transcript
+from agentd_providers.local.turn_head import packaged
+from agentd_providers.local.voice_activity import load_voice_activity
 from agentd_providers.openai.client import make_client
-from agentd_providers.pipeline.stages import Message, Role
-from agentd_providers.turns.end_of_turn import silence_needed, words_complete
 from agentd_providers.turns.settings import TurnSettings
 
 from .debian import find_or_unpack
-from .figures import Conditions, quantile, spread, write_report
-from .measure import speech_spans
+from .figures import Conditions, commit, quantile, spread, write_report
 from .speech import human_prompts
-from .turn_set import RATE, TurnSample, complete_turns, hesitations, pauses_after_a_sentence, quiet
+from .turn_evidence import Evidence, Gatherer, Pause
+from .turn_replay import SILENCE_ALONE, Cues, Delays, Ending, in_silence_alone, replay
+from .turn_set import TurnSample, complete_turns, hesitations, pauses_after_a_sentence
+from .voices import looks
+from .voices.split import Part, speakers
+from .voices.texts import Kind
+from .voices.turns import turns_of
 
-PRE_ROLL = 0.3
-WORDS_MS, LOOK_MS = 100, 160
-"""The silences at which the transcriber and Smart Turn are asked."""
-LOOKS_MS = (100, LOOK_MS, 200, 250, 400, 800)
-PATIENCE = TurnSettings().turn_taking("en").patience
-SYSTEM = Message(Role.SYSTEM, "You are a friendly assistant on the telephone. Answer in one or two short sentences.")
-AIM_CUT_OFF, AIM_P95_MS = 0.05, 1100
-
-
-@attrs.define
-class Heard:
-    """A turn up to its pause or end, and what the engines made of it."""
-
-    sample: TurnSample
-    words: str
-    smart: dict[int, float]
-    sentence: float | None = None
-
-    @property
-    def tuned_on(self) -> bool:
-        """Whether its prompt belongs to the half that the constants were tuned on."""
-        return crc32(self.sample.name.encode()) % 2 == 0
-
-    @property
-    def pause_ms(self) -> float:
-        return math.inf if self.sample.pause is None else 1000 * (self.sample.pause.end - self.sample.pause.start)
-
-
-@attrs.define
-class Timings:
-    """How long the engines took, in ms."""
-
-    transcriber: list[float] = attrs.field(factory=list)
-    smart_turn: list[float] = attrs.field(factory=list)
-    sentence_end: list[float] = attrs.field(factory=list)
-
-
-Waiting = Callable[[Heard], float]
-
-
-def waiting(*, smart: int | None = None, words: bool = False, sentence: bool = False) -> Waiting:
-    """`silence_needed` with some of the cues; `smart` is the silence at which Smart Turn was asked."""
-    return lambda heard: silence_needed(
-        None if smart is None else heard.smart[smart],
-        words_complete(heard.words) if words else None,
-        (),
-        PATIENCE,
-        sentence=heard.sentence if sentence else None,
-    )
-
-
-FUSED = waiting(smart=LOOK_MS, words=True, sentence=True)
-CUES: dict[str, Waiting] = {
-    "smart turn": waiting(smart=LOOK_MS),
-    "words": waiting(words=True),
-    "sentence end": waiting(sentence=True),
-    "smart turn, words": waiting(smart=LOOK_MS, words=True),
-    "smart turn, sentence end": waiting(smart=LOOK_MS, sentence=True),
-    "all three": FUSED,
-    **{
-        f"all, asked at {look} ms": waiting(smart=look, words=True, sentence=True)
-        for look in LOOKS_MS
-        if look != LOOK_MS
-    },
+KNOWN: Final = "known"
+TAKING: Final = TurnSettings().turn_taking("en")
+ALL: Final = Cues(head=packaged())
+CUES: Final[Mapping[str, Cues]] = {
+    "all": ALL,
+    "all but the sound": Cues(sound=False),
+    "all but the words": Cues(words=False, head=packaged()),
+    "all but the sentence": Cues(sentence=False, head=packaged()),
+    "one look at the sound": Cues(looks=1, head=packaged()),
+    "sound": Cues(words=False, sentence=False, head=packaged()),
 }
+SILENCES: Final = tuple(range(200, 2001, 50))
+AIM_CUT_OFF, AIM_P95_MS = 0.05, 900
+Turns = Mapping[Kind, Sequence[Evidence]]
 
 
-def hear(sample: TurnSample, timings: Timings) -> Heard:
-    """What the transcriber and Smart Turn make of the turn up to its pause, as the product would ask them."""
-    spans = speech_spans(sample.pcm)
-    end = spans[-1].end if sample.pause is None else sample.pause.start
-    silent = quiet(sample.pcm, 1.0, 0) if sample.pause is None else sample.pcm[_at(end) :]
-    spoken = sample.pcm[_at(max(0.0, spans[0].start - PRE_ROLL)) : _at(end)]
-
-    def until(ms: float) -> bytes:
-        return spoken + silent[: _at(ms / 1000)]
-
-    start = time.perf_counter()
-    words = moonshine.transcribe(str(catalogue.locate("moonshine-tiny-en")), until(WORDS_MS), RATE)
-    timings.transcriber.append(1000 * (time.perf_counter() - start))
-    smart = {}
-    for look in LOOKS_MS:
-        start = time.perf_counter()
-        smart[look] = smart_turn.judge(str(catalogue.locate("smart-turn-v3.2")), until(look), RATE)
-        timings.smart_turn.append(1000 * (time.perf_counter() - start))
-    return Heard(sample, words, smart)
+async def gather(part: Part | str, count: int) -> Turns:
+    """The evidence of at most `count` turns of each kind. Raises LabUnavailable where there is none."""
+    samples = {kind: await _samples(part, kind, count) for kind in Kind}
+    async with _gatherer() as gatherer:
+        total = sum(map(len, samples.values()))
+        with tqdm(total=total, unit="turn", desc=f"hearing {part}", disable=None) as bar:
+            found: dict[Kind, list[Evidence]] = {}
+            for kind, turns in samples.items():
+                found[kind] = []
+                for turn in turns:
+                    found[kind].append(await gatherer.gather(turn))
+                    bar.update()
+    if any(gatherer.slowest.values()):
+        print(f"{part}: engines, ms:", {name: spread(times) for name, times in gatherer.slowest.items()}, flush=True)
+    return found
 
 
-async def ask_for_sentence_ends(turns: Sequence[Heard], timings: Timings) -> None:
-    """Put every turn's words to the language model."""
+async def _samples(part: Part | str, kind: Kind, count: int) -> list[TurnSample]:
+    made: list[TurnSample] = []
+    if part in (KNOWN, Part.FIT):
+        prompts = human_prompts(await find_or_unpack(_say))
+        make = {Kind.FINISHED: complete_turns, Kind.HESITATION: hesitations, Kind.GOES_ON: pauses_after_a_sentence}
+        made = make[kind](prompts, 200)
+    return made if part == KNOWN else [*made, *await turns_of(Part(part), kind, count, _say)]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+@asynccontextmanager
+async def _gatherer() -> Any:
     settings = LlmServerSettings(
         str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=2048, slots=4
     )
-    async with open_llm_server(settings, lambda name: None) as server:
+    async with open_llm_server(settings, lambda _name: None) as server:
         async with make_client(server.address, server.key) as client:
-            opening = transcript([SYSTEM, Message(Role.USER, "Hello.")])
-            await client.completions.create(model="", prompt=opening, max_tokens=1)  # reads the system's words
-            for turn in turns:
-                start = time.perf_counter()
-                try:
-                    prompt = transcript([SYSTEM, Message(Role.USER, turn.words)])
-                    turn.sentence = await sentence_end.ask(client, "", prompt, deadline=10)
-                except ProviderError as error:
-                    print(f"{turn.words!r}: {error}", file=sys.stderr)
-                timings.sentence_end.append(1000 * (time.perf_counter() - start))
+            yield Gatherer(await load_voice_activity(), client)
 
 
-def figures(needed: Waiting, complete: Sequence[Heard], held_up: Sequence[Heard]) -> dict[str, float]:
-    """The wait after finished sentences in ms, and the share of the pauses that it does not outlast."""
-    waits = [needed(turn) for turn in complete]
-    cut = sum(needed(turn) < turn.pause_ms for turn in held_up) / len(held_up)
+# --- figures
+
+
+def figures(turns: Turns, how: Callable[[Evidence], Ending]) -> dict[str, Any]:
+    """What becomes of the turns of a part, or of some of them."""
+    finished = [how(turn) for turn in turns[Kind.FINISHED]]
+    held = [how(turn) for turn in turns[Kind.HESITATION]]
+    after = [how(turn) for turn in turns[Kind.GOES_ON]]
+    whole = [ending for ending in held if not ending.cut_off]
+    everything = [*finished, *held]
     return {
-        "p50_ms": round(quantile(waits, 0.5)),
-        "p90_ms": round(quantile(waits, 0.9)),
-        "p95_ms": round(quantile(waits, 0.95)),
-        "cut_off": round(cut, 3),
+        "wait_ms": spread([ending.wait_ms for ending in finished if ending.wait_ms is not None]),
+        "turns": len(finished),
+        "hesitations": len(held),
+        "cut_off": sum(ending.cut_off for ending in held),
+        "wait_after_hesitation_ms": spread([ending.wait_ms for ending in whole if ending.wait_ms is not None]),
+        "early": sum(ending.early for ending in everything),
+        "never_over": sum(ending.wait_ms is None for ending in everything),
+        "ended_after_a_whole_sentence": f"{sum(ending.cut_off for ending in after)} of {len(after)}",
     }
 
 
-def table(title: str, complete: Sequence[Heard], held_up: Sequence[Heard]) -> dict[str, dict[str, float]]:
-    """Print and give the figures of every cue."""
-    print(f"\n{title}: {len(complete)} complete turns, {len(held_up)} pauses")
-    print(f"{'':26}{'wait p50':>10}{'p90':>9}{'p95':>9}{'cut off':>10}")
-    rows = {name: figures(needed, complete, held_up) for name, needed in CUES.items()}
-    for name, row in rows.items():
-        waits = f"{row['p50_ms']:>7} ms{row['p90_ms']:>6} ms{row['p95_ms']:>6} ms"
-        print(f"{name:26}{waits}{100 * row['cut_off']:>8.1f} %")
-    return rows
+def silence_alone(turns: Turns) -> tuple[int, dict[str, Any]]:
+    """The least silence that cuts off at most one hesitation in twenty, and what becomes of the turns by it."""
+    for silence in SILENCES:
+        found = figures(turns, by(SILENCE_ALONE, Delays(), silence))
+        if found["cut_off"] <= AIM_CUT_OFF * found["hesitations"]:
+            break
+    return silence, found
 
 
-def fit(complete: Sequence[Heard], held_up: Sequence[Heard]) -> dict[str, float]:
-    """The weights of the cues by logistic regression (L2 0.02), both kinds counting the same."""
-
-    def cues(turn: Heard) -> Iterator[float]:
-        for probability in (turn.smart[LOOK_MS], words_complete(turn.words)):
-            bounded = min(max(probability, 0.01), 0.99)
-            yield math.log(bounded / (1 - bounded))
-        yield math.log((turn.sentence or 0.0) + 0.003)
-        yield 1.0
-
-    yes, no = (np.array([list(cues(turn)) for turn in turns]) for turns in (complete, held_up))
-
-    def loss(weights: npt.NDArray[np.float64]) -> float:
-        misses = np.logaddexp(0, -yes @ weights).mean() + np.logaddexp(0, no @ weights).mean()
-        return float(misses + 0.02 * np.square(weights[:-1]).sum())
-
-    names = ("smart turn", "words", "sentence end", "constant")
-    return dict(zip(names, np.round(minimize(loss, np.zeros(4)).x, 2).tolist(), strict=True))
+def by(cues: Cues, delays: Delays, silence: float = 0.0) -> Callable[[Evidence], Ending]:
+    """Turn taking by these cues, as the product does it, or by nothing but a silence."""
+    taking = in_silence_alone(TAKING, silence) if silence else TAKING
+    return lambda turn: replay(turn, taking, delays, cues)
 
 
-async def run(show_fit: bool) -> int:
+def rows(turns: Turns, slow: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The table's."""
+    for name, cues in CUES.items():
+        yield name, figures(turns, by(cues, Delays()))
+    yield f"all, {slow:g} times as late", figures(turns, by(ALL, Delays().slower(slow)))
+    silence, found = silence_alone(turns)
+    yield f"silence alone ({silence} ms)", found
+    yield "silence alone (300 ms)", figures(turns, by(SILENCE_ALONE, Delays(), 300))
+    for line in sorted({turn.sample.line for kind in turns.values() for turn in kind}):
+        of_line = {kind: [turn for turn in mine if turn.sample.line == line] for kind, mine in turns.items()}
+        if line:
+            yield f"all, {line}", figures(of_line, by(ALL, Delays()))
+
+
+def table(title: str, turns: Turns, slow: float) -> dict[str, Any]:
+    """Print and give a part's figures."""
+    print(f"\n{title}")
+    print(f"{'':30}{'wait p50':>9}{'p95':>7}{'max':>7}   {'cut off':>14}{'then p95':>9}{'early':>6}{'never':>6}  whole")
+    told: dict[str, Any] = {}
+    for name, found in rows(turns, slow):
+        told[name] = found
+        waits = "".join(f"{_ms(found['wait_ms'][key]):>{width}}" for key, width in (("p50", 9), ("p95", 7), ("max", 7)))
+        held = found["hesitations"]
+        share = f"{found['cut_off']} of {held} {100 * found['cut_off'] / max(held, 1):3.0f} %"
+        then = _ms(found["wait_after_hesitation_ms"]["p95"])
+        print(
+            f"{name:30}{waits}   {share:>14}{then:>9}{found['early']:>6}{found['never_over']:>6}"
+            f"  {found['ended_after_a_whole_sentence']}"
+        )
+    return told
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def wrong(turns: Turns) -> list[dict[str, Any]]:
+    """The hesitations that were cut off, and the finished turns that are found over last: for who looks for causes."""
+    held = [(turn, by(ALL, Delays())(turn)) for turn in turns[Kind.HESITATION]]
+    done = [(turn, by(ALL, Delays())(turn)) for turn in turns[Kind.FINISHED]]
+    late = quantile([ending.wait_ms or 9e9 for _, ending in done], 0.95) if done else 0
+    found = [turn for turn, ending in held if ending.cut_off]
+    found += [turn for turn, ending in done if (ending.wait_ms or 9e9) > late]
+    return [
+        {
+            "turn": turn.sample.name,
+            "manner": turn.sample.manner,
+            "line": turn.sample.line,
+            "held_up": turn.sample.pause is not None,
+            "words": [pause.words for pause in turn.pauses],
+            "sentence": [pause.sentence for pause in turn.pauses],
+            "looks": [_looks(pause) for pause in turn.pauses],
+        }
+        for turn in found
+    ]
+
+
+def _looks(pause: Pause) -> list[float]:
+    """What the looks at a pause's sound say."""
+    head = packaged()
+    return [round(head.complete(look.smart, look.pooled, number), 3) for number, look in enumerate(pause.looks)]
+
+
+def who(part: Part | str, turns: Turns) -> dict[str, int]:
+    """How many voices a part has, and how many of them are people's."""
+    by_name = {speaker.name: speaker for speaker in speakers()}
+    names = {turn.sample.speaker for kind in turns.values() for turn in kind} - {""}
+    human = sum(by_name[name].kind == "human" for name in names) + (part in (KNOWN, Part.FIT))
+    return {"speakers": len(names) + (part in (KNOWN, Part.FIT)), "human": human}
+
+
+async def run(parts: Sequence[str], count: int, slow: float) -> int:
     if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
         return status
     conditions = Conditions.now()
-    prompts = human_prompts(await find_or_unpack(lambda text: print(text, flush=True)))
-    timings = Timings()
-    kinds = [
-        [hear(sample, timings) for sample in make(prompts, 200)]
-        for make in (complete_turns, hesitations, pauses_after_a_sentence)
-    ]
-    await ask_for_sentence_ends([turn for turns in kinds for turn in turns], timings)
-    complete, held_up, after_sentence = kinds
-    unseen = [[turn for turn in turns if not turn.tuned_on] for turns in kinds]
-    seen = [[turn for turn in turns if turn.tuned_on] for turns in kinds]
-    report = {
-        "held_out": table("Prompts that nothing was tuned on", unseen[0], unseen[1]),
-        "tuned_on": table("Prompts of the tuning", seen[0], seen[1]),
-        "all": table("All prompts", complete, held_up),
-        "after_a_sentence": table("Pauses after what is a sentence already, all prompts", complete, after_sentence),
-    }
-    times = {name: spread(values) for name, values in attrs.asdict(timings).items()}
-    print("\nms:", json.dumps(times))
-    if show_fit:
-        print("fit on the tuning's half:", fit(seen[0], seen[1]), " on all:", fit(complete, held_up))
-    missed = [
-        {"words": turn.words, "text": turn.sample.text, "needed_ms": round(FUSED(turn)), "pause_ms": turn.pause_ms}
-        for turn in held_up
-        if FUSED(turn) < turn.pause_ms
-    ]
-    for turn in missed:
-        print(f"cut off after {turn['needed_ms']} ms: {turn['words']} | {turn['text']}")
-    print(write_report("turns", {**report, "engines_ms": times, "cut_off": missed}, conditions))
-    reached = report["held_out"]["all three"]
-    return int(reached["cut_off"] >= AIM_CUT_OFF or reached["p95_ms"] > AIM_P95_MS)
-
-
-def _at(seconds: float) -> int:
-    """The byte of 8 kHz slin at a second."""
-    return 2 * round(seconds * RATE)
+    report: dict[str, Any] = {"slow": slow, "parts": {}}
+    for part in parts:
+        turns = await gather(part, count)
+        voices = who(part, turns)
+        title = f"{part}: {voices['speakers']} voices, {voices['human']} of them people's"
+        report["parts"][part] = {**voices, "rows": table(title, turns, slow), "wrong": wrong(turns)}
+    print(write_report("turns", report, conditions))
+    if Part.THIRD not in parts:
+        return 0
+    told = report["parts"][Part.THIRD]
+    judged = told["rows"]["all"]
+    print(looks.note("bench-turns", commit(), {**{k: told[k] for k in ("speakers", "human")}, **judged}))
+    return int(judged["cut_off"] > AIM_CUT_OFF * judged["hesitations"] or judged["wait_ms"]["p95"] > AIM_P95_MS)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fit", action="store_true", help="print the logistic regression behind the weights")
-    return trio.run(run, parser.parse_args().fit)
+    seen = [KNOWN, Part.FIT.value, Part.CHOOSE.value]
+    parser.add_argument("--part", action="append", choices=seen, help="which turns (default: known and choose)")
+    parser.add_argument("--third", action="store_true", help="the turns that are kept apart, and note the look")
+    parser.add_argument("--turns", type=int, default=150, help="of each kind and part at most (default 150)")
+    parser.add_argument("--slow", type=float, default=2.0, help="how late cues come in a row (default 2)")
+    asked = parser.parse_args()
+    parts = asked.part or ([] if asked.third else [KNOWN, Part.CHOOSE.value])
+    return trio.run(run, [*parts, *([Part.THIRD.value] if asked.third else [])], asked.turns, asked.slow)
 
 
 if __name__ == "__main__":

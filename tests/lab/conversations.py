@@ -14,10 +14,11 @@ import trio
 from tqdm import tqdm
 
 from .asterisk import PrivateAsterisk
-from .bench_latency import Turn, one_call
+from .bench_latency import one_call
 from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent
 from .daemon import Daemon, Line, environment, run_daemon, write_config
 from .figures import OUT, quantile, spread
+from .latency_report import Turn
 from .prefix import LabUnavailable, Prefix
 from .sip import CallRefused
 from .speech import human_prompts

@@ -28,7 +28,7 @@ def waterfall(path: Path, turns: Sequence[Mapping[str, Any]], overall: Mapping[s
     """
     kinds = [
         ("finished sentences", [turn for turn in turns if not turn["hesitation"]]),
-        ("hesitations (a pause of 0.9 to 1.2 s inside)", [turn for turn in turns if turn["hesitation"]]),
+        ("hesitations (a pause of 0.7 to 1.2 s inside)", [turn for turn in turns if turn["hesitation"]]),
     ]
     rows = max(len(found) for _, found in kinds)
     figure = Figure(figsize=(17, 2.2 + ROW_INCHES * max(rows, 6)), layout="constrained")

@@ -83,9 +83,9 @@ class SmartTurnJudge:
     worker: EngineWorker
     model: str
 
-    async def judge(self, pcm: bytes, rate: int) -> float:
+    async def judge(self, pcm: bytes, rate: int, look: int) -> float:
         """See agentd_providers.pipeline.stages.TurnJudge.judge."""
-        return await self.worker.run(smart_turn.judge, self.model, pcm, rate)
+        return await self.worker.run(smart_turn.judge, self.model, pcm, rate, look)
 
     async def load(self) -> None:
         """Wait for the model to be loaded, so that the first caller does not. Raises ProviderError."""

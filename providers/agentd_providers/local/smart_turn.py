@@ -1,9 +1,11 @@
 """Whether a caller who paused has finished, by melody and words: Smart Turn v3. Runs in an engine's worker process.
 
-The network is Whisper tiny's encoder with a classifier on it. It hears the last 8 s at 16 kHz; where there is less,
-silence comes before it. Its features are Whisper's (A. Radford et al., 2022, and openai/whisper's audio.py): of the
-normalised waveform, log10 power in 80 mel bands (M. Slaney's Auditory Toolbox, 1998), 25 ms windows every 10 ms, no
-more than 80 dB below the loudest.
+The network is Whisper tiny's encoder with a classifier on it, which was taught to be asked once, after 0.2 s. What it
+says is weighed together with what its encoder has heard (agentd_providers.local.turn_head), which can be asked again.
+
+It hears the last 8 s at 16 kHz; where there is less, silence comes before it. Its features are Whisper's (A. Radford et
+al., 2022, and openai/whisper's audio.py): of the normalised waveform, log10 power in 80 mel bands (M. Slaney's Auditory
+Toolbox, 1998), 25 ms windows every 10 ms, no more than 80 dB below the loudest.
 """
 
 from pathlib import Path
@@ -15,12 +17,16 @@ import numpy.typing as npt
 from agentd.audio.resample import convert
 from agentd.errors import ProviderUnavailable
 from agentd.installation import how_to_add
+from agentd_providers.local.onnx_graph import with_output
+from agentd_providers.local.turn_head import complete
 
 ENGINE_RATE = 16000
 SECONDS = 8
 SAMPLES = SECONDS * ENGINE_RATE
 WINDOW, HOP, BANDS = 400, 160, 80
 FRAMES = SAMPLES // HOP
+POOLED = "sum_1"
+"""The network's name for what its encoder comes to: the frames' sum, weighed by attention."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,19 +38,24 @@ def load(model: str) -> None:
     judge(model, bytes(2 * ENGINE_RATE), ENGINE_RATE)
 
 
-def judge(model: str, pcm: bytes, rate: int) -> float:
-    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to 0.15 to 0.2 s after its end.
-
-    After more silence nearly anything is judged complete.
+def judge(model: str, pcm: bytes, rate: int, look: int = 0) -> float:
+    """The probability that the turn is complete: slin at `rate` Hz, from its beginning to the silence of look number
+    `look` (agentd_providers.turns.settings.LOOKS_MS) after its end.
 
     Raises ProviderUnavailable when the model cannot be loaded, ValueError for a rate that cannot be resampled.
     """
+    return complete(*hear(model, pcm, rate), look)
+
+
+def hear(model: str, pcm: bytes, rate: int) -> tuple[float, Floats]:
+    """What the network says, which after more silence than 0.2 s calls nearly anything complete, and the 384 numbers
+    that its encoder comes to. Raises as `judge` does."""
     network = _networks.get(model)
     if network is None:
         network = _networks[model] = _load(model)
     heard = np.frombuffer(convert(pcm[-SECONDS * rate * 2 :], rate, ENGINE_RATE), dtype="<i2")
-    (probability,) = network.run(None, {"input_features": features(heard)[np.newaxis]})
-    return float(probability.reshape(-1)[0])
+    probability, pooled = network.run(None, {"input_features": features(heard)[np.newaxis]})
+    return float(probability.reshape(-1)[0]), np.asarray(pooled.reshape(-1), np.float32)
 
 
 def features(heard: npt.NDArray[np.int16]) -> Floats:
@@ -87,7 +98,8 @@ def _load(model: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
+    network = with_output(Path(model).read_bytes(), POOLED)
+    return onnxruntime.InferenceSession(network, sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def _mel_filters() -> Floats:

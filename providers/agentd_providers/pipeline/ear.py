@@ -23,6 +23,7 @@ from agentd_providers.pipeline.stages import (
     VoiceDetector,
 )
 from agentd_providers.pipeline.turn_audio import TurnAudio
+from agentd_providers.turns.end_of_turn import Sound
 from agentd_providers.turns.ghosts import Evidence, Speech
 from agentd_providers.turns.taker import RESUME_MS, Signal, TurnTaker
 
@@ -53,6 +54,7 @@ class Ear:
     _turn_audio: TurnAudio = attrs.field(init=False)
     _evidence: Evidence = attrs.field(init=False)
     _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
+    _judging: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._turn_audio = TurnAudio(self.rate)
@@ -112,10 +114,17 @@ class Ear:
         self._follow(self._taker.know_no_words(pause), trio.current_time())
 
     async def judge_sound(self, pause: int) -> None:
-        """Have the sound of the turn judged; without that, words and silence decide alone."""
-        if self.judge is not None:
-            complete = await self._cue(self.judge.judge(self._turn_audio.pcm, self.rate))
-            self._follow(self._taker.know_sound(pause, complete), trio.current_time())
+        """Have the sound of the turn judged; without that, words and silence decide alone. On a host where the look
+        before has not come to an end there is no further one: it would only come later still."""
+        if self.judge is None or self._judging:
+            return
+        self._judging, look = True, self._taker.look
+        try:
+            complete = await self._cue(self.judge.judge(self._turn_audio.pcm, self.rate, look))
+        finally:
+            self._judging = False
+        sound = None if complete is None else Sound(complete, look)
+        self._follow(self._taker.know_sound(pause, sound), trio.current_time())
 
     async def judge_sentence(self, pause: int, asked: Awaitable[float]) -> None:
         """Take what a language model says of the sentence, see Responder.sentence_end."""

@@ -103,9 +103,10 @@ class Transcriber(Protocol):
 class TurnJudge(Protocol):
     """Tells by its sound whether a turn of the caller is complete."""
 
-    async def judge(self, pcm: bytes, rate: int) -> float:
+    async def judge(self, pcm: bytes, rate: int, look: int) -> float:
         """Probability, 0 to 1, that who has spoken `pcm` (slin at `rate` Hz, the end of a turn with the silence
-        after it) has finished. Raises ProviderError."""
+        after it) has finished. `look` counts how often it was asked in this pause, from 0: the silence is longer each
+        time (agentd_providers.turns.settings.LOOKS_MS). Raises ProviderError."""
         ...
 
 

@@ -5,12 +5,12 @@ Each cue alone is wrong too often. `words_complete` reads how the words end; Sma
 model knows whether a sentence ends after them; and who has paused within a turn before will do so again.
 """
 
-import math
 import re
 from collections.abc import Sequence
 
 import attrs
 
+from agentd_providers.turns.weights import row
 from agentd_providers.turns.words import phrases
 
 NEUTRAL = 0.5
@@ -59,20 +59,22 @@ _DIGIT = re.compile(r"^(?:\d[\d-]*|zero|oh|one|two|three|four|five|six|seven|eig
 _WHOLE_NUMBER = 7
 """Digits from which on a number may be complete: a telephone number without its area code."""
 
-_SMART_WEIGHT, _SMART_AT = 0.67, -0.5
-_WORDS_WEIGHT, _WORDS_WEIGHT_ALONE = 0.4, 1.0
-_SENTENCE_WEIGHT, _SENTENCE_AT, _SENTENCE_FLOOR = 1.1, math.log(0.1), 0.003
-_BIAS = -0.4
-"""Log-odds, of a logistic regression over recorded turns, complete and held up (tests/lab/bench_turns.py --fit). `_AT`
-is where a cue says nothing. The model's knowledge is in its small probabilities, so it counts by their logarithm."""
-_SMART_UNKNOWN = 0.81
-"""The silence without Smart Turn: `unsure_ms` if nothing else is known either."""
 _SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 3.5, 0.9, 0.4, -6.0
 """Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`."""
 _HABIT_LOG_ODDS, _HABIT_MOST = 0.05, 3
 """The share that each of the caller's long pauses takes off, and how many of them count."""
 _HABIT_MARGIN = 1.1
 """A hesitating caller is waited for this many times his longest pause."""
+
+
+@attrs.frozen
+class Sound:
+    """What a look at the turn's sound says."""
+
+    complete: float
+    """The probability that the turn is complete, 0 to 1."""
+    look: int = 0
+    """Which look at this pause it was: the silence was longer each time (agentd_providers.turns.settings.LOOKS_MS)."""
 
 
 @attrs.frozen
@@ -118,7 +120,7 @@ def words_complete(text: str, language: str = "en") -> float:
 
 
 def silence_needed(
-    smart: float | None,
+    sound: Sound | None,
     words: float | None,
     pauses: Sequence[float],
     settings: PatienceSettings,
@@ -127,22 +129,23 @@ def silence_needed(
 ) -> float:
     """The ms of silence after which the turn counts as over; never more when a cue says "complete" more clearly.
 
+    Waiting costs the caller who has finished, and not waiting the one who has not. Were pauses within a turn of
+    exponential lengths, the silence that costs least would fall evenly with the log-odds that the turn is complete: it
+    does so here, between the bounds that the settings give.
+
     Args:
-        smart: Smart Turn's probability that the turn is complete, asked once 150 to 200 ms are silent: earlier it
-            misses ends, later it calls anything complete. None if not known.
+        sound: what the last look at the sound says; None if not known.
         words: what `words_complete` says; None if not known.
         pauses: this caller's earlier pauses within turns, in ms.
         settings: how patient to be.
         sentence: a language model's probability that a sentence ends after the words; None if not known.
     """
-    long = sum(pause > settings.unsure_ms for pause in pauses)
-    complete = (
-        _BIAS
-        + _SMART_WEIGHT * (_log_odds(_SMART_UNKNOWN if smart is None else smart) - _SMART_AT)
-        + (_WORDS_WEIGHT_ALONE if sentence is None else _WORDS_WEIGHT) * _log_odds(NEUTRAL if words is None else words)
-        + (0.0 if sentence is None else _SENTENCE_WEIGHT * (math.log(sentence + _SENTENCE_FLOOR) - _SENTENCE_AT))
-        - _HABIT_LOG_ODDS * min(long, _HABIT_MOST)
+    weights = row(None if sound is None else sound.look, sentence=sentence is not None)
+    complete = weights.complete(
+        NEUTRAL if sound is None else sound.complete, NEUTRAL if words is None else words, sentence or 0.0
     )
+    long = sum(pause > settings.unsure_ms for pause in pauses)
+    complete -= _HABIT_LOG_ODDS * min(long, _HABIT_MOST)
     hesitation_ms = max([settings.hesitation_ms, *(_HABIT_MARGIN * pause for pause in pauses)])
     steps = (
         (_SURE, settings.stop_ms),
@@ -172,8 +175,3 @@ def _digits_at_the_end(words: Sequence[str]) -> int:
             break
         count += max(1, sum(letter.isdigit() for letter in word))
     return count
-
-
-def _log_odds(probability: float) -> float:
-    bounded = min(max(probability, 0.01), 0.99)
-    return math.log(bounded / (1 - bounded))

@@ -41,9 +41,9 @@ BACKCHANNELS = (
 )  # fmt: skip
 PAUSE_MS = 96
 """Silence at which the words are looked at; shorter gaps lie within words."""
-LOOK_MS = 160
-"""Silence at which the sound is judged: earlier Smart Turn misses ends, later it calls anything complete (measured,
-tests/lab/bench_turns.py)."""
+LOOKS_MS = (160.0, 400.0, 700.0, 1000.0)
+"""Silences at which the sound is judged, while the turn is not over: earlier than the first ends are missed, and each
+further one knows that nothing has followed for so long (measured, tests/lab/bench_turns.py)."""
 
 
 def _share(value: float) -> str | None:
@@ -75,7 +75,7 @@ class TurnSettings:
         list[str], text("What a caller says while listening, without wanting the turn (lower case, no punctuation).")
     ] = attrs.field(factory=lambda: list(BACKCHANNELS))
     smart_turn: Annotated[
-        bool, text("Judge by the sound, too, whether a turn is complete (Smart Turn; 50 ms of one core a pause).")
+        bool, text("Judge by the sound, too, whether a turn is complete (50 ms of a core, up to four times a pause).")
     ] = True
     max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", positive)] = 30
     pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", not_negative)] = 300
@@ -99,7 +99,7 @@ class TurnSettings:
             takeover_ms=self.takeover_ms or preset.takeover_ms,
             min_words=self.min_words or preset.min_words,
             pause_ms=min(PAUSE_MS, stop_ms),
-            look_ms=LOOK_MS,
+            looks_ms=LOOKS_MS,
             patience=PatienceSettings(
                 stop_ms=stop_ms,
                 unsure_ms=min(max(preset.unsure_ms, stop_ms), max_silence_ms),

@@ -18,7 +18,7 @@ from enum import Enum, auto
 
 import attrs
 
-from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
+from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed, words_complete
 from agentd_providers.turns.words import plain_words
 
 OVER_AGENT_PAUSE_MS = 64.0
@@ -60,7 +60,7 @@ class TurnTaking:
 
     `start_ms` of speech are an onset; `interrupt_ms` pause an agent that speaks; `takeover_ms` take the turn from
     it whatever is said, `min_words` that are no `backchannels` at once. `pause_ms` of silence are a pause, at which
-    the words are looked at, `look_ms` is when the sound is. `patience` decides how long a pause may last. Without
+    the words are looked at, `looks_ms` are when the sound is. `patience` decides how long a pause may last. Without
     `sure_ms` of speech that was surely there words do not count (turns.ghosts).
     """
 
@@ -69,7 +69,7 @@ class TurnTaking:
     takeover_ms: float
     min_words: int
     pause_ms: float
-    look_ms: float
+    looks_ms: tuple[float, ...]
     patience: PatienceSettings
     max_turn_ms: float
     threshold: float
@@ -102,11 +102,12 @@ class TurnTaker:
     _speech_ms: float = attrs.field(default=0.0, init=False)
     _again_ms: float = attrs.field(default=0.0, init=False)
     _turn_ms: float = attrs.field(default=0.0, init=False)
-    _looked: bool = attrs.field(default=False, init=False)
+    _looks: int = attrs.field(default=0, init=False)
+    """How often the sound of this pause was to be judged."""
     _words: str | None = attrs.field(default=None, init=False)
     _wordless: bool = attrs.field(default=False, init=False)
     _doubted: bool = attrs.field(default=False, init=False)
-    _sound: float | None = attrs.field(default=None, init=False)
+    _sound: Sound | None = attrs.field(default=None, init=False)
     _sentence: float | None = attrs.field(default=None, init=False)
     _promised: set[str] = attrs.field(factory=set, init=False)
     """Cues of this pause that are still to be told."""
@@ -118,13 +119,19 @@ class TurnTaker:
         return self._paused
 
     @property
+    def look(self) -> int:
+        """The number of the last look at this pause's sound, from 0."""
+        return max(self._looks - 1, 0)
+
+    @property
     def evidence(self) -> Mapping[str, float | None]:
         """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, and ms."""
         words = words_complete(self._words or "", self.settings.language)
         return {
             "silence_ms": self.silence_ms,
             "needed_ms": round(self._needed(words)),
-            "sound": self._sound,
+            "sound": None if self._sound is None else round(self._sound.complete, 3),
+            "look": None if self._sound is None else self._sound.look,
             "words": words,
             "sentence": self._sentence,
             "long_pauses": sum(pause > self.settings.patience.unsure_ms for pause in self._habit),
@@ -158,11 +165,13 @@ class TurnTaker:
         self._wordless = True
         return self._judge_pause()
 
-    def know_sound(self, pause: int, complete: float | None) -> list[Signal]:
-        """How complete the turn sounds at pause number `pause`, 0 to 1; None: it could not be told."""
+    def know_sound(self, pause: int, sound: Sound | None) -> list[Signal]:
+        """How complete the turn sounds at pause number `pause`; None: it could not be told. What was heard of less
+        silence is of no interest any more."""
         if not self._is_now(pause):
             return []
-        self._sound = complete
+        if sound is not None and (self._sound is None or sound.look > self._sound.look):
+            self._sound = sound
         self._promised.discard("sound")
         return self._judge_pause()
 
@@ -225,15 +234,16 @@ class TurnTaker:
             pause_ms = self.settings.pause_ms
             if self.silence_ms < (min(pause_ms, OVER_AGENT_PAUSE_MS) if self._over_agent else pause_ms):
                 return []
-            self._paused, self.pause, self._looked = True, self.pause + 1, False
+            self._paused, self.pause, self._looks = True, self.pause + 1, 0
             self._words = self._sound = self._sentence = None
             self._wordless = self._doubted = False
             cues = {"sound": self.by_sound, "sentence": self.by_sentence}
             self._promised = {cue for cue, promised in cues.items() if promised}
             return [Signal.PAUSED]
         signals = self._judge_pause()
-        if self.in_turn and not self._looked and self.silence_ms >= self.settings.look_ms:
-            self._looked = True
+        looks_ms = self.settings.looks_ms
+        if self.in_turn and self._looks < len(looks_ms) and self.silence_ms >= looks_ms[self._looks]:
+            self._looks += 1
             signals.append(Signal.LOOK)
         return signals
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.signal import resample_poly
 
 from agentd.parsing import load_json
+from agentd_providers.local.onnx_graph import with_output
 
 NATIVE_RATE: Final = 24000
 RATE: Final = 8000
@@ -38,24 +39,6 @@ class Said:
 
     samples: Samples
     at: int | None
-
-
-def with_output(model: bytes, name: str) -> bytes:
-    """The ONNX model with one of its inner values as another output.
-
-    What is written twice in a message of protocol buffers is merged: a second `graph` (field 7 of ModelProto) with
-    nothing in it but an output (field 12 of GraphProto) adds that one. The runtime finds its type itself.
-    """
-    return model + _field(7, _field(12, _field(1, name.encode())))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    length = len(content)
-    varint = bytearray()
-    while length > 0x7F:
-        varint.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([number << 3 | 2, *varint, length]) + content
 
 
 def tokens(phonemes: str, vocabulary: Mapping[str, int]) -> list[int]:

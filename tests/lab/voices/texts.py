@@ -1,9 +1,11 @@
 """What the voices say: finished turns, sentences that are held up, and whole sentences that go on. Pure.
 
 `texts.tsv` has one a line, written for this purpose. Where the speaker stops is a `|`; a `~` before it has the last
-syllable drawn out. A text's part of the split is by its words (tests.lab.voices.split).
+syllable drawn out. A text's part of the split is by its words (tests.lab.voices.split). `more_texts.tsv` is of the same
+form, and all of it is there to be fitted to.
 """
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -13,8 +15,11 @@ import attrs
 from .split import Part, part_of_text
 
 TABLE: Final = Path(__file__).with_name("texts.tsv")
+MORE: Final = Path(__file__).with_name("more_texts.tsv")
 PAUSE, DRAWL = "|", "~"
 HELD = "held "
+_NEVER_LAST: Final = re.compile(r"\b(?:a|an|the|my|our|your|to|of|for|with|at|from|and|or|if|is|was|very|we)\b (?=\w)")
+"""Words that no sentence of these ends with."""
 
 
 class Kind(StrEnum):
@@ -38,32 +43,51 @@ class Text:
     """The words until the pause; in a finished turn all."""
     after: str
     drawn_out: bool
+    part: Part
 
     @property
     def words(self) -> str:
         return f"{self.before} {self.after}".strip()
 
-    @property
-    def part(self) -> Part:
-        return part_of_text(self.words)
 
-
-def texts(table: Path = TABLE) -> list[Text]:
-    """All that there are. Raises ValueError for a line that is none: its pauses do not fit its kind."""
+def texts(table: Path = TABLE, part: Part | None = None) -> list[Text]:
+    """All that there are, each of the part that its words decide, or of `part`. Raises ValueError for a line that is
+    none: its pauses do not fit its kind."""
     heading, *lines = table.read_text("utf-8").splitlines()
     if heading != "kind\ttext":
         raise ValueError(f"{table}: expected the columns kind and text, got {heading!r}")
-    return [_text(table, *line.split("\t")) for line in lines]
+    return [_text(table, part, *line.split("\t")) for line in lines]
 
 
-def _text(table: Path, kind: str, marked: str) -> Text:
+def texts_of(part: Part) -> list[Text]:
+    """What a part's turns are made of: for weights to be fitted to there are more, and each sentence that has the room
+    is held up as well behind the words that nobody ends with."""
+    found = [text for text in texts() if text.part is part]
+    if part is not Part.FIT:
+        return found
+    found += texts(MORE, part)
+    return found + [held for text in found if text.kind is Kind.FINISHED for held in held_up(text)]
+
+
+def held_up(text: Text) -> list[Text]:
+    """A finished turn broken off at each place where it cannot end."""
+    said = text.before
+    return [
+        Text(Kind.HESITATION, "broken off", said[: place.end()].strip(), said[place.end() :], False, text.part)
+        for place in _NEVER_LAST.finditer(said)
+        if place.start() > 0
+    ]
+
+
+def _text(table: Path, part: Part | None, kind: str, marked: str) -> Text:
     before, *after = (piece.strip() for piece in marked.split(PAUSE))
     expected = 1 if kind == Kind.GOES_ON or kind.startswith(HELD) else 0
     if len(after) != expected:
         raise ValueError(f"{table}: expected {expected} pauses in a text of the kind {kind!r}, got {marked!r}")
     if not expected:
-        return Text(Kind.FINISHED, kind, before, "", drawn_out=False)
+        return Text(Kind.FINISHED, kind, before, "", drawn_out=False, part=part or part_of_text(before))
     drawn_out = before.endswith(DRAWL)
     manner = kind.removeprefix(HELD)
     found = Kind.GOES_ON if kind == Kind.GOES_ON else Kind.HESITATION
-    return Text(found, manner, before.removesuffix(DRAWL).strip(), after[0], drawn_out)
+    before = before.removesuffix(DRAWL).strip()
+    return Text(found, manner, before, after[0], drawn_out, part or part_of_text(f"{before} {after[0]}"))

@@ -30,7 +30,7 @@ from .plans import Plan, plan_of_recording, plans
 from .recordings import Recording, recordings
 from .sources import SOURCES
 from .split import Part, speakers
-from .texts import Kind, texts
+from .texts import Kind, texts_of
 
 LEAD, TAIL = 0.2, 2.0
 """Seconds on the line before and after the turn: street noise does not end with the words."""
@@ -138,7 +138,7 @@ async def turns_of(part: Part, kind: Kind, count: int, progress: Progress) -> li
     """
     made = await _recorded(part, kind, count, progress)
     try:
-        made += await _spoken(plans(part, kind, speakers(), texts(), count - len(made)), progress)
+        made += await _spoken(plans(part, kind, speakers(), texts_of(part), count - len(made)), progress)
     except LabUnavailable as error:
         progress(f"left out: all synthetic voices: {error}")
     if not made:

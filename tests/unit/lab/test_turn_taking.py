@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.lab.bench_latency import Take, mixed, summary, turn_of
+from tests.lab.bench_latency import Take, mixed, turn_of
+from tests.lab.latency_report import summary
 from tests.lab.measure import Span
 from tests.lab.turn_set import TurnSample
 from tests.lab.turn_taking import Reaction, Spoken, react

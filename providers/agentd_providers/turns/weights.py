@@ -1,0 +1,56 @@
+"""How much each cue for the end of a turn counts, by which of them are known. Pure.
+
+Logistic regressions over turns by many voices, complete and held up, at the silences at which the sound is looked at:
+`just fit-turns` prints the rows. What is missing is not guessed: the others then count by a row of their own.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+SENTENCE_FLOOR: Final = 0.003
+"""Added to what a language model says: its knowledge is in its small probabilities, so it counts by their logarithm."""
+
+
+@attrs.frozen
+class Weights:
+    """A row: of the log-odds of the sound and of the words, and of the logarithm of the sentence's end."""
+
+    constant: float
+    sound: float
+    words: float
+    sentence: float
+
+    def complete(self, sound: float, words: float, sentence: float) -> float:
+        """Log-odds that the turn is complete. What a row does not weigh may be anything."""
+        return (
+            self.constant
+            + self.sound * log_odds(sound)
+            + self.words * log_odds(words)
+            + self.sentence * math.log(sentence + SENTENCE_FLOOR)
+        )
+
+
+ROWS: Final[Mapping[tuple[int | None, bool], Weights]] = {
+    (None, False): Weights(0.64, 0.0, 1.0, 0.0),
+    (None, True): Weights(3.4, 0.0, 0.4, 1.1),
+    (0, False): Weights(0.0, 0.67, 1.0, 0.0),
+    (0, True): Weights(2.5, 0.67, 0.4, 1.1),
+}
+"""By the look at the sound (None: not known) and whether the sentence's end is known."""
+
+
+def row(look: int | None, *, sentence: bool) -> Weights:
+    """That for what is known; looks beyond those that were fitted count as the last of them."""
+    return ROWS[None if look is None else min(look, LAST_LOOK), sentence]
+
+
+LAST_LOOK: Final = max(look for look, _ in ROWS if look is not None)
+
+
+def log_odds(probability: float) -> float:
+    """Of a cue, none of which is surer than 0.995."""
+    bounded = min(max(probability, 0.005), 0.995)
+    return math.log(bounded / (1 - bounded))

@@ -1,0 +1,207 @@
+"""Fits the weights of the cues for the end of a turn to turns of the part `fit`, and chooses by the part `choose`.
+
+    python -m tests.lab.turn_fit [--turns 400] [--write]
+
+ 1. The head on Smart Turn's encoder (agentd_providers.local.turn_head): for each look a logistic regression over what
+    the encoder comes to, and what Smart Turn says. How much large weights cost is chosen by the turns of `choose`.
+ 2. The rows of agentd_providers.turns.weights: for each look, with and without the sentence's end. The head is asked
+    there about turns whose sentences it was not fitted to (five folds), or it would seem surer than it is.
+
+`--write` writes the head's file and prints the rows. `just bench-turns` says what both are worth.
+"""
+
+import argparse
+import hashlib
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import trio
+from scipy.optimize import minimize
+
+from agentd_providers.local.turn_head import FILE, Head, log_odds
+from agentd_providers.turns import weights
+from agentd_providers.turns.end_of_turn import words_complete
+from agentd_providers.turns.settings import LOOKS_MS
+
+from .bench_turns import gather
+from .figures import Conditions
+from .turn_evidence import Evidence, Look
+from .voices.split import Part
+
+FOLDS: Final = 5
+PENALTIES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+ROW_PENALTY: Final = 0.02
+FINAL_MS: Final = 150.0
+"""A pause that begins so much before the last sound, or later, is the turn's end: what is faint is heard as silence."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@attrs.frozen(eq=False)
+class Example:
+    """One look at one pause."""
+
+    look: int
+    heard: Look
+    words: float
+    sentence: float | None
+    complete: bool
+    fold: int
+
+    @property
+    def numbers(self) -> Floats:
+        """What the head weighs: the encoder's, what Smart Turn says, and 1."""
+        return np.array([*self.heard.pooled, log_odds(self.heard.smart), 1.0])
+
+
+def examples(turns: Sequence[Evidence]) -> Iterator[Example]:
+    """All looks at the pauses of these turns that have words."""
+    for turn in turns:
+        fold = hashlib.sha256(turn.sample.text.encode()).digest()[0] % FOLDS
+        last = len(turn.pauses) - 1
+        for number, pause in enumerate(turn.pauses):
+            if not pause.words:
+                continue
+            complete = number == last and len(pause.looks) == len(LOOKS_MS)
+            for look, heard in enumerate(pause.looks):
+                yield Example(look, heard, words_complete(pause.words), pause.sentence, complete, fold)
+
+
+def regression(rows: Floats, complete: npt.NDArray[np.bool_], penalty: Floats, *, positive: bool = False) -> Floats:
+    """Weights of a logistic regression in which both kinds count the same."""
+    yes, no = rows[complete], rows[~complete]
+
+    def loss(given: Floats) -> tuple[float, Floats]:
+        ahead, behind = yes @ given, no @ given
+        value = np.logaddexp(0, -ahead).mean() + np.logaddexp(0, behind).mean() + float(penalty @ given**2)
+        slope = -(yes.T @ _share(-ahead)) / len(yes) + (no.T @ _share(behind)) / len(no) + 2 * penalty * given
+        return float(value), slope
+
+    bounds = [(0.0, None)] * (rows.shape[1] - 1) + [(None, None)] if positive else None
+    return np.asarray(minimize(loss, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _share(odds: Floats) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+
+
+def fit_look(given: Sequence[Example], penalty: float) -> Floats:
+    """The head's row for one look: weights of the encoder's numbers, of what Smart Turn says, and the constant."""
+    rows = np.array([example.numbers for example in given])
+    middle, size = rows[:, :-2].mean(axis=0), rows[:, :-2].std(axis=0) + 1e-6
+    rows[:, :-2] = (rows[:, :-2] - middle) / size
+    costs = np.array([penalty] * (rows.shape[1] - 2) + [0.002, 0.0])
+    found = regression(rows, np.array([example.complete for example in given]), costs)
+    found[:-2] /= size
+    found[-1] -= found[:-2] @ middle
+    return found
+
+
+def misses(given: Sequence[Example], row: Floats) -> float:
+    """The mean logarithmic loss, both kinds counting the same."""
+    odds = np.array([example.numbers @ row for example in given])
+    complete = np.array([example.complete for example in given])
+    return float(np.logaddexp(0, -odds[complete]).mean() + np.logaddexp(0, odds[~complete]).mean())
+
+
+def fit_head(fit: Sequence[Example], choose: Sequence[Example]) -> tuple[Head, list[float]]:
+    """The head, and of each look the penalty that was chosen; told as it goes."""
+    rows, penalties = [], []
+    for look in range(len(LOOKS_MS)):
+        mine = [example for example in fit if example.look == look]
+        other = [example for example in choose if example.look == look]
+        tried = {penalty: fit_look(mine, penalty) for penalty in PENALTIES}
+        scores = {penalty: misses(other, row) for penalty, row in tried.items()}
+        best = min(scores, key=scores.__getitem__)
+        alone = np.array([*np.zeros(len(tried[best]) - 2), *_smart_alone(mine)])
+        held = sum(not example.complete for example in mine)
+        print(
+            f"look {look} ({LOOKS_MS[look]:.0f} ms): {len(mine) - held} complete, {held} not; loss on `choose` "
+            f"{scores[best]:.3f} at penalty {best:g}, Smart Turn alone {misses(other, alone):.3f}",
+            flush=True,
+        )
+        rows.append(tried[best])
+        penalties.append(best)
+    return _head(rows), penalties
+
+
+def _smart_alone(given: Sequence[Example]) -> Floats:
+    rows = np.array([[log_odds(example.heard.smart), 1.0] for example in given])
+    return regression(rows, np.array([example.complete for example in given]), np.array([0.002, 0.0]))
+
+
+def _head(rows: Sequence[Floats]) -> Head:
+    table = np.array(rows, np.float32)
+    return Head(table[:, :-2], table[:, -2], table[:, -1])
+
+
+def unseen(fit: Sequence[Example], penalties: Sequence[float]) -> dict[int, float]:
+    """By example's id: what a head says that was fitted to other sentences."""
+    said: dict[int, float] = {}
+    for look, penalty in enumerate(penalties):
+        mine = [example for example in fit if example.look == look]
+        for fold in range(FOLDS):
+            head = fit_look([example for example in mine if example.fold != fold], penalty)
+            for example in mine:
+                if example.fold == fold:
+                    said[id(example)] = 1 / (1 + math.exp(-float(np.clip(example.numbers @ head, -50, 50))))
+    return said
+
+
+def fit_rows(fit: Sequence[Example], sounds: Mapping[int, float]) -> dict[tuple[int | None, bool], weights.Weights]:
+    """The rows of agentd_providers.turns.weights."""
+    found: dict[tuple[int | None, bool], weights.Weights] = {}
+    for look in (None, *range(len(LOOKS_MS))):
+        mine = [example for example in fit if example.look == (look or 0)]
+        for sentence in (False, True):
+            given = [example for example in mine if not sentence or example.sentence is not None]
+            rows = np.array(
+                [
+                    (
+                        weights.log_odds(sounds[id(example)]) if look is not None else 0.0,
+                        weights.log_odds(example.words),
+                        math.log((example.sentence or 0.0) + weights.SENTENCE_FLOOR) if sentence else 0.0,
+                        1.0,
+                    )
+                    for example in given
+                ]
+            )
+            costs = np.array([ROW_PENALTY] * 3 + [0.0])
+            complete = np.array([example.complete for example in given])
+            sound, words, ends, constant = np.round(regression(rows, complete, costs, positive=True), 2).tolist()
+            found[look, sentence] = weights.Weights(constant, sound, words, ends)
+    return found
+
+
+async def run(turns: int, write: bool) -> int:
+    print(Conditions.now())
+    fit, choose = [
+        list(examples([turn for kind in (await gather(part, turns)).values() for turn in kind]))
+        for part in (Part.FIT, Part.CHOOSE)
+    ]
+    head, penalties = fit_head(fit, choose)
+    rows = fit_rows(fit, unseen(fit, penalties))
+    for (look, sentence), row in rows.items():
+        print(f"    ({look}, {sentence}): Weights({row.constant}, {row.sound}, {row.words}, {row.sentence}),")
+    if write:
+        kept = {name: getattr(head, name).astype(np.float16) for name in ("weights", "smart", "bias")}
+        np.savez_compressed(FILE, **kept)
+        print(f"written: {FILE}, {FILE.stat().st_size} bytes; the rows belong into agentd_providers/turns/weights.py")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=400, help="of each kind and part at most (default 400)")
+    parser.add_argument("--write", action="store_true", help="write the head's file")
+    asked = parser.parse_args()
+    return trio.run(run, asked.turns, asked.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
