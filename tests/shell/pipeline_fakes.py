@@ -33,7 +33,7 @@ TURNS = TurnTaking(
     takeover_ms=700,
     min_words=1,
     pause_ms=1000 * PAUSE,
-    look_ms=160,
+    looks_ms=(160,),
     patience=PatienceSettings(*[1000 * TURN_END] * 4),
     max_turn_ms=30_000,
     threshold=0.5,
@@ -117,7 +117,7 @@ class FakeJudge:
     failures: list[Exception] = attrs.field(factory=list)
     judged: list[bytes] = attrs.field(factory=list)
 
-    async def judge(self, pcm: bytes, rate: int) -> float:
+    async def judge(self, pcm: bytes, rate: int, look: int) -> float:
         self.judged.append(pcm)
         await trio.sleep(self.seconds)
         if self.failures:

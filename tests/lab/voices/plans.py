@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        return f"{self.speaker.name}: {self.text.words}"
+        return f"{self.speaker.name}: {self.text.marked}"
 
 
 def plans(part: Part, kind: Kind, speakers: Sequence[Speaker], texts: Sequence[Text], count: int) -> list[Plan]:
@@ -72,4 +72,4 @@ def plan_of_recording(speaker: Speaker, recording: Recording, kind: Kind, line: 
 
 
 def _seed(speaker: Speaker, text: Text) -> int:
-    return int.from_bytes(hashlib.sha256(f"{speaker.name}: {text.words}".encode()).digest()[:4])
+    return int.from_bytes(hashlib.sha256(f"{speaker.name}: {text.marked}".encode()).digest()[:4])

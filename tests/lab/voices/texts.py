@@ -46,6 +46,11 @@ class Text:
     part: Part
 
     @property
+    def marked(self) -> str:
+        """With the pause in it: a sentence may be held up in one place, and in another."""
+        return f"{self.before} {PAUSE} {self.after}" if self.after else self.before
+
+    @property
     def words(self) -> str:
         return f"{self.before} {self.after}".strip()
 

@@ -263,7 +263,7 @@ async def test_the_sound_of_a_pause_is_judged_with_the_end_of_the_turn(autojump_
         (judged,) = judge.judged
         assert len(judged) == 8 * 8000 * 2
         silent = len(judged) - len(judged.rstrip(b"\0"))
-        assert silent / 16 == pytest.approx(TURNS.look_ms, abs=21)
+        assert silent / 16 == pytest.approx(TURNS.looks_ms[0], abs=21)
 
 
 async def test_the_model_is_asked_whether_a_sentence_ends_before_it_answers(autojump_clock: MockClock) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.lab.voices.conditions import Line
 from tests.lab.voices.plans import LEVELS, PAUSES, PITCHES, TEMPI, plans
 from tests.lab.voices.split import Part, speakers
-from tests.lab.voices.texts import TABLE, Kind, texts
+from tests.lab.voices.texts import MORE, TABLE, Kind, texts, texts_of
 
 TEXTS = texts()
 SPEAKERS = speakers()
@@ -24,6 +24,20 @@ def test_no_sentence_is_there_twice_and_every_part_has_each_kind():
     whole = [(text.words, text.kind) for text in TEXTS]
     assert len(set(whole)) == len(whole)
     assert {(text.part, text.kind) for text in TEXTS} == {(part, kind) for part in Part for kind in Kind}
+
+
+def test_there_is_more_to_fit_to_and_nothing_of_it_in_another_part():
+    fit, others = texts_of(Part.FIT), [*texts_of(Part.CHOOSE), *texts_of(Part.THIRD)]
+    assert {text.part for text in fit} == {Part.FIT}
+    assert len(fit) > 3 * len([text for text in TEXTS if text.part is Part.FIT])
+    assert not {text.words for text in fit} & {text.words for text in others}
+    assert not {text.words for text in texts(MORE, Part.FIT)} & {text.words for text in TEXTS}
+
+
+def test_a_sentence_that_is_broken_off_is_so_where_none_ends():
+    broken = [text for text in texts_of(Part.FIT) if text.manner == "broken off"]
+    assert {text.before.rpartition(" ")[2].lower() for text in broken} >= {"the", "to", "my"}
+    assert all(text.after and text.kind is Kind.HESITATION for text in broken)
 
 
 def test_what_is_held_up_goes_on_and_a_finished_turn_does_not():
@@ -50,7 +64,7 @@ def test_a_text_whose_pauses_do_not_fit_its_kind_is_refused(tmp_path, line):
 @pytest.mark.parametrize("part", Part)
 @pytest.mark.parametrize("kind", Kind)
 def test_a_turn_is_of_a_voice_and_a_sentence_of_its_part(part, kind):
-    made = plans(part, kind, SPEAKERS, TEXTS, 1000)
+    made = plans(part, kind, SPEAKERS, texts_of(part), 1000)
     assert made
     assert {(plan.speaker.part, plan.text.part, plan.text.kind) for plan in made} == {(part, part, kind)}
     assert len({plan.name for plan in made}) == len(made)

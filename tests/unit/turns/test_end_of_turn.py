@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd_providers.turns.end_of_turn import NEUTRAL, PatienceSettings, silence_needed, words_complete
+from agentd_providers.turns.end_of_turn import NEUTRAL, PatienceSettings, Sound, silence_needed, words_complete
 
 SETTINGS = PatienceSettings(stop_ms=200, unsure_ms=600, hesitation_ms=1300, max_silence_ms=2000)
 
@@ -76,55 +76,61 @@ def test_punctuation_at_the_end_is_not_believed(text, mark):
 
 
 probabilities = st.none() | st.floats(0, 1)
+sounds = st.none() | st.builds(Sound, st.floats(0, 1), st.integers(0, 9))
 sure = st.floats(0, 1)
 pauses = st.lists(st.floats(0, 10_000), max_size=8)
 
 
-@given(probabilities, probabilities, pauses, probabilities)
+@given(sounds, probabilities, pauses, probabilities)
 def test_a_pause_ends_between_the_two_bounds_whatever_the_cues(smart, words, habit, sentence):
     needed = silence_needed(smart, words, habit, SETTINGS, sentence=sentence)
     assert SETTINGS.stop_ms <= needed <= SETTINGS.max_silence_ms
 
 
-@given(sure, sure, probabilities, pauses, probabilities)
-def test_what_sounds_more_complete_is_never_waited_for_longer(one, other, words, habit, sentence):
+@given(sure, sure, st.integers(0, 9), probabilities, pauses, probabilities)
+def test_what_sounds_more_complete_is_never_waited_for_longer(one, other, look, words, habit, sentence):
     less, more = sorted((one, other))
-    waits = [silence_needed(smart, words, habit, SETTINGS, sentence=sentence) for smart in (less, more)]
+    waits = [silence_needed(Sound(smart, look), words, habit, SETTINGS, sentence=sentence) for smart in (less, more)]
     assert waits[0] >= waits[1]
 
 
-@given(sure, sure, probabilities, pauses, probabilities)
+@given(sure, sure, sounds, pauses, probabilities)
 def test_words_that_look_more_complete_are_never_waited_for_longer(one, other, smart, habit, sentence):
     less, more = sorted((one, other))
     waits = [silence_needed(smart, words, habit, SETTINGS, sentence=sentence) for words in (less, more)]
     assert waits[0] >= waits[1]
 
 
-@given(sure, sure, probabilities, pauses, probabilities)
+@given(sure, sure, sounds, pauses, probabilities)
 def test_a_likelier_end_of_the_sentence_is_never_waited_for_longer(one, other, smart, habit, words):
     less, more = sorted((one, other))
     waits = [silence_needed(smart, words, habit, SETTINGS, sentence=sentence) for sentence in (less, more)]
     assert waits[0] >= waits[1]
 
 
-@given(probabilities, probabilities, pauses, probabilities, st.floats(0, 10_000))
+@given(sounds, probabilities, pauses, probabilities, st.floats(0, 10_000))
 def test_a_caller_with_more_pauses_is_never_waited_for_less(smart, words, habit, sentence, pause):
     fewer = silence_needed(smart, words, habit, SETTINGS, sentence=sentence)
     assert silence_needed(smart, words, [*habit, pause], SETTINGS, sentence=sentence) >= fewer
 
 
 def test_a_turn_that_is_surely_complete_ends_after_stop_ms():
-    assert silence_needed(0.97, words_complete("What time is it?"), (), SETTINGS, sentence=0.9) == SETTINGS.stop_ms
+    assert (
+        silence_needed(Sound(0.97), words_complete("What time is it?"), (), SETTINGS, sentence=0.9) == SETTINGS.stop_ms
+    )
 
 
 def test_a_hesitation_is_waited_for_beyond_hesitation_ms():
-    assert silence_needed(0.03, words_complete("My number is"), (), SETTINGS, sentence=0.004) > SETTINGS.hesitation_ms
+    assert (
+        silence_needed(Sound(0.03), words_complete("My number is"), (), SETTINGS, sentence=0.004)
+        > SETTINGS.hesitation_ms
+    )
 
 
-@pytest.mark.parametrize("smart", [0.02, 0.5, 0.97])
-def test_broken_off_words_are_waited_for_however_finished_they_sound(smart):
+@pytest.mark.parametrize("sound", [Sound(0.02), Sound(0.5), Sound(0.97)])
+def test_broken_off_words_are_waited_for_however_finished_they_sound(sound):
     words = words_complete("Press zero to reach an")
-    assert silence_needed(smart, words, (), SETTINGS, sentence=0.0) > SETTINGS.hesitation_ms
+    assert silence_needed(sound, words, (), SETTINGS, sentence=0.0) > SETTINGS.hesitation_ms
 
 
 def test_without_any_cue_the_turn_likely_is_complete():
@@ -133,7 +139,7 @@ def test_without_any_cue_the_turn_likely_is_complete():
 
 def test_a_caller_who_pauses_for_long_is_waited_for_longer_when_hesitating_not_when_done():
     habit = [1400.0, 300.0]
-    hesitating = silence_needed(0.1, 0.15, habit, SETTINGS, sentence=0.01)
-    assert hesitating > silence_needed(0.1, 0.15, (), SETTINGS, sentence=0.01)
+    hesitating = silence_needed(Sound(0.1), 0.15, habit, SETTINGS, sentence=0.01)
+    assert hesitating > silence_needed(Sound(0.1), 0.15, (), SETTINGS, sentence=0.01)
     assert hesitating > 1400
-    assert silence_needed(0.97, 0.97, habit, SETTINGS, sentence=0.9) == SETTINGS.stop_ms
+    assert silence_needed(Sound(0.97), 0.97, habit, SETTINGS, sentence=0.9) == SETTINGS.stop_ms

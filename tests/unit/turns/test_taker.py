@@ -1,6 +1,5 @@
 """When a caller begins, pauses, goes on and has finished: playbooks of speech and silence, window by window."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd_providers.turns.end_of_turn import PatienceSettings, silence_needed, words_complete
+from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed, words_complete
 from agentd_providers.turns.taker import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking
 from agentd_providers.turns.words import plain_words
 
@@ -17,7 +16,6 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 
 STARTED, CONFIRMED, TAKEN, PAUSED, LOOK, RESUMED, ENDED, DISMISSED = Signal
 WINDOW = 32
-NEVER = math.inf
 PATIENCE = PatienceSettings(stop_ms=256, unsure_ms=640, hesitation_ms=1280, max_silence_ms=1920)
 TAKING = TurnTaking(
     start_ms=64,
@@ -25,7 +23,7 @@ TAKING = TurnTaking(
     takeover_ms=704,
     min_words=2,
     pause_ms=96,
-    look_ms=NEVER,
+    looks_ms=(),
     patience=PATIENCE,
     max_turn_ms=30_000,
     threshold=0.5,
@@ -57,9 +55,10 @@ class Ear:
         """The words up to the pause that lasts are known."""
         return self.taker.know_words(self.taker.pause, text, doubted=doubted)
 
-    def sound(self, complete: float | None) -> list[Signal]:
+    def sound(self, complete: float | None, look: int = 0) -> list[Signal]:
         """How complete the turn sounds at that pause is known."""
-        return self.taker.know_sound(self.taker.pause, complete)
+        sound = None if complete is None else Sound(complete, look)
+        return self.taker.know_sound(self.taker.pause, sound)
 
     def sentence(self, ends: float | None) -> list[Signal]:
         """How likely a sentence ends there is known."""
@@ -189,7 +188,7 @@ def test_every_pause_has_a_number_of_its_own() -> None:
     assert ear.taker.pause == first + 1
     ear.silence(1000)
     assert ear.taker.know_words(first, "I would like a table.") == []
-    assert ear.taker.know_sound(first, 1.0) == []
+    assert ear.taker.know_sound(first, Sound(1.0)) == []
     assert ear.taker.know_sentence(first, 1.0) == []
     assert ear.taker.know_words(first + 1, "I would like a table for two.")[-1] is ENDED
 
@@ -203,14 +202,33 @@ def test_what_is_known_of_a_pause_that_is_over_is_of_no_interest() -> None:
     assert ear.sentence(1.0) == []
 
 
-def test_once_a_pause_has_lasted_its_sound_is_looked_at() -> None:
-    ear = paused(listening(look_ms=160))
+def test_the_sound_of_a_pause_is_looked_at_again_as_it_lasts() -> None:
+    ear = paused(listening(looks_ms=(160, 320)))
     assert ear.silence(32) == []
-    assert ear.silence(32) == [LOOK]
+    assert (ear.silence(32), ear.taker.look) == ([LOOK], 0)
+    assert (ear.silence(160), ear.taker.look) == ([LOOK], 1)
     assert ear.silence(2000) == []
     ear.speech(64)
     ear.silence(96)
-    assert ear.silence(64) == [LOOK]
+    assert (ear.silence(64), ear.taker.look) == ([LOOK], 0)
+
+
+def test_what_a_later_look_says_counts_whichever_comes_first() -> None:
+    for order in ((0, 1), (1, 0)):
+        ear = paused(listening(by_sound=True))
+        ear.words("That is all.")
+        for look in order:
+            ear.sound((0.98, 0.02)[look], look)
+        assert ear.taker.evidence["look"] == 1
+        assert ear.taker.evidence["sound"] == 0.02
+
+
+def test_a_further_look_that_fails_leaves_what_the_one_before_said() -> None:
+    ear = paused(listening(by_sound=True))
+    ear.words("That is all.")
+    ear.sound(0.02)
+    ear.sound(None)
+    assert ear.taker.evidence["sound"] == 0.02
 
 
 # --- how long a pause may last
@@ -227,7 +245,8 @@ def test_a_pause_is_waited_for_as_the_cues_say(words: str, sound: float | None, 
     ear = paused(listening(by_sound=True, by_sentence=True))
     assert ear.sound(sound) + ear.sentence(sentence) + ear.words(words) == []
     assert ear.silence_until_something() == [ENDED]
-    needed = silence_needed(sound, words_complete(words), (), PATIENCE, sentence=sentence)
+    heard = None if sound is None else Sound(sound)
+    needed = silence_needed(heard, words_complete(words), (), PATIENCE, sentence=sentence)
     assert ear.taker.silence_ms == in_whole_windows(needed)
 
 
@@ -477,7 +496,7 @@ hearing = st.one_of(
     st.tuples(
         st.just("words"), st.sampled_from(["", "mhm", "wait a moment", "my number is", "yes"]), st.integers(0, 2)
     ),
-    st.tuples(st.just("sound"), st.none() | st.floats(0, 1), st.integers(0, 2)),
+    st.tuples(st.just("sound"), st.none() | st.builds(Sound, st.floats(0, 1), st.integers(0, 5)), st.integers(0, 2)),
     st.tuples(st.just("sentence"), st.none() | st.floats(0, 1), st.integers(0, 2)),
 )
 
@@ -485,7 +504,7 @@ hearing = st.one_of(
 @unhurried
 @given(
     st.lists(hearing, max_size=40),
-    st.sampled_from([TAKING, attrs.evolve(TAKING, look_ms=160, max_turn_ms=4000)]),
+    st.sampled_from([TAKING, attrs.evolve(TAKING, looks_ms=(160, 400), max_turn_ms=4000)]),
     st.booleans(),
 )
 def test_signals_come_in_a_legal_order_whatever_is_heard(
