@@ -112,9 +112,17 @@ pbx-up: (demo "--talk")
 pbx-down: setup
     {{ python }} -m tests.lab.demo --down
 
-# Response delay at the caller's ear: 40 and more turns, and as many hesitations (writes build/bench/, with a picture)
+# Response delay at the caller's ear, over finished turns and hesitations; --third: by voices kept apart (writes build/bench/)
 bench-latency *args: setup-dev
     {{ python }} -m tests.lab.bench_latency {{ args }}
+
+# Is a caller who pauses taken for one who has finished? The cues, offline, over many voices; --third: those kept apart
+bench-turns *args: setup-dev
+    {{ python }} -m tests.lab.bench_turns {{ args }}
+
+# Fit the weights of the cues for the end of a turn to the voices that are there for it
+fit-turns *args: setup-dev
+    {{ python }} -m tests.lab.turn_fit {{ args }}
 
 # How long the words are waited for after 1 to 8 s of speech, and how many are wrong, beside whole decoding (writes build/bench/)
 bench-transcript *args: setup-dev

@@ -1,4 +1,4 @@
-"""Whether a turn is complete, by what Smart Turn's encoder has heard of it: a row of weights for each look. Pure.
+"""Whether a turn is complete, by what Smart Turn's encoder has heard of it: a row of weights for each look.
 
 Smart Turn itself was taught on the end of turns, and says of any silence of half a second that the turn is complete.
 The weights were fitted to turns that were complete and others that went on, each at the silences at which it is asked
