@@ -34,10 +34,18 @@ class Weights:
 
 
 ROWS: Final[Mapping[tuple[int | None, bool], Weights]] = {
-    (None, False): Weights(0.64, 0.0, 1.0, 0.0),
-    (None, True): Weights(3.4, 0.0, 0.4, 1.1),
-    (0, False): Weights(0.0, 0.67, 1.0, 0.0),
-    (0, True): Weights(2.5, 0.67, 0.4, 1.1),
+    (None, False): Weights(
+        1.03, 0.0, 0.95, 0.0
+    ),  # by decision: who hears no sound and knows no words waits `unsure_ms`
+    (None, True): Weights(1.51, 0.0, 0.15, 0.89),
+    (0, False): Weights(-0.32, 0.86, 0.39, 0.0),
+    (0, True): Weights(0.69, 0.78, 0.0, 0.51),
+    (1, False): Weights(-0.45, 0.8, 0.57, 0.0),
+    (1, True): Weights(0.75, 0.7, 0.23, 0.59),
+    (2, False): Weights(-0.56, 0.82, 0.66, 0.0),
+    (2, True): Weights(0.71, 0.74, 0.31, 0.6),
+    (3, False): Weights(-0.63, 0.99, 0.52, 0.0),
+    (3, True): Weights(0.52, 0.88, 0.23, 0.6),
 }
 """By the look at the sound (None: not known) and whether the sentence's end is known."""
 

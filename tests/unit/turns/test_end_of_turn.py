@@ -127,10 +127,14 @@ def test_a_hesitation_is_waited_for_beyond_hesitation_ms():
     )
 
 
-@pytest.mark.parametrize("sound", [Sound(0.02), Sound(0.5), Sound(0.97)])
-def test_broken_off_words_are_waited_for_however_finished_they_sound(sound):
+@pytest.mark.parametrize("look", range(4))
+@pytest.mark.parametrize(
+    ("sound", "longer_than"), [(0.02, "hesitation_ms"), (0.5, "hesitation_ms"), (0.97, "unsure_ms")]
+)
+def test_broken_off_words_are_waited_for_however_finished_they_sound(sound, longer_than, look):
     words = words_complete("Press zero to reach an")
-    assert silence_needed(sound, words, (), SETTINGS, sentence=0.0) > SETTINGS.hesitation_ms
+    needed = silence_needed(Sound(sound, look), words, (), SETTINGS, sentence=0.0)
+    assert needed > getattr(SETTINGS, longer_than)
 
 
 def test_without_any_cue_the_turn_likely_is_complete():
