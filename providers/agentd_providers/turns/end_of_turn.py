@@ -60,8 +60,8 @@ _WHOLE_NUMBER = 7
 """Digits from which on a number may be complete: a telephone number without its area code."""
 
 _SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 1.24, 1.03, -0.69, -3.35
-"""Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`: of many that were
-tried those that cost the turns of the part `choose` least (tests/lab/voices/README.md)."""
+"""Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`: those of many
+that cost the turns of the part `choose` least (tests/lab/voices/README.md)."""
 _HABIT_LOG_ODDS, _HABIT_MOST = 0.05, 3
 """The share that each of the caller's long pauses takes off, and how many of them count."""
 _HABIT_MARGIN = 1.1

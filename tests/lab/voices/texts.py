@@ -71,7 +71,8 @@ def texts_of(part: Part) -> list[Text]:
     if part is not Part.FIT:
         return found
     found += texts(MORE, part)
-    return found + [held for text in found if text.kind is Kind.FINISHED for held in held_up(text)]
+    broken_off = [held for text in found if text.kind is Kind.FINISHED for held in held_up(text)]
+    return list({text.marked: text for text in [*broken_off, *found]}.values())
 
 
 def held_up(text: Text) -> list[Text]:
