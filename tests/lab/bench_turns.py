@@ -17,7 +17,7 @@ is found over later than after 0.9 s.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -71,8 +71,8 @@ async def gather(part: Part | str, count: int) -> Turns:
                 for turn in turns:
                     found[kind].append(await gatherer.gather(turn))
                     bar.update()
-    if any(gatherer.slowest.values()):
-        print(f"{part}: engines, ms:", {name: spread(times) for name, times in gatherer.slowest.items()}, flush=True)
+    if any(gatherer.times.values()):
+        print(f"{part}: engines, ms:", {name: spread(times) for name, times in gatherer.times.items()}, flush=True)
     return found
 
 
@@ -90,7 +90,7 @@ def _say(text: str) -> None:
 
 
 @asynccontextmanager
-async def _gatherer() -> Any:
+async def _gatherer() -> AsyncIterator[Gatherer]:
     settings = LlmServerSettings(
         str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=2048, slots=4
     )

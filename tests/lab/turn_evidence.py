@@ -136,7 +136,7 @@ class Gatherer:
     voice_activity: VoiceActivityEngine
     client: openai.AsyncOpenAI
     folder: Path = attrs.field(factory=lambda: cache(os.environ) / "voices/heard")
-    slowest: dict[str, list[float]] = attrs.field(factory=lambda: {"words": [], "sound": [], "sentence": []})
+    times: dict[str, list[float]] = attrs.field(factory=lambda: {"words": [], "sound": [], "sentence": []})
     """How long the engines took, in ms."""
 
     async def gather(self, sample: TurnSample) -> Evidence:
@@ -161,14 +161,14 @@ class Gatherer:
     async def _timed(self, name: str, engine: Callable[..., Any], model: str, pcm: bytes) -> Any:
         began = trio.current_time()
         found = await trio.to_thread.run_sync(engine, model, pcm, RATE)
-        self.slowest[name].append(1000 * (trio.current_time() - began))
+        self.times[name].append(1000 * (trio.current_time() - began))
         return found
 
     async def _sentence(self, words: str) -> float:
         began = trio.current_time()
         prompt = transcript([SYSTEM, GREETING, Message(Role.USER, words)])
         found = await sentence_end.ask(self.client, "", prompt, deadline=30)
-        self.slowest["sentence"].append(1000 * (trio.current_time() - began))
+        self.times["sentence"].append(1000 * (trio.current_time() - began))
         return found
 
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import trio
 from scipy.optimize import minimize
 
-from agentd_providers.local.turn_head import FILE, Head, log_odds
+from agentd_providers.local.turn_head import FILE, LEAST, Head
 from agentd_providers.turns import weights
 from agentd_providers.turns.end_of_turn import words_complete
 from agentd_providers.turns.settings import LOOKS_MS
@@ -36,8 +36,6 @@ from .voices.split import Part
 FOLDS: Final = 5
 PENALTIES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 ROW_PENALTY: Final = 0.02
-FINAL_MS: Final = 150.0
-"""A pause that begins so much before the last sound, or later, is the turn's end: what is faint is heard as silence."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +54,7 @@ class Example:
     @property
     def numbers(self) -> Floats:
         """What the head weighs: the encoder's, what Smart Turn says, and 1."""
-        return np.array([*self.heard.pooled, log_odds(self.heard.smart), 1.0])
+        return np.array([*self.heard.pooled, weights.log_odds(self.heard.smart, LEAST), 1.0])
 
 
 def examples(turns: Sequence[Evidence]) -> Iterator[Example]:
@@ -131,7 +129,7 @@ def fit_head(fit: Sequence[Example], choose: Sequence[Example]) -> tuple[Head, l
 
 
 def _smart_alone(given: Sequence[Example]) -> Floats:
-    rows = np.array([[log_odds(example.heard.smart), 1.0] for example in given])
+    rows = np.array([[weights.log_odds(example.heard.smart, LEAST), 1.0] for example in given])
     return regression(rows, np.array([example.complete for example in given]), np.array([0.002, 0.0]))
 
 

@@ -16,9 +16,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from agentd_providers.turns.weights import log_odds
+
 FILE: Final = Path(__file__).with_name("turn_head.npz")
 LEAST: Final = 0.002
-"""No look is surer than this."""
+"""Neither Smart Turn nor a look is surer than this."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,7 +39,7 @@ class Head:
     def complete(self, smart: float, pooled: Floats, look: int) -> float:
         """See `complete`. Looks beyond the last are judged as the last."""
         row = min(look, len(self.bias) - 1)
-        odds = float(self.bias[row] + self.smart[row] * log_odds(smart) + self.weights[row] @ pooled)
+        odds = float(self.bias[row] + self.smart[row] * log_odds(smart, LEAST) + self.weights[row] @ pooled)
         return min(max(1 / (1 + math.exp(-min(max(odds, -50.0), 50.0))), LEAST), 1 - LEAST)
 
 
@@ -57,9 +59,3 @@ def packaged() -> Head:
     """The weights that come with this package."""
     with np.load(FILE, allow_pickle=False) as kept:
         return Head(*(kept[name].astype(np.float32) for name in ("weights", "smart", "bias")))
-
-
-def log_odds(probability: float) -> float:
-    """Of what Smart Turn says, which is surer than it is right."""
-    bounded = min(max(probability, LEAST), 1 - LEAST)
-    return math.log(bounded / (1 - bounded))

@@ -56,7 +56,7 @@ def row(look: int | None, *, sentence: bool) -> Weights:
 LAST_LOOK: Final = max(look for look, _ in ROWS if look is not None)
 
 
-def log_odds(probability: float) -> float:
-    """Of a cue, none of which is surer than 0.995."""
-    bounded = min(max(probability, 0.005), 0.995)
+def log_odds(probability: float, least: float = 0.005) -> float:
+    """Of a cue, none of which is surer than `least` allows."""
+    bounded = min(max(probability, least), 1 - least)
     return math.log(bounded / (1 - bounded))
