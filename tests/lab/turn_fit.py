@@ -1,13 +1,17 @@
 """Fits the weights of the cues for the end of a turn to turns of the part `fit`, and chooses by the part `choose`.
 
-    python -m tests.lab.turn_fit [--turns 400] [--write]
+    python -m tests.lab.turn_fit [--turns 400] [--curves 300] [--write]
 
  1. The head on Smart Turn's encoder (agentd_providers.local.turn_head): for each look a logistic regression over what
     the encoder comes to, and what Smart Turn says. How much large weights cost is chosen by the turns of `choose`.
  2. The rows of agentd_providers.turns.weights: for each look, with and without the sentence's end. The head is asked
     there about turns whose sentences it was not fitted to (five folds), or it would seem surer than it is.
 
-`--write` writes the head's file and prints the rows. `just bench-turns` says what both are worth.
+ 3. The curve from what the rows come to to a silence: of many, by chance, that which costs the turns of `choose` least,
+    which is the wait after finished turns (p50 and p95, in ms) and COST for each hesitation that is cut off.
+
+`--write` writes the head's file. The rows and the curve are printed for weights.py; `just bench-turns` says what all of
+it is worth.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -22,22 +27,27 @@ import numpy as np
 import numpy.typing as npt
 import trio
 from scipy.optimize import minimize
+from tqdm import tqdm
 
 from agentd_providers.local.turn_head import FILE, LEAST, Head
 from agentd_providers.turns import weights
 from agentd_providers.turns.end_of_turn import words_complete
 from agentd_providers.turns.settings import LOOKS_MS
 
-from .bench_turns import gather
-from .figures import Conditions
+from .bench_turns import TAKING, Turns, figures, gather
+from .figures import Conditions, in_words
 from .turn_evidence import Evidence, Look
+from .turn_replay import Cues, Delays, replay
 from .voices.split import Part
 
 FOLDS: Final = 5
 PENALTIES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 ROW_PENALTY: Final = 0.02
+COST: Final = 40.0
+SEED: Final = 7
 
 Floats = npt.NDArray[np.float64]
+Rows = dict[tuple[int | None, bool], weights.Weights]
 
 
 @attrs.frozen(eq=False)
@@ -151,9 +161,9 @@ def unseen(fit: Sequence[Example], penalties: Sequence[float]) -> dict[int, floa
     return said
 
 
-def fit_rows(fit: Sequence[Example], sounds: Mapping[int, float]) -> dict[tuple[int | None, bool], weights.Weights]:
+def fit_rows(fit: Sequence[Example], sounds: Mapping[int, float]) -> Rows:
     """The rows of agentd_providers.turns.weights."""
-    found: dict[tuple[int | None, bool], weights.Weights] = {}
+    found: Rows = {}
     for look in (None, *range(len(LOOKS_MS))):
         mine = [example for example in fit if example.look == (look or 0)]
         for sentence in (False, True):
@@ -176,29 +186,49 @@ def fit_rows(fit: Sequence[Example], sounds: Mapping[int, float]) -> dict[tuple[
     return found
 
 
-async def run(turns: int, write: bool) -> int:
+def choose_curve(turns: Turns, head: Head, rows: Rows, tries: int) -> weights.Curve:
+    """Of so many curves, by chance, that which costs the turns least; told as it goes."""
+    chance = np.random.default_rng(SEED)
+    best, least = weights.WEIGHING.curve, math.inf
+    for _ in tqdm(range(tries), unit="curve", disable=None):
+        sure = chance.uniform(0.9, 2.0)
+        unsure = sure - chance.uniform(0.05, 0.8)
+        doubtful = unsure - chance.uniform(0.3, 2.0)
+        points = (sure, unsure, doubtful, doubtful - chance.uniform(0.5, 4.0))
+        curve = weights.Curve(*(round(float(point), 2) for point in points))
+        taking = attrs.evolve(TAKING, weighing=weights.Weighing(rows, curve))
+        found = figures(turns, partial(replay, taking=taking, delays=Delays(), cues=Cues(head=head)))
+        cost = found["wait_ms"]["p50"] + found["wait_ms"]["p95"] + COST * found["cut_off"]
+        if cost < least:
+            best, least = curve, cost
+            print(f"{curve}: wait {in_words(found['wait_ms'])}, {found['cut_off']} of {found['hesitations']} cut off")
+    return best
+
+
+async def run(turns: int, tries: int, write: bool) -> int:
     print(Conditions.now())
-    fit, choose = [
-        list(examples([turn for kind in (await gather(part, turns)).values() for turn in kind]))
-        for part in (Part.FIT, Part.CHOOSE)
-    ]
+    parts = [await gather(part, turns) for part in (Part.FIT, Part.CHOOSE)]
+    fit, choose = [list(examples([turn for kind in part.values() for turn in kind])) for part in parts]
     head, penalties = fit_head(fit, choose)
     rows = fit_rows(fit, unseen(fit, penalties))
+    curve = choose_curve(parts[1], head, rows, tries)
     for (look, sentence), row in rows.items():
         print(f"    ({look}, {sentence}): Weights({row.constant}, {row.sound}, {row.words}, {row.sentence}),")
+    print(curve)
     if write:
         kept = {name: getattr(head, name).astype(np.float16) for name in ("weights", "smart", "bias")}
         np.savez_compressed(FILE, **kept)
-        print(f"written: {FILE}, {FILE.stat().st_size} bytes; the rows belong into agentd_providers/turns/weights.py")
+        print(f"written: {FILE}, {FILE.stat().st_size} bytes; the rest belongs into turns/weights.py")
     return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=400, help="of each kind and part at most (default 400)")
+    parser.add_argument("--curves", type=int, default=300, help="how many are tried (default 300)")
     parser.add_argument("--write", action="store_true", help="write the head's file")
     asked = parser.parse_args()
-    return trio.run(run, asked.turns, asked.write)
+    return trio.run(run, asked.turns, asked.curves, asked.write)
 
 
 if __name__ == "__main__":

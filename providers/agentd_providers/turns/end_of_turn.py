@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from agentd_providers.turns.weights import row
+from agentd_providers.turns.weights import WEIGHING, Weighing
 from agentd_providers.turns.words import phrases
 
 NEUTRAL = 0.5
@@ -59,9 +59,6 @@ _DIGIT = re.compile(r"^(?:\d[\d-]*|zero|oh|one|two|three|four|five|six|seven|eig
 _WHOLE_NUMBER = 7
 """Digits from which on a number may be complete: a telephone number without its area code."""
 
-_SURE, _UNSURE, _DOUBTFUL, _BROKEN_OFF = 1.24, 1.03, -0.69, -3.35
-"""Log-odds at which the pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`: those of many
-that cost the turns of the part `choose` least (tests/lab/voices/README.md)."""
 _HABIT_LOG_ODDS, _HABIT_MOST = 0.05, 3
 """The share that each of the caller's long pauses takes off, and how many of them count."""
 _HABIT_MARGIN = 1.1
@@ -127,6 +124,7 @@ def silence_needed(
     settings: PatienceSettings,
     *,
     sentence: float | None = None,
+    weighing: Weighing = WEIGHING,
 ) -> float:
     """The ms of silence after which the turn counts as over; never more when a cue says "complete" more clearly.
 
@@ -140,19 +138,21 @@ def silence_needed(
         pauses: this caller's earlier pauses within turns, in ms.
         settings: how patient to be.
         sentence: a language model's probability that a sentence ends after the words; None if not known.
+        weighing: how much each of them counts.
     """
-    weights = row(None if sound is None else sound.look, sentence=sentence is not None)
+    weights = weighing.row(None if sound is None else sound.look, sentence=sentence is not None)
     complete = weights.complete(
         NEUTRAL if sound is None else sound.complete, NEUTRAL if words is None else words, sentence or 0.0
     )
     long = sum(pause > settings.unsure_ms for pause in pauses)
     complete -= _HABIT_LOG_ODDS * min(long, _HABIT_MOST)
     hesitation_ms = max([settings.hesitation_ms, *(_HABIT_MARGIN * pause for pause in pauses)])
+    curve = weighing.curve
     steps = (
-        (_SURE, settings.stop_ms),
-        (_UNSURE, settings.unsure_ms),
-        (_DOUBTFUL, hesitation_ms),
-        (_BROKEN_OFF, max(hesitation_ms, settings.max_silence_ms)),
+        (curve.sure, settings.stop_ms),
+        (curve.unsure, settings.unsure_ms),
+        (curve.doubtful, hesitation_ms),
+        (curve.broken_off, max(hesitation_ms, settings.max_silence_ms)),
     )
     return min(_between(complete, steps), settings.max_silence_ms)
 

@@ -19,6 +19,7 @@ from enum import Enum, auto
 import attrs
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed, words_complete
+from agentd_providers.turns.weights import WEIGHING, Weighing
 from agentd_providers.turns.words import plain_words
 
 OVER_AGENT_PAUSE_MS = 64.0
@@ -60,8 +61,8 @@ class TurnTaking:
 
     `start_ms` of speech are an onset; `interrupt_ms` pause an agent that speaks; `takeover_ms` take the turn from
     it whatever is said, `min_words` that are no `backchannels` at once. `pause_ms` of silence are a pause, at which
-    the words are looked at, `looks_ms` are when the sound is. `patience` decides how long a pause may last. Without
-    `sure_ms` of speech that was surely there words do not count (turns.ghosts).
+    the words are looked at, `looks_ms` are when the sound is. `patience` and `weighing` decide how long a pause may
+    last. Without `sure_ms` of speech that was surely there words do not count (turns.ghosts).
     """
 
     start_ms: float
@@ -76,6 +77,7 @@ class TurnTaking:
     backchannels: frozenset[str]
     language: str
     sure_ms: float
+    weighing: Weighing = WEIGHING
 
 
 @attrs.define
@@ -288,7 +290,9 @@ class TurnTaker:
 
     def _needed(self, words: float) -> float:
         patience = self.settings.patience
-        return silence_needed(self._sound, words, tuple(self._habit), patience, sentence=self._sentence)
+        return silence_needed(
+            self._sound, words, tuple(self._habit), patience, sentence=self._sentence, weighing=self.settings.weighing
+        )
 
     def _end(self) -> list[Signal]:
         first = [] if self.taken else [Signal.TAKEN]

@@ -1,4 +1,4 @@
-"""How much each cue for the end of a turn counts, by which of them are known. Pure.
+"""How much each cue for the end of a turn counts, by which of them are known, and what that comes to. Pure.
 
 Logistic regressions over turns by many voices, complete and held up, at the silences at which the sound is looked at:
 `just fit-turns` prints the rows. What is missing is not guessed: the others then count by a row of their own.
@@ -48,12 +48,31 @@ ROWS: Final[Mapping[tuple[int | None, bool], Weights]] = {
 """By the look at the sound (None: not known) and whether the sentence's end is known."""
 
 
-def row(look: int | None, *, sentence: bool) -> Weights:
-    """That for what is known; looks beyond those that were fitted count as the last of them."""
-    return ROWS[None if look is None else min(look, LAST_LOOK), sentence]
+@attrs.frozen
+class Curve:
+    """Log-odds at which a pause may last for `stop_ms`, `unsure_ms`, `hesitation_ms` and `max_silence_ms`, falling."""
+
+    sure: float
+    unsure: float
+    doubtful: float
+    broken_off: float
 
 
-LAST_LOOK: Final = max(look for look, _ in ROWS if look is not None)
+@attrs.frozen
+class Weighing:
+    """The rows, and the curve from what they come to to a silence."""
+
+    rows: Mapping[tuple[int | None, bool], Weights]
+    curve: Curve
+
+    def row(self, look: int | None, *, sentence: bool) -> Weights:
+        """That for what is known; looks beyond those that were fitted count as the last of them."""
+        last = max(number for number, _ in self.rows if number is not None)
+        return self.rows[None if look is None else min(look, last), sentence]
+
+
+WEIGHING: Final = Weighing(ROWS, Curve(sure=1.24, unsure=1.03, doubtful=-0.69, broken_off=-3.35))
+"""Of many curves that which cost the turns of the part `choose` least (`just fit-turns`)."""
 
 
 def log_odds(probability: float, least: float = 0.005) -> float:

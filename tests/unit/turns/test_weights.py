@@ -1,11 +1,12 @@
 """The rows that weigh the cues: one for whatever is known, in which no cue counts against itself."""
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd_providers.turns.settings import LOOKS_MS
-from agentd_providers.turns.weights import ROWS, log_odds, row
+from agentd_providers.turns.weights import ROWS, WEIGHING, log_odds
 
 looks = st.none() | st.integers(0, 9)
 sure = st.floats(0, 1)
@@ -17,7 +18,7 @@ def test_there_is_a_row_for_every_look_with_and_without_the_sentence():
 
 @given(looks, st.booleans())
 def test_no_cue_counts_against_itself(look, known):
-    found = row(look, sentence=known)
+    found = WEIGHING.row(look, sentence=known)
     assert min(found.sound, found.words, found.sentence) >= 0
 
 
@@ -27,7 +28,12 @@ def test_what_is_not_known_is_not_weighed():
 
 
 def test_looks_beyond_those_that_were_fitted_count_as_the_last():
-    assert row(99, sentence=True) == row(len(LOOKS_MS) - 1, sentence=True)
+    assert WEIGHING.row(99, sentence=True) == WEIGHING.row(len(LOOKS_MS) - 1, sentence=True)
+
+
+def test_the_curve_falls():
+    points = attrs.astuple(WEIGHING.curve)
+    assert list(points) == sorted(points, reverse=True)
 
 
 @given(sure)
