@@ -62,14 +62,18 @@ class Ending:
 
 
 def replay(evidence: Evidence, taking: TurnTaking, delays: Delays, cues: Cues) -> Ending:
-    """How turn taking takes a turn whose cues are these."""
+    """How turn taking takes a turn whose cues are these.
+
+    What is found over in its last pause is so in time: the last sounds may be too faint to be heard as speech, and the
+    pause then begins before they end."""
     ends = _ends(evidence, _taking(taking, cues), delays, cues)
-    resumes, over = evidence.resumes, evidence.ends
-    final = next((at for at in ends if at >= over), None)
+    last, over = len(evidence.pauses), evidence.ends
+    final = next((at for at, pause in ends if pause >= last or at >= over), None)
+    before = [at for at, pause in ends if pause < last and at < over]
     return Ending(
-        None if final is None else final - over,
-        cut_off=any(at < resumes for at in ends),
-        early=any(resumes <= at < over for at in ends),
+        None if final is None else max(final - over, 0.0),
+        cut_off=any(at < evidence.resumes for at in before),
+        early=any(at >= evidence.resumes for at in before),
     )
 
 
@@ -83,11 +87,11 @@ def _taking(taking: TurnTaking, cues: Cues) -> TurnTaking:
     return attrs.evolve(taking, language=taking.language if cues.words else NO_LANGUAGE, looks_ms=looks_ms)
 
 
-def _ends(evidence: Evidence, taking: TurnTaking, delays: Delays, cues: Cues) -> list[float]:
-    """The ms at which a turn was found over."""
+def _ends(evidence: Evidence, taking: TurnTaking, delays: Delays, cues: Cues) -> list[tuple[float, int]]:
+    """The ms at which a turn was found over, each with the number of the pause."""
     taker = TurnTaker(taking, by_sound=cues.sound, by_sentence=cues.sentence)
     due: list[tuple[float, str, int, int]] = []
-    ends: list[float] = []
+    ends: list[tuple[float, int]] = []
     now = 0.0
     for probability in _windows(evidence.windows):
         signals = _told(taker, evidence.pauses, cues, due, now)
@@ -95,13 +99,13 @@ def _ends(evidence: Evidence, taking: TurnTaking, delays: Delays, cues: Cues) ->
         signals += taker.hear(probability, WINDOW_MS, agent_audible=False)
         for signal in signals:
             if signal is Signal.ENDED:
-                ends.append(now)
+                ends.append((now, taker.pause))
             elif signal is Signal.PAUSED:
                 due.append((now + delays.words, "words", taker.pause, 0))
                 due.append((now + delays.words + delays.sentence, "sentence", taker.pause, 0))
             elif signal is Signal.LOOK:
                 due.append((now + delays.sound, "sound", taker.pause, taker.look))
-        if ends and ends[-1] >= evidence.ends:
+        if ends and ends[-1][0] >= evidence.ends:
             break
     return ends
 

@@ -53,6 +53,13 @@ def test_one_that_sounds_complete_is_cut_off_and_the_turn_still_comes_to_its_end
     assert ending.wait_ms is not None
 
 
+def test_a_turn_whose_last_sounds_are_too_faint_is_over_in_time_and_not_early():
+    whole = turn(WHOLE)
+    late = attrs.evolve(whole.sample, spoken=Span(0, whole.sample.span.end + 0.5))
+    ending = replay(attrs.evolve(whole, sample=late), TAKING, Delays(), Cues())
+    assert (ending.wait_ms, ending.early, ending.cut_off) == (0.0, False, False)
+
+
 @pytest.mark.parametrize("silence", [300, 800])
 def test_silence_alone_waits_for_so_long_and_no_longer_whatever_the_cues(silence):
     ending = replay(turn(BROKEN_OFF), in_silence_alone(TAKING, silence), Delays(), SILENCE_ALONE)
