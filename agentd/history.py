@@ -122,6 +122,11 @@ class History:
         spoken = [turn.speaker for turn in self.turns if turn.speaker is not Speaker.TOOL]
         return bool(spoken) and spoken[-1] is Speaker.AGENT
 
+    @property
+    def agent_said(self) -> str:
+        """The agent's last words, as far as the caller has heard them; nothing if there were none."""
+        return next((turn.text for turn in reversed(self.turns) if turn.speaker is Speaker.AGENT), "")
+
     def tool_used(self, use: ToolUse) -> None:
         """Record what a tool gave."""
         self.turns.append(Turn(Speaker.TOOL, "", tool=use))

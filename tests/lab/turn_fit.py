@@ -31,8 +31,8 @@ from tqdm import tqdm
 
 from agentd_providers.local.turn_head import FILE, LEAST, Head
 from agentd_providers.turns import weights
-from agentd_providers.turns.end_of_turn import words_complete
 from agentd_providers.turns.settings import LOOKS_MS
+from agentd_providers.turns.word_tables import open_word_ends
 
 from .bench_turns import TAKING, Turns, figures, gather
 from .figures import Conditions, in_words
@@ -45,6 +45,7 @@ PENALTIES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 ROW_PENALTY: Final = 0.02
 COST: Final = 40.0
 SEED: Final = 7
+WORD_ENDS: Final = open_word_ends("en")
 
 Floats = npt.NDArray[np.float64]
 Rows = dict[tuple[int | None, bool], weights.Weights]
@@ -77,7 +78,7 @@ def examples(turns: Sequence[Evidence]) -> Iterator[Example]:
                 continue
             complete = number == last and len(pause.looks) == len(LOOKS_MS)
             for look, heard in enumerate(pause.looks):
-                yield Example(look, heard, words_complete(pause.words), pause.sentence, complete, fold)
+                yield Example(look, heard, WORD_ENDS.complete(pause.words), pause.sentence, complete, fold)
 
 
 def regression(rows: Floats, complete: npt.NDArray[np.bool_], penalty: Floats, *, positive: bool = False) -> Floats:

@@ -12,13 +12,12 @@ from agentd_providers.local.turn_head import Head
 from agentd_providers.local.voice_activity import WINDOW_MS
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound
 from agentd_providers.turns.taker import Signal, TurnTaker, TurnTaking
+from agentd_providers.turns.word_ends import UNKNOWN
 
 from .turn_evidence import Evidence, Pause
 
 LONGEST_MS: Final = 5000.0
 """Silence after the last that was gathered: by then every turn is over, or never will be."""
-NO_LANGUAGE: Final = "xx"
-"""Of which the words' cue knows nothing."""
 
 
 @attrs.frozen
@@ -84,7 +83,7 @@ def in_silence_alone(taking: TurnTaking, silence_ms: float) -> TurnTaking:
 
 def _taking(taking: TurnTaking, cues: Cues) -> TurnTaking:
     looks_ms = taking.looks_ms[: cues.looks] if cues.sound else ()
-    return attrs.evolve(taking, language=taking.language if cues.words else NO_LANGUAGE, looks_ms=looks_ms)
+    return attrs.evolve(taking, word_ends=taking.word_ends if cues.words else UNKNOWN, looks_ms=looks_ms)
 
 
 def _ends(evidence: Evidence, taking: TurnTaking, delays: Delays, cues: Cues) -> list[tuple[float, int]]:

@@ -21,6 +21,7 @@ from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import Message, PipelineSettings, Role, ToolCall, Transcript
 from agentd_providers.turns.end_of_turn import PatienceSettings
 from agentd_providers.turns.taker import TurnTaking
+from agentd_providers.turns.word_tables import open_word_ends
 
 E = TypeVar("E")
 FRAME = 0.02
@@ -38,7 +39,7 @@ TURNS = TurnTaking(
     max_turn_ms=30_000,
     threshold=0.5,
     backchannels=frozenset({"mhm", "okay"}),
-    language="en",
+    word_ends=open_word_ends("en"),
     sure_ms=64,
 )
 SETTINGS = PipelineSettings(

@@ -46,7 +46,9 @@ async def open_assembly(
         async with AsyncExitStack() as opened:
             stages = await _open_stages(opened, config, shared, parts)
             window_ms = stages.cues.window_ms
-            settings = pipeline_settings(config, parts.turn, parts.end_phrases, parts.farewell, window_ms)
+            settings = await trio.to_thread.run_sync(
+                pipeline_settings, config, parts.turn, parts.end_phrases, parts.farewell, window_ms
+            )
             settings = attrs.evolve(settings, text=await _open_text(config.language, parts))
             yield await opened.enter_async_context(open_agent(name, config, settings, stages, shared))
 

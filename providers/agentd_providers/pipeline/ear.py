@@ -37,7 +37,7 @@ class Ear:
     """One caller's, for slin audio at `rate` Hz.
 
     `by_sentence` promises that at every pause `judge_sentence` is called. `decided(signal, at)` is told what turn
-    taking has decided, at second `at`; neither it nor `emit` may block.
+    taking has decided, at second `at`; neither it nor `emit` nor `agent_said` may block.
     """
 
     rate: int
@@ -48,6 +48,8 @@ class Ear:
     by_sentence: bool
     decided: Callable[[Signal, float], None]
     emit: Callable[[SessionEvent], None]
+    agent_said: Callable[[], str] = lambda: ""
+    """The agent's last words, as far as they were heard."""
     transcript: Transcript | None = attrs.field(default=None, init=False)
     """That of the turn that lasts."""
     _taker: TurnTaker = attrs.field(init=False)
@@ -107,7 +109,8 @@ class Ear:
 
     def know_words(self, pause: int, words: str, *, doubted: bool) -> None:
         """See TurnTaker.know_words."""
-        self._follow(self._taker.know_words(pause, words, doubted=doubted), trio.current_time())
+        asked = self.settings.turns.word_ends.asks_for(self.agent_said())
+        self._follow(self._taker.know_words(pause, words, doubted=doubted, asked=asked), trio.current_time())
 
     def know_no_words(self, pause: int) -> None:
         """See TurnTaker.know_no_words."""

@@ -80,6 +80,7 @@ class PipelineSession:
             self.responder.tells_sentence_ends,
             self._obey,
             self._events.put,
+            lambda: self.history.agent_said,
         )
         self._requests = ToolRequests(self.history, self._events.put)
         self._replies = Replies(

@@ -9,6 +9,7 @@ import attrs
 from agentd.config.schema import not_negative, positive, text
 from agentd_providers.turns.end_of_turn import PatienceSettings
 from agentd_providers.turns.taker import TurnTaking
+from agentd_providers.turns.word_tables import open_word_ends
 
 
 class Preset(StrEnum):
@@ -89,7 +90,7 @@ class TurnSettings:
     ] = 64
 
     def turn_taking(self, language: str) -> TurnTaking:
-        """The thresholds that these settings come to."""
+        """The thresholds that these settings come to. Blocking: it reads the language's table."""
         preset = PRESETS[self.preset]
         stop_ms = self.stop_ms or preset.stop_ms
         max_silence_ms = self.max_silence_ms or preset.max_silence_ms
@@ -109,7 +110,7 @@ class TurnSettings:
             max_turn_ms=self.max_seconds * 1000,
             threshold=self.threshold,
             backchannels=frozenset(self.backchannels),
-            language=language,
+            word_ends=open_word_ends(language),
             sure_ms=self.sure_ms,
         )
 

@@ -18,8 +18,9 @@ from enum import Enum, auto
 
 import attrs
 
-from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed, words_complete
+from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
 from agentd_providers.turns.weights import WEIGHING, Weighing
+from agentd_providers.turns.word_ends import Digits, Due, WordEnds
 from agentd_providers.turns.words import plain_words
 
 OVER_AGENT_PAUSE_MS = 64.0
@@ -61,8 +62,8 @@ class TurnTaking:
 
     `start_ms` of speech are an onset; `interrupt_ms` pause an agent that speaks; `takeover_ms` take the turn from
     it whatever is said, `min_words` that are no `backchannels` at once. `pause_ms` of silence are a pause, at which
-    the words are looked at, `looks_ms` are when the sound is. `patience` and `weighing` decide how long a pause may
-    last. Without `sure_ms` of speech that was surely there words do not count (turns.ghosts).
+    the words are looked at (by `word_ends`), `looks_ms` are when the sound is. `patience` and `weighing` decide how
+    long a pause may last. Without `sure_ms` of speech that was surely there words do not count (turns.ghosts).
     """
 
     start_ms: float
@@ -75,7 +76,7 @@ class TurnTaking:
     max_turn_ms: float
     threshold: float
     backchannels: frozenset[str]
-    language: str
+    word_ends: WordEnds
     sure_ms: float
     weighing: Weighing = WEIGHING
 
@@ -107,6 +108,7 @@ class TurnTaker:
     _looks: int = attrs.field(default=0, init=False)
     """How often the sound of this pause was to be judged."""
     _words: str | None = attrs.field(default=None, init=False)
+    _asked: Digits | None = attrs.field(default=None, init=False)
     _wordless: bool = attrs.field(default=False, init=False)
     _doubted: bool = attrs.field(default=False, init=False)
     _sound: Sound | None = attrs.field(default=None, init=False)
@@ -126,16 +128,18 @@ class TurnTaker:
         return max(self._looks - 1, 0)
 
     @property
-    def evidence(self) -> Mapping[str, float | None]:
-        """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, and ms."""
-        words = words_complete(self._words or "", self.settings.language)
+    def evidence(self) -> Mapping[str, float | str | None]:
+        """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, ms, and how
+        much has come of a number that was asked for."""
+        words, due = self._read()
         return {
             "silence_ms": self.silence_ms,
-            "needed_ms": round(self._needed(words)),
+            "needed_ms": round(self._needed()),
             "sound": None if self._sound is None else round(self._sound.complete, 3),
             "look": None if self._sound is None else self._sound.look,
             "words": words,
             "sentence": self._sentence,
+            "digits": None if due is None else due.name.lower(),
             "long_pauses": sum(pause > self.settings.patience.unsure_ms for pause in self._habit),
         }
 
@@ -151,13 +155,14 @@ class TurnTaker:
             signals += self._end()
         return signals
 
-    def know_words(self, pause: int, words: str, *, doubted: bool = False) -> list[Signal]:
+    def know_words(self, pause: int, words: str, *, doubted: bool = False, asked: Digits | None = None) -> list[Signal]:
         """The words up to pause number `pause` are known; of an older pause they are of no interest any more.
 
-        `doubted`: an engine may have invented them. They take no turn; who goes on within the pause is heard on."""
+        `doubted`: an engine may have invented them. They take no turn; who goes on within the pause is heard on.
+        `asked` is the number that the caller was asked for, if any."""
         if not self._is_now(pause):
             return []
-        self._words, self._doubted = words, doubted
+        self._words, self._doubted, self._asked = words, doubted, asked
         return self._judge_pause()
 
     def know_no_words(self, pause: int) -> list[Signal]:
@@ -286,12 +291,23 @@ class TurnTaker:
             return self._over_agent or self.silence_ms >= patience.stop_ms
         if self._promised and self.silence_ms < min(CUE_PATIENCE_MS, patience.max_silence_ms):
             return False
-        return self.silence_ms >= self._needed(words_complete(self._words or "", self.settings.language))
+        return self.silence_ms >= self._needed()
 
-    def _needed(self, words: float) -> float:
-        patience = self.settings.patience
+    def _read(self) -> tuple[float, Due | None]:
+        """What the words up to this pause say by their end, and how many digits of a number have come."""
+        ends, words = self.settings.word_ends, self._words or ""
+        return ends.complete(words, self._asked), ends.due(words, self._asked)
+
+    def _needed(self) -> float:
+        words, due = self._read()
         return silence_needed(
-            self._sound, words, tuple(self._habit), patience, sentence=self._sentence, weighing=self.settings.weighing
+            self._sound,
+            words,
+            tuple(self._habit),
+            self.settings.patience,
+            sentence=self._sentence,
+            due=due,
+            weighing=self.settings.weighing,
         )
 
     def _end(self) -> list[Signal]:

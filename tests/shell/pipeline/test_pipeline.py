@@ -9,6 +9,7 @@ from agentd import session_events as tells
 from agentd.agent import Audio, CallInfo, SayOutcome, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.stages import Message, Role, fill_in
+from agentd_providers.turns.end_of_turn import PatienceSettings
 from tests.shell.pipeline_fakes import BROKEN, SETTINGS, TURN_END, TURNS, FakeJudge, Piece, talking
 
 # --- one turn
@@ -271,6 +272,20 @@ async def test_the_model_is_asked_whether_a_sentence_ends_before_it_answers(auto
         await talk.say("what is the time")
         await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.responder.asked_for_ends == talk.responder.asked
+
+
+async def test_who_was_asked_for_digits_is_waited_for_while_some_are_due(autojump_clock: MockClock) -> None:
+    patience = PatienceSettings(300, 300, 1300, 2000)
+    async with talking(patience=patience, sentence_ends=True) as talk:
+        history = talk.session.history
+        history.agent_speaks(1)
+        history.agent_heard(1, "Please tell me your four-digit PIN.", "Please tell me your four-digit PIN.")
+        await talk.speak("four seven")
+        await talk.be_silent(1.0)
+        assert not talk.of(tells.CallerSpeechEnded)
+        await talk.speak("one one")
+        await talk.be_silent(0.4)
+        assert talk.of(tells.CallerSpeechEnded)
 
 
 @pytest.mark.parametrize("seconds", [0.02, 30.0])

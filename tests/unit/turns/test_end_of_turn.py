@@ -1,78 +1,15 @@
-"""How long a pause may last: what the end of the words says, and that no cue ever counts against itself."""
+"""How long a pause may last: no cue ever counts against itself, and digits that were asked for are waited for."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd_providers.turns.end_of_turn import NEUTRAL, PatienceSettings, Sound, silence_needed, words_complete
+from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
+from agentd_providers.turns.word_ends import Due
+from agentd_providers.turns.word_tables import open_word_ends
 
 SETTINGS = PatienceSettings(stop_ms=200, unsure_ms=600, hesitation_ms=1300, max_silence_ms=2000)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I would like to book a table and",
-        "My number is",
-        "Can you tell me the",
-        "I'm calling about my",
-        "I live at",
-        "Well I was wondering if",
-        "Yes but",
-        "My number is uh.",
-        "um",
-        "I'm",
-        "Could you please",
-        "The conference has been.",
-        "I want to",
-        "five five five one",
-        "It is 5 5 5.",
-        "My number is 555 1",
-    ],
-)
-def test_words_that_break_off_look_incomplete(text):
-    assert words_complete(text) <= 0.2
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "What is the capital of France?",
-        "I need to cancel my appointment",
-        "Yes.",
-        "Yes, please.",
-        "No, thank you",
-        "I don't know.",
-        "Yes, I do.",
-        "I think so",
-        "I don't know what it is",
-        "Hold on.",
-        "A table for two",
-        "My number is five five five one two three four",
-    ],
-)
-def test_whole_sentences_and_usual_answers_look_complete(text):
-    assert words_complete(text) > NEUTRAL
-
-
-@pytest.mark.parametrize("text", ["Who are you talking to", "Which folder is it in?", "At the tone, please"])
-def test_what_may_end_either_way_says_nothing(text):
-    assert words_complete(text) == NEUTRAL
-
-
-@pytest.mark.parametrize("text", ["", "...", "?!"])
-def test_no_words_say_nothing(text):
-    assert words_complete(text) == NEUTRAL
-
-
-def test_words_of_another_language_say_nothing():
-    assert words_complete("Ich möchte die", "de") == NEUTRAL
-    assert words_complete("I want the", "en-GB") < NEUTRAL
-
-
-@given(st.text(max_size=60), st.sampled_from([".", ",", "?", "!", "..."]))
-def test_punctuation_at_the_end_is_not_believed(text, mark):
-    assert words_complete(f"{text} {mark}") == words_complete(text)
+ENGLISH = open_word_ends("en")
 
 
 probabilities = st.none() | st.floats(0, 1)
@@ -115,14 +52,13 @@ def test_a_caller_with_more_pauses_is_never_waited_for_less(smart, words, habit,
 
 
 def test_a_turn_that_is_surely_complete_ends_after_stop_ms():
-    assert (
-        silence_needed(Sound(0.97), words_complete("What time is it?"), (), SETTINGS, sentence=0.9) == SETTINGS.stop_ms
-    )
+    words = ENGLISH.complete("What time is it?")
+    assert silence_needed(Sound(0.97), words, (), SETTINGS, sentence=0.9) == SETTINGS.stop_ms
 
 
 def test_a_hesitation_is_waited_for_beyond_hesitation_ms():
     assert (
-        silence_needed(Sound(0.03), words_complete("My number is"), (), SETTINGS, sentence=0.004)
+        silence_needed(Sound(0.03), ENGLISH.complete("My number is"), (), SETTINGS, sentence=0.004)
         > SETTINGS.hesitation_ms
     )
 
@@ -132,7 +68,7 @@ def test_a_hesitation_is_waited_for_beyond_hesitation_ms():
     ("sound", "longer_than"), [(0.02, "hesitation_ms"), (0.5, "hesitation_ms"), (0.97, "unsure_ms")]
 )
 def test_broken_off_words_are_waited_for_however_finished_they_sound(sound, longer_than, look):
-    words = words_complete("Press zero to reach an")
+    words = ENGLISH.complete("Press zero to reach an")
     needed = silence_needed(Sound(sound, look), words, (), SETTINGS, sentence=0.0)
     assert needed > getattr(SETTINGS, longer_than)
 
@@ -147,3 +83,22 @@ def test_a_caller_who_pauses_for_long_is_waited_for_longer_when_hesitating_not_w
     assert hesitating > silence_needed(Sound(0.1), 0.15, (), SETTINGS, sentence=0.01)
     assert hesitating > 1400
     assert silence_needed(Sound(0.97), 0.97, habit, SETTINGS, sentence=0.9) == SETTINGS.stop_ms
+
+
+@given(sounds, probabilities, probabilities, pauses)
+def test_digits_that_are_due_are_waited_for_longer_and_a_whole_number_less(sound, words, sentence, habit):
+    waits = [
+        silence_needed(sound, words, habit, SETTINGS, sentence=sentence, due=due)
+        for due in (Due.MISSING, Due.ENOUGH, None, Due.ALL)
+    ]
+    assert waits[0] >= waits[1] == waits[2] >= waits[3]
+
+
+def test_who_was_asked_for_more_digits_is_given_the_time_of_a_hesitation_however_finished_it_sounds():
+    needed = silence_needed(Sound(0.97), 0.97, (), SETTINGS, sentence=0.9, due=Due.MISSING)
+    assert needed >= SETTINGS.hesitation_ms
+
+
+def test_who_has_said_all_digits_is_not_waited_for_much_longer_however_unfinished_it_sounds():
+    needed = silence_needed(Sound(0.05), 0.2, (), SETTINGS, sentence=0.01, due=Due.ALL)
+    assert needed <= SETTINGS.unsure_ms

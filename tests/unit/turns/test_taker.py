@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed, words_complete
+from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
 from agentd_providers.turns.taker import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking
+from agentd_providers.turns.word_tables import open_word_ends
 from agentd_providers.turns.words import plain_words
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
@@ -28,7 +29,7 @@ TAKING = TurnTaking(
     max_turn_ms=30_000,
     threshold=0.5,
     backchannels=frozenset({"mhm", "okay", "uh huh"}),
-    language="en",
+    word_ends=open_word_ends("en"),
     sure_ms=64,
 )
 
@@ -246,7 +247,7 @@ def test_a_pause_is_waited_for_as_the_cues_say(words: str, sound: float | None, 
     assert ear.sound(sound) + ear.sentence(sentence) + ear.words(words) == []
     assert ear.silence_until_something() == [ENDED]
     heard = None if sound is None else Sound(sound)
-    needed = silence_needed(heard, words_complete(words), (), PATIENCE, sentence=sentence)
+    needed = silence_needed(heard, TAKING.word_ends.complete(words), (), PATIENCE, sentence=sentence)
     assert ear.taker.silence_ms == in_whole_windows(needed)
 
 
@@ -282,7 +283,7 @@ def test_a_cue_that_cannot_be_told_is_not_waited_for(cue: str) -> None:
     for ear in (told, never):
         ear.words("yes")
         assert ear.silence_until_something() == [ENDED]
-    needed = silence_needed(None, words_complete("yes"), (), PATIENCE)
+    needed = silence_needed(None, TAKING.word_ends.complete("yes"), (), PATIENCE)
     assert told.taker.silence_ms == in_whole_windows(needed)
     assert never.taker.silence_ms == in_whole_windows(CUE_PATIENCE_MS)
 
@@ -303,9 +304,9 @@ def test_a_caller_who_has_hesitated_before_is_waited_for_longer() -> None:
     ear.silence(96)
     ear.words("What are your hours?")
     assert ear.silence_until_something() == [ENDED]
-    needed = silence_needed(None, words_complete("What are your hours?"), (800.0,), PATIENCE)
+    needed = silence_needed(None, TAKING.word_ends.complete("What are your hours?"), (800.0,), PATIENCE)
     assert ear.taker.silence_ms == in_whole_windows(needed)
-    assert needed > silence_needed(None, words_complete("What are your hours?"), (), PATIENCE)
+    assert needed > silence_needed(None, TAKING.word_ends.complete("What are your hours?"), (), PATIENCE)
 
 
 def test_the_habit_outlives_the_turn() -> None:
