@@ -21,6 +21,14 @@ class CallerSpeechConfirmed:
 
 
 @attrs.frozen
+class CallerSpeechDoubted:
+    """The sound goes on, or has just ended, and is likely nothing: an agent that has paused for it need not wait until
+    that is known. Anything may follow that may follow `CallerSpeechConfirmed`, and that once more after a pause."""
+
+    at: float
+
+
+@attrs.frozen
 class CallerTakesTurn:
     """It is clear that the caller speaks to be heard: an agent that speaks has to stop."""
 
@@ -215,6 +223,7 @@ class Ended:
 SessionEvent = (
     CallerSpeechStarted
     | CallerSpeechConfirmed
+    | CallerSpeechDoubted
     | CallerTakesTurn
     | CallerSpeechDismissed
     | CallerPaused

@@ -64,6 +64,7 @@ log = structlog.get_logger("agentd.call")
 CONVERSATION_EVENTS = (
     tells.CallerSpeechStarted,
     tells.CallerSpeechConfirmed,
+    tells.CallerSpeechDoubted,
     tells.CallerTakesTurn,
     tells.CallerSpeechDismissed,
     tells.CallerPaused,

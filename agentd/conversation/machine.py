@@ -19,8 +19,8 @@ interrupts the words with which the agent ends the call, or transfers it.
 
 An interruption goes by degrees, since words come later than sounds: at the onset the agent is attenuated, when the
 sound goes on it pauses, and only when the caller takes the turn what it says is thrown away; a cough or a "mhm"
-brings it back where it stopped. While protected, the agent is deaf to all of this, and owes an answer afterwards;
-what was attenuated or paused is itself again when protection begins.
+brings it back where it stopped, also where that is only likely yet. While protected, the agent is deaf to all of this,
+and owes an answer afterwards; what was attenuated or paused is itself again when protection begins.
 
 On hold the other regions go on: a turn that the hold has cut off ends, and its answer is prepared. It is the voice that
 waits, in the middle of a word or before the first. What is due because nobody speaks is not due then.
@@ -216,11 +216,14 @@ AGENT: Mapping[tuple[Agent, type], Row] = {
     (Agent.SPEAKING, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
     (Agent.ATTENUATED, tells.CallerSpeechConfirmed): (Agent.PAUSED, _does(do.Pause())),
     (Agent.ATTENUATED, tells.CallerSpeechDismissed): _restored,
+    (Agent.ATTENUATED, tells.CallerSpeechDoubted): _restored,
     (Agent.ATTENUATED, tells.CallerTakesTurn): (Agent.IDLE, _does(do.Interrupt())),
     (Agent.ATTENUATED, tells.CallerSpeechEnded): (Agent.PREPARING, _give_way),
     (Agent.ATTENUATED, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),
     (Agent.ATTENUATED, happens.ProtectionBegan): _restored,
     (Agent.PAUSED, tells.CallerSpeechDismissed): _restored,
+    # The turn goes on; should it be one after all it is taken while the agent speaks.
+    (Agent.PAUSED, tells.CallerSpeechDoubted): _restored,
     (Agent.PAUSED, tells.CallerTakesTurn): (Agent.IDLE, _does(do.Interrupt())),
     (Agent.PAUSED, tells.CallerSpeechEnded): (Agent.PREPARING, _give_way),
     (Agent.PAUSED, happens.DigitPressed): (Agent.IDLE, _digit_interrupts),

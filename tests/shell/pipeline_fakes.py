@@ -20,6 +20,7 @@ from agentd_providers.pipeline.session import PipelineSession, open_pipeline
 from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import Message, PipelineSettings, Role, ToolCall, Transcript
 from agentd_providers.turns.end_of_turn import PatienceSettings
+from agentd_providers.turns.first_sound import Kinds
 from agentd_providers.turns.taker import TurnTaking
 from agentd_providers.turns.word_tables import open_word_ends
 
@@ -41,6 +42,7 @@ TURNS = TurnTaking(
     backchannels=frozenset({"mhm", "okay"}),
     word_ends=open_word_ends("en"),
     sure_ms=64,
+    commands=frozenset(),
 )
 SETTINGS = PipelineSettings(
     prompt="You serve {caller_name} ({caller_number}) at {extension}.",
@@ -124,6 +126,19 @@ class FakeJudge:
         if self.failures:
             raise self.failures.pop(0)
         return self.complete
+
+
+@attrs.define(eq=False)
+class FakeSounds:
+    """Weighs every sound to be `told`."""
+
+    told: Kinds
+    weighed: list[bytes] = attrs.field(factory=list)
+
+    def kinds(self, pcm: bytes, rate: int, begun: int) -> Kinds:
+        assert 0 <= begun <= len(pcm)
+        self.weighed.append(pcm)
+        return self.told
 
 
 @attrs.define(eq=False)
@@ -338,6 +353,7 @@ async def talking(
     judge: FakeJudge | None = None,
     sentence_ends: bool = False,
     tools: Sequence[ToolDeclaration] = (),
+    sounds: FakeSounds | None = None,
     **settings: Any,
 ) -> AsyncIterator[Talk]:
     """A call's session. Settings are those of PipelineSettings or of TurnTaking. Nothing of it is left afterwards."""
@@ -356,6 +372,7 @@ async def talking(
         responder,
         delays.append,
         tools,
+        sounds,
     )
     talk = Talk(session, transcriber, responder, voice, playout, delays, call_answers)
     try:

@@ -163,6 +163,7 @@ class _Engine:
 class _Cues:
     window_ms: float = 20.0
     judge: None = None
+    sounds: None = None
 
     def detector(self, _rate: int) -> FakeDetector:
         return FakeDetector()

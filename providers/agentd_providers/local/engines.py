@@ -18,7 +18,7 @@ from agentd_providers.local.transcribers import MoonshineTranscriber, VoskTransc
 from agentd_providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from agentd_providers.local.worker import EngineWorker, open_worker
 from agentd_providers.pipeline.sound import in_one_piece
-from agentd_providers.pipeline.stages import Transcriber, Voice, VoiceDetector
+from agentd_providers.pipeline.stages import SoundJudge, Transcriber, Voice, VoiceDetector
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
 
@@ -98,6 +98,7 @@ class TurnCues:
 
     voice_activity: VoiceActivityEngine
     judge: SmartTurnJudge | None
+    sounds: SoundJudge | None = None
 
     @property
     def window_ms(self) -> float:

@@ -98,6 +98,7 @@ class PipelineAgent:
                     responder,
                     self.shared.observe_audio_delay,
                     tools if stages.takes_tools else (),
+                    stages.cues.sounds,
                 )
                 async with open_pipeline(session):
                     yield session

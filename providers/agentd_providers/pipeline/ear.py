@@ -15,8 +15,10 @@ from agentd import deadlines
 from agentd.audio.level import rms_dbfs
 from agentd.errors import ProviderError
 from agentd.session_events import Degraded, SessionEvent
+from agentd_providers.pipeline.first_sound import FirstSound
 from agentd_providers.pipeline.stages import (
     PipelineSettings,
+    SoundJudge,
     Transcriber,
     Transcript,
     TurnJudge,
@@ -50,6 +52,7 @@ class Ear:
     emit: Callable[[SessionEvent], None]
     agent_said: Callable[[], str] = lambda: ""
     """The agent's last words, as far as they were heard."""
+    sounds: SoundJudge | None = None
     transcript: Transcript | None = attrs.field(default=None, init=False)
     """That of the turn that lasts."""
     _taker: TurnTaker = attrs.field(init=False)
@@ -57,9 +60,11 @@ class Ear:
     _evidence: Evidence = attrs.field(init=False)
     _pre_roll: deque[bytes] = attrs.field(factory=deque, init=False)
     _judging: bool = attrs.field(default=False, init=False)
+    _sound: FirstSound = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._turn_audio = TurnAudio(self.rate)
+        self._sound = FirstSound(self.rate)
         self._evidence = Evidence(self.settings.turns.threshold)
         self._taker = TurnTaker(self.settings.turns, by_sound=self.judge is not None, by_sentence=self.by_sentence)
 
@@ -83,17 +88,20 @@ class Ear:
         """Why the last turn that was dismissed was none."""
         return self._taker.dismissal
 
-    def hear(self, pcm: bytes, at: float, *, agent_audible: bool) -> None:
-        """Take caller audio that came at second `at`: judge it, and keep it if it belongs to a turn."""
+    def hear(self, pcm: bytes, at: float, *, agent_audible: bool, asked: bool = False) -> None:
+        """Take caller audio that came at second `at`: judge it, and keep it if it belongs to a turn. `asked`: see
+        TurnTaker.hear."""
         probabilities = self.detector.feed(pcm, keep_open=self._taker.in_turn)
         if self.transcript is not None:
             self._listen(pcm)
         else:
             self._keep_pre_roll(pcm)
+        self._sound.feed(pcm)
         window_ms, dbfs = self.settings.window_ms, rms_dbfs(pcm) if probabilities else 0.0
         for probability in probabilities:
             self._evidence.hear(probability, window_ms, dbfs, in_turn=self._taker.in_turn)
-            self._follow(self._taker.hear(probability, window_ms, agent_audible=agent_audible), at)
+            heard = self._taker.hear(probability, window_ms, agent_audible=agent_audible, asked=asked)
+            self._follow(heard, at)
 
     def hand_over(self) -> Transcript | None:
         """The transcript of a turn that is over: whoever takes it closes it."""
@@ -151,6 +159,7 @@ class Ear:
                 case Signal.STARTED:
                     self.transcript = self.transcriber.begin()
                     self._turn_audio.clear()
+                    self._sound.begin()
                     while self._pre_roll:
                         self._listen(self._pre_roll.popleft())
                 case Signal.PAUSED:
@@ -158,6 +167,10 @@ class Ear:
                 case Signal.RESUMED:
                     log.debug("the caller goes on", **self._taker.evidence)
                     self._turn_audio.resume(RESUME_MS)
+                    self._sound.begin()
+                case Signal.WEIGH:
+                    self._weigh(at)
+                    continue
                 case Signal.ENDED:
                     log.debug("the turn is over", **self._taker.evidence)
                 case Signal.DISMISSED:
@@ -165,6 +178,12 @@ class Ear:
             self.decided(signal, at)
             if signal in (Signal.ENDED, Signal.DISMISSED):
                 self._evidence.forget()
+
+    def _weigh(self, at: float) -> None:
+        if self.sounds is not None:
+            kinds = self.sounds.kinds(self._sound.pcm, self.rate, self._sound.begun)
+            log.debug("a sound was weighed", noise=round(kinds.noise, 2), backchannel=round(kinds.backchannel, 2))
+            self._follow(self._taker.know_kinds(kinds), at)
 
     def _listen(self, pcm: bytes) -> None:
         assert self.transcript is not None

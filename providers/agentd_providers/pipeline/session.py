@@ -27,6 +27,7 @@ from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import (
     PipelineSettings,
     Responder,
+    SoundJudge,
     Transcriber,
     TurnJudge,
     VoiceDetector,
@@ -55,6 +56,7 @@ class PipelineSession:
     responder: Responder
     observe_delay: Callable[[float], None]
     tools: Sequence[ToolDeclaration] = ()
+    sounds: SoundJudge | None = None
     _requests: ToolRequests = attrs.field(init=False)
     _ear: Ear = attrs.field(init=False)
     _replies: Replies = attrs.field(init=False)
@@ -81,6 +83,7 @@ class PipelineSession:
             self._obey,
             self._events.put,
             lambda: self.history.agent_said,
+            self.sounds,
         )
         self._requests = ToolRequests(self.history, self._events.put)
         self._replies = Replies(
@@ -121,7 +124,8 @@ class PipelineSession:
         """Take caller audio."""
         self.observe_delay(trio.current_time() - at)
         if not self._events.ended:
-            self._ear.hear(pcm, at, agent_audible=bool(self._audible))
+            asked = bool(self._audible) and self.output.questions.asked(at)
+            self._ear.hear(pcm, at, agent_audible=bool(self._audible), asked=asked)
 
     def feed_text(self, text: str) -> None:
         """Take text as a whole turn of the caller."""
@@ -183,6 +187,7 @@ class PipelineSession:
     def started(self, utterance: int) -> None:
         """The caller hears the agent: what the caller says now may be an interruption, or a "mhm"."""
         self._audible, self._silent = utterance, trio.Event()
+        self.output.questions.started(utterance, trio.current_time())
 
     def heard(self, utterance: int, milliseconds: int, completed: bool) -> None:
         """The history has the utterance now, as it was heard."""
@@ -219,7 +224,11 @@ class PipelineSession:
             case Signal.STARTED:
                 self._events.put(tells.CallerSpeechStarted(at))
             case Signal.CONFIRMED:
+                self.output.questions.paused(at)
                 self._events.put(tells.CallerSpeechConfirmed(at))
+            case Signal.DOUBTED:
+                self.output.questions.went_on(at)
+                self._events.put(tells.CallerSpeechDoubted(at))
             case Signal.TAKEN:
                 self._events.put(tells.CallerTakesTurn(at))
             case Signal.PAUSED:
@@ -234,6 +243,7 @@ class PipelineSession:
             case Signal.ENDED:
                 self._end_turn(at)
             case Signal.DISMISSED:
+                self.output.questions.went_on(at)
                 self._dismiss()
 
     def _begin_draft(self, at: float) -> None:

@@ -11,6 +11,7 @@ from agentd import deadlines
 from agentd import session_events as tells
 from agentd.agent import Audio, Playout, SegmentEnd, SegmentStart, UtteranceEnd
 from agentd.session_events import SessionEvent
+from agentd_providers.pipeline.questions import Questions
 from agentd_providers.pipeline.sound import in_one_piece
 from agentd_providers.pipeline.stages import Voice
 from agentd_providers.text_normalisation.normaliser import TextNormaliser
@@ -50,10 +51,12 @@ class Utterance:
         await self._put(clause.first)
         async for piece in clause.rest:
             await self._put(piece)
+        output.questions.said(self.number, clause.text)
         await output.playout.put(SegmentEnd(self.generation, self.number))
 
     async def _put(self, pcm: bytes) -> None:
         if pcm:
+            self._output.questions.sounded(self.number, len(pcm) / 2 / self._output.rate)
             await self._output.playout.put(Audio(self.generation, self.number, pcm, self._output.rate))
 
 
@@ -70,6 +73,7 @@ class SpeechOutput:
     """The words of utterances that the history does not have yet."""
     answers: int = attrs.field(default=0, init=False)
     """How many utterances that answer the caller were begun, or wait for their turn."""
+    questions: Questions = attrs.field(factory=Questions, init=False)
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @asynccontextmanager
@@ -116,3 +120,4 @@ class SpeechOutput:
     def heard(self, utterance: int) -> None:
         """The history has this utterance now."""
         self.unheard.pop(utterance, None)
+        self.questions.heard(utterance)

@@ -16,6 +16,7 @@ from agentd.agent import CallInfo, Readiness, ToolDeclaration
 from agentd.history import Sealed
 from agentd.session_events import Cut
 from agentd_providers.text_normalisation.normaliser import TextNormaliser
+from agentd_providers.turns.first_sound import Kinds
 from agentd_providers.turns.taker import TurnTaking
 
 
@@ -110,6 +111,15 @@ class TurnJudge(Protocol):
         ...
 
 
+class SoundJudge(Protocol):
+    """Tells of the beginning of a caller's sound what it is, before there are words."""
+
+    def kinds(self, pcm: bytes, rate: int, begun: int) -> Kinds:
+        """What the sound in `pcm` (slin at `rate` Hz, up to now) is, which was heard to begin `begun` bytes into it,
+        after 64 ms of speech. Asked on the line's own loop: takes 2 ms at most, never blocks, raises nothing."""
+        ...
+
+
 class TurnCues(Protocol):
     """The cues by which turns are taken, whoever listens."""
 
@@ -125,6 +135,11 @@ class TurnCues(Protocol):
     @property
     def judge(self) -> TurnJudge | None:
         """None: turns are not judged by their sound."""
+        ...
+
+    @property
+    def sounds(self) -> SoundJudge | None:
+        """None: what a sound over the agent is, its words have to tell."""
         ...
 
     async def load(self) -> None:

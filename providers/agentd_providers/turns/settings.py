@@ -40,6 +40,7 @@ BACKCHANNELS = (
     "mhm", "mm", "mmm", "mm hmm", "hm", "hmm", "uh huh", "uh", "huh", "um", "ah", "oh", "aha", "ok", "okay", "yeah",
     "yep", "yes", "right", "sure", "i see", "all right", "alright", "got it", "good", "great", "really",
 )  # fmt: skip
+COMMANDS = ("stop", "no", "wait", "hello", "hold on", "hang on", "excuse me")
 PAUSE_MS = 96
 """Silence at which the words are looked at; shorter gaps lie within words."""
 LOOKS_MS = (160.0, 400.0, 700.0, 1000.0)
@@ -75,6 +76,9 @@ class TurnSettings:
     backchannels: Annotated[
         list[str], text("What a caller says while listening, without wanting the turn (lower case, no punctuation).")
     ] = attrs.field(factory=lambda: list(BACKCHANNELS))
+    commands: Annotated[
+        list[str], text("What takes the turn from the agent always, however few words (written in the same way).")
+    ] = attrs.field(factory=lambda: list(COMMANDS))
     smart_turn: Annotated[
         bool, text("Judge by the sound, too, whether a turn is complete (50 ms of a core, up to four times a pause).")
     ] = True
@@ -112,6 +116,7 @@ class TurnSettings:
             backchannels=frozenset(self.backchannels),
             word_ends=open_word_ends(language),
             sure_ms=self.sure_ms,
+            commands=frozenset(self.commands),
         )
 
     def contradictions(self) -> list[tuple[str, str]]:

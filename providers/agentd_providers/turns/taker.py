@@ -10,7 +10,8 @@ so far, whether they sound finished) are told as they become known, by the numbe
 
 While the agent is audible the caller's sounds are suspected of being no turn: a backchannel ("mhm", "okay") or a sound
 without words is dismissed as soon as it has ended, and a turn is taken by words that are more than that, or by speech
-that goes on for longer than any backchannel does.
+that goes on for longer than any backchannel does. Before there are words the sound is weighed (turns.first_sound):
+where it is likely nothing it is *doubted*, which lets the agent go on. After a pause it is another sound.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from enum import Enum, auto
 import attrs
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
+from agentd_providers.turns.first_sound import Kinds, Suspect, is_nothing
+from agentd_providers.turns.small_words import is_backchannel, is_command
 from agentd_providers.turns.weights import WEIGHING, Weighing
 from agentd_providers.turns.word_ends import Digits, Due, WordEnds
 from agentd_providers.turns.words import plain_words
@@ -33,9 +36,6 @@ CUE_PATIENCE_MS = 600.0
 TAKE_PAUSE_MS = 160.0
 """Silence after which few words take the turn from the agent, which is silent by then: of one who goes on more is known
 in a moment, and half of a cough is easily heard as a word."""
-HUM_MS = 600.0
-HUMS = frozenset(["um", "uh", "mm", "mmm", "hm", "hmm", "ah", "oh", "huh"])
-"""A sound no longer than that which ends in one of these is a hum, whatever else a speech engine hears in it."""
 HABIT = 8
 """Pauses of the caller that are remembered."""
 WORDLESS, DOUBTED = "no words were recognised", "nobody was surely heard to speak the words"
@@ -54,6 +54,10 @@ class Signal(Enum):
     RESUMED = auto()
     ENDED = auto()
     DISMISSED = auto()
+    WEIGH = auto()
+    """The sound has lasted for long enough, or has paused, to tell what it is."""
+    DOUBTED = auto()
+    """It is likely nothing: an agent that has paused for it goes on. Who goes on speaking is heard as before."""
 
 
 @attrs.frozen
@@ -64,6 +68,7 @@ class TurnTaking:
     it whatever is said, `min_words` that are no `backchannels` at once. `pause_ms` of silence are a pause, at which
     the words are looked at (by `word_ends`), `looks_ms` are when the sound is. `patience` and `weighing` decide how
     long a pause may last. Without `sure_ms` of speech that was surely there words do not count (turns.ghosts).
+    `commands` take the turn however few.
     """
 
     start_ms: float
@@ -78,6 +83,7 @@ class TurnTaking:
     backchannels: frozenset[str]
     word_ends: WordEnds
     sure_ms: float
+    commands: frozenset[str]
     weighing: Weighing = WEIGHING
 
 
@@ -101,6 +107,9 @@ class TurnTaker:
     """Why the last turn that was dismissed was none."""
     _confirmed: bool = attrs.field(default=False, init=False)
     _over_agent: bool = attrs.field(default=False, init=False)
+    _upon_question: bool = attrs.field(default=False, init=False)
+    """The sound came upon a question of the agent's."""
+    _suspect: Suspect = attrs.field(factory=lambda: Suspect(0.0), init=False)
     _paused: bool = attrs.field(default=False, init=False)
     _speech_ms: float = attrs.field(default=0.0, init=False)
     _again_ms: float = attrs.field(default=0.0, init=False)
@@ -143,17 +152,35 @@ class TurnTaker:
             "long_pauses": sum(pause > self.settings.patience.unsure_ms for pause in self._habit),
         }
 
-    def hear(self, probability: float, window_ms: float, *, agent_audible: bool) -> list[Signal]:
-        """Take the probability of speech in the next `window_ms` of audio."""
+    def hear(self, probability: float, window_ms: float, *, agent_audible: bool, asked: bool = False) -> list[Signal]:
+        """Take the probability of speech in the next `window_ms` of audio. `asked`: the caller hears the end of a
+        question just now, or has a moment ago."""
         settings = self.settings
         if not self.in_turn:
+            self._upon_question = asked
             return self._wait_for_onset(probability, window_ms, agent_audible)
         self._turn_ms += window_ms
         self._over_agent = self._over_agent and agent_audible
         signals = self._speech(window_ms) if probability >= self._release else self._silence(window_ms)
         if self.in_turn and self._turn_ms >= settings.max_turn_ms:
             signals += self._end()
+        if self._suspect.due(window_ms, just_paused=Signal.PAUSED in signals) and self._suspected:
+            signals.append(Signal.WEIGH)
         return signals
+
+    def know_kinds(self, kinds: Kinds) -> list[Signal]:
+        """What the sound up to now is, as `Signal.WEIGH` asks."""
+        suspect = self._suspect
+        if self._suspected and is_nothing(kinds, suspect.sound_ms, paused=self._paused, asked=self._upon_question):
+            suspect.nothing = True
+            return [Signal.DOUBTED]
+        return []
+
+    @property
+    def _suspected(self) -> bool:
+        """Whether the agent has paused for a sound that may be nothing."""
+        over_agent = self.in_turn and self._over_agent and not self.taken
+        return over_agent and self._confirmed and not self._suspect.nothing
 
     def know_words(self, pause: int, words: str, *, doubted: bool = False, asked: Digits | None = None) -> list[Signal]:
         """The words up to pause number `pause` are known; of an older pause they are of no interest any more.
@@ -208,6 +235,7 @@ class TurnTaker:
         self.in_turn, self._turn_ms, self._over_agent = True, self._speech_ms, agent_audible
         self.taken = self._confirmed = self._paused = False
         self.silence_ms = self._again_ms = 0.0
+        self._suspect = Suspect(self._speech_ms)
         return [Signal.STARTED, *self._rise()]
 
     def _speech(self, window_ms: float) -> list[Signal]:
@@ -220,6 +248,8 @@ class TurnTaker:
             return []
         self._habit = [*self._habit[1 - HABIT :], self.silence_ms]
         self._paused, self.silence_ms, self._again_ms = False, 0.0, 0.0
+        self._confirmed = self._confirmed and not self._suspect.nothing  # the agent, which went on, pauses again
+        self._suspect = Suspect(RESUME_MS)
         return [Signal.RESUMED, *self._rise()]
 
     def _rise(self) -> list[Signal]:
@@ -265,11 +295,14 @@ class TurnTaker:
         if not plain:
             return self._dismiss(WORDLESS) if self._settled(nothing=True) else []
         if self._over_agent and not self.taken:
-            if self._is_backchannel(plain):
+            settings = self.settings
+            command = is_command(plain, settings.commands)
+            known = settings.backchannels
+            if not command and is_backchannel(plain, self._speech_ms, known, asked=self._upon_question):
                 return self._dismiss("a backchannel while the agent spoke")
             if self._doubted:
-                return self._dismiss(DOUBTED) if self.silence_ms >= self.settings.patience.stop_ms else []
-            if len(plain) >= self.settings.min_words:
+                return self._dismiss(DOUBTED) if self.silence_ms >= settings.patience.stop_ms else []
+            if command or len(plain) >= settings.min_words:
                 if self.silence_ms < TAKE_PAUSE_MS:
                     return []
                 self.taken = True
@@ -278,11 +311,6 @@ class TurnTaker:
         if self._doubted:
             return self._dismiss(DOUBTED) if self.silence_ms >= self.settings.patience.unsure_ms else []
         return self._end() if self._settled(nothing=False) else []
-
-    def _is_backchannel(self, words: list[str]) -> bool:
-        known = self.settings.backchannels
-        hum = self._speech_ms <= HUM_MS and words[-1] in HUMS
-        return hum or " ".join(words) in known or all(word in known for word in words)
 
     def _settled(self, *, nothing: bool) -> bool:
         """Whether the silence has lasted for long enough: to decide that it was nothing, or that all is said."""

@@ -9,17 +9,18 @@ import trio.testing
 from trio.testing import MockClock
 
 from agentd import session_events as tells
-from tests.shell.pipeline_fakes import BROKEN, TURN_END, Talk, talking
+from agentd_providers.turns.first_sound import Kinds
+from tests.shell.pipeline_fakes import BROKEN, TURN_END, FakeSounds, Talk, talking
 
 STORY = "Once upon a time there was a king. "
 REST = "And he lived in a castle with a dragon and a queen. "
 
 
 @asynccontextmanager
-async def story_time(*, call_answers: bool = True) -> AsyncIterator[Talk]:
+async def story_time(*, call_answers: bool = True, sounds: FakeSounds | None = None) -> AsyncIterator[Talk]:
     """The agent tells a story, which is still being written; the caller has heard "Once upon". From then on the call
     does something about what it is told only with `call_answers`."""
-    async with talking() as talk:
+    async with talking(sounds=sounds) as talk:
         talk.responder.seconds = 0.3
         talk.responder.replies["tell me a story"] = [STORY, *[REST] * 100]
         await talk.say("tell me a story")
@@ -49,6 +50,53 @@ async def test_a_backchannel_or_a_noise_while_the_agent_is_heard_is_dismissed_an
         assert len(talk.responder.asked) == 1
         await talk.be_silent(1.0)
         assert len(talk.of(tells.UtteranceStarted)) == 1
+
+
+async def test_the_agent_goes_on_before_the_words_are_known_where_the_sound_is_likely_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    sounds = FakeSounds(Kinds(0.0, 0.99, 0.01))
+    async with story_time(sounds=sounds) as talk:
+        await talk.speak("mhm", 0.4)
+        [doubted] = talk.of(tells.CallerSpeechDoubted)
+        confirmed = talk.of(tells.CallerSpeechConfirmed)[-1]
+        assert doubted.at - confirmed.at < 0.3
+        assert not talk.of(tells.CallerSpeechDismissed)
+        await talk.be_silent(1.0)
+        assert len(talk.of(tells.CallerSpeechDismissed)) == 1
+        assert talk.hearing
+
+
+async def test_a_sound_that_was_doubted_takes_the_turn_when_it_goes_on(autojump_clock: MockClock) -> None:
+    async with story_time(sounds=FakeSounds(Kinds(0.0, 0.99, 0.01))) as talk:
+        await talk.speak("I do not want to hear that", 0.8)
+        assert talk.of(tells.CallerSpeechDoubted)
+        assert not talk.hearing
+
+
+async def test_what_is_weighed_is_the_sound_with_a_little_before_it(autojump_clock: MockClock) -> None:
+    sounds = FakeSounds(Kinds(0.0, 0.0, 1.0))
+    async with story_time(sounds=sounds) as talk:
+        await talk.be_silent(0.5)
+        await talk.speak("wait a moment please", 0.6)
+        assert len(sounds.weighed) >= 3
+        assert all(0.3 < len(pcm) / 16000 <= 0.86 for pcm in sounds.weighed)
+        assert not talk.of(tells.CallerSpeechDoubted)
+
+
+@pytest.mark.parametrize(("after", "answers"), [(0.3, True), (3.0, False)])
+async def test_a_backchannel_is_an_answer_shortly_after_a_question(
+    after: float, answers: bool, autojump_clock: MockClock
+) -> None:
+    async with talking() as talk:
+        talk.responder.replies["hello"] = ["Would you like to hear more? ", *[REST] * 100]
+        await talk.say("hello")
+        await talk.until(lambda: len(talk.words_waiting) > 1)
+        talk.begin_to_hear("Would you like to hear more?")
+        await talk.be_silent(0.6 + after)
+        await talk.speak("okay", 0.3)
+        await talk.be_silent(0.5)
+        assert bool(talk.of(tells.CallerTakesTurn)[1:]) is answers
 
 
 async def test_the_same_word_is_an_answer_where_the_agent_is_not_heard(autojump_clock: MockClock) -> None:

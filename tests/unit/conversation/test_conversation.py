@@ -16,6 +16,7 @@ EVENTS: dict[str, object] = {
     "media and agent are up": happens.Connected(),
     "the caller makes a sound": tells.CallerSpeechStarted(1.0),
     "the sound goes on": tells.CallerSpeechConfirmed(1.2),
+    "the sound is likely nothing": tells.CallerSpeechDoubted(1.3),
     "the caller takes the turn": tells.CallerTakesTurn(1.4),
     "it was a cough": tells.CallerSpeechDismissed("no words were recognised"),
     'it was a "mhm"': tells.CallerSpeechDismissed("a backchannel while the agent spoke"),
@@ -356,6 +357,39 @@ def test_after_a_mhm_the_agent_goes_on_where_it_paused() -> None:
         the caller pauses                 |                                     | Speaking
         it was a "mhm"                    | restore                             | Speaking
         all has been heard                |                                     | Idle
+    """)
+
+
+def test_the_agent_goes_on_as_soon_as_a_sound_is_likely_nothing() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the sound is likely nothing       | restore                             | Speaking
+        the caller pauses                 |                                     | Speaking
+        it was a "mhm"                    |                                     | Speaking
+        all has been heard                |                                     | Idle
+    """)
+
+
+def test_a_sound_that_was_doubted_and_turns_out_to_be_a_turn_interrupts() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the sound is likely nothing       | restore                             | Speaking
+        the caller takes the turn         | interrupt                           | Streaming
+        the caller has spoken             | answer                              | Processing
+    """)
+
+
+def test_who_goes_on_after_a_doubtful_sound_has_the_agent_pause_again() -> None:
+    play(f"""{ANSWERING}
+        the caller makes a sound          | attenuate                           | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the sound is likely nothing       | restore                             | Speaking
+        the caller pauses                 |                                     | Speaking
+        the caller goes on                |                                     | Speaking
+        the sound goes on                 | pause                               | Speaking
+        the caller takes the turn         | interrupt                           | Streaming
     """)
 
 

@@ -45,6 +45,7 @@ EVERY_EVENT = (
     tells.Ended("broke"),
     tells.CallerSpeechStarted(1.0),
     tells.CallerSpeechConfirmed(1.2),
+    tells.CallerSpeechDoubted(1.3),
     tells.CallerTakesTurn(1.4),
     tells.CallerSpeechDismissed("noise"),
     tells.CallerPaused(1.6),
@@ -390,6 +391,7 @@ class OneCall(RuleBasedStateMachine):
         event=st.sampled_from(
             [
                 tells.CallerSpeechConfirmed(1.2),
+                tells.CallerSpeechDoubted(1.3),
                 tells.CallerTakesTurn(1.4),
                 tells.CallerPaused(1.6),
                 tells.CallerSpeechResumed(1.8),

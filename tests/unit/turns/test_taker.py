@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
+from agentd_providers.turns.first_sound import Kinds
 from agentd_providers.turns.taker import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking
 from agentd_providers.turns.word_tables import open_word_ends
 from agentd_providers.turns.words import plain_words
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
-STARTED, CONFIRMED, TAKEN, PAUSED, LOOK, RESUMED, ENDED, DISMISSED = Signal
+STARTED, CONFIRMED, TAKEN, PAUSED, LOOK, RESUMED, ENDED, DISMISSED, WEIGH, DOUBTED = Signal
 WINDOW = 32
 PATIENCE = PatienceSettings(stop_ms=256, unsure_ms=640, hesitation_ms=1280, max_silence_ms=1920)
 TAKING = TurnTaking(
@@ -31,6 +32,7 @@ TAKING = TurnTaking(
     backchannels=frozenset({"mhm", "okay", "uh huh"}),
     word_ends=open_word_ends("en"),
     sure_ms=64,
+    commands=frozenset(),
 )
 
 
@@ -40,14 +42,19 @@ class Ear:
 
     taker: TurnTaker
     agent_audible: bool = False
+    asked: bool = False
+    """The agent has just asked something."""
+    weighed: int = 0
+    """How often it was to be told what the sound is."""
 
     def speech(self, ms: int, probability: float = 0.9) -> list[Signal]:
-        """What so much speech brings about."""
-        return [
-            signal
-            for _ in range(ms // WINDOW)
-            for signal in self.taker.hear(probability, WINDOW, agent_audible=self.agent_audible)
-        ]
+        """What so much speech brings about, but for being weighed."""
+        signals: list[Signal] = []
+        for _ in range(ms // WINDOW):
+            heard = self.taker.hear(probability, WINDOW, agent_audible=self.agent_audible, asked=self.asked)
+            self.weighed += heard.count(WEIGH)
+            signals += [signal for signal in heard if signal is not WEIGH]
+        return signals
 
     def silence(self, ms: int) -> list[Signal]:
         return self.speech(ms, 0.0)
@@ -457,6 +464,135 @@ def test_a_caller_who_began_in_silence_keeps_the_turn_when_the_agent_begins() ->
     assert ear.speech(64) == [CONFIRMED, TAKEN]
 
 
+# --- what the sound is, before there are words
+
+
+NOISE, BACKCHANNEL, TURN, UNSURE = Kinds(0.99, 0.01, 0.0), Kinds(0.01, 0.99, 0.0), Kinds(0, 0, 1), Kinds(0.4, 0.4, 0.2)
+
+
+def test_a_sound_over_the_agent_is_weighed_soon_enough_to_let_it_go_on() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(224)
+    assert not ear.weighed
+    ear.speech(160 + 256 - 224)
+    assert ear.weighed == 4
+
+
+def test_a_sound_into_silence_is_not_weighed() -> None:
+    ear = listening()
+    ear.speech(640)
+    assert not ear.weighed
+
+
+@pytest.mark.parametrize("kinds", [NOISE, BACKCHANNEL])
+def test_what_is_likely_nothing_is_doubted_once(kinds: Kinds) -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    assert ear.taker.know_kinds(kinds) == [DOUBTED]
+    assert ear.taker.know_kinds(kinds) == []
+    weighed = ear.weighed
+    ear.speech(256)
+    assert ear.weighed == weighed
+
+
+@pytest.mark.parametrize("kinds", [TURN, UNSURE])
+def test_what_may_be_a_turn_is_not_doubted(kinds: Kinds) -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    assert ear.taker.know_kinds(kinds) == []
+
+
+def test_the_less_of_it_was_heard_the_surer_it_has_to_be_nothing() -> None:
+    likely = Kinds(0.0, 0.92, 0.08)
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    assert ear.taker.know_kinds(likely) == []
+    ear.speech(128)
+    assert ear.taker.know_kinds(likely) == [DOUBTED]
+
+
+def test_a_sound_that_has_ended_is_weighed_again_and_needs_less() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(224)
+    assert ear.silence(64) == [PAUSED]
+    assert ear.weighed
+    assert ear.taker.know_kinds(UNSURE) == [DOUBTED]
+
+
+def test_doubt_dismisses_no_turn_the_words_do() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    ear.taker.know_kinds(BACKCHANNEL)
+    ear.silence(96)
+    assert ear.words("okay") == [DISMISSED]
+
+
+def test_words_take_the_turn_after_doubt() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    ear.taker.know_kinds(BACKCHANNEL)
+    ear.silence(96)
+    ear.words("wait, stop")
+    assert ear.silence_until_something() == [TAKEN]
+
+
+def test_speech_that_lasts_takes_the_turn_after_doubt() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    ear.taker.know_kinds(BACKCHANNEL)
+    assert ear.speech(704 - 256) == [TAKEN]
+
+
+def test_who_goes_on_after_a_pause_in_doubt_has_the_agent_pause_again_and_is_weighed_anew() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(256)
+    ear.taker.know_kinds(BACKCHANNEL)
+    ear.silence(64)
+    assert ear.speech(64) == [RESUMED, CONFIRMED]
+    weighed = ear.weighed
+    ear.speech(192)
+    assert ear.weighed > weighed
+    assert ear.taker.know_kinds(NOISE) == [DOUBTED]
+
+
+def test_a_turn_that_is_taken_is_not_doubted_any_more() -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(704)
+    assert ear.taker.know_kinds(NOISE) == []
+
+
+def test_upon_a_question_a_backchannel_is_not_doubted_and_a_noise_is() -> None:
+    ear = listening(agent_audible=True)
+    ear.asked = True
+    ear.speech(256)
+    ear.asked = False  # it counts when the sound begins
+    assert ear.taker.know_kinds(BACKCHANNEL) == []
+    assert ear.taker.know_kinds(NOISE) == [DOUBTED]
+
+
+@pytest.mark.parametrize("words", ["mhm", "okay", "Uh-huh."])
+def test_upon_a_question_a_backchannel_is_an_answer(words: str) -> None:
+    ear = listening(agent_audible=True, min_words=1)
+    ear.asked = True
+    paused(ear, speech=256).words(words)
+    assert ear.silence_until_something() == [TAKEN]
+    assert ear.silence_until_something() == [ENDED]
+
+
+def test_upon_a_question_a_hum_is_none() -> None:
+    ear = listening(agent_audible=True, min_words=1)
+    ear.asked = True
+    assert paused(ear, speech=256).words("Um.") == [DISMISSED]
+
+
+@pytest.mark.parametrize("words", ["Stop.", "okay stop", "Hold on!", "Hello? Uh."])
+def test_a_command_takes_the_turn_however_few_the_words_are(words: str) -> None:
+    commands = frozenset({"stop", "hold on", "hello"})
+    ear = paused(listening(agent_audible=True, min_words=5, commands=commands), speech=256)
+    ear.words(words)
+    assert ear.silence_until_something() == [TAKEN]
+
+
 # --- words as they are compared
 
 
@@ -480,11 +616,12 @@ def test_words_are_compared_without_case_and_punctuation(text: str, words: list[
 AFTER: dict[Signal | None, set[Signal]] = {
     None: {STARTED},
     STARTED: {CONFIRMED, TAKEN, PAUSED},
-    CONFIRMED: {TAKEN, PAUSED},
+    CONFIRMED: {TAKEN, PAUSED, DOUBTED},
     TAKEN: {CONFIRMED, PAUSED, LOOK, RESUMED, ENDED, DISMISSED},
-    PAUSED: {LOOK, RESUMED, TAKEN, DISMISSED, ENDED},
-    LOOK: {LOOK, RESUMED, TAKEN, DISMISSED, ENDED},
-    RESUMED: {CONFIRMED, TAKEN, PAUSED, ENDED},
+    PAUSED: {LOOK, RESUMED, TAKEN, DISMISSED, ENDED, DOUBTED},
+    LOOK: {LOOK, RESUMED, TAKEN, DISMISSED, ENDED, DOUBTED},
+    RESUMED: {CONFIRMED, TAKEN, PAUSED, ENDED, DOUBTED},
+    DOUBTED: {TAKEN, PAUSED, LOOK, RESUMED, ENDED, DISMISSED},
     ENDED: {STARTED},
     DISMISSED: {STARTED},
 }
@@ -499,6 +636,7 @@ hearing = st.one_of(
     ),
     st.tuples(st.just("sound"), st.none() | st.builds(Sound, st.floats(0, 1), st.integers(0, 5)), st.integers(0, 2)),
     st.tuples(st.just("sentence"), st.none() | st.floats(0, 1), st.integers(0, 2)),
+    st.tuples(st.just("kinds"), st.sampled_from([NOISE, BACKCHANNEL, TURN, UNSURE]), st.just(0)),
 )
 
 
@@ -528,24 +666,29 @@ def test_signals_come_in_a_legal_order_whatever_is_heard(
                 signals += taker.know_sound(taker.pause - extra, value)
             case "sentence":
                 signals += taker.know_sentence(taker.pause - extra, value)
+            case "kinds":
+                signals += taker.know_kinds(value)
         for probability in heard:
             signals += taker.hear(probability, WINDOW, agent_audible=bool(extra))
 
     before: Signal | None = None
     turn: list[Signal] = []
     is_paused = False
-    for signal in signals:
+    for signal in (signal for signal in signals if signal is not WEIGH):
         assert signal in AFTER[before], f"{signal} after {before}"
         turn = [] if signal is STARTED else turn
-        assert signal not in turn or signal in (PAUSED, LOOK, RESUMED)
+        assert signal not in turn or signal in (PAUSED, LOOK, RESUMED, CONFIRMED, DOUBTED)
         turn.append(signal)
+        assert turn.count(CONFIRMED) - turn.count(DOUBTED) in (0, 1), "an agent that goes on has paused"
+        if signal is DOUBTED:
+            assert TAKEN not in turn
         if signal in (LOOK, RESUMED, DISMISSED):
             assert is_paused
         if signal is PAUSED:
             assert not is_paused
         if signal is ENDED:
             assert TAKEN in turn
-        is_paused = signal is PAUSED or (is_paused and signal in (LOOK, TAKEN))
+        is_paused = signal is PAUSED or (is_paused and signal in (LOOK, TAKEN, DOUBTED))
         before = signal
     assert taker.in_turn is (before not in (None, ENDED, DISMISSED))
     assert taker.paused is is_paused
