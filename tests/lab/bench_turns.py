@@ -124,7 +124,7 @@ def figures(turns: Turns, how: Callable[[Evidence], Ending]) -> dict[str, Any]:
 def silence_alone(turns: Turns) -> tuple[int, dict[str, Any]]:
     """The least silence that cuts off at most one hesitation in twenty, and what becomes of the turns by it."""
     for silence in SILENCES:
-        found = figures(turns, by(SILENCE_ALONE, Delays(), silence))
+        found = figures(turns, by(SILENCE_ALONE, Delays(answer=0), silence))
         if found["cut_off"] <= AIM_CUT_OFF * found["hesitations"]:
             break
     return silence, found
@@ -143,7 +143,7 @@ def rows(turns: Turns, slow: float) -> Iterator[tuple[str, dict[str, Any]]]:
     yield f"all, {slow:g} times as late", figures(turns, by(ALL, Delays().slower(slow)))
     silence, found = silence_alone(turns)
     yield f"silence alone ({silence} ms)", found
-    yield "silence alone (300 ms)", figures(turns, by(SILENCE_ALONE, Delays(), 300))
+    yield "silence alone (300 ms)", figures(turns, by(SILENCE_ALONE, Delays(answer=0), 300))
     for line in sorted({turn.sample.line for kind in turns.values() for turn in kind}):
         of_line = {kind: [turn for turn in mine if turn.sample.line == line] for kind, mine in turns.items()}
         if line:

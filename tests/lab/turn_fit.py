@@ -32,6 +32,7 @@ from tqdm import tqdm
 from agentd_providers.local.turn_head import FILE, LEAST, Head
 from agentd_providers.turns import weights
 from agentd_providers.turns.settings import LOOKS_MS
+from agentd_providers.turns.word_ends import Told
 from agentd_providers.turns.word_tables import open_word_ends
 
 from .bench_turns import TAKING, Turns, figures, gather
@@ -78,7 +79,8 @@ def examples(turns: Sequence[Evidence]) -> Iterator[Example]:
                 continue
             complete = number == last and len(pause.looks) == len(LOOKS_MS)
             for look, heard in enumerate(pause.looks):
-                yield Example(look, heard, WORD_ENDS.complete(pause.words), pause.sentence, complete, fold)
+                sentence = None if WORD_ENDS.told(pause.words) is Told.SPELLED else pause.sentence
+                yield Example(look, heard, WORD_ENDS.complete(pause.words), sentence, complete, fold)
 
 
 def regression(rows: Floats, complete: npt.NDArray[np.bool_], penalty: Floats, *, positive: bool = False) -> Floats:

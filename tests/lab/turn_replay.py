@@ -22,15 +22,17 @@ LONGEST_MS: Final = 5000.0
 
 @attrs.frozen
 class Delays:
-    """How long the engines take, in ms."""
+    """How long the engines take, in ms: the answer from when the sentence is judged to its first sound, 0 where none is
+    waited for."""
 
     words: float = 100.0
     sound: float = 60.0
     sentence: float = 60.0
+    answer: float = 300.0
 
     def slower(self, factor: float) -> "Delays":
         """On a host that needs so many times as long."""
-        return Delays(self.words * factor, self.sound * factor, self.sentence * factor)
+        return Delays(self.words * factor, self.sound * factor, self.sentence * factor, self.answer * factor)
 
 
 @attrs.frozen
@@ -88,7 +90,7 @@ def _taking(taking: TurnTaking, cues: Cues) -> TurnTaking:
 
 def _ends(evidence: Evidence, taking: TurnTaking, delays: Delays, cues: Cues) -> list[tuple[float, int]]:
     """The ms at which a turn was found over, each with the number of the pause."""
-    taker = TurnTaker(taking, by_sound=cues.sound, by_sentence=cues.sentence)
+    taker = TurnTaker(taking, by_sound=cues.sound, by_sentence=cues.sentence, by_answer=bool(delays.answer))
     due: list[tuple[float, str, int, int]] = []
     ends: list[tuple[float, int]] = []
     now = 0.0
@@ -102,6 +104,7 @@ def _ends(evidence: Evidence, taking: TurnTaking, delays: Delays, cues: Cues) ->
             elif signal is Signal.PAUSED:
                 due.append((now + delays.words, "words", taker.pause, 0))
                 due.append((now + delays.words + delays.sentence, "sentence", taker.pause, 0))
+                due.append((now + delays.words + delays.sentence + delays.answer, "answer", taker.pause, 0))
             elif signal is Signal.LOOK:
                 due.append((now + delays.sound, "sound", taker.pause, taker.look))
         if ends and ends[-1][0] >= evidence.ends:
@@ -128,6 +131,8 @@ def _told(
             signals += taker.know_words(number, pause.words, doubted=pause.doubted)
         elif name == "sentence" and cues.sentence:
             signals += taker.know_sentence(number, pause.sentence)
+        elif name == "answer":
+            signals += taker.know_answer(number)
         elif name == "sound":
             signals += taker.know_sound(number, sound_of(pause, look, cues.head))
     return signals

@@ -22,7 +22,10 @@ STAGES = ("pause", "transcript", "first_token", "first_audio", "held")
 class Gate:
     """Lets an answer through, or keeps it back, as often as the call changes its mind."""
 
+    reached: Callable[[], None] = lambda: None
+    """Told when an answer comes to it for the first time."""
     _open: trio.Event = attrs.field(factory=trio.Event)
+    _was_reached: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -37,6 +40,9 @@ class Gate:
 
     async def passed(self) -> None:
         """Wait until it is open."""
+        if not self._was_reached:
+            self._was_reached = True
+            self.reached()
         while not self._open.is_set():
             await self._open.wait()
         await trio.lowlevel.checkpoint()

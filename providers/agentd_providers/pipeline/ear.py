@@ -38,8 +38,9 @@ CUE_DEADLINE = deadlines.CUE.seconds
 class Ear:
     """One caller's, for slin audio at `rate` Hz.
 
-    `by_sentence` promises that at every pause `judge_sentence` is called. `decided(signal, at)` is told what turn
-    taking has decided, at second `at`; neither it nor `emit` nor `agent_said` may block.
+    `by_sentence` promises that at every pause `judge_sentence` is called, and `by_answer` that `know_answer` is.
+    `decided(signal, at)` is told what turn taking has decided, at second `at`; neither it nor `emit` nor `agent_said`
+    may block.
     """
 
     rate: int
@@ -50,6 +51,7 @@ class Ear:
     by_sentence: bool
     decided: Callable[[Signal, float], None]
     emit: Callable[[SessionEvent], None]
+    by_answer: bool = False
     agent_said: Callable[[], str] = lambda: ""
     """The agent's last words, as far as they were heard."""
     sounds: SoundJudge | None = None
@@ -66,7 +68,12 @@ class Ear:
         self._turn_audio = TurnAudio(self.rate)
         self._sound = FirstSound(self.rate)
         self._evidence = Evidence(self.settings.turns.threshold)
-        self._taker = TurnTaker(self.settings.turns, by_sound=self.judge is not None, by_sentence=self.by_sentence)
+        self._taker = TurnTaker(
+            self.settings.turns,
+            by_sound=self.judge is not None,
+            by_sentence=self.by_sentence,
+            by_answer=self.by_answer,
+        )
 
     @property
     def pause(self) -> int:
@@ -123,6 +130,10 @@ class Ear:
     def know_no_words(self, pause: int) -> None:
         """See TurnTaker.know_no_words."""
         self._follow(self._taker.know_no_words(pause), trio.current_time())
+
+    def know_answer(self, pause: int) -> None:
+        """See TurnTaker.know_answer."""
+        self._follow(self._taker.know_answer(pause), trio.current_time())
 
     async def judge_sound(self, pause: int) -> None:
         """Have the sound of the turn judged; without that, words and silence decide alone. On a host where the look

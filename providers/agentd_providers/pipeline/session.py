@@ -19,7 +19,7 @@ from agentd.errors import CallRejected, ProviderError, first_of
 from agentd.history import History
 from agentd.session_events import SessionEvent
 from agentd_providers.event_queue import EventQueue
-from agentd_providers.pipeline.answer import Answer
+from agentd_providers.pipeline.answer import Answer, Gate
 from agentd_providers.pipeline.digit_entry import DigitEntry
 from agentd_providers.pipeline.ear import Ear
 from agentd_providers.pipeline.replies import Replies
@@ -82,8 +82,9 @@ class PipelineSession:
             self.responder.tells_sentence_ends,
             self._obey,
             self._events.put,
-            lambda: self.history.agent_said,
-            self.sounds,
+            by_answer=True,
+            agent_said=lambda: self.history.agent_said,
+            sounds=self.sounds,
         )
         self._requests = ToolRequests(self.history, self._events.put)
         self._replies = Replies(
@@ -248,8 +249,13 @@ class PipelineSession:
 
     def _begin_draft(self, at: float) -> None:
         self._drop_draft()
+        pause = self._ear.pause
         draft = Answer(
-            self._ear.pause, at - self._ear.silence, transcript=self._ear.transcript, speech=self._ear.speech
+            pause,
+            at - self._ear.silence,
+            transcript=self._ear.transcript,
+            speech=self._ear.speech,
+            gate=Gate(lambda: self._ear.know_answer(pause)),
         )
         draft.mark("pause")
         self._draft = draft
@@ -321,6 +327,8 @@ class PipelineSession:
                     self._answer_failed(answer)
                 elif answer.text is None:
                     self._ear.know_no_words(answer.pause)
+                else:
+                    self._ear.know_answer(answer.pause)
             finally:
                 self._let_go.discard(answer)
                 if answer.committed:

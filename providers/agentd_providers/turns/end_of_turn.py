@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import attrs
 
 from agentd_providers.turns.weights import WEIGHING, Curve, Weighing
-from agentd_providers.turns.word_ends import NEUTRAL, Due
+from agentd_providers.turns.word_ends import NEUTRAL, Told
 
 _HABIT_LOG_ODDS, _HABIT_MOST = 0.05, 3
 """The share that each of the caller's long pauses takes off, and how many of them count."""
@@ -50,7 +50,7 @@ def silence_needed(
     settings: PatienceSettings,
     *,
     sentence: float | None = None,
-    due: Due | None = None,
+    told: Told | None = None,
     weighing: Weighing = WEIGHING,
 ) -> float:
     """The ms of silence after which the turn counts as over; never more when a cue says "complete" more clearly.
@@ -65,16 +65,18 @@ def silence_needed(
         pauses: this caller's earlier pauses within turns, in ms.
         settings: how patient to be.
         sentence: a language model's probability that a sentence ends after the words; None if not known.
-        due: how much has come of a number that was asked for; None if none was. It is surer than the cues.
+        told: what the words tell surely, if anything: it bounds what the cues come to.
         weighing: how much each of them counts.
     """
+    if told in (Told.MISSING, Told.SPELLED):
+        sentence = None
     weights = weighing.row(None if sound is None else sound.look, sentence=sentence is not None)
     complete = weights.complete(
         NEUTRAL if sound is None else sound.complete, NEUTRAL if words is None else words, sentence or 0.0
     )
     long = sum(pause > settings.unsure_ms for pause in pauses)
     complete -= _HABIT_LOG_ODDS * min(long, _HABIT_MOST)
-    complete = _told_by_digits(complete, due, weighing.curve)
+    complete = _bounded(complete, told, weighing.curve)
     hesitation_ms = max([settings.hesitation_ms, *(_HABIT_MARGIN * pause for pause in pauses)])
     curve = weighing.curve
     steps = (
@@ -86,10 +88,16 @@ def silence_needed(
     return min(_between(complete, steps), settings.max_silence_ms)
 
 
-def _told_by_digits(complete: float, due: Due | None, curve: Curve) -> float:
-    if due is Due.MISSING:
-        return min(complete, curve.doubtful)
-    return max(complete, curve.unsure) if due is Due.ALL else complete
+def _bounded(complete: float, told: Told | None, curve: Curve) -> float:
+    match told:
+        case Told.MISSING:
+            return min(complete, curve.doubtful)
+        case Told.SPELLED:
+            return min(complete, curve.unsure)
+        case Told.WHOLE:
+            return max(complete, curve.unsure)
+        case None:
+            return complete
 
 
 def _between(value: float, steps: Sequence[tuple[float, float]]) -> float:

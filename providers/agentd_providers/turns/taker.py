@@ -23,7 +23,7 @@ from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_
 from agentd_providers.turns.first_sound import Kinds, Suspect, is_nothing
 from agentd_providers.turns.small_words import is_backchannel, is_command
 from agentd_providers.turns.weights import WEIGHING, Weighing
-from agentd_providers.turns.word_ends import Digits, Due, WordEnds
+from agentd_providers.turns.word_ends import Digits, Told, WordEnds
 from agentd_providers.turns.words import plain_words
 
 OVER_AGENT_PAUSE_MS = 64.0
@@ -33,6 +33,9 @@ RESUME_MS = 64.0
 """Speech that ends a pause: shorter is a click or a breath."""
 CUE_PATIENCE_MS = 600.0
 """Silence after which a cue that was promised is not waited for any more."""
+ANSWER_PATIENCE_MS = 400.0
+"""Silence beyond what is needed that an answer which was promised is waited for: until it is ready nothing could be
+heard of it, and the caller who goes on meanwhile was not cut off."""
 TAKE_PAUSE_MS = 160.0
 """Silence after which few words take the turn from the agent, which is silent by then: of one who goes on more is known
 in a moment, and half of a cough is easily heard as a word."""
@@ -91,12 +94,14 @@ class TurnTaking:
 class TurnTaker:
     """One caller's turns. Feed it every window's probability of speech, in order.
 
-    `by_sound` and `by_sentence` promise that at every pause `know_sound` and `know_sentence` will be told.
+    `by_sound`, `by_sentence` and `by_answer` promise that at every pause `know_sound`, `know_sentence` and
+    `know_answer` will be told.
     """
 
     settings: TurnTaking
     by_sound: bool = False
     by_sentence: bool = False
+    by_answer: bool = False
     in_turn: bool = attrs.field(default=False, init=False)
     taken: bool = attrs.field(default=False, init=False)
     pause: int = attrs.field(default=0, init=False)
@@ -124,6 +129,8 @@ class TurnTaker:
     _sentence: float | None = attrs.field(default=None, init=False)
     _promised: set[str] = attrs.field(factory=set, init=False)
     """Cues of this pause that are still to be told."""
+    _unanswered: bool = attrs.field(default=False, init=False)
+    """The answer to this pause is still being made."""
     _habit: list[float] = attrs.field(factory=list, init=False)
 
     @property
@@ -138,9 +145,9 @@ class TurnTaker:
 
     @property
     def evidence(self) -> Mapping[str, float | str | None]:
-        """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, ms, and how
-        much has come of a number that was asked for."""
-        words, due = self._read()
+        """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, ms, and
+        what the words tell surely."""
+        words, told = self._read()
         return {
             "silence_ms": self.silence_ms,
             "needed_ms": round(self._needed()),
@@ -148,7 +155,7 @@ class TurnTaker:
             "look": None if self._sound is None else self._sound.look,
             "words": words,
             "sentence": self._sentence,
-            "digits": None if due is None else due.name.lower(),
+            "told": None if told is None else told.name.lower(),
             "long_pauses": sum(pause > self.settings.patience.unsure_ms for pause in self._habit),
         }
 
@@ -217,6 +224,13 @@ class TurnTaker:
         self._promised.discard("sentence")
         return self._judge_pause()
 
+    def know_answer(self, pause: int) -> list[Signal]:
+        """The answer to the words of pause number `pause` can be heard now, or there will be none."""
+        if not self._is_now(pause):
+            return []
+        self._unanswered = False
+        return self._judge_pause()
+
     def _is_now(self, pause: int) -> bool:
         return self.in_turn and self._paused and pause == self.pause
 
@@ -275,6 +289,7 @@ class TurnTaker:
             self._words = self._sound = self._sentence = None
             self._wordless = self._doubted = False
             cues = {"sound": self.by_sound, "sentence": self.by_sentence}
+            self._unanswered = self.by_answer
             self._promised = {cue for cue, promised in cues.items() if promised}
             return [Signal.PAUSED]
         signals = self._judge_pause()
@@ -319,22 +334,25 @@ class TurnTaker:
             return self._over_agent or self.silence_ms >= patience.stop_ms
         if self._promised and self.silence_ms < min(CUE_PATIENCE_MS, patience.max_silence_ms):
             return False
-        return self.silence_ms >= self._needed()
+        needed = self._needed()
+        if self._unanswered:
+            needed = min(needed + ANSWER_PATIENCE_MS, patience.max_silence_ms)
+        return self.silence_ms >= needed
 
-    def _read(self) -> tuple[float, Due | None]:
-        """What the words up to this pause say by their end, and how many digits of a number have come."""
+    def _read(self) -> tuple[float, Told | None]:
+        """What the words up to this pause say."""
         ends, words = self.settings.word_ends, self._words or ""
-        return ends.complete(words, self._asked), ends.due(words, self._asked)
+        return ends.complete(words, self._asked), ends.told(words, self._asked)
 
     def _needed(self) -> float:
-        words, due = self._read()
+        words, told = self._read()
         return silence_needed(
             self._sound,
             words,
             tuple(self._habit),
             self.settings.patience,
             sentence=self._sentence,
-            due=due,
+            told=told,
             weighing=self.settings.weighing,
         )
 

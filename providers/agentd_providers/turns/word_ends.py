@@ -7,6 +7,7 @@ sentence, which answers are whole, how many digits a telephone number has.
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
+from itertools import takewhile
 
 import attrs
 
@@ -16,17 +17,22 @@ BROKEN_OFF, HALF_SAID, MAY_GO_ON, SAID, WHOLE = 0.05, 0.15, 0.35, 0.7, 0.97
 WHOLE_NUMBER = 7
 """Digits from which on a number may be complete where none was asked for: a telephone number without its area code."""
 _LONGEST_END = 4
+_WITH_MAIN_CLAUSE = 9
+"""Words from which on a sentence that begins with a subordinate clause may be whole."""
+_LETTERS = re.compile(r"[^\W\d_](?:-[^\W\d_])*")
+_DIGITS = re.compile(r"(?=.*\d)[\d-]+|(?=.*\d)[^\W\d_]{0,2}\d[\d-]*[^\W\d_]{0,2}")
+"""A number, or one with a letter or two: the transcriber writes "NW35RT" for what was spelled."""
 
 
-class Due(Enum):
-    """How much has come of the digits that were asked for."""
+class Told(Enum):
+    """What the words tell more surely than by how they end."""
 
     MISSING = auto()
-    """Some have come, and more are due."""
-    ENOUGH = auto()
-    """It may be all."""
-    ALL = auto()
-    """No more can be due."""
+    """Digits of a number that was asked for are still due."""
+    SPELLED = auto()
+    """Letters or digits one by one: whether more come no model of a language can know."""
+    WHOLE = auto()
+    """All that was asked for, or what often is a whole turn: "no, thank you"."""
 
 
 @attrs.frozen
@@ -60,7 +66,9 @@ class WordEnds:
     whole_ends: frozenset[str] = frozenset()
     """Ends of at most four words which the sets above would take for unfinished."""
     whole: frozenset[str] = frozenset()
-    """Words that often are a whole turn."""
+    """Words that often are a whole turn, as are several of them in a row."""
+    openings: Sequence[re.Pattern[str]] = ()
+    """Beginnings of a subordinate clause: the sentence goes on after it."""
     digits: frozenset[str] = frozenset()
     """Words for digits, as one says a number digit by digit."""
     question: re.Pattern[str] | None = None
@@ -76,35 +84,39 @@ class WordEnds:
         """How complete a turn looks, 0 to 1; `NEUTRAL` where nothing can be said. `asked` is the number it was asked
         for, if any. Punctuation is not read: speech engines put a full stop after anything."""
         words = _spoken(text)
-        if not words or not self.never_last:
+        if not words or self is UNKNOWN:
             return NEUTRAL
         last, line = words[-1], " ".join(words)
-        if line in self.whole:
-            return WHOLE
-        if (due := self.due(text, asked)) is not None:
-            return {Due.MISSING: BROKEN_OFF, Due.ENOUGH: 0.6, Due.ALL: WHOLE}[due]
-        if self._is_whole(words, line):
+        told = self.told(text, asked)
+        if told in (Told.WHOLE, Told.MISSING):
+            return WHOLE if told is Told.WHOLE else BROKEN_OFF
+        if self._ends_whole(words, line):
             return SAID
         if last in self.fillers:
             return 0.03
         if last in self.never_last or _any(self.broken_off, line):
             return BROKEN_OFF
-        if (digits := self._digits_at_the_end(words)) > 1:
-            return 0.2 if digits < WHOLE_NUMBER else 0.6
+        if told is Told.SPELLED:
+            least = WHOLE_NUMBER if asked is None else asked.least
+            return 0.2 if self._digits_at_the_end(words) < least else 0.6
         if last in self.rarely_last and len(words) > 1:
             return NEUTRAL if self.question is not None and self.question.search(line) else HALF_SAID
         if last in self.pointing and len(words) > 1:
             return MAY_GO_ON
+        if len(words) < _WITH_MAIN_CLAUSE and _any(self.openings, line):
+            return MAY_GO_ON
         return NEUTRAL if last in self.open_ended else SAID
 
-    def due(self, text: str, asked: Digits | None) -> Due | None:
-        """How much of a number that was `asked` for has come; None where none was, or the turn ends in no digit."""
-        count = self._digits_at_the_end(_spoken(text))
-        if asked is None or not count:
-            return None
-        if count < asked.least:
-            return Due.MISSING
-        return Due.ALL if count >= asked.most else Due.ENOUGH
+    def told(self, text: str, asked: Digits | None = None) -> Told | None:
+        """What the words of a turn tell surely, if anything."""
+        words = _spoken(text)
+        if self._is_whole(words):
+            return Told.WHOLE
+        if asked is not None and (digits := self._digits_at_the_end(words)):
+            if digits < asked.least:
+                return Told.MISSING
+            return Told.WHOLE if digits >= asked.most else Told.SPELLED
+        return Told.SPELLED if sum(map(self._signs, self._signs_at_the_end(words))) > 1 else None
 
     def asks_for(self, text: str) -> Digits | None:
         """The number that an agent who has said `text` expects; None: no number, or nobody knows of how many digits."""
@@ -116,17 +128,32 @@ class WordEnds:
                 return Digits(digits, digits)
         return next((asking.digits for asking in self.asking if asking.asked.search(line)), None)
 
-    def _is_whole(self, words: Sequence[str], line: str) -> bool:
+    def _is_whole(self, words: Sequence[str]) -> bool:
+        """Whether they can be parted into phrases that are whole."""
+        parted = {0}
+        for end in range(1, len(words) + 1):
+            parted |= {end for begin in parted if " ".join(words[begin:end]) in self.whole}
+        return len(words) in parted - {0}
+
+    def _ends_whole(self, words: Sequence[str], line: str) -> bool:
         ends = (" ".join(words[-size:]) for size in range(2, _LONGEST_END + 1))
         return _any(self.clauses, line) or any(end in self.whole_ends for end in ends)
 
+    def _signs_at_the_end(self, words: Sequence[str]) -> list[str]:
+        """The words at the end that are digits, or letters one by one."""
+        return list(takewhile(self._signs, reversed(words)))
+
+    def _signs(self, word: str) -> int:
+        """How many digits or letters a word is that stands for such."""
+        if word in self.digits:
+            return 1
+        if _LETTERS.fullmatch(word):
+            return len(word.replace("-", ""))
+        return sum(letter.isdigit() for letter in word) if _DIGITS.fullmatch(word) else 0
+
     def _digits_at_the_end(self, words: Sequence[str]) -> int:
-        count = 0
-        for word in reversed(words):
-            if not (word in self.digits or re.fullmatch(r"\d[\d-]*", word)):
-                break
-            count += max(1, sum(letter.isdigit() for letter in word))
-        return count
+        signs = takewhile(lambda word: not _LETTERS.fullmatch(word), self._signs_at_the_end(words))
+        return sum(map(self._signs, signs))
 
 
 UNKNOWN = WordEnds()

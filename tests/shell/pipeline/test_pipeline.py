@@ -53,6 +53,25 @@ async def test_a_turn_ends_after_its_silence(autojump_clock: MockClock) -> None:
         assert ended.last_speech_at - began == pytest.approx(0.5, abs=0.03)
 
 
+async def test_who_goes_on_before_the_answer_could_be_heard_was_not_cut_off(autojump_clock: MockClock) -> None:
+    async with talking(patience=PatienceSettings(300, 300, 1300, 2000)) as talk:
+        talk.voice.seconds = 0.3
+        await talk.speak("i would like a table")
+        await talk.be_silent(TURN_END + 0.06)
+        assert not talk.of(tells.CallerSpeechEnded)
+        await talk.speak("for two")
+        await talk.be_silent(1.0)
+        assert talk.of(tells.CallerText)[-1].text == "i would like a table for two"
+        assert len(talk.of(tells.CallerSpeechEnded)) == 1
+
+
+async def test_an_answer_that_cannot_be_made_does_not_hold_the_turn_up(autojump_clock: MockClock) -> None:
+    async with talking() as talk:
+        talk.responder.replies["what is the time"] = [BROKEN]
+        await talk.say("what is the time")
+        assert talk.of(tells.CallerSpeechEnded)
+
+
 async def test_the_first_syllable_is_not_lost(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.be_silent(2.0)

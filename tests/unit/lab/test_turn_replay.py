@@ -31,18 +31,23 @@ def turn(*pauses: Pause) -> Evidence:
 
 
 def test_a_turn_that_is_surely_complete_is_over_once_all_its_cues_are_there():
-    ending = replay(turn(WHOLE), TAKING, Delays(words=100, sound=60, sentence=60), Cues())
+    ending = replay(turn(WHOLE), TAKING, Delays(words=100, sound=60, sentence=60, answer=0), Cues())
     assert not ending.cut_off and not ending.early
     assert ending.wait_ms == pytest.approx(96 + 100 + 60, abs=WINDOW_MS)
 
 
+def test_it_is_not_over_before_its_answer_is_ready():
+    ending = replay(turn(WHOLE), TAKING, Delays(words=100, sound=60, sentence=60, answer=250), Cues())
+    assert ending.wait_ms == pytest.approx(96 + 100 + 60 + 250, abs=2 * WINDOW_MS)
+
+
 def test_cues_that_come_late_are_waited_for():
-    soon, late = (replay(turn(WHOLE), TAKING, Delays().slower(factor), Cues()) for factor in (1, 2))
+    soon, late = (replay(turn(WHOLE), TAKING, Delays(answer=0).slower(factor), Cues()) for factor in (1, 2))
     assert late.wait_ms - soon.wait_ms == pytest.approx(160, abs=WINDOW_MS)
 
 
 def test_a_hesitation_is_outlasted_where_the_cues_say_that_it_is_one():
-    ending = replay(turn(BROKEN_OFF, WHOLE), TAKING, Delays(), Cues())
+    ending = replay(turn(BROKEN_OFF, WHOLE), TAKING, Delays(answer=0), Cues())
     assert not ending.cut_off
     assert ending.wait_ms < 400
 
@@ -56,13 +61,13 @@ def test_one_that_sounds_complete_is_cut_off_and_the_turn_still_comes_to_its_end
 def test_a_turn_whose_last_sounds_are_too_faint_is_over_in_time_and_not_early():
     whole = turn(WHOLE)
     late = attrs.evolve(whole.sample, spoken=Span(0, whole.sample.span.end + 0.5))
-    ending = replay(attrs.evolve(whole, sample=late), TAKING, Delays(), Cues())
+    ending = replay(attrs.evolve(whole, sample=late), TAKING, Delays(answer=0), Cues())
     assert (ending.wait_ms, ending.early, ending.cut_off) == (0.0, False, False)
 
 
 @pytest.mark.parametrize("silence", [300, 800])
 def test_silence_alone_waits_for_so_long_and_no_longer_whatever_the_cues(silence):
-    ending = replay(turn(BROKEN_OFF), in_silence_alone(TAKING, silence), Delays(), SILENCE_ALONE)
+    ending = replay(turn(BROKEN_OFF), in_silence_alone(TAKING, silence), Delays(answer=0), SILENCE_ALONE)
     assert ending.wait_ms == pytest.approx(silence, abs=WINDOW_MS)
 
 

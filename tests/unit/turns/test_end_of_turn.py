@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
-from agentd_providers.turns.word_ends import Due
+from agentd_providers.turns.word_ends import Told
 from agentd_providers.turns.word_tables import open_word_ends
 
 SETTINGS = PatienceSettings(stop_ms=200, unsure_ms=600, hesitation_ms=1300, max_silence_ms=2000)
@@ -79,26 +79,23 @@ def test_without_any_cue_it_is_waited_for_no_longer_than_in_a_hesitation():
 
 def test_a_caller_who_pauses_for_long_is_waited_for_longer_when_hesitating_not_when_done():
     habit = [1400.0, 300.0]
-    hesitating = silence_needed(Sound(0.1), 0.15, habit, SETTINGS, sentence=0.01)
-    assert hesitating > silence_needed(Sound(0.1), 0.15, (), SETTINGS, sentence=0.01)
+    hesitating = silence_needed(Sound(0.2), 0.15, habit, SETTINGS, sentence=0.1)
+    assert hesitating > silence_needed(Sound(0.2), 0.15, (), SETTINGS, sentence=0.1)
     assert hesitating > 1400
     assert silence_needed(Sound(0.97), 0.97, habit, SETTINGS, sentence=0.9) == SETTINGS.stop_ms
 
 
 @given(sounds, probabilities, probabilities, pauses)
-def test_digits_that_are_due_are_waited_for_longer_and_a_whole_number_less(sound, words, sentence, habit):
-    waits = [
-        silence_needed(sound, words, habit, SETTINGS, sentence=sentence, due=due)
-        for due in (Due.MISSING, Due.ENOUGH, None, Due.ALL)
-    ]
-    assert waits[0] >= waits[1] == waits[2] >= waits[3]
+def test_what_the_words_tell_surely_bounds_what_the_cues_come_to(sound, words, sentence, habit):
+    def needed(told, known):
+        return silence_needed(sound, words, habit, SETTINGS, sentence=known, told=told)
+
+    assert needed(Told.MISSING, sentence) >= SETTINGS.hesitation_ms
+    assert needed(Told.SPELLED, sentence) >= SETTINGS.unsure_ms
+    assert needed(Told.WHOLE, sentence) <= SETTINGS.unsure_ms
+    assert needed(Told.MISSING, None) >= needed(Told.SPELLED, None) >= needed(None, None) >= needed(Told.WHOLE, None)
 
 
-def test_who_was_asked_for_more_digits_is_given_the_time_of_a_hesitation_however_finished_it_sounds():
-    needed = silence_needed(Sound(0.97), 0.97, (), SETTINGS, sentence=0.9, due=Due.MISSING)
-    assert needed >= SETTINGS.hesitation_ms
-
-
-def test_who_has_said_all_digits_is_not_waited_for_much_longer_however_unfinished_it_sounds():
-    needed = silence_needed(Sound(0.05), 0.2, (), SETTINGS, sentence=0.01, due=Due.ALL)
-    assert needed <= SETTINGS.unsure_ms
+def test_of_what_is_spelled_a_model_of_the_language_knows_nothing():
+    waits = {silence_needed(Sound(0.9), 0.2, (), SETTINGS, sentence=known, told=Told.SPELLED) for known in (0.0, 1.0)}
+    assert len(waits) == 1

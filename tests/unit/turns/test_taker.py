@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
 from agentd_providers.turns.first_sound import Kinds
-from agentd_providers.turns.taker import CUE_PATIENCE_MS, TAKE_PAUSE_MS, Signal, TurnTaker, TurnTaking
+from agentd_providers.turns.taker import (
+    ANSWER_PATIENCE_MS,
+    CUE_PATIENCE_MS,
+    TAKE_PAUSE_MS,
+    Signal,
+    TurnTaker,
+    TurnTaking,
+)
+from agentd_providers.turns.word_ends import Told
 from agentd_providers.turns.word_tables import open_word_ends
 from agentd_providers.turns.words import plain_words
 
@@ -80,8 +88,14 @@ class Ear:
         raise AssertionError("this silence lasts for ever")
 
 
-def listening(agent_audible: bool = False, by_sound: bool = False, by_sentence: bool = False, **changes: object) -> Ear:
-    return Ear(TurnTaker(attrs.evolve(TAKING, **changes), by_sound, by_sentence), agent_audible)
+def listening(
+    agent_audible: bool = False,
+    by_sound: bool = False,
+    by_sentence: bool = False,
+    by_answer: bool = False,
+    **changes: object,
+) -> Ear:
+    return Ear(TurnTaker(attrs.evolve(TAKING, **changes), by_sound, by_sentence, by_answer), agent_audible)
 
 
 def paused(ear: Ear, speech: int = 512) -> Ear:
@@ -239,6 +253,47 @@ def test_a_further_look_that_fails_leaves_what_the_one_before_said() -> None:
     assert ear.taker.evidence["sound"] == 0.02
 
 
+# --- the answer that is being made
+
+
+def test_a_turn_is_not_over_before_its_answer_is_ready_for_nothing_could_be_heard_of_it() -> None:
+    ear = paused(listening(by_answer=True))
+    needed = silence_needed(None, 0.97, (), PATIENCE, told=Told.WHOLE)
+    assert ear.words("Yes.") == []
+    assert ear.silence(needed) == []
+    assert ear.taker.know_answer(ear.taker.pause) == [ENDED]
+
+
+def test_an_answer_that_is_long_in_coming_is_not_waited_for() -> None:
+    ear = paused(listening(by_answer=True))
+    ear.words("Yes.")
+    assert ear.silence_until_something() == [ENDED]
+    needed = silence_needed(None, 0.97, (), PATIENCE, told=Told.WHOLE)
+    assert ear.taker.silence_ms == in_whole_windows(needed + ANSWER_PATIENCE_MS)
+
+
+def test_what_is_heard_until_the_answer_is_ready_still_counts() -> None:
+    ear = paused(listening(by_answer=True, by_sound=True))
+    ear.words("I would like a table for two.")
+    ear.sound(0.98)
+    assert ear.silence(300) == []
+    ear.sound(0.02, 1)
+    assert ear.taker.know_answer(ear.taker.pause) == []
+    assert RESUMED in ear.speech(320)
+
+
+def test_the_answer_to_an_older_pause_ends_nothing() -> None:
+    ear = paused(listening(by_answer=True))
+    ear.words("Yes.")
+    older = ear.taker.pause
+    ear.speech(320)
+    ear.silence(96)
+    ear.words("Yes.")
+    ear.silence(PATIENCE.unsure_ms - 96)
+    assert ear.taker.know_answer(older) == []
+    assert ear.taker.know_answer(ear.taker.pause) == [ENDED]
+
+
 # --- how long a pause may last
 
 
@@ -254,7 +309,8 @@ def test_a_pause_is_waited_for_as_the_cues_say(words: str, sound: float | None, 
     assert ear.sound(sound) + ear.sentence(sentence) + ear.words(words) == []
     assert ear.silence_until_something() == [ENDED]
     heard = None if sound is None else Sound(sound)
-    needed = silence_needed(heard, TAKING.word_ends.complete(words), (), PATIENCE, sentence=sentence)
+    said, told = TAKING.word_ends.complete(words), TAKING.word_ends.told(words)
+    needed = silence_needed(heard, said, (), PATIENCE, sentence=sentence, told=told)
     assert ear.taker.silence_ms == in_whole_windows(needed)
 
 
@@ -290,7 +346,7 @@ def test_a_cue_that_cannot_be_told_is_not_waited_for(cue: str) -> None:
     for ear in (told, never):
         ear.words("yes")
         assert ear.silence_until_something() == [ENDED]
-    needed = silence_needed(None, TAKING.word_ends.complete("yes"), (), PATIENCE)
+    needed = silence_needed(None, TAKING.word_ends.complete("yes"), (), PATIENCE, told=Told.WHOLE)
     assert told.taker.silence_ms == in_whole_windows(needed)
     assert never.taker.silence_ms == in_whole_windows(CUE_PATIENCE_MS)
 

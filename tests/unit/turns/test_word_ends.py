@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd_providers.turns.word_ends import NEUTRAL, UNKNOWN, WHOLE, Digits, Due
+from agentd_providers.turns.word_ends import NEUTRAL, UNKNOWN, WHOLE, Digits, Told
 from agentd_providers.turns.word_tables import languages, open_word_ends
 
 ENGLISH = open_word_ends("en-GB")
@@ -151,24 +151,59 @@ def test_a_number_that_is_asked_for_has_so_many_digits(language, said, digits):
 
 
 @pytest.mark.parametrize(
-    ("text", "due"),
+    ("text", "told"),
     [
-        ("four", Due.MISSING),
-        ("It is 47", Due.MISSING),
-        ("four seven one one", Due.ALL),
-        ("It is 4711.", Due.ALL),
-        ("47 11", Due.ALL),
-        ("I don't know", None),
+        ("four", Told.MISSING),
+        ("It is 47", Told.MISSING),
+        ("four seven one one", Told.WHOLE),
+        ("It is 4711.", Told.WHOLE),
+        ("47 11", Told.WHOLE),
+        ("I don't know", Told.WHOLE),
+        ("I have to look", None),
         ("", None),
     ],
 )
-def test_of_four_digits_that_were_asked_for_so_many_are_due(text, due):
-    assert ENGLISH.due(text, Digits(4, 4)) is due
+def test_of_four_digits_that_were_asked_for_some_are_due_or_none(text, told):
+    assert ENGLISH.told(text, Digits(4, 4)) is told
 
 
 def test_a_number_may_be_whole_that_is_long_enough():
-    assert ENGLISH.due("555 1234", Digits(7, 15)) is Due.ENOUGH
-    assert ENGLISH.due("555 1234", None) is None
+    assert ENGLISH.told("555 1234", Digits(7, 15)) is Told.SPELLED
+    assert ENGLISH.complete("555 1234", Digits(7, 15)) > NEUTRAL
+
+
+@pytest.mark.parametrize(
+    "text", ["It's M-A-R-T-I-N.", "The postcode is NW3 5RT", "N W three", "My number is 555", "A B"]
+)
+def test_what_is_spelled_may_go_on(text):
+    assert ENGLISH.told(text) is Told.SPELLED
+    assert ENGLISH.complete(text) <= 0.2
+
+
+@pytest.mark.parametrize("text", ["I need vitamin C", "It is platform 2", "Room B", "It was me and I"])
+def test_one_letter_or_digit_is_not_spelled(text):
+    assert ENGLISH.told(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["No, thank you.", "No, that's all, thank you.", "Okay, thanks, bye.", "Yes. Yes, please."]
+)
+def test_several_whole_answers_are_whole(text):
+    assert ENGLISH.told(text) is Told.WHOLE
+
+
+@pytest.mark.parametrize(
+    "text", ["Before I forget", "Because I'm away next week", "And if you can", "When I called yesterday"]
+)
+def test_after_a_subordinate_clause_the_sentence_goes_on(text):
+    assert ENGLISH.complete(text) < NEUTRAL
+
+
+@pytest.mark.parametrize(
+    "text", ["When do you open?", "Because I'm away next week, I'd like to move the delivery.", "When can I come?"]
+)
+def test_a_main_clause_or_a_question_needs_none_after_it(text):
+    assert ENGLISH.complete(text) > NEUTRAL
 
 
 def test_digits_look_as_complete_as_the_number_that_was_asked_for():
