@@ -140,17 +140,28 @@ class Resampler:
         if ready <= 0:
             self._window = window
             return b""
-        # All runs of `width` samples as rows, without a copy; sliding_window_view costs ten times as much.
-        runs = np.ndarray((len(window) - width + 1, width), window.dtype, window.data, 0, window.strides * 2)
-        out = np.empty(ready)
-        for start in range(0, ready, _BLOCK):
-            stop = min(start + _BLOCK, ready)
-            first, phase = np.divmod(self._position + bank.down * np.arange(start, stop), bank.up)
-            out[start:stop] = np.vecdot(runs[first], bank.taps[phase])
+        if bank.down == 1:  # every position has its output: each phase is a filter of its own, which is quicker
+            phases = [np.correlate(window, taps, "valid") for taps in bank.taps]
+            out: npt.NDArray[np.float64] = np.stack(phases, axis=1).ravel()[self._position : self._position + ready]
+        else:
+            out = _picked(bank, window, self._position, ready)
         consumed, self._position = divmod(self._position + bank.down * ready, bank.up)
         self._window = window[consumed:].copy()
         self._samples_out += ready
         return np.clip(np.rint(out), -32768, 32767).astype("<i2").tobytes()
+
+
+def _picked(bank: _PhaseBank, window: npt.NDArray[np.float64], position: int, ready: int) -> npt.NDArray[np.float64]:
+    """`ready` outputs from a position on, of which some are left out between two of them."""
+    width = 2 * bank.half
+    # All runs of `width` samples as rows, without a copy; sliding_window_view costs ten times as much.
+    runs = np.ndarray((len(window) - width + 1, width), window.dtype, window.data, 0, window.strides * 2)
+    out = np.empty(ready)
+    for start in range(0, ready, _BLOCK):
+        stop = min(start + _BLOCK, ready)
+        first, phase = np.divmod(position + bank.down * np.arange(start, stop), bank.up)
+        out[start:stop] = np.vecdot(runs[first], bank.taps[phase])
+    return out
 
 
 def convert(pcm: bytes, source_hz: int, target_hz: int) -> bytes:
