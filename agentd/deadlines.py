@@ -222,6 +222,9 @@ MODEL_ANSWER = Deadline(
     90.0, "The embedded model's server says that it is there. It does not while it reads a prompt for the first time."
 )
 PROCESS_END = Deadline(5.0, "A process that was killed is waited for; shielded.")
+MODEL_PLACE = Deadline(
+    1.0, "A request waits until the embedded model has done what is more urgent; then it goes beside it all the same."
+)
 SENTENCE_END = Deadline(0.5, "What the embedded model expects next; later the cue is of no use.")
 
 # --- the stages of a pipeline, and vendors' agents
@@ -301,7 +304,7 @@ SESSION_MUTE = Setting(
 SESSION_STUCK = Deadline(
     10.0,
     "A session whose turn it is makes no progress for so long: it is given up. The filler has been heard by then.",
-    holds=((SESSION_MUTE,), (STAGE_TIMEOUT,), (VENDOR_ANSWER,), (ENGINE_WAIT,)),
+    holds=((SESSION_MUTE,), (MODEL_PLACE, STAGE_TIMEOUT), (VENDOR_ANSWER,), (ENGINE_WAIT,)),
 )
 SESSION_AGAIN = Deadline(
     0.8, "An agent whose session was lost opens another one within it, where somebody else could take over."

@@ -1,13 +1,16 @@
 """The embedded language model as a stage of a pipeline: a small model in a server process of agentd's own."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 
 import attrs
+import trio
 
+from agentd import deadlines
 from agentd.agent import ToolDeclaration
 from agentd_providers.local import sentence_end
+from agentd_providers.local.admission import Admission
 from agentd_providers.local.engines import locate
 from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
 from agentd_providers.local.settings import EmbeddedSettings
@@ -15,26 +18,70 @@ from agentd_providers.local.slots import Slots
 from agentd_providers.openai.chat import ChatResponder
 from agentd_providers.openai.chat_model import ChatModel, warm_up_prompt
 from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.stretches import Stretches
 from agentd_providers.pipeline.stages import Message, Piece
 from agentd_providers.shared import SharedServices
+
+LONGEST_WAIT = deadlines.MODEL_PLACE.seconds
+GOES_ON = 0.03
+"""Probability of a sentence's end below which the caller is expected to go on: the answer is hardly wanted yet."""
+DOUBTFUL = 0.4
+"""Seconds that an answer can wait which is hardly wanted yet: the caller is given about a second more to go on."""
+REST = 0.3
+"""Seconds that the rest of an answer can wait: its first clause takes longer to be heard, and its next to be spoken."""
 
 
 @attrs.define(eq=False)
 class CallResponder:
-    """One call's of the embedded model: its requests go where its conversation has been read. See
-    agentd_providers.pipeline.stages.Responder."""
+    """One call's of the embedded model: its requests go where its conversation has been read, and begin when they are
+    due. A written dialogue's reply is asked for no further than it is read: up to the end of its first clause, and all
+    of the rest. See agentd_providers.pipeline.stages.Responder."""
 
     responder: ChatResponder
     slots: Slots
+    admission: Admission
+    _unfinished: Sequence[Message] = attrs.field(default=(), init=False)
+    """The conversation of which the model has said that the last sentence hardly ends there."""
 
     @asynccontextmanager
     async def respond(
         self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
     ) -> AsyncIterator[AsyncIterator[Piece]]:
         """See agentd_providers.pipeline.stages.Responder.respond."""
-        with self.slots.asking(self) as slot:
-            async with self.responder.respond(messages, tools, slot=slot) as pieces:
+        leeway = DOUBTFUL if list(messages) == self._unfinished else 0.0
+        if self.responder.transcript_style:
+            async with AsyncExitStack() as stretch:
+                reply = self.responder.in_stretches()
+                first = await stretch.enter_async_context(self._stretch(messages, reply, leeway))
+                async with aclosing(self._written(messages, reply, first, stretch)) as pieces:
+                    yield pieces
+        else:
+            async with self._place(leeway) as slot, self.responder.respond(messages, tools, slot=slot) as pieces:
                 yield pieces
+
+    async def _written(
+        self, messages: Sequence[Message], reply: Stretches, pieces: AsyncIterator[Piece], stretch: AsyncExitStack
+    ) -> AsyncGenerator[Piece, None]:
+        """All of a reply. Its first stretch, `pieces`, is open on `stretch`; so is the other one while it is read."""
+        behind: list[Piece] = []
+        async for piece in pieces:
+            if reply.pauses:
+                behind.append(piece)
+            else:
+                yield piece
+        await stretch.aclose()  # before anybody takes the time to speak: the server is free for others
+        for piece in behind:
+            yield piece
+        if not reply.over:
+            async for piece in await stretch.enter_async_context(self._stretch(messages, reply, REST)):
+                yield piece
+
+    @asynccontextmanager
+    async def _stretch(
+        self, messages: Sequence[Message], reply: Stretches, leeway: float
+    ) -> AsyncIterator[AsyncIterator[Piece]]:
+        async with self._place(leeway) as slot, self.responder.respond(messages, slot=slot, reply=reply) as pieces:
+            yield pieces
 
     @property
     def tells_sentence_ends(self) -> bool:
@@ -42,8 +89,23 @@ class CallResponder:
 
     async def sentence_end(self, messages: Sequence[Message]) -> float:
         """See agentd_providers.pipeline.stages.Responder.sentence_end."""
-        with self.slots.asking(self) as slot:
-            return await self.responder.sentence_end(messages, slot=slot)
+        async with self._place() as slot:
+            ends = await self.responder.sentence_end(messages, slot=slot)
+        self._unfinished = list(messages) if ends < GOES_ON else ()
+        return ends
+
+    @asynccontextmanager
+    async def _place(self, leeway: float = 0.0) -> AsyncIterator[int]:
+        """A place at the server, from when the request may begin: gives the slot that it is to ask for."""
+        let_in = trio.Event()
+        request = self.admission.ask(trio.current_time(), let_in.set, leeway=leeway)
+        try:
+            with trio.move_on_after(LONGEST_WAIT):
+                await let_in.wait()
+            with self.slots.asking(self) as slot:
+                yield slot
+        finally:
+            self.admission.leave(request, trio.current_time())
 
 
 @asynccontextmanager
@@ -81,7 +143,7 @@ async def open_embedded(
             yield ChatModel(
                 responder,
                 lambda: "" if server.ready else "the language model's server is being started",
-                for_call=lambda: CallResponder(responder, server.slots),
+                for_call=lambda: CallResponder(responder, server.slots, server.admission),
             )
         finally:
             await responder.aclose()

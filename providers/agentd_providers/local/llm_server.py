@@ -29,6 +29,7 @@ from agentd.environment import for_child
 from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
+from agentd_providers.local.admission import Admission
 from agentd_providers.local.hung import IDLE_LOOKS, LOOK_EVERY
 from agentd_providers.local.process_watch import EngineLost, ProcessWatch
 from agentd_providers.local.slots import Slots
@@ -47,6 +48,8 @@ SOCKET = "llm.sock"
 LONGEST_PLACE = 76
 """Bytes of the path that may stand before the directory and the name of the socket."""
 _PREFIX = "llm."
+AT_ONCE = 3
+"""Requests that it computes at a time."""
 
 
 @attrs.frozen
@@ -70,6 +73,7 @@ class LlmServer:
     restarts: int = 0
     slots: Slots = attrs.field(factory=lambda: Slots(0))
     """For who asks it; a fresh process knows no conversation, but nor is any slot of it taken."""
+    admission: Admission = attrs.field(factory=lambda: Admission(AT_ONCE))
     failing: bool = attrs.field(default=False, init=False)
     """It could not be started the last time: when it will be up is unknown."""
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)

@@ -31,7 +31,9 @@ from agentd_providers.openai.refusals import concealing, judged, told
 from agentd_providers.openai.reply import ReplyReader
 from agentd_providers.openai.returned import sealed_calls
 from agentd_providers.openai.served import Served
+from agentd_providers.openai.stretches import Stretches
 from agentd_providers.openai.ways import MOST_LESSONS
+from agentd_providers.pipeline.clauses import ClauseCutter
 from agentd_providers.pipeline.stages import CutShort, Message, Piece
 from agentd_providers.vendor.access import VendorAccess
 
@@ -88,18 +90,29 @@ class ChatResponder:
 
     @asynccontextmanager
     async def respond(
-        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = (), *, slot: int = llama_cpp.ANY_SLOT
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolDeclaration] = (),
+        *,
+        slot: int = llama_cpp.ANY_SLOT,
+        reply: Stretches | None = None,
     ) -> AsyncIterator[AsyncIterator[Piece]]:
-        """See agentd_providers.pipeline.stages.Responder.respond. `slot` is the embedded server's that is asked."""
+        """See agentd_providers.pipeline.stages.Responder.respond. `slot` is the embedded server's that is asked; of a
+        `reply` (see `in_stretches`) it is the next stretch that is streamed."""
+        reply = Stretches(self._reader(tools)) if reply is None else reply
         now = trio.current_time()
         loading = self.served.is_cold(now) and self.background is not None
         patience = max(self.patience, min(LOADING * self.patience, LOADING_MOST)) if loading else self.patience
         with self._failures():
             until = now + patience
             with trio.fail_at(until):
-                answer = await self._begun(messages, tools, {**llama_cpp.WATCHED, **llama_cpp.at_slot(slot)})
-            async with aclosing(answer), aclosing(self._pieces(answer, tools, until)) as pieces:
+                answer = await self._begun(messages, tools, reply, {**llama_cpp.WATCHED, **llama_cpp.at_slot(slot)})
+            async with aclosing(answer), aclosing(self._pieces(answer, reply, until)) as pieces:
                 yield pieces
+
+    def in_stretches(self) -> Stretches:
+        """A reply that is to be asked for stretch by stretch, of a model that goes on with a written dialogue."""
+        return Stretches(self._reader(()), first=ClauseCutter())
 
     @property
     def tells_sentence_ends(self) -> bool:
@@ -158,14 +171,14 @@ class ChatResponder:
         return self._context.fit(messages, tools, self.settings.max_tokens + written_around)
 
     async def _begun(
-        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration], own: Mapping[str, Any]
+        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration], reply: Stretches, own: Mapping[str, Any]
     ) -> Answer:
         """The beginning of an answer. The first request to a server that may have its model to load is not given up
         with who waits for it: Ollama stops loading then ("client connection closed before server finished loading,
         aborting load")."""
         served, now = self.served, trio.current_time()
         if self.background is None or not served.is_cold(now) or served.held_since < math.inf:
-            return await self._answer(messages, tools, own)
+            return await self._answer(messages, tools, reply, own)
         held = _Held()
         served.held_since = now
         self.background.start_soon(self._hold, held, messages, tools)
@@ -199,13 +212,19 @@ class ChatResponder:
             log.warning("the language model was not loaded", after_s=round(trio.current_time() - began, 1), error=why)
 
     async def _answer(
-        self, messages: Sequence[Message], tools: Sequence[ToolDeclaration], own: Mapping[str, Any] = _NOTHING
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolDeclaration],
+        reply: Stretches | None = None,
+        own: Mapping[str, Any] = _NOTHING,
     ) -> Answer:
         """The answer to as much of the conversation as the model can read, in the way that its server takes: where it
         refuses one, once more in another. It has begun to come. `own` is what the embedded server is asked besides."""
         fitted, shortened = self._fit(messages, tools), False
         for lesson in range(MOST_LESSONS + 1):
             asked = self._asked(fitted.messages, tools)
+            if reply is not None:
+                asked = reply.asked(asked)
             if self.embedded and own:
                 asked["extra_body"] = {**asked.get("extra_body", {}), **own}
             try:
@@ -268,20 +287,12 @@ class ChatResponder:
 
     # --- what comes
 
-    async def _pieces(
-        self, answer: Answer, tools: Sequence[ToolDeclaration], until: float
-    ) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, answer: Answer, reply: Stretches, until: float) -> AsyncGenerator[Piece, None]:
         """What comes of a reply, the first of it by second `until`: its head may have come with nothing behind it."""
-        ways = self.served.ways
-        reader = ReplyReader(
-            written=self.transcript_style,
-            names={tool.name for tool in tools},
-            waits=ways.closes_unopened,
-            most_tokens=self.settings.max_tokens,
-            conceal=self._conceal,
-        )
+        ways, reader = self.served.ways, reply.reader
+        reply.go_on()
         try:
-            while not reader.done:
+            while not (reader.done or reply.pauses):
                 # Only the server is on the clock: how fast the reply is spoken is not its doing.
                 with trio.move_on_at(until) as waiting:
                     data = await answer.more()
@@ -292,8 +303,12 @@ class ChatResponder:
                 if not data:
                     break
                 for piece in reader.feed(data):
+                    reply.take(piece)
                     yield piece
                 until = trio.current_time() + self.patience
+            if reply.pauses:
+                return
+            reply.over = True
             if reader.done:
                 await answer.drain()
             ending = reader.end()
@@ -310,6 +325,15 @@ class ChatResponder:
             yield call
         if ending.cut is not None:
             yield ending.cut
+
+    def _reader(self, tools: Sequence[ToolDeclaration]) -> ReplyReader:
+        return ReplyReader(
+            written=self.transcript_style,
+            names={tool.name for tool in tools},
+            waits=self.served.ways.closes_unopened,
+            most_tokens=self.settings.max_tokens,
+            conceal=self._conceal,
+        )
 
     # --- what fails
 

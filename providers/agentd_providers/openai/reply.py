@@ -71,6 +71,10 @@ class ReplyReader:
     most_tokens: int = 0
     conceal: Callable[[str], str] = str
     words: PrivateWords = attrs.field(init=False)
+    wrote: str = attrs.field(default="", init=False)
+    """All that a completion was made of so far, what is not for ears too."""
+    tokens: int = attrs.field(default=0, init=False)
+    """In how many chunks that came: llama.cpp's server sends one for a token, or for those of one character."""
     _events: EventReader = attrs.field(factory=EventReader, init=False)
     _mender: PieceMender = attrs.field(factory=PieceMender, init=False)
     _calls: ToolDeltas = attrs.field(init=False)
@@ -108,6 +112,10 @@ class ReplyReader:
                 raise ProviderProtocolError(f"{SERVER} sends a reply of more than {LARGEST_WHOLE} bytes")
             return []
         return self._counted([piece for event in self._events.feed(data) for piece in self._event(event)])
+
+    def go_on(self) -> None:
+        """What follows comes with another answer of the server's, which was asked to go on after `wrote`."""
+        self._events, self._begun, self._done, self._finish = EventReader(), False, False, ""
 
     def end(self) -> Ending:
         """The answer has ended. Raises ProviderError where the reply has not, or says nothing for another reason than
@@ -256,6 +264,7 @@ class ReplyReader:
         delta = choice.get("delta")
         if self.written:
             delta = {"content": choice.get("text")}
+            self._note_written(choice.get("text"))
         elif not isinstance(delta, Mapping) and not self._had_delta:
             delta = choice.get("message")  # of an answer that is no stream
         if delta is None:
@@ -293,6 +302,11 @@ class ReplyReader:
             return self._spoken(text)
         self._thought = self._thought or part.get("type") in ("thinking", "reasoning")
         return []
+
+    def _note_written(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self.wrote += text
+            self.tokens += 1
 
     def _note_thoughts(self, delta: Mapping[str, Any]) -> None:
         for name in THOUGHTS:

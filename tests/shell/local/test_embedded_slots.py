@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from agentd_providers.local import sentence_end
+from agentd_providers.local.admission import Admission
 from agentd_providers.local.embedded import CallResponder
 from agentd_providers.local.slots import Slots
 from agentd_providers.openai.chat import ChatResponder
@@ -44,7 +45,7 @@ async def a_model(slots: int) -> AsyncIterator[tuple[ChatModel, HttpPeer]]:
             )
             table = Slots(slots)
             try:
-                yield ChatModel(responder, for_call=lambda: CallResponder(responder, table)), peer
+                yield ChatModel(responder, for_call=lambda: CallResponder(responder, table, Admission(2))), peer
             finally:
                 await responder.aclose()
 
