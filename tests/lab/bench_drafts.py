@@ -1,14 +1,17 @@
 """What drafts that are thrown away cost the next answer, at the embedded language model: no speech engines, no PBX.
 
-    python -m tests.lab.bench_drafts [--callers 5] [--calls 2] [--turns 6] [--slots 4]
+    python -m tests.lab.bench_drafts [--callers 5] [--calls 3] [--turns 6] [--slots N]
 
 Callers are scripted (tests.lab.scripted_callers): each hesitates twice in every turn, and at every pause its words are
 known at once, the model is asked whether the sentence ends there, and then for an answer, which is thrown away when the
 caller goes on. All but the model's server is the product's own pipeline with nothing that computes.
 
  1. A request that reads a long prompt, writes, or asks for a sentence's end is cancelled: how long its slot stays busy.
- 2. One caller: the first token after the last pause of a turn. That is the yardstick.
- 3. Several callers at once: the same.
+ 2. Each caller's call alone: the first token after the last pause of a turn. That is the yardstick.
+ 3. The same calls at once, several times.
+
+A turn's first token is counted where the turn was not cut off; how many were is told beside it. Told as well, and not
+judged, is when the first clause was there, and how long after that was let go the second one.
 
 Passes where a slot is idle within 50 ms (p95), and the first tokens of several callers are at most 1.5 times as late as
 one caller's (p95).
@@ -106,17 +109,26 @@ async def cancel_all(model: ChatModel, step: Callable[[], None]) -> dict[str, li
 # --- calls
 
 
-async def talk(model: ChatModel, calls: int, callers: int, turns: int, step: Callable[[], None]) -> list[Outcome]:
-    """So many calls by each of so many callers at once."""
+async def talk(model: ChatModel, caller: int, turns: int, step: Callable[[], None]) -> Outcome:
+    """One call by this caller, who always says the same."""
+    async with model.open() as responder:
+        scripted = ScriptedCaller(f"caller {caller}", responder, step)
+        await scripted.call([TURNS[(caller + place) % len(TURNS)] for place in range(turns)])
+        return scripted.outcome
+
+
+async def alone(model: ChatModel, callers: int, turns: int, step: Callable[[], None]) -> list[Outcome]:
+    """One call by each caller, one after the other."""
+    return [await talk(model, caller, turns, step) for caller in range(callers)]
+
+
+async def at_once(model: ChatModel, calls: int, callers: int, turns: int, step: Callable[[], None]) -> list[Outcome]:
+    """So many calls by each of so many callers, who all call at once."""
     outcomes: list[Outcome] = []
 
     async def one(caller: int) -> None:
         await trio.sleep(caller * CALLERS_APART)
-        for number in range(calls):
-            async with model.open() as responder:
-                scripted = ScriptedCaller(f"caller {caller}, call {number}", responder, step)
-                outcomes.append(scripted.outcome)
-                await scripted.call([TURNS[(caller + place) % len(TURNS)] for place in range(turns)])
+        outcomes.extend([await talk(model, caller, turns, step) for _ in range(calls)])
 
     async with trio.open_nursery() as nursery:
         for caller in range(callers):
@@ -126,9 +138,13 @@ async def talk(model: ChatModel, calls: int, callers: int, turns: int, step: Cal
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """What became of the turns of several calls."""
-    tokens = [answer.first_token_ms for outcome in outcomes for answer in outcome.answers]
+    answers = [answer for outcome in outcomes for answer in outcome.answers]
+    tokens = [answer.first_token_ms for answer in answers]
+    seconds = [answer.second_clause_ms for answer in answers if answer.second_clause_ms is not None]
     return {
         "first_token_ms": spread(tokens),
+        "first_clause_ms": spread([answer.first_clause_ms for answer in answers]),
+        "second_clause_ms": spread(seconds),
         "turns": sum(outcome.turns for outcome in outcomes),
         "unanswered": sum(outcome.unanswered for outcome in outcomes),
         "hesitations": sum(outcome.hesitations for outcome in outcomes),
@@ -142,15 +158,14 @@ async def run(callers: int, calls: int, turns: int, settings: EmbeddedSettings) 
     if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
         return status
     conditions = Conditions.now()
-    alone = calls * callers // 2 + 1
-    steps = CANCELS * len(CANCELLED) + (alone + calls * callers) * turns
+    steps = CANCELS * len(CANCELLED) + (1 + calls) * callers * turns
     async with trio.open_nursery() as nursery:
         with tqdm(total=steps, unit="step", disable=None) as bar:
             async with open_embedded(settings, CONFIG.language, SharedServices(nursery)) as model:
                 await read_prompt(model, CONFIG.prompt)
                 idle = await cancel_all(model, bar.update)
-                one = figures(await talk(model, alone, 1, turns, bar.update))
-                many = figures(await talk(model, calls, callers, turns, bar.update))
+                one = figures(await alone(model, callers, turns, bar.update))
+                many = figures(await at_once(model, calls, callers, turns, bar.update))
         nursery.cancel_scope.cancel()
     yardstick, under_load = one["first_token_ms"]["p95"], many["first_token_ms"]["p95"]
     ratio = round(under_load / yardstick, 2) if yardstick and under_load else None
@@ -163,6 +178,7 @@ async def run(callers: int, calls: int, turns: int, settings: EmbeddedSettings) 
             f"first token, {count} at once: {in_words(told['first_token_ms'])}  ({told['turns']} turns, "
             f"{told['unanswered']} unanswered, {told['cut_off']} of {told['hesitations']} hesitations cut off)"
         )
+        print(f"  first clause {in_words(told['first_clause_ms'])};  second {in_words(told['second_clause_ms'])} later")
     print(f"p95 of {callers} over p95 of one (the yardstick): {ratio}")
     report = {
         "settings": attrs.asdict(settings),
@@ -181,7 +197,7 @@ def main() -> int:
     usual = EmbeddedSettings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--callers", type=int, default=5, help="at once")
-    parser.add_argument("--calls", type=int, default=2, help="of each caller, one after the other")
+    parser.add_argument("--calls", type=int, default=3, help="of each caller, one after the other")
     parser.add_argument("--turns", type=int, default=6, help="of each call")
     parser.add_argument("--slots", type=int, default=usual.slots, help="of the model's server")
     asked = parser.parse_args()

@@ -3,6 +3,7 @@ engine, and the voice that answers them takes no time."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import attrs
 import trio
@@ -46,9 +47,12 @@ TURNS: Sequence[Turn] = (
 
 @attrs.frozen
 class Answered:
-    """The answer to a turn: milliseconds from the caller's last pause on until its first token."""
+    """The answer to a turn: milliseconds from the caller's last pause on until its first token, and until its first
+    clause is there; milliseconds from when that may be heard until the second one is there, if there is one."""
 
     first_token_ms: float
+    first_clause_ms: float
+    second_clause_ms: float | None = None
 
 
 @attrs.define
@@ -126,6 +130,8 @@ class ScriptedCaller:
     _waiting: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stages: dict[str, float] = attrs.field(factory=dict, init=False)
     _words: dict[int, str] = attrs.field(factory=dict, init=False)
+    _clauses_at: list[float] = attrs.field(factory=list, init=False)
+    """When each clause of the answer came that is being heard."""
 
     def __attrs_post_init__(self) -> None:
         turn = TurnSettings(smart_turn=False)
@@ -190,7 +196,10 @@ class ScriptedCaller:
                     session.answer()
                 case tells.StageTiming(stage, seconds):
                     self._stages[stage] = seconds
+                case tells.UtteranceStarted():
+                    self._clauses_at.clear()
                 case tells.AgentText(utterance, text):
+                    self._clauses_at.append(trio.current_time())
                     self._words[utterance] = f"{self._words.get(utterance, '')} {text}".strip()
                 case tells.UtteranceEnded(utterance):
                     self._hear(utterance)
@@ -207,8 +216,10 @@ class ScriptedCaller:
         self._session.heard(utterance, 1000, True)
         if self._over:
             if "first_token" in self._stages:
-                taken = self._stages["first_token"] + self._stages.get("transcript", 0.0)
-                self.outcome.answers.append(Answered(taken * 1000))
+                token = self._stages["first_token"] + self._stages.get("transcript", 0.0)
+                clause = token + self._stages["first_audio"]
+                between = [1000 * (second - first) for first, second in pairwise(self._clauses_at[:2])]
+                self.outcome.answers.append(Answered(1000 * token, 1000 * clause, *between))
             self._waiting.set()
 
     def _note(self, failure: str) -> None:

@@ -151,6 +151,8 @@ class FakeResponder:
     asked: list[list[Message]] = attrs.field(factory=list)
     offered: list[list[str]] = attrs.field(factory=list)
     """The names of the tools that it was told of, each time it was asked."""
+    read: list[str | ToolCall] = attrs.field(factory=list)
+    """What was read of its replies."""
     writing: list[list[Message]] = attrs.field(factory=list)
     """What it is writing replies to right now."""
     tells_sentence_ends: bool = False
@@ -178,6 +180,7 @@ class FakeResponder:
             await trio.sleep(self.seconds)
             if isinstance(piece, Exception):
                 raise piece
+            self.read.append(piece)
             yield piece
 
     async def sentence_end(self, messages: Sequence[Message]) -> float:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 import attrs
 
+AT_ONCE = 3
+"""Requests of a server on two cores: with fewer some wait that would cost the others little."""
+
 
 @attrs.define(eq=False)
 class Request:

@@ -29,7 +29,7 @@ from agentd.environment import for_child
 from agentd.errors import ProviderUnavailable, ungrouped
 from agentd.installation import how_to_add
 from agentd.parsing import load_json
-from agentd_providers.local.admission import Admission
+from agentd_providers.local.admission import AT_ONCE, Admission
 from agentd_providers.local.hung import IDLE_LOOKS, LOOK_EVERY
 from agentd_providers.local.process_watch import EngineLost, ProcessWatch
 from agentd_providers.local.slots import Slots
@@ -48,8 +48,6 @@ SOCKET = "llm.sock"
 LONGEST_PLACE = 76
 """Bytes of the path that may stand before the directory and the name of the socket."""
 _PREFIX = "llm."
-AT_ONCE = 3
-"""Requests that it computes at a time."""
 
 
 @attrs.frozen

@@ -245,7 +245,7 @@ class ChatResponder:
         self.access.granted()
         await answer.begin()
         self.connected_at = self.served.answered_at = trio.current_time()
-        if fitted.left_out:
+        if fitted.left_out and not (reply is not None and reply.begun):
             self.on_left_out(fitted.left_out)
         return answer
 

@@ -37,6 +37,11 @@ class Stretches:
         """The first stretch is complete, and it is not known whether it was the last: its answer is to be left."""
         return self._paused and not self.reader.finished
 
+    @property
+    def begun(self) -> bool:
+        """Some of it was written."""
+        return bool(self.reader.wrote)
+
     def take(self, piece: Piece) -> None:
         """A piece of the reply has come."""
         if self._first is None:

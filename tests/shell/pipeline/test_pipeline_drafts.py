@@ -62,6 +62,23 @@ async def test_a_draft_that_the_caller_goes_on_after_is_stopped_in_every_stage(a
         assert nothing_came_of_it(talk)
 
 
+async def test_of_a_draft_no_more_is_read_than_its_first_clause_and_all_of_it_once_it_may_be_heard(
+    autojump_clock: MockClock,
+) -> None:
+    """A model may stop writing where nobody reads (agentd_providers.openai.stretches)."""
+    reply = ["Certainly my friend. ", "And ", "then more of all that, ", "as much as there is."]
+    async with talking(call_answers=False) as talk:
+        talk.responder.seconds = 0.01
+        talk.responder.replies["tell me"] = list(reply)
+        await talk.say("tell me")
+        await talk.be_silent(3.0)
+        assert talk.voice.spoken == ["Certainly my friend."]
+        assert talk.responder.read == reply[:2]
+        talk.session.answer()
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        assert talk.responder.read == reply
+
+
 async def test_a_click_in_a_pause_does_not_cost_the_draft(autojump_clock: MockClock) -> None:
     async with talking() as talk:
         await talk.speak("what is the time")

@@ -13,7 +13,7 @@ from agentd.errors import ProviderUnavailable
 from agentd_providers.pipeline.stages import Message
 from tests.lab.scripted_callers import TURNS, ScriptedCaller
 
-CUE, FIRST_TOKEN = 0.05, 0.2
+CUE, FIRST_TOKEN, NEXT_TOKEN, THE_REST = 0.05, 0.2, 0.05, 2.0
 
 
 @attrs.define(eq=False)
@@ -44,8 +44,10 @@ class Model:
         if self.failure is not None:
             raise self.failure
         yield "Certainly. "
-        await trio.sleep(2)
-        yield "That is no problem at all."
+        await trio.sleep(NEXT_TOKEN)
+        yield "That "
+        await trio.sleep(THE_REST)
+        yield "is no problem at all."
 
     async def sentence_end(self, messages: Sequence[Message]) -> float:
         await trio.sleep(CUE)
@@ -62,6 +64,8 @@ async def test_a_caller_hesitates_twice_a_turn_and_is_answered_to_all_of_it(auto
     assert len(steps) == 3
     for answer in outcome.answers:
         assert answer.first_token_ms == pytest.approx(1000 * (CUE + FIRST_TOKEN), abs=5)
+        assert answer.first_clause_ms == pytest.approx(1000 * (CUE + FIRST_TOKEN + NEXT_TOKEN), abs=5)
+        assert answer.second_clause_ms == pytest.approx(1000 * THE_REST, abs=5)
     assert len(outcome.answers) == 3
     assert [turn.text for turn in caller.history.turns][::2] == [
         " ".join(words for words, _ in turn) for turn in TURNS[:3]
