@@ -114,12 +114,12 @@ class Line:
 
 
 @asynccontextmanager
-async def a_line(*, at_once: int = 2, written: bool = True, **server: Any) -> AsyncIterator[Line]:
+async def a_line(*, at_once: int = 2, written: bool = True, context: int = 0, **server: Any) -> AsyncIterator[Line]:
     fake = Server(**server)
     with trio.fail_after(20):
         async with open_http_peer(fake.answer) as peer:
             responder = ChatResponder(
-                ChatSettings(base_url="", model="tiny"),
+                ChatSettings(base_url="", model="tiny", context=context),
                 lambda: (f"{peer.url}/v1", "a key"),
                 transcript_style=written,
                 embedded=True,
@@ -199,6 +199,17 @@ async def test_a_model_that_is_asked_in_the_form_of_a_chat_is_asked_for_all_of_i
     async with a_line(written=False) as line:
         assert await reply_to(line.caller(), about("tables")) == list(REPLY)
         assert len(line.peer.requests) == 1
+
+
+async def test_turns_that_a_prompt_goes_without_are_told_of_once() -> None:
+    told = list[int]()
+    async with a_line(context=1024) as line:
+        line.responder.on_left_out = told.append
+        long_ago = [Message(Role.USER, "word " * 9000), Message(Role.ASSISTANT, "I see.")]
+        system, asked = about("tables")
+        assert await reply_to(line.caller(), [system, *long_ago, asked]) == list(REPLY)
+        assert len(line.peer.requests) == 2
+    assert len(told) == 1
 
 
 # --- what has to be there first
