@@ -63,7 +63,7 @@ _Threads = Annotated[
 ]
 _ThreadsBatch = Annotated[int, text("Threads that read the prompt in the embedded model.", positive)]
 _Context = Annotated[int, text("Tokens of context a call has in the embedded model.", positive)]
-_Slots = Annotated[int, text("Calls that the embedded model serves at once.", positive)]
+_Slots = Annotated[int, text("Calls whose conversations the embedded model knows at once.", positive)]
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class EmbeddedSettings:
     threads: _Threads = 1
     threads_batch: _ThreadsBatch = 2
     context: _Context = 2048
-    slots: _Slots = 4
+    slots: _Slots = 5
 
 
 _EMBEDDED = EmbeddedSettings()
