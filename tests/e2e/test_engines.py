@@ -3,9 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -19,14 +20,19 @@ from agentd.config.settings import AgentConfig
 from agentd.history import History
 from agentd.playout import PlayoutBuffer
 from agentd.testing.clock import until
-from agentd_providers.local import moonshine, sentence_end, smart_turn
+from agentd_providers.local import moonshine, moonshine_model, sentence_end, smart_turn
 from agentd_providers.local.agent import open_local_agent
+from agentd_providers.local.engine_side import nothing
 from agentd_providers.local.engines import LocalSpeechToText
 from agentd_providers.local.llm_server import LlmServer, LlmServerSettings, open_llm_server
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.models.catalogue import ModelMissing
 from agentd_providers.local.models.commands import cli_fetch
+from agentd_providers.local.moonshine_model import BEGIN, END, MoonshineDecoder, longest_text
 from agentd_providers.local.settings import Engine, LlmSettings, LocalSettings, SttSettings
+from agentd_providers.local.speculative import decode
+from agentd_providers.local.transcribers import MoonshineTranscriber
+from agentd_providers.local.worker import EngineWorker, open_worker
 from agentd_providers.openai.chat import ChatResponder
 from agentd_providers.openai.chat_forms import transcript
 from agentd_providers.openai.chat_settings import ChatSettings
@@ -42,7 +48,7 @@ from tests.lab.measure import speech_spans
 from tests.lab.prefix import Prefix
 from tests.lab.pretence import one_turn
 from tests.lab.slots import processor_seconds, until_busy, until_idle
-from tests.lab.speech import human_prompts
+from tests.lab.speech import Prompt, human_prompts
 from tests.lab.turn_set import TurnSample, complete_turns, hesitations, quiet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engines]
@@ -190,6 +196,51 @@ async def test_calls_go_on_beside_one_whose_engine_is_stopped_while_it_works_for
         lost = [job for job in jobs if job.error is not None]
         assert len(lost) <= 1
         assert all("telephone" in job.result for job in jobs if job not in lost)
+
+
+def prompts_of(pbx_prefix: Prefix, words: range, count: int) -> list[Prompt]:
+    """Recorded sentences of so many words."""
+    prompts = [prompt for prompt in human_prompts(pbx_prefix) if len(prompt.text.split()) in words]
+    return prompts[:: max(1, len(prompts) // count)][:count]
+
+
+async def test_moonshine_s_decoder_checks_a_guess_in_few_runs_and_writes_what_it_writes_without(
+    pbx_prefix: Prefix,
+) -> None:
+    model = moonshine_model.load_model(str(catalogue.locate("moonshine-tiny-en")))
+    runs: list[int] = []
+    scores: list[float] = []
+    read = MoonshineDecoder.read
+
+    def count(decoder: MoonshineDecoder, tokens: Sequence[int]) -> Sequence[int]:
+        runs[-1] += 1
+        return read(decoder, tokens)
+
+    with patch.object(MoonshineDecoder, "read", count):
+        for prompt in prompts_of(pbx_prefix, range(8, 20), 6):
+            frames = model.encode(moonshine.samples(telephone(prompt.pcm()), 8000))
+            runs.append(0)
+            plain = decode(model.decoder_of(frames), BEGIN, END, longest_text(frames))
+            runs.append(0)
+            checked = decode(model.decoder_of(frames), BEGIN, END, longest_text(frames), plain)
+            scores.append(likeness(model.text(plain), model.text(checked)))
+    assert sum(scores) / len(scores) > 0.95, "many tokens are reckoned a little differently than one"
+    assert sum(runs[1::2]) < sum(runs[::2]) / 3
+
+
+async def test_what_was_said_is_decoded_before_it_is_known_to_be_a_pause(pbx_prefix: Prefix) -> None:
+    model = str(catalogue.locate("moonshine-tiny-en"))
+    async with open_worker("stt", lambda _name: None, partial(moonshine.load, model)) as worker:
+        await worker.loaded()
+        for prompt in prompts_of(pbx_prefix, range(5, 20), 4):
+            transcript = MoonshineTranscriber(worker, model, 8000).begin()
+            pcm = telephone(prompt.pcm())
+            end = round(8000 * (speech_spans(pcm)[-1].end + 0.2)) * 2
+            for at in range(0, end, 320):
+                transcript.feed(pcm[at : at + 320])
+                await worker.run(nothing)
+            with patch.object(EngineWorker, "post", side_effect=AssertionError("it was there")):
+                assert likeness(prompt.text, await transcript.words()) > 0.7
 
 
 async def test_a_pipeline_may_be_made_of_this_host_s_engines() -> None:

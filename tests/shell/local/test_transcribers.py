@@ -13,7 +13,14 @@ from trio.testing import MockClock
 
 from agentd.errors import ProviderUnavailable
 from agentd_providers.local import moonshine, vosk
-from agentd_providers.local.transcribers import SETTLED_SECONDS, VOSK_BLOCK_MS, MoonshineTranscriber, VoskTranscriber
+from agentd_providers.local.transcribers import (
+    LONGEST_AHEAD,
+    LULL_SECONDS,
+    SETTLED_SECONDS,
+    VOSK_BLOCK_MS,
+    MoonshineTranscriber,
+    VoskTranscriber,
+)
 from agentd_providers.pipeline.stages import Transcript
 from tests.shell.local.fake_worker import RATE, WORDS, FakeWorker, fake_engines
 
@@ -60,7 +67,7 @@ async def test_an_engine_that_fails_is_told_and_asked_again_at_the_next_pause(
     engine: type, autojump_clock: MockClock
 ) -> None:
     worker = FakeWorker()
-    worker.dies_at = vosk.words if engine is VoskTranscriber else moonshine.transcribe
+    worker.dies_at = vosk.words if engine is VoskTranscriber else moonshine.hear
     transcript = begin(engine, worker)
     speak(transcript, "one")
     with pytest.raises(ProviderUnavailable):
@@ -70,7 +77,10 @@ async def test_an_engine_that_fails_is_told_and_asked_again_at_the_next_pause(
 
 
 what_happens = st.lists(
-    st.sampled_from([*WORDS[1:], "words", "given up", "started again", "dies", "busy", "free"]), max_size=25
+    st.sampled_from(
+        [*WORDS[1:], "words", "given up", "started again", "dies", "busy", "free", "behind", "in step", "quiet"]
+    ),
+    max_size=25,
 )
 
 
@@ -79,7 +89,7 @@ what_happens = st.lists(
 def test_whatever_happens_to_the_engine_the_words_are_those_that_were_said(engine: type, events: list[str]) -> None:
     async def listen() -> None:
         vosk._utterances.clear()
-        worker = FakeWorker()
+        worker, behind = FakeWorker(), False
         transcript = begin(engine, worker)
         said: list[str] = []
         for event in events:
@@ -99,13 +109,18 @@ def test_whatever_happens_to_the_engine_the_words_are_those_that_were_said(engin
                 case "started again":
                     worker.start_again()
                 case "dies":
-                    worker.dies_at = vosk.feed if engine is VoskTranscriber else moonshine.transcribe
+                    worker.dies_at = vosk.feed if engine is VoskTranscriber else moonshine.hear
                 case "busy" | "free":
                     worker.full = event == "busy"
+                case "behind" | "in step":
+                    behind = event == "behind"
+                case "quiet":
+                    speak(transcript, "", 0.1)
                 case word if word not in said:
                     said.append(word)
-                    speak(transcript, word)
-                    worker.catch_up()
+                    speak(transcript, word, 1.4)
+                    if not behind:
+                        worker.catch_up()
         worker.full, worker.dies_at = False, None
         assert await transcript.words() == " ".join(said)
         transcript.close()
@@ -118,6 +133,11 @@ def test_whatever_happens_to_the_engine_the_words_are_those_that_were_said(engin
 # --- Moonshine
 
 
+def seconds_heard(worker: FakeWorker) -> list[float]:
+    """How much sound each job of Moonshine's had."""
+    return [len(job.args[1]) / 2 / RATE for job in worker.jobs_of(moonshine.hear)]
+
+
 async def test_a_long_turn_s_earlier_part_is_not_decoded_again(autojump_clock: MockClock) -> None:
     worker = FakeWorker()
     transcript = begin(MoonshineTranscriber, worker)
@@ -126,8 +146,121 @@ async def test_a_long_turn_s_earlier_part_is_not_decoded_again(autojump_clock: M
         speak(transcript, word, 3.0)
         said.append(word)
         assert await transcript.words() == " ".join(said)
-    seconds = [len(job.args[1]) / 2 / RATE for job in worker.done]
-    assert seconds == pytest.approx([3, 6, 3, 6, 3, 6, 3, 6, 3])
+    assert seconds_heard(worker) == pytest.approx([3, 6, 3, 6, 3, 6, 3, 6, 3])
+
+
+async def test_when_the_caller_s_sound_falls_low_it_is_decoded_before_it_is_known_to_be_a_pause(
+    autojump_clock: MockClock,
+) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    speak(transcript, "one", 2.0)
+    speak(transcript, "", 0.1)
+    worker.catch_up()
+    asked = trio.current_time()
+    assert await transcript.words() == "one"
+    assert trio.current_time() == asked, "nothing is waited for"
+    assert seconds_heard(worker) == pytest.approx([2 + LULL_SECONDS])
+
+
+async def test_a_pause_waits_for_the_decoding_that_was_begun_before_it(autojump_clock: MockClock) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    speak(transcript, "one", 2.0)
+    speak(transcript, "", 0.1)
+    assert await transcript.words() == "one"
+    assert len(seconds_heard(worker)) == 1
+
+
+async def test_who_goes_on_after_a_lull_is_heard_to_the_end(autojump_clock: MockClock) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    for word in WORDS[1:]:
+        speak(transcript, word)
+        speak(transcript, "", 0.06)
+        worker.catch_up()
+    speak(transcript, "one", 0.1)
+    assert await transcript.words() == " ".join(WORDS[1:])
+    assert len(seconds_heard(worker)) == len(WORDS)
+
+
+async def test_what_was_heard_is_the_guess_of_what_will_be(autojump_clock: MockClock) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    for word in WORDS[1:4]:
+        speak(transcript, word)
+        await transcript.words()
+    assert [job.args[3] for job in worker.done] == [(), [1], [1, 2]]
+
+
+async def test_a_lull_is_decoded_once(autojump_clock: MockClock) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    speak(transcript, "", 2.0)
+    speak(transcript, "one")
+    for _ in range(20):
+        speak(transcript, "", 0.1)
+        worker.catch_up()
+    assert len(seconds_heard(worker)) == 1
+
+
+async def test_long_after_a_lull_it_is_decoded_anew_for_there_may_have_been_a_whisper(
+    autojump_clock: MockClock,
+) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    speak(transcript, "one")
+    speak(transcript, "", 0.1)
+    whisper = bytes([WORDS.index("two"), 0]) * (FRAME // 2)
+    for _ in range(40):
+        transcript.feed(whisper)
+        worker.catch_up()
+    assert await transcript.words() == "one two"
+
+
+async def test_nothing_is_decoded_ahead_while_the_engine_has_other_work(autojump_clock: MockClock) -> None:
+    worker = FakeWorker()
+    other = worker.post(len, b"")
+    transcript = begin(MoonshineTranscriber, worker)
+    speak(transcript, "one")
+    speak(transcript, "", 0.1)
+    worker.catch_up()
+    assert worker.done == [other]
+    speak(transcript, "", 0.02)
+    worker.catch_up()
+    assert len(seconds_heard(worker)) == 1, "it has time now"
+    assert await transcript.words() == "one"
+
+
+async def test_in_a_long_turn_without_pauses_nothing_is_decoded_ahead(autojump_clock: MockClock) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    for _ in range(40):
+        speak(transcript, "one", 1.0)
+        speak(transcript, "", 0.1)
+        worker.catch_up()
+    assert max(seconds_heard(worker)) <= LONGEST_AHEAD
+    assert await transcript.words() == "one"
+
+
+async def test_what_was_lost_ahead_is_decoded_at_the_pause(autojump_clock: MockClock) -> None:
+    worker = FakeWorker(dies_at=moonshine.hear)
+    transcript = begin(MoonshineTranscriber, worker)
+    speak(transcript, "one")
+    speak(transcript, "", 0.1)
+    worker.catch_up()
+    assert worker.deaths == 1
+    assert await transcript.words() == "one"
+
+
+async def test_a_decoding_that_was_given_up_before_it_began_is_not_waited_for(autojump_clock: MockClock) -> None:
+    worker = FakeWorker()
+    transcript = begin(MoonshineTranscriber, worker)
+    speak(transcript, "one")
+    speak(transcript, "", 0.1)
+    with trio.move_on_after(0.05):
+        await transcript.words()
+    assert await transcript.words() == "one"
 
 
 async def test_what_was_not_decoded_to_its_end_is_decoded_again(autojump_clock: MockClock) -> None:
@@ -140,10 +273,11 @@ async def test_what_was_not_decoded_to_its_end_is_decoded_again(autojump_clock: 
     assert await transcript.words() == "one two"
 
 
-def test_moonshine_keeps_nothing_of_a_turn_that_is_over() -> None:
+async def test_moonshine_keeps_nothing_of_a_turn_that_is_over() -> None:
     worker = FakeWorker()
     transcript = begin(MoonshineTranscriber, worker)
     speak(transcript, "one")
+    speak(transcript, "", 0.1)
     transcript.close()
     worker.catch_up()
     assert not worker.done

