@@ -33,7 +33,7 @@ class _Values:
 
 PRESETS: Mapping[Preset, _Values] = {
     Preset.EAGER: _Values(160, 450, 900, 1400, 128, 500, 1),
-    Preset.BALANCED: _Values(200, 600, 1300, 2000, 160, 700, 1),
+    Preset.BALANCED: _Values(200, 600, 1300, 2000, 128, 700, 1),
     Preset.PATIENT: _Values(400, 1100, 2200, 3500, 256, 1000, 2),
 }
 BACKCHANNELS = (

@@ -31,6 +31,8 @@ OVER_AGENT_PAUSE_MS = 64.0
 for longer than need be."""
 RESUME_MS = 64.0
 """Speech that ends a pause: shorter is a click or a breath."""
+FAINT_MS = 64.0
+"""Of what was nearly speech before an onset, so much counts as speech at most."""
 CUE_PATIENCE_MS = 600.0
 """Silence after which a cue that was promised is not waited for any more."""
 ANSWER_PATIENCE_MS = 400.0
@@ -117,6 +119,8 @@ class TurnTaker:
     _suspect: Suspect = attrs.field(factory=lambda: Suspect(0.0), init=False)
     _paused: bool = attrs.field(default=False, init=False)
     _speech_ms: float = attrs.field(default=0.0, init=False)
+    _faint_ms: float = attrs.field(default=0.0, init=False)
+    """What there was last of what would be speech within a turn, but begins none."""
     _again_ms: float = attrs.field(default=0.0, init=False)
     _turn_ms: float = attrs.field(default=0.0, init=False)
     _looks: int = attrs.field(default=0, init=False)
@@ -242,8 +246,11 @@ class TurnTaker:
     def _wait_for_onset(self, probability: float, window_ms: float, agent_audible: bool) -> list[Signal]:
         if probability < self.settings.threshold:
             self._speech_ms = max(0.0, self._speech_ms - window_ms)  # one dip does not undo an onset
+            self._faint_ms = self._faint_ms + window_ms if probability >= self._release else 0.0
             return []
-        self._speech_ms += window_ms
+        # A first sound is often faint ("so", "who"): what was nearly speech, and led up to speech, was some.
+        self._speech_ms = (self._speech_ms or min(self._faint_ms, FAINT_MS)) + window_ms
+        self._faint_ms = 0.0
         if self._speech_ms < self.settings.start_ms:
             return []
         self.in_turn, self._turn_ms, self._over_agent = True, self._speech_ms, agent_audible
@@ -368,4 +375,4 @@ class TurnTaker:
 
     def _reset(self) -> None:
         self.in_turn = self._paused = False
-        self._speech_ms = 0.0
+        self._speech_ms = self._faint_ms = 0.0

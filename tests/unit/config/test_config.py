@@ -354,7 +354,7 @@ def test_headless_calls_go_to_their_agent_or_the_default_one(toml: str, agent: s
     [
         ("stop_ms = 3000", "max_silence_ms: must not be less than stop_ms (3000)"),
         ("start_ms = 200", "interrupt_ms: must not be less than start_ms (200)"),
-        ("takeover_ms = 100", "takeover_ms: must not be less than interrupt_ms (160)"),
+        ("takeover_ms = 100", "takeover_ms: must not be less than interrupt_ms (128)"),
         ("max_seconds = 1\ntakeover_ms = 1500", "max_seconds: must not be shorter than takeover_ms (1500 ms)"),
     ],
 )

@@ -82,7 +82,7 @@ def test_the_longest_turn_is_set_in_seconds() -> None:
         (TurnSettings(stop_ms=500, max_silence_ms=400), ("max_silence_ms", "must not be less than stop_ms (500)")),
         (TurnSettings(start_ms=200), ("interrupt_ms", "must not be less than start_ms (200)")),
         (TurnSettings(interrupt_ms=800), ("takeover_ms", "must not be less than interrupt_ms (800)")),
-        (TurnSettings(takeover_ms=100), ("takeover_ms", "must not be less than interrupt_ms (160)")),
+        (TurnSettings(takeover_ms=100), ("takeover_ms", "must not be less than interrupt_ms (128)")),
         (TurnSettings(takeover_ms=31_000), ("max_seconds", "must not be shorter than takeover_ms (31000 ms)")),
     ],
 )

@@ -160,6 +160,22 @@ def test_enough_speech_begins_a_turn_goes_on_and_takes_it() -> None:
     assert ear.speech(5000) == []
 
 
+def test_a_faint_beginning_counts_where_speech_follows_it() -> None:
+    ear = listening(agent_audible=True)
+    assert ear.speech(320, probability=0.4) == []
+    assert ear.speech(32) == [STARTED]
+    assert ear.speech(64) == [CONFIRMED]
+
+
+@pytest.mark.parametrize("between", [0.0, 0.3])
+def test_a_faint_sound_before_a_gap_does_not(between: float) -> None:
+    ear = listening(agent_audible=True)
+    ear.speech(320, probability=0.4)
+    ear.speech(32, probability=between)
+    assert ear.speech(32) == []
+    assert ear.speech(32) == [STARTED]
+
+
 def test_one_dip_does_not_undo_an_onset() -> None:
     ear = listening(start_ms=96)
     assert ear.speech(64) + ear.silence(32) + ear.speech(64) == [STARTED]
