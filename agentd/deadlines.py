@@ -225,7 +225,7 @@ PROCESS_END = Deadline(5.0, "A process that was killed is waited for; shielded."
 MODEL_PLACE = Deadline(
     1.0, "A request waits until the embedded model has done what is more urgent; then it goes beside it all the same."
 )
-SENTENCE_END = Deadline(0.5, "What the embedded model expects next; later the cue is of no use.")
+SENTENCE_END = Deadline(0.5, "What a language model expects next; later the cue is of no use.")
 
 # --- the stages of a pipeline, and vendors' agents
 
@@ -536,7 +536,7 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     ),
     "agentd_providers.local.worker: patience": (ENGINE_WAIT, ENGINE_LENT_WAIT),
     "agentd_providers.local.worker: seconds": (ENGINE_ASKED,),
-    "agentd_providers.local.sentence_end: deadline": (SENTENCE_END,),
+    "agentd_providers.openai.sentence_end: deadline": (SENTENCE_END,),
     "agentd_providers.openai.chat: self.patience": (STAGE_TIMEOUT,),
     "agentd_providers.openai.chat: until": (STAGE_TIMEOUT,),
     "agentd_providers.openai.realtime.agent: settings.connect_deadline": (VENDOR_CONNECT,),

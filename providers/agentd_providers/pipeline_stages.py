@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from agentd.config.settings import AgentConfig
-from agentd_providers.local.stages import open_cues
+from agentd_providers.local.stages import EMBEDDED, open_cues
 from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.assembly import Assembly, open_assembly
 from agentd_providers.pipeline_settings import PipelineAgentSettings
@@ -22,11 +22,12 @@ async def open_pipeline_agent(name: str, config: AgentConfig, shared: SharedServ
     a key is missing."""
     settings = config.settings
     assert isinstance(settings, PipelineAgentSettings)
+    other = "" if settings.chosen(THINK).stage is EMBEDDED else config.language
     parts = Assembly(
         listen=settings.chosen(LISTEN),
         think=settings.chosen(THINK),
         speak=settings.chosen(SPEAK),
-        open_cues=partial(open_cues, settings.turn, shared),
+        open_cues=partial(open_cues, settings.turn, shared, language=other),
         turn=settings.turn,
         end_phrases=settings.end_phrases,
         farewell=settings.farewell,

@@ -9,6 +9,7 @@ from functools import partial
 from unittest.mock import patch
 
 import attrs
+import openai
 import pytest
 import trio
 import trio.testing
@@ -37,6 +38,8 @@ from agentd_providers.openai.chat import ChatResponder
 from agentd_providers.openai.chat_forms import transcript
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.client import make_client
+from agentd_providers.openai.served import Served
+from agentd_providers.openai.server_sentences import LIKELIER, ServerSentences
 from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.stages import Message, Role
 from agentd_providers.pipeline_settings import PipelineAgentSettings
@@ -326,3 +329,22 @@ async def test_the_language_model_tells_a_whole_sentence_from_one_broken_off() -
 
             assert await ends("What is the capital of France.") > 0.5
             assert await ends("I have a problem with my.") < 0.05
+
+
+async def test_a_server_of_llama_cpp_tells_by_the_last_words_alone() -> None:
+    settings = LlmServerSettings(
+        str(catalogue.locate("smollm2-135m")), threads=1, threads_batch=2, context=1024, slots=1
+    )
+    async with open_llm_server(settings, lambda name: None) as server:
+        async with make_client(server.address, server.key) as client:
+
+            async def connected() -> openai.AsyncOpenAI:
+                await trio.lowlevel.checkpoint()
+                return client
+
+            sentences = ServerSentences("", Served(), connected, deadline=60)
+            whole, broken_off = [
+                await sentences.sentence_end([Message(Role.USER, words)])
+                for words in ("What is the capital of France.", "I have a problem with my.")
+            ]
+            assert whole > LIKELIER * broken_off

@@ -9,13 +9,14 @@ from agentd.parsing import load_json
 from agentd.tools.contract import ToolError
 from agentd.tools.http_request import fill
 from agentd.tools.parameters import Arguments
-from agentd_providers.local.sentence_end import end_probability
 from agentd_providers.model_list import UsedModel, told_of
 from agentd_providers.openai.context import ModelContext, refused_length
+from agentd_providers.openai.event_stream import ServerEvent
 from agentd_providers.openai.private_words import PrivateWords
 from agentd_providers.openai.refusals import concealing, told_by
 from agentd_providers.openai.reply import ReplyReader
 from agentd_providers.openai.returned import sealed_calls
+from agentd_providers.openai.sentence_end import end_probability, most_likely_next
 from agentd_providers.openai.ways import Ways
 from agentd_providers.pipeline.clauses import LONGEST, ClauseCutter
 from agentd_providers.pipeline.stages import Withdrawal
@@ -33,6 +34,12 @@ SCHEMA = {
 ARGUMENTS = Arguments.of(SCHEMA)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 ENGLISH = TextNormaliser(open_language("en"))
+
+
+def sentence_end(data: bytes) -> None:
+    """A chunk of the completion by which a model is asked whether a sentence ends."""
+    if (told := most_likely_next(ServerEvent(data.decode("utf-8", "replace")))) is not None:
+        assert 0 <= end_probability(told) <= 1
 
 
 def stream(data: bytes) -> None:
@@ -174,9 +181,12 @@ TARGETS: Mapping[str, Target] = {
         is_json=True,
     ),
     "sentence-end": Target(
-        lambda data: end_probability(load_json(data)),
-        (ValueError, TypeError, LookupError),
-        (b'[{"token":".","logprob":-0.1},{"token":" and","logprob":-3}]',),
+        sentence_end,
+        (ValueError, TypeError, AttributeError, LookupError),
+        (
+            b'{"choices":[{"logprobs":{"content":[{"top_logprobs":[{"token":".","logprob":-0.1},{"token":"a","logprob":-3}]}]}}]}',
+            b'{"choices":[{"logprobs":{"top_logprobs":[{".":-0.1," and":-3}]}}]}',
+        ),
         is_json=True,
     ),
     "clauses": Target(

@@ -140,7 +140,6 @@ class Chain:
             self.activity.detector(RATE),
             self.transcriber,
             None,
-            False,
             lambda signal, _at: signals.append(signal),
             lambda _event: None,
         )

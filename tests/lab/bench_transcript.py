@@ -126,7 +126,7 @@ class Caller:
                     self._asked = trio.CancelScope()
                     nursery.start_soon(self._ask, ear.transcript, self._asked)
 
-            ear = Ear(RATE, settings, detector, self.transcriber, None, False, decided, lambda _event: None)
+            ear = Ear(RATE, settings, detector, self.transcriber, None, decided, lambda _event: None)
             for number, at in enumerate(range(0, len(utterance.pcm) - FRAME + 1, FRAME)):
                 if hurry is None:
                     await trio.sleep_until(start + number * FRAME_SECONDS)

@@ -178,7 +178,7 @@ async def _listen(sample: TurnSample, voice_activity: VoiceActivityEngine) -> tu
     settings = PipelineSettings("", taking, WINDOW_MS, TurnSettings().pre_roll_ms)
     recorder = _Recorder()
     detector = _Kept(voice_activity.detector(RATE))
-    ear = Ear(RATE, settings, detector, recorder, recorder, False, recorder.decided, lambda _event: None)
+    ear = Ear(RATE, settings, detector, recorder, recorder, recorder.decided, lambda _event: None)
     recorder.ear = ear
     frame = 2 * RATE * FRAME_MS // 1000
     end = 2 * round((sample.span.end + TAIL) * RATE)

@@ -193,6 +193,21 @@ class FakeResponder:
 
 
 @attrs.define(eq=False)
+class FakeSentences:
+    """Finds sentences to end with the probability `ends`, after `seconds`."""
+
+    ends: float = 1.0
+    seconds: float = 0.05
+    tells_sentence_ends: bool = True
+    asked: list[list[Message]] = attrs.field(factory=list)
+
+    async def sentence_end(self, messages: Sequence[Message]) -> float:
+        self.asked.append(list(messages))
+        await trio.sleep(self.seconds)
+        return self.ends
+
+
+@attrs.define(eq=False)
 class FakeVoice:
     """100 ms of audio a word, made in `seconds`: a clause, or where it `streams` each word. A failure may stand in
     place of what is to be made."""
@@ -357,6 +372,7 @@ async def talking(
     sentence_ends: bool = False,
     tools: Sequence[ToolDeclaration] = (),
     sounds: FakeSounds | None = None,
+    sentences: Sequence[FakeSentences] = (),
     **settings: Any,
 ) -> AsyncIterator[Talk]:
     """A call's session. Settings are those of PipelineSettings or of TurnTaking. Nothing of it is left afterwards."""
@@ -376,6 +392,7 @@ async def talking(
         delays.append,
         tools,
         sounds,
+        sentences,
     )
     talk = Talk(session, transcriber, responder, voice, playout, delays, call_answers)
     try:

@@ -164,6 +164,7 @@ class _Cues:
     window_ms: float = 20.0
     judge: None = None
     sounds: None = None
+    sentences: None = None
 
     def detector(self, _rate: int) -> FakeDetector:
         return FakeDetector()

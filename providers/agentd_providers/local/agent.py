@@ -11,7 +11,7 @@ from agentd_providers.local.settings import USUAL_MODEL as USUAL_MODEL
 from agentd_providers.local.settings import EmbeddedSettings, LlmSettings, LocalSettings
 from agentd_providers.local.stages import LISTEN, SPEAK, open_cues, open_embedded_model, read_prompt
 from agentd_providers.openai.chat_settings import ChatSettings
-from agentd_providers.openai.stages import begin_warm_up
+from agentd_providers.openai.stages import begin_warm_up, sentences_of
 from agentd_providers.pipeline.agent import PipelineAgent
 from agentd_providers.pipeline.assembly import Assembly, open_assembly
 from agentd_providers.pipeline.rows import Chosen, ThinkStage
@@ -29,7 +29,7 @@ async def open_local_agent(name: str, config: AgentConfig, shared: SharedService
         listen=Chosen("stt", LISTEN, settings.stt),
         think=_language_model(settings.llm, takes_tools=settings.takes_tools),
         speak=Chosen("tts", SPEAK, settings.tts),
-        open_cues=partial(open_cues, settings.turn, shared),
+        open_cues=partial(open_cues, settings.turn, shared, language=config.language if settings.llm.base_url else ""),
         turn=settings.turn,
         end_phrases=settings.end_phrases,
         farewell=settings.farewell,
@@ -54,7 +54,9 @@ def _language_model(llm: LlmSettings, *, takes_tools: bool) -> Chosen[ThinkStage
         return takes_tools
 
     if llm.base_url:
-        on_server = ThinkStage(ChatSettings, open_server, takes_tools=tools, prepare=begin_warm_up)
+        on_server = ThinkStage(
+            ChatSettings, open_server, takes_tools=tools, prepare=begin_warm_up, sentences=sentences_of
+        )
         return Chosen("llm", on_server, _asked(llm))
     open_own = partial(open_embedded_model, chat=chat)
     stage = ThinkStage(EmbeddedSettings, open_own, prepare=read_prompt, takes_tools=tools)

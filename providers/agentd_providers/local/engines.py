@@ -18,7 +18,7 @@ from agentd_providers.local.transcribers import MoonshineTranscriber, VoskTransc
 from agentd_providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from agentd_providers.local.worker import EngineWorker, open_worker
 from agentd_providers.pipeline.sound import in_one_piece
-from agentd_providers.pipeline.stages import SoundJudge, Transcriber, Voice, VoiceDetector
+from agentd_providers.pipeline.stages import SentenceJudge, SoundJudge, Transcriber, Voice, VoiceDetector
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
 
@@ -99,6 +99,7 @@ class TurnCues:
     voice_activity: VoiceActivityEngine
     judge: SmartTurnJudge | None
     sounds: SoundJudge | None = None
+    sentences: SentenceJudge | None = None
 
     @property
     def window_ms(self) -> float:
@@ -135,8 +136,12 @@ async def open_local_speak(settings: TtsSettings, _language: str, shared: Shared
 
 
 @asynccontextmanager
-async def open_turn_cues(settings: TurnSettings, shared: SharedServices) -> AsyncIterator[TurnCues]:
-    """Voice activity, loaded, and the judge. Raises ProviderError when one is not installed or its model not there."""
+async def open_turn_cues(
+    settings: TurnSettings,
+    shared: SharedServices,
+    open_sentences: Callable[[], AbstractAsyncContextManager[SentenceJudge]] | None = None,
+) -> AsyncIterator[TurnCues]:
+    """Voice activity, loaded, and the judges. Raises ProviderError when one is not installed or its model not there."""
     async with AsyncExitStack() as stack:
         voice_activity = await stack.enter_async_context(
             shared.use("voice-activity", _open_voice_activity, "voice-activity")
@@ -146,7 +151,8 @@ async def open_turn_cues(settings: TurnSettings, shared: SharedServices) -> Asyn
             model = await locate(SMART_TURN)
             worker = await stack.enter_async_context(_worker("turn", (model,), partial(smart_turn.load, model), shared))
             judge = SmartTurnJudge(worker, model)
-        yield TurnCues(voice_activity, judge)
+        sentences = None if open_sentences is None else await stack.enter_async_context(open_sentences())
+        yield TurnCues(voice_activity, judge, sentences=sentences)
 
 
 def _worker(

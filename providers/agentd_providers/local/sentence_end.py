@@ -1,36 +1,16 @@
-"""Whether a sentence ends after a caller's words: what the embedded language model expects next, asked of its server.
+"""Whether a sentence ends after a caller's words: the embedded language model is asked.
 
 The question is the beginning of the prompt that the reply will be made from. The server reads the new words once and
 has them in its cache when the reply is asked for, which is then sooner by what this took; but only one after the
 other: of two at once, one is served without the cache (agentd_providers.local.slots).
 """
 
-import math
-import re
-from collections.abc import Sequence
-from contextlib import aclosing
-from typing import Any
-
-import httpx2
 import openai
-import trio
 
-from agentd import deadlines
-from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
-from agentd.parsing import load_json
-from agentd_providers.openai import llama_cpp
-from agentd_providers.openai.answer import Answer
-from agentd_providers.openai.event_stream import ERROR, EventReader, ServerEvent
-from agentd_providers.openai.refusals import SHOWN
+from agentd_providers.openai import llama_cpp, sentence_end
 
-DEADLINE = deadlines.SENTENCE_END.seconds
 MOST_LIKELY = 40
 """Tokens asked for; the rest share too little to matter."""
-LARGEST_LOGARITHM = 0.01
-"""Of a probability: 0, and what a sum of many floats comes to beyond it."""
-_ENDS = re.compile(r"\s*[.?!]+\s*|\s*\n\s*|<\|.*\|>|")
-_ANSWERED = "\nAssistant:"
-_PUNCTUATION = " \t\n.,!?;:…-"
 
 
 async def ask(
@@ -39,92 +19,12 @@ async def ask(
     transcript: str,
     slot: int = llama_cpp.ANY_SLOT,
     *,
-    deadline: float = DEADLINE,
+    deadline: float = sentence_end.DEADLINE,
 ) -> float:
-    """The probability that the sentence ends where the caller's last line in `transcript` does.
-
-    Args:
-        client: of a llama.cpp server; others give no probabilities in this form.
-        model: its name for the model.
-        transcript: the prompt of the reply (`agentd_providers.openai.chat_forms.transcript`).
-        slot: the server's that is asked.
-
-    Raises:
-        ProviderUnavailable: no connection, or no answer within `deadline` seconds.
-        ProviderRejected: the server refused.
-        ProviderProtocolError: the answer has no probabilities.
-
-    Cancelling closes the request's connection.
-    """
-    try:
-        with trio.fail_after(deadline):
-            raw: Any = await client.completions.with_raw_response.create(
-                model=model,
-                prompt=broken_off(transcript),
-                max_tokens=1,
-                temperature=0.0,
-                logprobs=MOST_LIKELY,
-                stream=True,  # a server that is given up notices when it sends
-                extra_headers=llama_cpp.ONCE,
-                extra_body={**llama_cpp.CACHED, **llama_cpp.WATCHED, **llama_cpp.at_slot(slot)},
-            )
-            async with aclosing(Answer(raw.http_response)) as answer:
-                return await _read(answer)
-    except trio.TooSlowError as error:
-        raise ProviderUnavailable("the language model did not say in time whether the sentence ends") from error
-    except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, httpx2.HTTPError) as error:
-        raise ProviderUnavailable(f"the language model's server: {error}") from error
-    except openai.APIStatusError as error:
-        raise ProviderRejected(f"the language model's server refused: HTTP {error.status_code}") from error
-    except (openai.OpenAIError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ProviderProtocolError(f"the language model's server sent no probabilities: {error}") from error
-
-
-async def _read(answer: Answer) -> float:
-    """The probability, as soon as it has come. Raises what is not told, see `ask`."""
-    events = EventReader()
-    while data := await answer.more():
-        for event in events.feed(data):
-            if (told := most_likely(event)) is not None:
-                return end_probability(told)
-    raise ValueError("its answer ended before")
-
-
-def most_likely(event: ServerEvent) -> Sequence[Any] | None:
-    """The next tokens with their probabilities, where an event of the stream tells them. Raises ValueError, TypeError
-    or LookupError if it tells of a failure, or is no chunk of a completion."""
-    if event.data.startswith("[DONE]"):
-        return None
-    chunk = load_json(event.data)
-    if event.name == ERROR or "error" in chunk:
-        raise ValueError(event.data[:SHOWN])
-    choices = chunk["choices"]
-    if not choices or (logprobs := choices[0].get("logprobs")) is None:
-        return None
-    tokens: Sequence[Any] = logprobs["content"][0]["top_logprobs"]
-    return tokens
-
-
-def broken_off(transcript: str) -> str:
-    """The prompt up to the caller's last word: no answer is due yet, and the speech engine's punctuation is a guess."""
-    return transcript.removesuffix(_ANSWERED).rstrip(_PUNCTUATION)
-
-
-def end_probability(most_likely: Sequence[Any]) -> float:
-    """The share of the next tokens that end a sentence: a full stop, a question mark, the line's or text's end.
-
-    Three dots do not: they break a sentence off. Raises ValueError, TypeError or LookupError if these are no tokens,
-    or what is said of one is the logarithm of no probability.
-    """
-    ends = [
-        _probability(token["logprob"])
-        for token in most_likely
-        if _ENDS.fullmatch(token["token"]) and not token["token"].strip().startswith("..")
-    ]
-    return min(math.fsum(ends), 1.0)
-
-
-def _probability(logarithm: float) -> float:
-    if not logarithm <= LARGEST_LOGARITHM:
-        raise ValueError("the logarithm of no probability")
-    return math.exp(logarithm)
+    """See agentd_providers.openai.sentence_end.ask. `transcript` is the prompt of the reply, `slot` the server's that
+    is asked."""
+    own = {
+        "extra_headers": llama_cpp.ONCE,
+        "extra_body": {**llama_cpp.CACHED, **llama_cpp.WATCHED, **llama_cpp.at_slot(slot)},
+    }
+    return await sentence_end.ask(client, model, transcript, most_likely=MOST_LIKELY, own=own, deadline=deadline)

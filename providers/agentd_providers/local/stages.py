@@ -1,6 +1,7 @@
 """This host's stages of a pipeline: see agentd_providers.pipeline.rows. Imports no engine."""
 
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentd.config.settings import AgentConfig
@@ -10,18 +11,26 @@ from agentd_providers.local.settings import EmbeddedSettings, SttSettings, TtsSe
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
 from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech, TurnCues
 from agentd_providers.shared import SharedServices
-from agentd_providers.turns.settings import TurnSettings
+from agentd_providers.turns.settings import SentenceCue, TurnSettings
 
 if TYPE_CHECKING:
     from agentd_providers.local.engines import LocalSpeechToText
     from agentd_providers.openai.chat_model import ChatModel
 
 
-def open_cues(settings: TurnSettings, shared: SharedServices) -> AbstractAsyncContextManager[TurnCues]:
-    """The cues by which this host takes turns, whoever listens. Raises ProviderError when it is not installed."""
+def open_cues(
+    settings: TurnSettings, shared: SharedServices, *, language: str = ""
+) -> AbstractAsyncContextManager[TurnCues]:
+    """The cues by which this host takes turns, whoever listens. `language` is that of an agent whose replies another
+    model writes than the embedded one, which may then be a cue. Raises ProviderError when something is not
+    installed."""
     with installed("voice activity", "pipeline"):
         from agentd_providers.local.engines import open_turn_cues
-    return open_turn_cues(settings, shared)
+    if not language or settings.sentence_cue is not SentenceCue.EMBEDDED:
+        return open_turn_cues(settings, shared)
+    with installed("the embedded language model", "local"):
+        from agentd_providers.local.embedded_sentences import open_embedded_sentences
+    return open_turn_cues(settings, shared, partial(open_embedded_sentences, language, shared))
 
 
 def _open_listen(

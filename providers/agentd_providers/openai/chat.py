@@ -116,14 +116,14 @@ class ChatResponder:
 
     @property
     def tells_sentence_ends(self) -> bool:
-        """Only llama.cpp's server tells its tokens' probabilities in the form that is asked for."""
+        """Whether the reply's own prompt is asked about; for other servers see server_sentences."""
         return self.ask_sentence_end is not None
 
     async def sentence_end(self, messages: Sequence[Message], *, slot: int = llama_cpp.ANY_SLOT) -> float:
         """See agentd_providers.pipeline.stages.Responder.sentence_end. `slot` is the server's that is asked."""
         assert self.ask_sentence_end is not None
         fitted = self._fit(messages, ())  # the very beginning of the prompt of the reply
-        client = await self._connected()
+        client = await self.connected()
         return await self.ask_sentence_end(client, self.settings.model, transcript(fitted.messages), slot)
 
     async def warm_up(self, messages: Sequence[Message]) -> None:
@@ -142,7 +142,7 @@ class ChatResponder:
         not answer is found out about by the next turn, which tells."""
         with trio.move_on_after(self.patience):
             try:
-                client = await self._connected()
+                client = await self.connected()
                 await client.models.with_raw_response.list()  # raw: what it answers does not matter
             except (ProviderUnavailable, openai.OpenAIError, httpx2.HTTPError, ValueError, AssertionError) as error:
                 log.debug("the language model's server could not be greeted", error=self._told(error))
@@ -155,7 +155,8 @@ class ChatResponder:
 
     # --- what is asked
 
-    async def _connected(self) -> openai.AsyncOpenAI:
+    async def connected(self) -> openai.AsyncOpenAI:
+        """The client for the endpoint of the moment. Raises ProviderUnavailable where there is none."""
         endpoint = self.endpoint()
         if not endpoint[0]:
             raise ProviderUnavailable("the language model's server is being started again")
@@ -280,7 +281,7 @@ class ChatResponder:
     async def _request(self, asked: dict[str, Any]) -> Answer:
         if self.until_up is not None:
             await self.until_up()
-        client = await self._connected()
+        client = await self.connected()
         asks = client.completions if self.transcript_style else client.chat.completions
         raw: Any = await asks.with_raw_response.create(**asked)
         return Answer(raw.http_response)

@@ -39,6 +39,12 @@ def transcript(messages: Sequence[Message]) -> str:
     return f"{' '.join(system.split())}\n\n{TRANSCRIPT_EXAMPLES}{''.join(lines)}Assistant:"
 
 
+def last_words(messages: Sequence[Message]) -> Sequence[Message]:
+    """What the agent said last, and the caller after it: enough to tell whether a sentence ends, and soon read."""
+    spoken = [message for message in messages if message.role in (Role.USER, Role.ASSISTANT) and message.text]
+    return spoken[-2:]
+
+
 def chat(messages: Sequence[Message], server: str = "", ways: Ways | None = None) -> list[dict[str, Any]]:
     """The conversation as messages with roles, for `server`, by what it takes."""
     ways = ways or Ways()

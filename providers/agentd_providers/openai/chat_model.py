@@ -13,10 +13,12 @@ import trio
 
 from agentd.agent import CallInfo, Readiness
 from agentd.errors import ProviderError, ProviderRejected
+from agentd_providers.model_names import served_by
 from agentd_providers.openai.chat import ChatResponder
-from agentd_providers.openai.chat_settings import ChatSettings
+from agentd_providers.openai.chat_settings import DOMAIN, ChatSettings
 from agentd_providers.openai.client import KEPT_OPEN
 from agentd_providers.openai.served import Served
+from agentd_providers.openai.server_sentences import ServerSentences
 from agentd_providers.pipeline.stages import Message, Responder, Role, fill_in
 from agentd_providers.shared import SharedServices
 from agentd_providers.vendor.access import find_key
@@ -37,6 +39,8 @@ class ChatModel:
     keeps_warm: bool = True
     for_call: Callable[[], Responder] | None = None
     """What one call asks by; None: all by the same."""
+    sentences: ServerSentences | None = None
+    """Who is asked whether a sentence ends, beside the replies; None: nobody."""
     _calls: int = attrs.field(default=0, init=False)
     _called: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -54,10 +58,18 @@ class ChatModel:
         """See agentd_providers.pipeline.stages.LanguageModel.open."""
         self._calls += 1
         self._called.set()
+        self._find_out_about_sentences()
         try:
             yield self.responder if self.for_call is None else self.for_call()
         finally:
             self._calls -= 1
+
+    def _find_out_about_sentences(self) -> None:
+        background, served = self.responder.background, self.responder.served
+        if self.sentences is None or background is None or served.asked_for_ends:
+            return
+        if not served.is_cold(trio.current_time()):
+            background.start_soon(self.sentences.find_out)
 
     async def keep_warm(self) -> None:
         """Have a connection to the server open for as long as there are calls; runs until cancelled."""
@@ -89,6 +101,7 @@ class ChatModel:
                 self.responder.access.refused(str(error))
             return
         log.info("the language model is warm", model=self.responder.name, after_s=round(trio.current_time() - began, 2))
+        self._find_out_about_sentences()
 
 
 def warm_up_prompt(prompt: str) -> Sequence[Message]:
@@ -113,7 +126,9 @@ async def open_chat(
     try:
         async with trio.open_nursery() as nursery:
             responder.background = nursery
-            model = ChatModel(responder)
+            own = served_by(DOMAIN, settings.base_url)  # its chat models answer no completions
+            sentences = None if own else ServerSentences(settings.model, served, responder.connected)
+            model = ChatModel(responder, sentences=sentences)
             nursery.start_soon(model.keep_warm)
             try:
                 yield model

@@ -20,6 +20,10 @@ class Served:
     held_since: float = math.inf
     """Since when a request is waiting for the server to load its model; infinity: none is."""
 
+    asked_for_ends: bool = False
+    """It was asked whether it tells sentence ends (agentd_providers.openai.server_sentences)."""
+    tells_ends: bool = False
+
     def is_cold(self, now: float) -> bool:
         """Whether the server may have to load its model first."""
         return now - self.answered_at > STAYS_LOADED

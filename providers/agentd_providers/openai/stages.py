@@ -17,7 +17,7 @@ from agentd_providers.needs import Modules, Need
 from agentd_providers.openai.chat_settings import DOMAIN, ChatSettings
 from agentd_providers.openai.speech_settings import OpenAiListenSettings, OpenAiSpeakSettings
 from agentd_providers.pipeline.rows import ListenStage, SpeakStage, ThinkStage
-from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
+from agentd_providers.pipeline.stages import LanguageModel, SentenceJudge, SpeechToText, TextToSpeech
 from agentd_providers.shared import SharedServices
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ async def begin_warm_up(model: "ChatModel", config: AgentConfig) -> None:
     """See agentd_providers.openai.chat_model.ChatModel.begin_warm_up."""
     await trio.lowlevel.checkpoint()
     model.begin_warm_up(config.prompt)
+
+
+def sentences_of(model: "ChatModel") -> SentenceJudge | None:
+    """Who is asked whether a sentence ends, beside this model's replies."""
+    return model.sentences
 
 
 def _open_speak(
@@ -81,5 +86,6 @@ THINK = ThinkStage(
     needs=client_needs,
     prepare=begin_warm_up,
     takes_tools=_takes_tools,
+    sentences=sentences_of,
 )
 SPEAK = SpeakStage(OpenAiSpeakSettings, _open_speak, credentials=partial(_credentials, "speech"))

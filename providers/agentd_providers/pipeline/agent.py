@@ -20,6 +20,7 @@ from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import (
     LanguageModel,
     PipelineSettings,
+    SentenceJudge,
     SpeechToText,
     TextToSpeech,
     TurnCues,
@@ -41,7 +42,8 @@ LEARNING_DELAY, LONGEST_LEARNING_DELAY = 5.0, 300.0
 @attrs.frozen
 class Stages:
     """The open engines that an agent is made of. `prepare` are what is left to do before the first call, all at once;
-    `distant` says that the voice is another machine's, and may come later than the agent."""
+    `distant` says that the voice is another machine's, and may come later than the agent. `sentences` are who may be
+    asked whether a sentence ends where the model that writes the replies does not tell; the first who can is."""
 
     listen: SpeechToText
     think: LanguageModel
@@ -50,6 +52,7 @@ class Stages:
     prepare: Sequence[Preparation] = ()
     distant: bool = True
     takes_tools: bool = True
+    sentences: Sequence[SentenceJudge] = ()
 
 
 @attrs.define(eq=False)
@@ -99,6 +102,7 @@ class PipelineAgent:
                     self.shared.observe_audio_delay,
                     tools if stages.takes_tools else (),
                     stages.cues.sounds,
+                    stages.sentences,
                 )
                 async with open_pipeline(session):
                     yield session
@@ -169,6 +173,7 @@ def pipeline_settings(
         prompt=config.prompt,
         turns=turn.turn_taking(config.language),
         window_ms=window_ms,
+        sentence_cue=turn.sentence_cue,
         pre_roll_ms=turn.pre_roll_ms,
         end_phrases=tuple(end_phrases),
         farewell=farewell,

@@ -74,6 +74,7 @@ async def _open_stages(opened: AsyncExitStack, config: AgentConfig, shared: Shar
     listen, think, speak = await enter(parts.listen), await enter(parts.think), await enter(parts.speak)
     cues = await opened.enter_async_context(parts.open_cues())
     prepare.append(cues.load)
+    sentences = (parts.think.stage.sentences(think), cues.sentences)
     return Stages(
         listen=listen,
         think=think,
@@ -82,6 +83,7 @@ async def _open_stages(opened: AsyncExitStack, config: AgentConfig, shared: Shar
         prepare=prepare,
         distant=parts.speak.stage.distant,
         takes_tools=parts.think.stage.takes_tools(parts.think.settings),
+        sentences=[judge for judge in sentences if judge is not None],
     )
 
 

@@ -6,6 +6,7 @@ at once what turn taking decides, and acts on it: the answers are the session's.
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import attrs
 import structlog
@@ -38,7 +39,7 @@ CUE_DEADLINE = deadlines.CUE.seconds
 class Ear:
     """One caller's, for slin audio at `rate` Hz.
 
-    `by_sentence` promises that at every pause `judge_sentence` is called, and `by_answer` that `know_answer` is.
+    While `by_sentence()` is true, `judge_sentence` is called at every pause; with `by_answer`, `know_answer` is.
     `decided(signal, at)` is told what turn taking has decided, at second `at`; neither it nor `emit` nor `agent_said`
     may block.
     """
@@ -48,9 +49,9 @@ class Ear:
     detector: VoiceDetector
     transcriber: Transcriber
     judge: TurnJudge | None
-    by_sentence: bool
     decided: Callable[[Signal, float], None]
     emit: Callable[[SessionEvent], None]
+    by_sentence: Callable[[], bool] = lambda: False
     by_answer: bool = False
     agent_said: Callable[[], str] = lambda: ""
     """The agent's last words, as far as they were heard."""
@@ -71,7 +72,6 @@ class Ear:
         self._taker = TurnTaker(
             self.settings.turns,
             by_sound=self.judge is not None,
-            by_sentence=self.by_sentence,
             by_answer=self.by_answer,
         )
 
@@ -98,6 +98,7 @@ class Ear:
     def hear(self, pcm: bytes, at: float, *, agent_audible: bool, asked: bool = False) -> None:
         """Take caller audio that came at second `at`: judge it, and keep it if it belongs to a turn. `asked`: see
         TurnTaker.hear."""
+        self._taker.by_sentence = self.by_sentence()
         probabilities = self.detector.feed(pcm, keep_open=self._taker.in_turn)
         if self.transcript is not None:
             self._listen(pcm)
@@ -142,21 +143,21 @@ class Ear:
             return
         self._judging, look = True, self._taker.look
         try:
-            complete = await self._cue(self.judge.judge(self._turn_audio.pcm, self.rate, look))
+            complete = await self._cue(partial(self.judge.judge, self._turn_audio.pcm, self.rate, look))
         finally:
             self._judging = False
         sound = None if complete is None else Sound(complete, look)
         self._follow(self._taker.know_sound(pause, sound), trio.current_time())
 
-    async def judge_sentence(self, pause: int, asked: Awaitable[float]) -> None:
+    async def judge_sentence(self, pause: int, ask: Callable[[], Awaitable[float]]) -> None:
         """Take what a language model says of the sentence, see Responder.sentence_end."""
-        self._follow(self._taker.know_sentence(pause, await self._cue(asked)), trio.current_time())
+        self._follow(self._taker.know_sentence(pause, await self._cue(ask)), trio.current_time())
 
-    async def _cue(self, asked: Awaitable[float]) -> float | None:
+    async def _cue(self, ask: Callable[[], Awaitable[float]]) -> float | None:
         """The judgement of a cue for the end of turns; None where it fails or comes too late to be of use."""
         with trio.move_on_after(CUE_DEADLINE):
             try:
-                return await asked
+                return await ask()
             except ProviderError as error:
                 self.emit(Degraded(f"a cue for the end of turns is missing: {error}"))
         return None

@@ -11,7 +11,7 @@ import attrs
 from agentd.config.settings import AgentConfig
 from agentd_providers.credentials import Credential
 from agentd_providers.needs import Need
-from agentd_providers.pipeline.stages import LanguageModel, SpeechToText, TextToSpeech
+from agentd_providers.pipeline.stages import LanguageModel, SentenceJudge, SpeechToText, TextToSpeech
 from agentd_providers.shared import SharedServices
 
 E = TypeVar("E")
@@ -46,9 +46,11 @@ class ListenStage(Stage[SpeechToText]):
 
 @attrs.frozen
 class ThinkStage(Stage[LanguageModel]):
-    """A language model. `takes_tools(settings)` tells whether it can use tools."""
+    """A language model. `takes_tools(settings)` tells whether it can use tools. `sentences(engine)` gives who may be
+    asked, beside the replies, whether a sentence ends; None: nobody."""
 
     takes_tools: Callable[[Any], bool] = attrs.field(default=lambda _settings: True, kw_only=True)
+    sentences: Callable[[Any], SentenceJudge | None] = attrs.field(default=lambda _engine: None, kw_only=True)
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ over, it is committed, and heard as soon as the call lets it go. One nursery hol
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import trio
@@ -27,12 +28,14 @@ from agentd_providers.pipeline.speech_output import SpeechOutput
 from agentd_providers.pipeline.stages import (
     PipelineSettings,
     Responder,
+    SentenceJudge,
     SoundJudge,
     Transcriber,
     TurnJudge,
     VoiceDetector,
 )
 from agentd_providers.pipeline.tool_requests import ToolRequests
+from agentd_providers.turns.settings import SentenceCue
 from agentd_providers.turns.taker import DOUBTED, WORDLESS, Signal
 
 FAILURES_IN_A_ROW = 2
@@ -57,6 +60,7 @@ class PipelineSession:
     observe_delay: Callable[[float], None]
     tools: Sequence[ToolDeclaration] = ()
     sounds: SoundJudge | None = None
+    sentences: Sequence[SentenceJudge] = ()
     _requests: ToolRequests = attrs.field(init=False)
     _ear: Ear = attrs.field(init=False)
     _replies: Replies = attrs.field(init=False)
@@ -79,9 +83,9 @@ class PipelineSession:
             self.detector,
             self.transcriber,
             self.judge,
-            self.responder.tells_sentence_ends,
             self._obey,
             self._events.put,
+            by_sentence=lambda: self._sentence_judge() is not None,
             by_answer=True,
             agent_said=lambda: self.history.agent_said,
             sounds=self.sounds,
@@ -361,10 +365,20 @@ class PipelineSession:
             self._events.put(tells.CallerText(answer.text or "", final=False))
             self._ear.know_words(answer.pause, said, doubted=bool(answer.judgement.doubt))
             await trio.lowlevel.checkpoint()  # it may have been dismissed
-            if answer.text and self.responder.tells_sentence_ends:
-                ends = self.responder.sentence_end(self._replies.messages(answer))
-                await self._ear.judge_sentence(answer.pause, ends)
+            if answer.text and (judge := self._sentence_judge()) is not None:
+                ask = partial(judge.sentence_end, self._replies.messages(answer))
+                if judge is not self.responder:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._ear.judge_sentence, answer.pause, ask)
+                        await self._compose(answer)
+                    return
+                await self._ear.judge_sentence(answer.pause, ask)
         await self._compose(answer)
+
+    def _sentence_judge(self) -> SentenceJudge | None:
+        """Who is to be asked whether a sentence ends: the model that writes the replies, before each, else another."""
+        judges = () if self.settings.sentence_cue is SentenceCue.NONE else (self.responder, *self.sentences)
+        return next((judge for judge in judges if judge.tells_sentence_ends), None)
 
     async def _compose(self, answer: Answer) -> None:
         """Answer the words of a turn, or of what may be one."""

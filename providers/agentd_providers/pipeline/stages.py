@@ -17,6 +17,7 @@ from agentd.history import Sealed
 from agentd.session_events import Cut
 from agentd_providers.text_normalisation.normaliser import TextNormaliser
 from agentd_providers.turns.first_sound import Kinds
+from agentd_providers.turns.settings import SentenceCue
 from agentd_providers.turns.taker import TurnTaking
 
 
@@ -120,6 +121,20 @@ class SoundJudge(Protocol):
         ...
 
 
+class SentenceJudge(Protocol):
+    """A language model that is asked whether a sentence ends, beside the one that writes the replies, or beside its
+    replies."""
+
+    @property
+    def tells_sentence_ends(self) -> bool:
+        """Whether it can be asked now."""
+        ...
+
+    async def sentence_end(self, messages: Sequence[Message]) -> float:
+        """See Responder.sentence_end; it may be asked at any time."""
+        ...
+
+
 class TurnCues(Protocol):
     """The cues by which turns are taken, whoever listens."""
 
@@ -140,6 +155,11 @@ class TurnCues(Protocol):
     @property
     def sounds(self) -> SoundJudge | None:
         """None: what a sound over the agent is, its words have to tell."""
+        ...
+
+    @property
+    def sentences(self) -> SentenceJudge | None:
+        """Who is asked whether a sentence ends where the agent's own model does not tell; None: nobody."""
         ...
 
     async def load(self) -> None:
@@ -227,7 +247,8 @@ class PipelineSettings:
     """How a pipeline takes turns, what it begins and ends with, and how texts are spoken (`text`).
 
     `window_ms` is the length of the windows that its VoiceDetector judges, `pre_roll_ms` what is kept from before an
-    onset. `fillers` are words that only shorten the wait for an answer: once it is there they are not said any more.
+    onset. `sentence_cue` tells who is asked for sentence ends. `fillers` are words that only shorten the wait for an
+    answer: once it is there they are not said any more.
     """
 
     prompt: str
@@ -237,6 +258,7 @@ class PipelineSettings:
     end_phrases: tuple[str, ...] = ()
     farewell: str = ""
     fillers: frozenset[str] = frozenset()
+    sentence_cue: SentenceCue = SentenceCue.OWN
     text: TextNormaliser = attrs.field(factory=TextNormaliser)
 
 

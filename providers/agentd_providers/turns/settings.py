@@ -18,6 +18,12 @@ class Preset(StrEnum):
     PATIENT = "patient"
 
 
+class SentenceCue(StrEnum):
+    OWN = "own"
+    EMBEDDED = "embedded"
+    NONE = "none"
+
+
 @attrs.frozen
 class _Values:
     """The settings that a preset stands for; times in ms."""
@@ -82,6 +88,13 @@ class TurnSettings:
     smart_turn: Annotated[
         bool, text("Judge by the sound, too, whether a turn is complete (50 ms of a core, up to four times a pause).")
     ] = True
+    sentence_cue: Annotated[
+        SentenceCue,
+        text(
+            "Who is asked whether a sentence ends after the caller's words: own (the agent's language model, where its "
+            "server tells), embedded (the model on this host where its own does not tell; English), or none."
+        ),
+    ] = SentenceCue.OWN
     max_seconds: Annotated[int, text("A turn is ended after this many seconds in any case.", positive)] = 30
     pre_roll_ms: Annotated[int, text("Audio kept from before the onset.", not_negative)] = 300
     threshold: Annotated[float, text("Speech probability above which there is speech.", _share)] = 0.5

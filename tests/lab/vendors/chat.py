@@ -7,6 +7,7 @@ https://docs.vllm.ai/en/latest/features/tool_calling/.
 """
 
 import json
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -75,6 +76,11 @@ class ChatServer:
     streams: dict[str, Sequence[bytes | float]] = attrs.field(factory=dict)
     """Bodies in pieces, sent as they are in place of a reply, by the content of the last message; a number is a pause
     in seconds."""
+    ends: Mapping[str, float] | None = None
+    """How likely a sentence ends, by the last words of a completion's prompt, told as vLLM does; None: it has no
+    completions."""
+    completions: list[str] = attrs.field(factory=list)
+    """The prompts of those that were asked for."""
     reply: Sequence[str | Asked] = ()
     delay: float = 0.0
     """Seconds until a reply begins."""
@@ -106,10 +112,31 @@ class ChatServer:
                     return
                 self.asked.append(body)
                 await self._stream(exchange, body)
+            case "POST", "/v1/completions" if self.ends is not None:
+                await self._complete(exchange, request.json())
             case _:
                 await exchange.answer(404, {"error": {"message": f"Unknown request URL: {request.path}"}})
 
     # --- what is answered
+
+    async def _complete(self, exchange: HttpExchange, body: Mapping[str, Any]) -> None:
+        """One token, with the likeliest: as a chunk of vLLM (vllm/entrypoints/openai, CompletionStreamResponse), which
+        refuses to tell of more than 20."""
+        if unknown := set(body) - {"model", "prompt", "max_tokens", "temperature", "logprobs", "stream"}:
+            self.refused.append(f"unknown fields of a completion: {unknown}")
+        if body["logprobs"] > 20:
+            self.refused.append("more than --max-logprobs")
+        assert self.ends is not None
+        self.completions.append(body["prompt"])
+        ends = next((share for words, share in self.ends.items() if body["prompt"].endswith(words)), 0.5)
+        tokens = {".": math.log(ends), " the": math.log(1 - ends)}
+        logprobs = {"text_offset": [0], "token_logprobs": [0.0], "tokens": ["."], "top_logprobs": [tokens]}
+        chunk = {"id": "1", "object": "text_completion", "created": 1, "model": self.model}
+        choice = {"index": 0, "text": ".", "logprobs": logprobs, "finish_reason": "length", "stop_reason": None}
+        await exchange.begin(content_type="text/event-stream")
+        await exchange.send(f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n".encode())
+        await exchange.send(b"data: [DONE]\n\n")
+        await exchange.end()
 
     async def _stream(self, exchange: HttpExchange, body: Mapping[str, Any]) -> None:
         last = body["messages"][-1]["content"]

@@ -11,6 +11,7 @@ import attrs
 import pytest
 import trio
 
+from agentd import deadlines
 from agentd.agent import ToolDeclaration
 from agentd.errors import ProviderUnavailable
 from agentd.testing.clock import until
@@ -114,7 +115,7 @@ async def test_a_cue_that_comes_too_late_closes_its_connection_at_once(phase: Ph
         with pytest.raises(ProviderUnavailable, match="in time"):
             await talk.responder.sentence_end(MESSAGES)
         await until(lambda: not talk.peer.open)
-        assert trio.current_time() - asked == pytest.approx(sentence_end.DEADLINE, abs=0.1)
+        assert trio.current_time() - asked == pytest.approx(deadlines.SENTENCE_END.seconds, abs=0.1)
 
 
 # --- what makes the server notice

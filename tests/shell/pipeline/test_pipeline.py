@@ -10,7 +10,8 @@ from agentd.agent import Audio, CallInfo, SayOutcome, SegmentEnd, SegmentStart, 
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.stages import Message, Role, fill_in
 from agentd_providers.turns.end_of_turn import PatienceSettings
-from tests.shell.pipeline_fakes import BROKEN, SETTINGS, TURN_END, TURNS, FakeJudge, Piece, talking
+from agentd_providers.turns.settings import SentenceCue
+from tests.shell.pipeline_fakes import BROKEN, SETTINGS, TURN_END, TURNS, FakeJudge, FakeSentences, Piece, talking
 
 # --- one turn
 
@@ -291,6 +292,43 @@ async def test_the_model_is_asked_whether_a_sentence_ends_before_it_answers(auto
         await talk.say("what is the time")
         await talk.until(lambda: talk.of(tells.UtteranceEnded))
         assert talk.responder.asked_for_ends == talk.responder.asked
+
+
+async def test_another_model_is_asked_beside_the_reply_where_the_one_that_writes_it_does_not_tell(
+    autojump_clock: MockClock,
+) -> None:
+    silent, tells_ends = FakeSentences(tells_sentence_ends=False), FakeSentences(seconds=0.4)
+    async with talking(sentences=[silent, tells_ends]) as talk:
+        await talk.speak("what is the time")
+        await talk.be_silent(0.26)
+        assert tells_ends.asked == talk.responder.asked
+        assert talk.voice.spoken, "the reply does not wait for it"
+        await talk.be_silent(0.5)
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        assert not silent.asked
+
+
+@pytest.mark.parametrize("cue", SentenceCue)
+async def test_who_writes_the_reply_is_asked_rather_than_another_unless_nobody_is_to_be(
+    cue: SentenceCue, autojump_clock: MockClock
+) -> None:
+    other = FakeSentences()
+    async with talking(sentence_ends=True, sentences=[other], sentence_cue=cue) as talk:
+        await talk.say("what is the time")
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
+        assert bool(talk.responder.asked_for_ends) == (cue is not SentenceCue.NONE)
+        assert not other.asked
+
+
+async def test_a_model_that_is_asked_beside_the_reply_is_left_with_it(autojump_clock: MockClock) -> None:
+    asked = FakeSentences(seconds=30)
+    async with talking(sentences=[asked]) as talk:
+        await talk.speak("what is")
+        await talk.be_silent(0.2)
+        await talk.speak("the time")
+        await talk.be_silent(0.7)
+        assert len(asked.asked) == 2
+        await talk.until(lambda: talk.of(tells.UtteranceEnded))
 
 
 async def test_who_was_asked_for_digits_is_waited_for_while_some_are_due(autojump_clock: MockClock) -> None:

@@ -1,6 +1,6 @@
 """A pipeline on a chat server that is strict: whatever a call went through, its prompts are such as servers take."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
@@ -14,12 +14,14 @@ from agentd.history import History, ToolUse
 from agentd.playout import PlayoutBuffer
 from agentd.session_events import SessionEvent, ToolRequested, UtteranceEnded
 from agentd.testing.clock import until
+from agentd_providers.openai import server_sentences
 from agentd_providers.openai.chat_forms import chat
-from agentd_providers.openai.chat_model import open_chat
+from agentd_providers.openai.chat_model import ChatModel, open_chat
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.answer import Answer
 from agentd_providers.pipeline.session import PipelineSession, open_pipeline
 from agentd_providers.pipeline.speech_output import SpeechOutput
+from agentd_providers.pipeline.stages import Message, Role
 from agentd_providers.shared import SharedServices
 from tests.lab.vendors.chat import KEY, Asked, ChatServer, open_chat_server
 from tests.lab.vendors.chat_refusals import check_messages
@@ -128,3 +130,44 @@ async def test_a_caller_who_goes_on_while_a_tool_runs(monkeypatch: pytest.Monkey
         caller.session.tool_result(asked.call, "five")
         await caller.say("what did you say")
         assert [turn.tool.result for turn in caller.session.history.turns if turn.tool] == ["five"]
+
+
+# --- whether a sentence ends
+
+
+@asynccontextmanager
+async def warmed_up(monkeypatch: pytest.MonkeyPatch, ends: Mapping[str, float] | None) -> AsyncIterator[ChatModel]:
+    """A model on a server, once it is warm and it was found out whether it tells ends."""
+    monkeypatch.setenv("FAKE_CHAT_KEY", KEY)
+    monkeypatch.setattr(server_sentences, "QUICK", 10.0)  # a busy machine is no failure
+    with trio.fail_after(20):
+        async with open_chat_server() as (server, peer):
+            server.ends = ends
+            settings = ChatSettings("FAKE_CHAT_KEY", f"{peer.url}/v1", "fake-1")
+            async with trio.open_nursery() as nursery, open_chat(settings, SharedServices(nursery)) as model:
+                model.begin_warm_up("Be brief.")
+                await until(lambda: model.responder.served.asked_for_ends)
+                await until(lambda: ends is None or (model.sentences is not None and len(server.completions) == 2))
+                yield model
+                nursery.cancel_scope.cancel()
+        assert not server.refused
+
+
+async def test_a_server_that_tells_its_tokens_probabilities_is_asked_for_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = {server_sentences.WHOLE: 0.7, server_sentences.BROKEN_OFF: 0.01, "My number is": 0.2}
+    async with warmed_up(monkeypatch, ends) as model:
+        assert model.sentences is not None
+        await until(lambda: model.sentences is not None and model.sentences.tells_sentence_ends)
+        assert await model.sentences.sentence_end([Message(Role.USER, "My number is.")]) == pytest.approx(0.2)
+
+
+async def test_a_server_without_completions_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with warmed_up(monkeypatch, None) as model:
+        assert model.sentences is not None
+        assert not model.sentences.tells_sentence_ends
+
+
+async def test_openai_s_own_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    async with trio.open_nursery() as nursery, open_chat(ChatSettings(), SharedServices(nursery)) as model:
+        assert model.sentences is None

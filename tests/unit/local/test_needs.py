@@ -8,7 +8,7 @@ from agentd_providers.local.models import catalogue
 from agentd_providers.local.needs import cues_needs, listen_needs, local_needs
 from agentd_providers.local.settings import EmbeddedSettings, Engine, LlmSettings, LocalSettings, SttSettings
 from agentd_providers.needs import ModelFile, ModelServer, Modules
-from agentd_providers.turns.settings import TurnSettings
+from agentd_providers.turns.settings import SentenceCue, TurnSettings
 
 
 def needed(settings: LocalSettings) -> tuple[set[str], list[str], list[ModelServer]]:
@@ -65,3 +65,8 @@ def test_a_model_of_one_s_own_is_a_path_that_no_command_brings(tmp_path: Path) -
     assert model.fetch is None
     assert "agentd models list" in model.hint
     assert model.find({}) == tmp_path / "model"
+
+
+def test_the_embedded_model_is_needed_where_it_is_a_cue_alone() -> None:
+    needs = cues_needs(TurnSettings(sentence_cue=SentenceCue.EMBEDDED))
+    assert EmbeddedSettings().model in [need.name for need in needs if isinstance(need, ModelFile)]

@@ -10,14 +10,15 @@ import pytest
 import trio
 
 from agentd.errors import ProviderProtocolError, ProviderRejected, ProviderUnavailable
-from agentd_providers.local.sentence_end import DEADLINE, ask, broken_off, end_probability
 from agentd_providers.openai.chat_forms import transcript
+from agentd_providers.openai.sentence_end import DEADLINE, ask, broken_off, end_probability
 from agentd_providers.pipeline.stages import Message, Role
 
 REQUEST = httpx2.Request("POST", "http://127.0.0.1/v1/completions")
 
 
 def token(text: str, probability: float) -> dict[str, object]:
+    """As llama.cpp tells of one."""
     return {"token": text, "logprob": math.log(probability)}
 
 
@@ -56,18 +57,18 @@ def test_the_model_is_asked_to_go_on_after_the_callers_last_word():
 
 @pytest.mark.parametrize("end", [".", "?", "!", "\n", ".\n", " .", "", "<|im_end|>"])
 def test_what_ends_a_sentence_counts(end):
-    assert end_probability([token(end, 0.25), token(" the", 0.5)]) == pytest.approx(0.25)
+    assert end_probability([(end, math.log(0.25)), (" the", math.log(0.5))]) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("going_on", [" the", ",", "...", "..", ":", ".5"])
 def test_what_goes_on_does_not(going_on):
-    assert end_probability([token(going_on, 0.9)]) == 0.0
+    assert end_probability([(going_on, math.log(0.9))]) == 0.0
 
 
 @pytest.mark.parametrize("logarithm", [1e308, 10**400, 1, math.inf, math.nan])
 def test_the_logarithm_of_no_probability_is_refused(logarithm):
     with pytest.raises(ValueError, match="no probability"):
-        end_probability([{"token": ".", "logprob": logarithm}])
+        end_probability([(".", logarithm)])
 
 
 async def test_the_ends_share_is_the_answer():
@@ -80,6 +81,26 @@ async def test_the_ends_share_is_the_answer():
 
     assert await ask(client(create), "m", "Caller: Hello.\nAssistant:") == pytest.approx(0.75)
     assert (asked["prompt"], asked["max_tokens"]) == ("Caller: Hello", 1)
+
+
+async def test_the_form_of_openai_and_vllm_is_understood_too():
+    # https://docs.vllm.ai/en/latest/api/vllm/entrypoints/openai/protocol.html#CompletionLogProbs
+    tokens = {".": math.log(0.5), "?": math.log(0.25), " to": math.log(0.2)}
+    logprobs = {"text_offset": [0], "token_logprobs": [-0.7], "tokens": ["."], "top_logprobs": [tokens]}
+
+    async def create(**request):
+        return answer(event({"choices": [{"index": 0, "text": ".", "logprobs": logprobs}]}), "data: [DONE]\n\n")
+
+    assert await ask(client(create), "m", "Caller: Hello.\nAssistant:") == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("logprobs", [{}, {"top_logprobs": None}, {"top_logprobs": []}, {"top_logprobs": [7]}, 7, "x"])
+async def test_a_form_without_the_likeliest_tokens_is_an_error(logprobs):
+    async def create(**request):
+        return answer(event({"choices": [{"index": 0, "text": ".", "logprobs": logprobs}]}), "data: [DONE]\n\n")
+
+    with pytest.raises(ProviderProtocolError, match="no probabilities"):
+        await ask(client(create), "m", "Caller: Hello.\nAssistant:")
 
 
 @pytest.mark.parametrize(
