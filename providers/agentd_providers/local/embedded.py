@@ -5,10 +5,12 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 
 import attrs
+import structlog
 import trio
 
 from agentd import deadlines
 from agentd.agent import ToolDeclaration
+from agentd.errors import ProviderError
 from agentd_providers.local import sentence_end
 from agentd_providers.local.admission import Admission
 from agentd_providers.local.engines import locate
@@ -21,6 +23,8 @@ from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.openai.stretches import Stretches
 from agentd_providers.pipeline.stages import Message, Piece
 from agentd_providers.shared import SharedServices
+
+log = structlog.get_logger("agentd_providers.local")
 
 LONGEST_WAIT = deadlines.MODEL_PLACE.seconds
 GOES_ON = 0.03
@@ -108,10 +112,28 @@ class CallResponder:
             self.admission.leave(request, trio.current_time())
 
 
+@attrs.define(eq=False)
+class EmbeddedModel(ChatModel):
+    """The model on a server of agentd's own, which has so many `slots`."""
+
+    slots: int = 1
+    background: trio.Nursery | None = None
+    """Where prompts are read for which nobody waits; None: nowhere."""
+
+    async def read_in_other_slots(self, messages: Sequence[Message]) -> None:
+        """Have each slot but the first read it, one after the other: a call may be given any."""
+        for slot in range(1, self.slots):
+            try:
+                await self.responder.warm_up(messages, slot=slot)
+            except ProviderError as error:  # a caller would wait for the reading, and is told what fails
+                log.debug("a prompt was not read ahead", slot=slot, error=str(error))
+                return
+
+
 @asynccontextmanager
 async def open_embedded(
     settings: EmbeddedSettings, language: str, shared: SharedServices, *, chat: bool = False
-) -> AsyncIterator[ChatModel]:
+) -> AsyncIterator[EmbeddedModel]:
     """The embedded model, its server running; asked to go on with a written dialogue, or with `chat` in messages.
 
     Raises ProviderError when it cannot be started.
@@ -140,16 +162,23 @@ async def open_embedded(
             ask_sentence_end=sentence_end.ask if not chat and language.lower().startswith("en") else None,
         )
         try:
-            yield ChatModel(
-                responder,
-                lambda: "" if server.ready else "the language model's server is being started",
-                for_call=lambda: CallResponder(responder, server.slots, server.admission),
-            )
+            async with trio.open_nursery() as nursery:
+                yield EmbeddedModel(
+                    responder,
+                    lambda: "" if server.ready else "the language model's server is being started",
+                    for_call=lambda: CallResponder(responder, server.slots, server.admission),
+                    slots=settings.slots,
+                    background=nursery,
+                )
+                nursery.cancel_scope.cancel()
         finally:
             await responder.aclose()
 
 
-async def read_prompt(model: ChatModel, prompt: str) -> None:
-    """Have the prompt's beginning in the model's cache: it costs most of the first answer's time. Raises
-    ProviderError."""
-    await model.responder.warm_up(warm_up_prompt(prompt))
+async def read_prompt(model: EmbeddedModel, prompt: str) -> None:
+    """Have the prompt's beginning in the model's cache: it costs most of the first answer's time. The other slots read
+    it later, beside what else is done. Raises ProviderError."""
+    messages = warm_up_prompt(prompt)
+    await model.responder.warm_up(messages, slot=0)
+    if model.background is not None:
+        model.background.start_soon(model.read_in_other_slots, messages)

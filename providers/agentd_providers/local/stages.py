@@ -14,8 +14,8 @@ from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import SentenceCue, TurnSettings
 
 if TYPE_CHECKING:
+    from agentd_providers.local.embedded import EmbeddedModel
     from agentd_providers.local.engines import LocalSpeechToText
-    from agentd_providers.openai.chat_model import ChatModel
 
 
 def open_cues(
@@ -60,7 +60,7 @@ def open_embedded_model(
     return open_embedded(settings, config.language, shared, chat=chat)
 
 
-async def read_prompt(model: "ChatModel", config: AgentConfig) -> None:
+async def read_prompt(model: "EmbeddedModel", config: AgentConfig) -> None:
     """See agentd_providers.local.embedded.read_prompt."""
     from agentd_providers.local import embedded
 

@@ -126,12 +126,14 @@ class ChatResponder:
         client = await self.connected()
         return await self.ask_sentence_end(client, self.settings.model, transcript(fitted.messages), slot)
 
-    async def warm_up(self, messages: Sequence[Message]) -> None:
-        """Have the model loaded, and a prompt read once, with more patience than a caller has. Raises ProviderError."""
+    async def warm_up(self, messages: Sequence[Message], *, slot: int = llama_cpp.ANY_SLOT) -> None:
+        """Have the model loaded, and a prompt read once, with more patience than a caller has. `slot` is the embedded
+        server's that is to read it. Raises ProviderError."""
         with self._failures(), trio.fail_after(WARM_UP_PATIENCE):
             self.served.held_since = trio.current_time()
             try:
-                answer = await self._answer(messages, ())  # not watched: it has come once the prompt is read
+                # Not watched: it has come once the prompt is read.
+                answer = await self._answer(messages, (), own=llama_cpp.at_slot(slot))
             finally:
                 self.served.held_since = math.inf
             async with aclosing(answer):

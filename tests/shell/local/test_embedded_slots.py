@@ -10,10 +10,9 @@ import trio
 
 from agentd_providers.local import sentence_end
 from agentd_providers.local.admission import Admission
-from agentd_providers.local.embedded import CallResponder
+from agentd_providers.local.embedded import CallResponder, EmbeddedModel, read_prompt
 from agentd_providers.local.slots import Slots
 from agentd_providers.openai.chat import ChatResponder
-from agentd_providers.openai.chat_model import ChatModel
 from agentd_providers.openai.chat_settings import ChatSettings
 from agentd_providers.pipeline.stages import Message, Role
 from tests.lab.vendors.http_peer import HttpExchange, HttpPeer, open_http_peer
@@ -33,7 +32,7 @@ async def answer(exchange: HttpExchange) -> None:
 
 
 @asynccontextmanager
-async def a_model(slots: int) -> AsyncIterator[tuple[ChatModel, HttpPeer]]:
+async def a_model(slots: int) -> AsyncIterator[tuple[EmbeddedModel, HttpPeer]]:
     with trio.fail_after(20):
         async with open_http_peer(answer) as peer:
             responder = ChatResponder(
@@ -45,9 +44,22 @@ async def a_model(slots: int) -> AsyncIterator[tuple[ChatModel, HttpPeer]]:
             )
             table = Slots(slots)
             try:
-                yield ChatModel(responder, for_call=lambda: CallResponder(responder, table, Admission(2))), peer
+                yield (
+                    EmbeddedModel(
+                        responder, for_call=lambda: CallResponder(responder, table, Admission(2)), slots=slots
+                    ),
+                    peer,
+                )
             finally:
                 await responder.aclose()
+
+
+async def test_every_slot_reads_the_prompt_before_a_caller_has_to_wait_for_that() -> None:
+    async with a_model(3) as (model, peer), trio.open_nursery() as nursery:
+        model.background = nursery
+        await read_prompt(model, "Be brief.")
+        assert [request.json()["id_slot"] for request in peer.requests] == [0], "the others nobody waits for"
+    assert [request.json()["id_slot"] for request in peer.requests] == [0, 1, 2]
 
 
 async def test_cue_and_reply_of_a_call_ask_one_slot_and_another_call_asks_another() -> None:
