@@ -258,7 +258,8 @@ class ChatResponder:
         if self.embedded:
             asked["extra_headers"] = llama_cpp.ONCE
         if self.transcript_style:
-            asked |= {"prompt": transcript(messages), "stop": ["\n"], "extra_body": dict(llama_cpp.CACHED)}
+            own = {**llama_cpp.CACHED, **(llama_cpp.UNREPEATED if self.embedded else {})}
+            asked |= {"prompt": transcript(messages), "stop": ["\n"], "extra_body": own}
             return asked | ways.parameters(max_tokens=settings.max_tokens, temperature=settings.temperature, effort="")
         asked["messages"] = chat(messages, self.name, ways)
         if tools:

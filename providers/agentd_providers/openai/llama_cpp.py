@@ -15,6 +15,9 @@ WATCHED: Mapping[str, Any] = {"return_progress": True}
 """Part of a request that streams: chunks come as the prompt is read, each with a field `PROGRESS`."""
 CACHED: Mapping[str, Any] = {"cache_prompt": True}
 """Part of a request: what a slot has read already is not read again."""
+UNREPEATED: Mapping[str, Any] = {"dry_multiplier": 1.0, "dry_allowed_length": 2, "dry_penalty_last_n": 96}
+"""Part of a request for words: a small model that has said "no no no" goes on with it for ever, and from one answer to
+the next. What would go on with a sequence that the last tokens have had becomes the less likely the longer that is."""
 PROGRESS = "prompt_progress"
 ANY_SLOT = -1
 

@@ -74,6 +74,16 @@ async def test_cue_and_reply_of_a_call_ask_one_slot_and_another_call_asks_anothe
         assert set(asked) == {0, 1}
 
 
+async def test_a_reply_is_kept_from_going_round_in_circles_and_the_cue_reads_what_is_there() -> None:
+    async with a_model(1) as (model, peer), model.open() as alice:
+        await alice.sentence_end(MESSAGES)
+        async with alice.respond(MESSAGES) as pieces:
+            assert [piece async for piece in pieces] == [" Noon."]
+        cue, reply = [request.json() for request in peer.requests]
+        assert "dry_multiplier" not in cue
+        assert reply["dry_multiplier"] > 0
+
+
 async def test_a_call_that_finds_all_slots_taken_leaves_it_to_the_server() -> None:
     async with a_model(1) as (model, peer), model.open() as alice, model.open() as bob:
         async with alice.respond(MESSAGES) as pieces:
