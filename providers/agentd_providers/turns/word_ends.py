@@ -1,7 +1,7 @@
 """How complete the words of a turn look by how they end, and by what was asked for. Pure.
 
-What is known of a language lies beside this module as TOML (agentd_providers.turns.languages): which words end no
-sentence, which answers are whole, how many digits a telephone number has.
+What is known of a language lies beside this module as TOML, in `languages/` (turns.word_tables reads it): which words
+end no sentence, which answers are whole, how many digits a telephone number has.
 """
 
 import re
