@@ -132,6 +132,14 @@ bench-transcript *args: setup-dev
 bench-barge-in *args: setup-dev
     {{ python }} -m tests.lab.bench_barge_in {{ args }}
 
+# For how long a "mhm" or a cough silences an agent, and which commands stop it, without a PBX (writes build/bench/)
+bench-first-sounds *args: setup-dev
+    {{ python }} -m tests.lab.bench_first_sounds {{ args }}
+
+# Fit the network that tells a caller's "mhm" or cough from the beginning of a turn (writes its weights into the package)
+fit-first-sounds *args: setup-dev
+    {{ python }} -m tests.lab.fit_first_sounds {{ args }}
+
 # Do noise and coughs become turns, and are lone words heard? Before words were judged, and now (writes build/bench/)
 bench-ghosts *args: setup-dev
     {{ python }} -m tests.lab.bench_ghosts {{ args }}

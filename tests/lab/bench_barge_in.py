@@ -1,16 +1,19 @@
 """Whether the agent stops when it is interrupted, how soon, and whether it talks on through what is no interruption.
 
-    python -m tests.lab.bench_barge_in [--interruptions 20] [--distractors 18]
+    python -m tests.lab.bench_barge_in [--third] [--interruptions 20] [--commands 40] [--distractors 70]
 
 On the private Asterisk the agent speaks a long text, always the same audio; a call in which nobody speaks records it.
-In a call each, a recorded human sentence begins 2 to 5 s into it (its onset is known to 5 ms), or a sound that must be
-ignored: a backchannel, a cough, noise, the agent's own echo. What the caller heard is compared with the text's audio
-(tests/lab/interruption.py):
+In a call each, a recorded human sentence begins 2 to 5 s into it (its onset is known to 5 ms), or a command ("stop",
+"no", "wait", "hello?"), or a sound that must be ignored: a backchannel, a filler, a cough, noise, the agent's own echo.
+Commands and most backchannels are said by voices that nothing was fitted to: those that choose, or with `--third` those
+that are kept apart, and the look is written down (tests/lab/voices/looks.tsv, which belongs into the commit).
+What the caller heard is compared with the text's audio (tests/lab/interruption.py):
 
     stop        silence of 500 ms and more that the text has not got itself; its delay counts from the caller's onset
     interrupted stopped, and the text did not go on afterwards
     distracted  a distractor stopped it, or it did not go on, or it went on with words lost; being quieter for a while,
                 or a shorter pause that is made up for, is none
+    silenced    by a distractor, for 300 ms and more that the text has not got itself, however it went on
 
 Asterisk's Echo() measures the lab's own delay in the same run, which is taken off. Always exits with 0: the figures
 judge themselves.
@@ -26,21 +29,22 @@ import trio
 
 from agentd_providers.local.models.commands import cli_fetch
 
-from . import distractors
 from .asterisk import PrivateAsterisk
 from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent
+from .cues import Cue, by_voices, ignorable, interruptions, spread_out
 from .daemon import environment, run_daemon, write_config
 from .debian import find_or_unpack
 from .distractors import echo_of
-from .figures import OUT, Conditions, in_words, spread, write_report
-from .hearing import speak
+from .figures import OUT, Conditions, commit, in_words, spread, write_report
+from .first_sounds import Kind
 from .interruption import Outcome, judge, sounds_at
 from .measure import Span, speech_spans
 from .pictures import Moment, envelopes
 from .scene import NothingHeard, listen
 from .sip import Call, CallEnded, SipCaller
-from .speech import Prompt, human_prompts
-from .turn_set import complete_turns, sentences
+from .speech import human_prompts
+from .voices import looks
+from .voices.split import Part
 
 RATE = 8000
 TEXT = (
@@ -54,52 +58,27 @@ TEXT = (
 LEAD = 0.05
 """Seconds of what is heard before the text's first sound that are kept with it."""
 EARLIEST, LATEST = 2.0, 5.0
-AFTER_SENTENCE, AFTER_DISTRACTOR = 2.5, 6.0
+AFTER_SENTENCE, AFTER_DISTRACTOR = 2.5, 4.0
 """Seconds that are watched after the caller's last sound."""
 LOST_MS = 60.0
 """Less than this was not lost: no word is as short."""
-BACKCHANNELS = ("Mm-hmm.", "Uh-huh.", "Okay.", "Yeah.", "Right.", "I see.")
+SILENCED_MS = 300.0
+COMMANDS, DISTRACTORS = 40, 70
+NOTED = (
+    "stop_ms",
+    "interruptions",
+    "ignored_wrongly",
+    "commands",
+    "commands_taken",
+    "distractors",
+    "silenced_over_300_ms",
+)
+"""Of the report, what is written down of a look at the third part."""
+PANELS = 48
+"""Events in the picture, at most: those that went wrong come first."""
 ECHO_SECONDS, ECHO_DELAY, ECHO_LUMP = 7.0, 0.12, 0.04
 FRAME = 0.02
 TRIES = 2
-
-
-@attrs.frozen
-class Cue:
-    """What the caller does while the agent speaks."""
-
-    kind: str
-    name: str
-    pcm: bytes = attrs.field(repr=False)
-    """Without silence before its first sound; empty for the agent's echo."""
-    real: bool
-    """Whether it is an interruption."""
-
-
-def trimmed(pcm: bytes) -> bytes:
-    """From the first sound on, to 5 ms."""
-    return pcm[round(speech_spans(pcm)[0].start * RATE) * 2 :]
-
-
-def interruptions(prompts: Sequence[Prompt], count: int) -> list[Cue]:
-    """Recorded human sentences."""
-    samples = complete_turns([prompt for prompt in sentences(prompts) if "bye" not in prompt.text.lower()], count)
-    return [Cue("sentence", sample.text, trimmed(sample.pcm), real=True) for sample in samples]
-
-
-async def ignorable(prompts: Sequence[Prompt], count: int) -> list[Cue]:
-    """Sounds that are no interruption; the human voice where a recording exists, Piper's otherwise."""
-    cues = [Cue("backchannel", text, trimmed(await speak(text)), real=False) for text in BACKCHANNELS]
-    human = [prompt for prompt in prompts if prompt.path.parent.name == "digits" and prompt.name == "oh"]
-    cues += [Cue("backchannel", "Oh. (human)", trimmed(prompt.pcm()), real=False) for prompt in human]
-    made = {"cough": distractors.cough, "throat": distractors.throat_clearing, "noise": distractors.line_noise}
-    made |= {"breath": distractors.breath, "clicks": distractors.clicks}
-    instances = [("cough", 1), ("throat", 1), ("noise", 1), ("cough", 2), ("breath", 1), ("throat", 2), ("clicks", 1)]
-    cues += [Cue(kind, f"{kind} {seed}", trimmed(made[kind](seed)), real=False) for kind, seed in instances]
-    cues += [Cue("echo", f"own echo {number}", b"", real=False) for number in (1, 2)]
-    cues += [Cue("cough", "cough 3", trimmed(distractors.cough(3)), real=False)]
-    cues += [Cue("clicks", "clicks 2", trimmed(distractors.clicks(2)), real=False)]
-    return cues[:count]
 
 
 async def record_text(pbx: PrivateAsterisk, extension: str = "7000") -> bytes:
@@ -194,6 +173,7 @@ def verdict(cue: Cue, outcome: Outcome) -> str:
 def summary(events: Sequence[tuple[Cue, Outcome]], void: int, offset: float, text: bytes) -> dict[str, Any]:
     """The report on all events."""
     real = [outcome for cue, outcome in events if cue.real]
+    commands = [outcome for cue, outcome in events if cue.kind == Kind.COMMAND]
     other = [outcome for cue, outcome in events if not cue.real]
     gave_way = [outcome for outcome in real if outcome.gave_way]
     return {
@@ -201,8 +181,12 @@ def summary(events: Sequence[tuple[Cue, Outcome]], void: int, offset: float, tex
         "attenuate_ms": spread([outcome.attenuate_ms for outcome in gave_way if outcome.attenuate_ms is not None]),
         "interruptions": len(real),
         "ignored_wrongly": len(real) - len(gave_way),
+        "commands": len(commands),
+        "commands_taken": len([outcome for outcome in commands if outcome.gave_way]),
         "distractors": len(other),
         "false_interruptions": len([outcome for outcome in other if distracted(outcome)]),
+        "silenced_over_300_ms": len([outcome for outcome in other if outcome.silent_ms >= SILENCED_MS]),
+        "silent_ms": spread([outcome.silent_ms for outcome in other]),
         "attenuated_by_distractors": len([outcome for outcome in other if outcome.attenuate_ms is not None]),
         "lost_by_distractors_ms": spread([outcome.lost_ms for outcome in other if not distracted(outcome)]),
         "void": void,
@@ -222,13 +206,15 @@ def summary(events: Sequence[tuple[Cue, Outcome]], void: int, offset: float, tex
     }
 
 
-async def run(real: int, other: int) -> int:
+async def run(part: Part, real: int, commands: int, other: int) -> int:
     if status := await trio.to_thread.run_sync(cli_fetch, ["embedded"], sys.stderr):
         return status
     OUT.mkdir(parents=True, exist_ok=True)
     prefix = await find_or_unpack(lambda text: print(text, flush=True))
     prompts = human_prompts(prefix)
-    cues = [*interruptions(prompts, real), *await ignorable(prompts, other)]
+    commanding, nothing = await by_voices(part)
+    cues = interruptions(prompts, real) + spread_out(commanding, commands)
+    cues += spread_out([*await ignorable(prompts), *nothing], other)
     conditions, void = Conditions.now(), 0
     events: list[tuple[Cue, Outcome]] = []
     moments: list[Moment] = []
@@ -254,22 +240,32 @@ async def run(real: int, other: int) -> int:
                     quieter = "" if outcome.attenuate_ms is None else f"  quieter after {outcome.attenuate_ms:.0f} ms"
                     print(f"{number:3d}/{len(cues)} {mark} {cue.kind:11} {moment.title}{quieter}", flush=True)
                     break
-    report = summary(events, void, offset, text)
+    report = {**summary(events, void, offset, text), "set": part}
     path = write_report("barge_in", report, conditions)
-    await trio.to_thread.run_sync(envelopes, OUT / "barge_in.png", moments)
+    shown = sorted(moments, key=lambda moment: moment.good)[:PANELS]
+    await trio.to_thread.run_sync(envelopes, OUT / "barge_in.png", [one for one in moments if one in shown])
     print(f"stop after onset: {in_words(report['stop_ms'])}; quieter after: {in_words(report['attenuate_ms'])}")
     print(f"interruptions ignored: {report['ignored_wrongly']} of {report['interruptions']}")
+    print(f"commands taken: {report['commands_taken']} of {report['commands']}")
+    print(f"silenced for 300 ms and more: {report['silenced_over_300_ms']} of {report['distractors']}")
     print(f"false interruptions: {report['false_interruptions']} of {report['distractors']}; void: {void}")
     print(f"{conditions}\nwritten to {path} and barge_in.png")
+    if part is Part.THIRD:
+        print(looks.note("bench-barge-in", commit(), {name: report[name] for name in NOTED}))
     return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--third", action="store_true", help="by the voices that are kept apart, and note the look")
     parser.add_argument("--interruptions", type=int, default=20, help="how many sentences (default 20)")
-    parser.add_argument("--distractors", type=int, default=18, help="how many sounds to be ignored (at most 18)")
+    parser.add_argument("--commands", type=int, default=COMMANDS, help="how many commands (default all 40)")
+    parser.add_argument(
+        "--distractors", type=int, default=DISTRACTORS, help="how many sounds to be ignored (default 70)"
+    )
     arguments = parser.parse_args()
-    return trio.run(run, arguments.interruptions, arguments.distractors)
+    part = Part.THIRD if arguments.third else Part.CHOOSE
+    return trio.run(run, part, arguments.interruptions, arguments.commands, arguments.distractors)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,10 @@ from agentd_providers.local.models.commands import cli_fetch
 
 from . import bench_load
 from .asterisk import PrivateAsterisk
-from .bench_barge_in import TEXT, TRIES, Cue, interruptions, into_the_text, one_event, record_text
+from .bench_barge_in import TEXT, TRIES, into_the_text, one_event, record_text
 from .bench_latency import QUIET, TURNS_PER_CALL, one_call, speak_turn
 from .calibration import ECHO_DIALPLAN, echo_offset, reticent_agent
+from .cues import Cue, interruptions
 from .daemon import ROOT, Daemon, environment, run_daemon, write_config
 from .debian import find_or_unpack
 from .ear import PROMPT_DIALPLAN, open_ear

@@ -17,6 +17,8 @@ from .measure import RATE, STEP, STEP_SECONDS, Span
 SILENCE_DBFS, CLEAR_DBFS = -45.0, -38.0
 STOP_SECONDS = 0.5
 """Silence of this length is a stop."""
+SHORTEST_SILENCE = 0.1
+"""Silences that are shorter are none that the utterance has not got itself."""
 FRAME = 80
 """Samples of one step of the comparison (10 ms)."""
 FRAME_SECONDS = FRAME / RATE
@@ -133,6 +135,8 @@ class Outcome:
     """The utterance went on afterwards, or was never stopped."""
     attenuate_ms: float | None
     """From the caller's onset to the first 3 dB less."""
+    silent_ms: float
+    """The longest silence that the utterance has not got itself, whether or not it is a stop."""
     lost_ms: float
     """Of the utterance, between the onset and the last of it that was heard."""
 
@@ -149,12 +153,13 @@ def judge(utterance: bytes, heard: bytes, onset: float, until: float, offset: fl
     """
     track = follow(utterance, heard)
     first = onset + offset
-    stops = [
+    quiet = [
         span
-        for silence in silences(heard[: round((until + offset) * RATE) * 2])
+        for silence in silences(heard[: round((until + offset) * RATE) * 2], shortest=SHORTEST_SILENCE)
         for span in _without_sound(track, silence)
-        if span.end > first and not _own_pause(track, span)
+        if span.end > first
     ]
+    stops = [span for span in quiet if _is_stop(track, span)]
     final = [span for span in stops if track.went_on_until <= span.end]
     stop = max((final or stops)[0].start, first) if stops else None
     # An utterance that goes on is heard in the last moments, unless it pauses there of itself.
@@ -164,6 +169,7 @@ def judge(utterance: bytes, heard: bytes, onset: float, until: float, offset: fl
         None if stop is None else round(float(stop - first) * 1000, 1),
         resumed,
         None if attenuated is None else round(float(attenuated - first) * 1000, 1),
+        round(1000 * max((_beyond_own_pause(track, span) for span in quiet), default=0.0), 1),
         round(track.lost_ms(first, until + offset), 1),
     )
 
@@ -181,15 +187,21 @@ def _without_sound(track: Track, silence: Span) -> Iterator[Span]:
         # A step or two into the silence, what is compared around them is still half speech.
         begins = silence.start if start <= 2 else (first + start) * FRAME_SECONDS
         ends = silence.end if first + end >= last - 2 else (first + end) * FRAME_SECONDS
-        if ends - begins >= STOP_SECONDS - FRAME_SECONDS:
+        if ends - begins >= SHORTEST_SILENCE - FRAME_SECONDS:
             yield Span(begins, ends)
 
 
-def _own_pause(track: Track, silence: Span) -> bool:
-    """Whether the silence is the utterance's own pause, or that and less than a stop besides."""
+def _is_stop(track: Track, silence: Span) -> bool:
+    """Whether the silence is longer by a stop than the utterance's own pause."""
+    long = silence.end - silence.start >= STOP_SECONDS - FRAME_SECONDS
+    return long and _beyond_own_pause(track, silence) + 2 * FRAME_SECONDS >= STOP_SECONDS
+
+
+def _beyond_own_pause(track: Track, silence: Span) -> float:
+    """By how many seconds the silence is longer than the utterance's own pause there."""
     before = np.flatnonzero(track.place[: round(silence.start / FRAME_SECONDS) + 1] >= 0)
     if not len(before):
-        return True  # it had not begun
+        return 0.0  # it had not begun
     at, needed = int(track.place[before[-1]]), round((silence.end - silence.start) / FRAME_SECONDS)
     end = max(round(silence.end / FRAME_SECONDS) - 1, int(before[-1]) + 1)
     after = np.flatnonzero(track.place[end : end + UNSURE] >= 0)
@@ -198,7 +210,7 @@ def _own_pause(track: Track, silence: Span) -> bool:
     else:
         ahead = ~track.sounding[at : at + UNSURE + needed]
         own = next((last - first for first, last in _runs(ahead) if first <= UNSURE and last - first >= UNSURE), 0)
-    return (needed - own + 2) * FRAME_SECONDS < STOP_SECONDS
+    return max(0.0, (needed - own) * FRAME_SECONDS)
 
 
 def _lags(known: Samples, sound: Samples) -> list[int]:

@@ -9,7 +9,8 @@ import trio
 
 from agentd.agent import Readiness
 from agentd.errors import ProviderUnavailable
-from agentd_providers.local import moonshine, piper, smart_turn, vosk
+from agentd_providers.local import first_sounds, moonshine, piper, smart_turn, vosk
+from agentd_providers.local.first_sounds import FirstSounds
 from agentd_providers.local.hung import LOAD_WITHIN, speaking_limit
 from agentd_providers.local.models import catalogue
 from agentd_providers.local.settings import SMART_TURN, Engine, SttSettings, TtsSettings
@@ -18,7 +19,7 @@ from agentd_providers.local.transcribers import MoonshineTranscriber, VoskTransc
 from agentd_providers.local.voice_activity import WINDOW_MS, VoiceActivityEngine, load_voice_activity
 from agentd_providers.local.worker import EngineWorker, open_worker
 from agentd_providers.pipeline.sound import in_one_piece
-from agentd_providers.pipeline.stages import SentenceJudge, SoundJudge, Transcriber, Voice, VoiceDetector
+from agentd_providers.pipeline.stages import SentenceJudge, Transcriber, Voice, VoiceDetector
 from agentd_providers.shared import SharedServices
 from agentd_providers.turns.settings import TurnSettings
 
@@ -94,11 +95,12 @@ class SmartTurnJudge:
 
 @attrs.frozen
 class TurnCues:
-    """See agentd_providers.pipeline.stages.TurnCues: voice activity by Silero, and Smart Turn as the judge."""
+    """See agentd_providers.pipeline.stages.TurnCues: voice activity by Silero, Smart Turn as the judge of turns, and a
+    small network of our own as the judge of sounds."""
 
     voice_activity: VoiceActivityEngine
     judge: SmartTurnJudge | None
-    sounds: SoundJudge | None = None
+    sounds: FirstSounds | None = None
     sentences: SentenceJudge | None = None
 
     @property
@@ -147,12 +149,13 @@ async def open_turn_cues(
             shared.use("voice-activity", _open_voice_activity, "voice-activity")
         )
         judge = None
+        sounds = await _first_sounds() if settings.weigh_sounds else None
         if settings.smart_turn:
             model = await locate(SMART_TURN)
             worker = await stack.enter_async_context(_worker("turn", (model,), partial(smart_turn.load, model), shared))
             judge = SmartTurnJudge(worker, model)
         sentences = None if open_sentences is None else await stack.enter_async_context(open_sentences())
-        yield TurnCues(voice_activity, judge, sentences=sentences)
+        yield TurnCues(voice_activity, judge, sounds, sentences)
 
 
 def _worker(
@@ -171,6 +174,12 @@ async def _open_worker(name: str, load: Callable[[], object], shared: SharedServ
 @asynccontextmanager
 async def _open_voice_activity() -> AsyncIterator[VoiceActivityEngine]:
     yield await load_voice_activity()
+
+
+async def _first_sounds() -> FirstSounds:
+    with trio.move_on_after(LOAD_WITHIN):
+        return await trio.to_thread.run_sync(first_sounds.load, limiter=_model_limiter, abandon_on_cancel=True)
+    raise ProviderUnavailable(f"{first_sounds.WEIGHTS} was not read within {LOAD_WITHIN:g} s: is its disk in trouble?")
 
 
 async def locate(name_or_path: str) -> str:

@@ -85,6 +85,9 @@ class TurnSettings:
     commands: Annotated[
         list[str], text("What takes the turn from the agent always, however few words (written in the same way).")
     ] = attrs.field(factory=lambda: list(COMMANDS))
+    weigh_sounds: Annotated[
+        bool, text("Let the agent go on while the beginning of a caller's sound is a cough's or a backchannel's.")
+    ] = True
     smart_turn: Annotated[
         bool, text("Judge by the sound, too, whether a turn is complete (50 ms of a core, up to four times a pause).")
     ] = True

@@ -103,11 +103,14 @@ class Kokoro:
         return Said(samples, quietest(samples, start - RATE // 50, end + RATE // 50))
 
     def _tokens(self, text: str, accent: str | None) -> list[int]:
-        """Of words, or with no accent of punctuation as it stands; the last punctuation of words is left out."""
+        """Of words, or with no accent of punctuation as it stands; the last punctuation of words is left out. What
+        stands between slashes are phonemes."""
         if accent is None:
             return tokens(text, self._vocabulary)
         if not text:
             return []
+        if text.startswith("/"):
+            return tokens(text.rstrip(_PUNCTUATION).strip("/"), self._vocabulary)
         sentences = self._espeak.phonemize(accent, text)
         phonemes = " ".join("".join(sentence).strip() for sentence in sentences).rstrip(_PUNCTUATION + " ")
         return tokens(unicodedata.normalize("NFC", phonemes).translate(_OTHERWISE), self._vocabulary)

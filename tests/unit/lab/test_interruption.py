@@ -129,6 +129,21 @@ def test_its_own_pause_does_not_make_a_stop_of_a_short_one() -> None:
     assert judge(utterance, stopped, onset=3.5, until=9.0).stop_ms == pytest.approx(1000, abs=11)
 
 
+@pytest.mark.parametrize("pause", [0.2, 0.29, 0.31, 0.45])
+def test_a_shorter_silence_is_no_stop_and_is_measured(pause: float) -> None:
+    heard = LEAD + part(SPEECH, 0, 4) + silence(pause) + part(SPEECH, 4, 10)
+    outcome = judge(SPEECH, heard, onset=3.5, until=9.0)
+    assert outcome.stop_ms is None and outcome.resumed
+    assert outcome.silent_ms == pytest.approx(1000 * pause, abs=15)
+
+
+def test_its_own_pause_is_no_silence_of_the_caller_s_making() -> None:
+    utterance = part(SPEECH, 0, 4) + silence(0.6) + part(SPEECH, 4, 10)
+    assert judge(utterance, LEAD + utterance, onset=3.5, until=9.0).silent_ms <= 20
+    held = LEAD + part(SPEECH, 0, 4) + silence(0.6 + 0.25) + part(SPEECH, 4, 10)
+    assert judge(utterance, held, onset=3.5, until=9.0).silent_ms == pytest.approx(250, abs=21)
+
+
 def test_a_stop_in_its_own_pause_is_one() -> None:
     utterance = part(SPEECH, 0, 4) + silence(0.3) + part(SPEECH, 4, 10)
     outcome = judge(utterance, LEAD + part(SPEECH, 0, 4) + silence(3), onset=3.5, until=7.0)

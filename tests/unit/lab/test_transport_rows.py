@@ -19,8 +19,8 @@ def test_how_much_later_a_response_is_goes_by_the_same_sentences() -> None:
 
 def test_a_row_tells_what_was_seen() -> None:
     outcomes = [
-        Outcome(stop_ms=500.0, resumed=False, attenuate_ms=100.0, lost_ms=0.0),
-        Outcome(stop_ms=None, resumed=True, attenuate_ms=100.0, lost_ms=0.0),
+        Outcome(stop_ms=500.0, resumed=False, attenuate_ms=100.0, silent_ms=2000.0, lost_ms=0.0),
+        Outcome(stop_ms=None, resumed=True, attenuate_ms=100.0, silent_ms=0.0, lost_ms=0.0),
     ]
     found = row(LOSSY, Seen({"one": 840.0}, {"one": 790.0}, outcomes, steps=0), seen(one=800.0))
     assert found["line"] == "rtp, 1 % lost, 20 ms jitter"

@@ -575,7 +575,7 @@ def test_what_may_be_a_turn_is_not_doubted(kinds: Kinds) -> None:
 
 
 def test_the_less_of_it_was_heard_the_surer_it_has_to_be_nothing() -> None:
-    likely = Kinds(0.0, 0.92, 0.08)
+    likely = Kinds(0.0, 0.87, 0.13)
     ear = listening(agent_audible=True)
     ear.speech(256)
     assert ear.taker.know_kinds(likely) == []
