@@ -15,6 +15,7 @@ voices that are kept apart, and the look is written down (tests/lab/voices/looks
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Callable, Sequence
 
@@ -57,8 +58,8 @@ def row(name: str, heard: Sequence[Heard], which: Callable[[Heard], Course]) -> 
         "kind": name,
         "sounds": len(heard),
         "silenced_over_300_ms": sum(one >= SILENCED_MS for one in silent),
-        "silent_p50_ms": round(quantile(silent, 0.5)),
-        "silent_p95_ms": round(quantile(silent, 0.95)),
+        "silent_p50_ms": in_ms(quantile(silent, 0.5)),
+        "silent_p95_ms": in_ms(quantile(silent, 0.95)),
         "stopped": sum(which(one).taken is not None for one in heard),
     }
 
@@ -75,6 +76,11 @@ def row_of_turns(name: str, heard: Sequence[Heard], which: Callable[[Heard], Cou
         "stop_max_ms": round(max(stops)) if stops else None,
         "doubted": sum(which(one).doubted is not None for one in heard),
     }
+
+
+def in_ms(silent: float) -> int | None:
+    """None: for good."""
+    return round(silent) if math.isfinite(silent) else None
 
 
 def silence_of(course: Course) -> float:
