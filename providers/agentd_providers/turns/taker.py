@@ -41,6 +41,10 @@ heard of it, and the caller who goes on meanwhile was not cut off."""
 TAKE_PAUSE_MS = 160.0
 """Silence after which few words take the turn from the agent, which is silent by then: of one who goes on more is known
 in a moment, and half of a cough is easily heard as a word."""
+DOUBTED_LONGER_MS = 256.0
+"""By so much longer has a sound to last to take the turn, where its beginning was likely nothing: a drawn out "mhm"."""
+FEW_WORDS = 2
+"""Speech engines write "Mum" or "hammer" for a "mhm": so few words take no turn where the sound was likely nothing."""
 HABIT = 8
 """Pauses of the caller that are remembered."""
 WORDLESS, DOUBTED = "no words were recognised", "nobody was surely heard to speak the words"
@@ -279,7 +283,8 @@ class TurnTaker:
         if not self._confirmed and self._speech_ms >= settings.interrupt_ms:
             self._confirmed = True
             signals.append(Signal.CONFIRMED)
-        enough = settings.takeover_ms if self._over_agent else settings.interrupt_ms
+        takeover_ms = settings.takeover_ms + (DOUBTED_LONGER_MS if self._suspect.nothing else 0.0)
+        enough = takeover_ms if self._over_agent else settings.interrupt_ms
         if not self.taken and self._speech_ms >= enough:
             self.taken = True
             signals.append(Signal.TAKEN)
@@ -322,6 +327,8 @@ class TurnTaker:
             known = settings.backchannels
             if not command and is_backchannel(plain, self._speech_ms, known, asked=self._upon_question):
                 return self._dismiss("a backchannel while the agent spoke")
+            if not command and self._suspect.nothing and len(plain) <= FEW_WORDS:
+                return self._dismiss("a sound like a backchannel's while the agent spoke")
             if self._doubted:
                 return self._dismiss(DOUBTED) if self.silence_ms >= settings.patience.stop_ms else []
             if command or len(plain) >= settings.min_words:

@@ -599,12 +599,22 @@ def test_doubt_dismisses_no_turn_the_words_do() -> None:
     assert ear.words("okay") == [DISMISSED]
 
 
-def test_words_take_the_turn_after_doubt() -> None:
-    ear = listening(agent_audible=True)
+@pytest.mark.parametrize("words", ["Mum!", "Oh, hammer."])
+def test_what_an_engine_hears_in_a_sound_that_is_likely_nothing_takes_no_turn(words: str) -> None:
+    ear = listening(agent_audible=True, min_words=1)
     ear.speech(256)
     ear.taker.know_kinds(BACKCHANNEL)
     ear.silence(96)
-    ear.words("wait, stop")
+    assert ear.words(words) == [DISMISSED]
+
+
+@pytest.mark.parametrize("words", ["wait", "I am not sure"])
+def test_words_take_the_turn_after_doubt(words: str) -> None:
+    ear = listening(agent_audible=True, min_words=1, commands=frozenset({"wait"}))
+    ear.speech(256)
+    ear.taker.know_kinds(BACKCHANNEL)
+    ear.silence(96)
+    ear.words(words)
     assert ear.silence_until_something() == [TAKEN]
 
 
@@ -612,7 +622,8 @@ def test_speech_that_lasts_takes_the_turn_after_doubt() -> None:
     ear = listening(agent_audible=True)
     ear.speech(256)
     ear.taker.know_kinds(BACKCHANNEL)
-    assert ear.speech(704 - 256) == [TAKEN]
+    assert ear.speech(704 - 256) == []
+    assert ear.speech(256) == [TAKEN]
 
 
 def test_who_goes_on_after_a_pause_in_doubt_has_the_agent_pause_again_and_is_weighed_anew() -> None:
