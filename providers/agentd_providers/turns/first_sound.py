@@ -15,9 +15,9 @@ WEIGH_MS = (256.0, 320.0, 384.0, 416.0, 480.0, 544.0)
 """How long a sound has lasted when it is weighed; a pause in it is another occasion. Until the third it is soon enough
 for an agent that has paused at 128 ms to have been silent for less than 300 ms."""
 EARLY_MS = 384.0
-EARLY, LATE, PAUSED = 0.9, 0.85, 0.75
+EARLY, LATE, PAUSED = 0.93, 0.9, 0.9
 """How likely it has to be nothing: before `EARLY_MS`, from then on, and once it pauses. Chosen so that of the sentences
-of the part `choose` no more than three in a hundred are taken for nothing (tests/lab/bench_first_sounds.py)."""
+of the part `choose` one or two in a hundred are taken for nothing (tests/lab/bench_first_sounds.py)."""
 
 
 @attrs.frozen

@@ -575,7 +575,7 @@ def test_what_may_be_a_turn_is_not_doubted(kinds: Kinds) -> None:
 
 
 def test_the_less_of_it_was_heard_the_surer_it_has_to_be_nothing() -> None:
-    likely = Kinds(0.0, 0.87, 0.13)
+    likely = Kinds(0.0, 0.915, 0.085)
     ear = listening(agent_audible=True)
     ear.speech(256)
     assert ear.taker.know_kinds(likely) == []
@@ -588,7 +588,7 @@ def test_a_sound_that_has_ended_is_weighed_again_and_needs_less() -> None:
     ear.speech(224)
     assert ear.silence(64) == [PAUSED]
     assert ear.weighed
-    assert ear.taker.know_kinds(UNSURE) == [DOUBTED]
+    assert ear.taker.know_kinds(Kinds(0.5, 0.415, 0.085)) == [DOUBTED]
 
 
 def test_doubt_dismisses_no_turn_the_words_do() -> None:
