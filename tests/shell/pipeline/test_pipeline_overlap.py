@@ -69,7 +69,7 @@ async def test_the_agent_goes_on_before_the_words_are_known_where_the_sound_is_l
 
 async def test_a_sound_that_was_doubted_takes_the_turn_when_it_goes_on(autojump_clock: MockClock) -> None:
     async with story_time(sounds=FakeSounds(Kinds(0.0, 0.99, 0.01))) as talk:
-        await talk.speak("I do not want to hear that", 0.8)
+        await talk.speak("I do not want to hear that", 1.1)
         assert talk.of(tells.CallerSpeechDoubted)
         assert not talk.hearing
 
