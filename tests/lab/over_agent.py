@@ -55,7 +55,6 @@ class Listener:
             self.activity.detector(RATE),
             self.transcriber,
             None,
-            False,
             lambda signal, _at: signals.append(signal),
             lambda _event: None,
             sounds=self.sounds,
