@@ -173,6 +173,9 @@ class Server:
         if exchange.request.path.endswith("/models"):
             await exchange.answer(200, {"object": "list", "data": []})
             return
+        if not exchange.request.path.endswith("/chat/completions"):
+            await exchange.answer(404, {"error": {"message": "Not found"}})
+            return
         body = exchange.request.json()
         self.asked.append(body)
         if (refused := self.refuses(body)) is not None:
@@ -353,9 +356,13 @@ async def test_a_warm_up_that_is_refused_shows_why_the_model_is_not_ready(monkey
 
 
 @pytest.mark.loopback
-async def test_calls_cost_no_request_beside_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_cost_no_request_beside_their_turns_but_for_one_that_asks_for_completions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with served(Server(), monkeypatch) as talk:
         for _ in range(5):
             await talk.reply()
-        assert [request.path for request in talk.peer.requests].count("/v1/chat/completions") == 5
-        assert len(talk.peer.requests) <= 6
+        asked = [request.path for request in talk.peer.requests]
+        assert asked.count("/v1/chat/completions") == 5
+        assert asked.count("/v1/completions") <= 1
+        assert len(asked) <= 7
