@@ -1,5 +1,6 @@
 """Whether a sentence ends, asked of the server of a chat model, where it tells: llama.cpp's and vLLM do, OpenAI's own
-does not. It is asked once whether it does, by two sentences, one of which ends; and no more where it fails in a row.
+does not. It is asked once whether it does, by two sentences, one of which ends. Where it fails in a row it is left
+alone until that is found out anew, for a later call: servers are started again.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -77,8 +78,8 @@ class ServerSentences:
         except ProviderError:
             self._failures += 1
             if self._failures >= FAILURES_IN_A_ROW and self.served.tells_ends:
-                self.served.tells_ends = False
-                log.warning("the language model's server is not asked any more whether a sentence ends")
+                self._failures, self.served.tells_ends, self.served.asked_for_ends = 0, False, False
+                log.warning("the language model's server is not asked for now whether a sentence ends")
             raise
         self._failures = 0
         return ends

@@ -125,8 +125,8 @@ class Ear:
 
     def know_words(self, pause: int, words: str, *, doubted: bool) -> None:
         """See TurnTaker.know_words."""
-        asked = self.settings.turns.word_ends.asks_for(self.agent_said())
-        self._follow(self._taker.know_words(pause, words, doubted=doubted, asked=asked), trio.current_time())
+        number = self.settings.turns.word_ends.asks_for(self.agent_said())
+        self._follow(self._taker.know_words(pause, words, doubted=doubted, number=number), trio.current_time())
 
     def know_no_words(self, pause: int) -> None:
         """See TurnTaker.know_no_words."""

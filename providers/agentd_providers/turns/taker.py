@@ -23,7 +23,7 @@ from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_
 from agentd_providers.turns.first_sound import Kinds, Suspect, is_nothing
 from agentd_providers.turns.small_words import is_backchannel, is_command
 from agentd_providers.turns.weights import WEIGHING, Weighing
-from agentd_providers.turns.word_ends import Digits, Told, WordEnds
+from agentd_providers.turns.word_ends import NEUTRAL, Digits, Told, WordEnds
 from agentd_providers.turns.words import plain_words
 
 OVER_AGENT_PAUSE_MS = 64.0
@@ -130,7 +130,8 @@ class TurnTaker:
     _looks: int = attrs.field(default=0, init=False)
     """How often the sound of this pause was to be judged."""
     _words: str | None = attrs.field(default=None, init=False)
-    _asked: Digits | None = attrs.field(default=None, init=False)
+    _ending: tuple[float, Told | None] = attrs.field(default=(NEUTRAL, None), init=False)
+    """How complete these look, and what they tell surely."""
     _wordless: bool = attrs.field(default=False, init=False)
     _doubted: bool = attrs.field(default=False, init=False)
     _sound: Sound | None = attrs.field(default=None, init=False)
@@ -155,7 +156,7 @@ class TurnTaker:
     def evidence(self) -> Mapping[str, float | str | None]:
         """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, ms, and
         what the words tell surely."""
-        words, told = self._read()
+        words, told = self._ending
         return {
             "silence_ms": self.silence_ms,
             "needed_ms": round(self._needed()),
@@ -197,14 +198,18 @@ class TurnTaker:
         over_agent = self.in_turn and self._over_agent and not self.taken
         return over_agent and self._confirmed and not self._suspect.nothing
 
-    def know_words(self, pause: int, words: str, *, doubted: bool = False, asked: Digits | None = None) -> list[Signal]:
+    def know_words(
+        self, pause: int, words: str, *, doubted: bool = False, number: Digits | None = None
+    ) -> list[Signal]:
         """The words up to pause number `pause` are known; of an older pause they are of no interest any more.
 
         `doubted`: an engine may have invented them. They take no turn; who goes on within the pause is heard on.
-        `asked` is the number that the caller was asked for, if any."""
+        `number` is that which the caller was asked for, if any."""
         if not self._is_now(pause):
             return []
-        self._words, self._doubted, self._asked = words, doubted, asked
+        self._words, self._doubted = words, doubted
+        ends = self.settings.word_ends
+        self._ending = ends.complete(words, number), ends.told(words, number)
         return self._judge_pause()
 
     def know_no_words(self, pause: int) -> list[Signal]:
@@ -299,6 +304,7 @@ class TurnTaker:
                 return []
             self._paused, self.pause, self._looks = True, self.pause + 1, 0
             self._words = self._sound = self._sentence = None
+            self._ending = NEUTRAL, None
             self._wordless = self._doubted = False
             cues = {"sound": self.by_sound, "sentence": self.by_sentence}
             self._unanswered = self.by_answer
@@ -353,13 +359,8 @@ class TurnTaker:
             needed = min(needed + ANSWER_PATIENCE_MS, patience.max_silence_ms)
         return self.silence_ms >= needed
 
-    def _read(self) -> tuple[float, Told | None]:
-        """What the words up to this pause say."""
-        ends, words = self.settings.word_ends, self._words or ""
-        return ends.complete(words, self._asked), ends.told(words, self._asked)
-
     def _needed(self) -> float:
-        words, told = self._read()
+        words, told = self._ending
         return silence_needed(
             self._sound,
             words,

@@ -80,14 +80,14 @@ class WordEnds:
     """How a number of so many digits is asked for, its group `count` being how many."""
     counts: Mapping[str, int] = attrs.field(factory=dict)
 
-    def complete(self, text: str, asked: Digits | None = None) -> float:
-        """How complete a turn looks, 0 to 1; `NEUTRAL` where nothing can be said. `asked` is the number it was asked
+    def complete(self, text: str, number: Digits | None = None) -> float:
+        """How complete a turn looks, 0 to 1; `NEUTRAL` where nothing can be said. `number` is that which was asked
         for, if any. Punctuation is not read: speech engines put a full stop after anything."""
         words = _spoken(text)
         if not words or self is UNKNOWN:
             return NEUTRAL
         last, line = words[-1], " ".join(words)
-        told = self.told(text, asked)
+        told = self.told(text, number)
         if told in (Told.WHOLE, Told.MISSING):
             return WHOLE if told is Told.WHOLE else BROKEN_OFF
         if self._ends_whole(words, line):
@@ -97,7 +97,7 @@ class WordEnds:
         if last in self.never_last or _any(self.broken_off, line):
             return BROKEN_OFF
         if told is Told.SPELLED:
-            least = WHOLE_NUMBER if asked is None else asked.least
+            least = WHOLE_NUMBER if number is None else number.least
             return 0.2 if self._digits_at_the_end(words) < least else 0.6
         if last in self.rarely_last and len(words) > 1:
             return NEUTRAL if self.question is not None and self.question.search(line) else HALF_SAID
@@ -107,15 +107,15 @@ class WordEnds:
             return MAY_GO_ON
         return NEUTRAL if last in self.open_ended else SAID
 
-    def told(self, text: str, asked: Digits | None = None) -> Told | None:
+    def told(self, text: str, number: Digits | None = None) -> Told | None:
         """What the words of a turn tell surely, if anything."""
         words = _spoken(text)
         if self._is_whole(words):
             return Told.WHOLE
-        if asked is not None and (digits := self._digits_at_the_end(words)):
-            if digits < asked.least:
+        if number is not None and (digits := self._digits_at_the_end(words)):
+            if digits < number.least:
                 return Told.MISSING
-            return Told.WHOLE if digits >= asked.most else Told.SPELLED
+            return Told.WHOLE if digits >= number.most else Told.SPELLED
         return Told.SPELLED if sum(map(self._signs, self._signs_at_the_end(words))) > 1 else None
 
     def asks_for(self, text: str) -> Digits | None:

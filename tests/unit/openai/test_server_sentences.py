@@ -1,4 +1,4 @@
-"""Whether a model's server tells sentence ends: it is asked once, and no more where it fails in a row."""
+"""Whether a model's server tells sentence ends: it is asked once, and left alone where it fails in a row."""
 
 import json
 import math
@@ -111,7 +111,7 @@ async def test_one_that_is_not_there_is_asked_another_time(autojump_clock: MockC
     assert sentences.tells_sentence_ends
 
 
-async def test_one_that_fails_in_a_row_is_not_asked_any_more(autojump_clock: MockClock) -> None:
+async def test_one_that_fails_in_a_row_is_left_alone_until_it_is_found_out_anew(autojump_clock: MockClock) -> None:
     model = Model()
     sentences = model.sentences()
     await sentences.find_out()
@@ -129,6 +129,8 @@ async def test_one_that_fails_in_a_row_is_not_asked_any_more(autojump_clock: Moc
     assert sentences.tells_sentence_ends
     await fail(1)
     assert not sentences.tells_sentence_ends
+    await sentences.find_out()
+    assert sentences.tells_sentence_ends
 
 
 async def test_only_the_last_words_are_read_and_no_prompt(autojump_clock: MockClock) -> None:
