@@ -135,7 +135,7 @@ def _deepest(samples: Samples, first: float, last: float) -> float:
 
 
 def _turn(speaker: Speaker, row: Recording, root: Path, kind: Kind, line: Line) -> TurnSample:
-    sample = composed(from_recording(row, root), plan_of_recording(speaker, row, kind, line))
+    sample = composed(from_recording(row, root), plan_of_recording(speaker, row.text, kind, line))
     return attrs.evolve(sample, text="", language=speaker.language)
 
 

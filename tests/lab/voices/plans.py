@@ -12,7 +12,6 @@ import attrs
 import numpy as np
 
 from .conditions import Line
-from .recordings import Recording
 from .split import Part, Speaker
 from .texts import Kind, Text
 
@@ -62,10 +61,10 @@ def _plan(speaker: Speaker, text: Text, line: Line) -> Plan:
     return Plan(speaker, text, line, seed, tempo, pitch, dbfs, pause if text.after else 0.0)
 
 
-def plan_of_recording(speaker: Speaker, recording: Recording, kind: Kind, line: Line) -> Plan:
+def plan_of_recording(speaker: Speaker, words: str, kind: Kind, line: Line) -> Plan:
     """The same for what was recorded: its tempo and pitch are the speaker's own."""
-    held = kind is Kind.HESITATION
-    text = Text(kind, "recorded", recording.text, "", drawn_out=False, part=speaker.part)
+    held = kind is not Kind.FINISHED
+    text = Text(kind, "recorded", words, "", drawn_out=False, part=speaker.part)
     plan = _plan(speaker, text, line)
     pause = float(np.random.default_rng(plan.seed + 1).uniform(*PAUSES)) if held else 0.0
     return attrs.evolve(plan, tempo=1.0, pitch=1.0, pause=pause)

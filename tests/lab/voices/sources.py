@@ -18,6 +18,7 @@ from tests.lab.prefix import LabUnavailable
 ASTERISK_SOUNDS = "usr/share/asterisk/sounds/**/*"
 NO_VORBIS = "Ogg Vorbis, which nothing here decodes"
 NO_GSM = "GSM 06.10, which nothing here decodes"
+KEPT_FOR_LATER = "nobody has looked at it: kept for a third part that is needed once this one is worn"
 KEPT_APART = "another language, by a speaker of the third part: nothing is judged by words that nobody here reads"
 
 
@@ -234,6 +235,44 @@ _ROWS: Final = (
         "1 MB",
         "327 French prompts",
         NO_GSM,
+    ),
+    Source(
+        "flight-of-the-amazon-queen",
+        "Debian",
+        "flight-of-the-amazon-queen",
+        "1.0.0-9",
+        "that of the game: free to give away and to change, named as changed",
+        ("usr/share/scummvm/flight-of-the-amazon-queen/queen.1c",),
+        "ae030ecf948ae4c8f19373145f0546bb256fa4ef3b1f22aaf6037539633844c2",
+        "35 MB",
+        "6,745 lines of a play with actors who talk to each other, as MP3",
+        checked="2026-12-01",
+    ),
+    Source(
+        "drascula",
+        "Debian",
+        "drascula",
+        "1.0+ds4-2",
+        "that of the game: free to give away and to change, named as changed",
+        ("usr/share/scummvm/drascula/en/*.ALS",),
+        "116dc79a8f0176d3a8e8efdeb519faa96ce2de5f1379de5e3675f221a6fccc23",
+        "26 MB",
+        "783 lines of a play, 8 bits at 11,025 Hz",
+        KEPT_FOR_LATER,
+        checked="2026-12-01",
+    ),
+    Source(
+        "beneath-a-steel-sky",
+        "Debian",
+        "beneath-a-steel-sky",
+        "0.0372-8",
+        "that of the game: free to give away and to change, named as changed",
+        ("usr/share/scummvm/beneath-a-steel-sky/sky.dsk",),
+        "ffbc8a8bf544cfb32f5ad5bdab010412b54e6cba66c1d237052e060518b47ec2",
+        "66 MB",
+        "3,866 lines of a play, 8 bits at 11,025 Hz, packed with RNC",
+        KEPT_FOR_LATER,
+        checked="2026-12-01",
     ),
     Source(
         "kokoro-js",

@@ -24,6 +24,7 @@ from tests.lab.turn_set import TurnSample
 
 from . import conditions
 from .conditions import RATE, Line, Samples
+from .dialogues import SOURCE, Archive, Dialogue, dialogues, open_archive
 from .fetching import NETWORK_SHA256, bring, bring_network, bring_what_there_is
 from .kokoro import ACCENTS, Kokoro, Said
 from .plans import Plan, plan_of_recording, plans
@@ -131,7 +132,8 @@ def from_recording(recording: Recording, root: Path) -> Said:
 
 
 async def turns_of(part: Part, kind: Kind, count: int, progress: Progress) -> list[TurnSample]:
-    """At most `count` turns of that kind: first what people recorded, then what synthetic voices say.
+    """At most `count` turns of that kind: first what people recorded, then what synthetic voices say; and as many more
+    of people who talk to each other, where the part has such.
 
     `progress` hears what is fetched and how far it is. What cannot be had is named and left out; raises LabUnavailable
     where that leaves nothing.
@@ -141,6 +143,7 @@ async def turns_of(part: Part, kind: Kind, count: int, progress: Progress) -> li
         made += await _spoken(plans(part, kind, speakers(), texts_of(part), count - len(made)), progress)
     except LabUnavailable as error:
         progress(f"left out: all synthetic voices: {error}")
+    made += await _played(part, kind, count, progress)
     if not made:
         raise LabUnavailable(f"no voice of the part {part} can be had")
     return made
@@ -154,11 +157,30 @@ async def _recorded(part: Part, kind: Kind, count: int, progress: Progress) -> l
     return [
         composed(
             _whole(from_recording(row, roots[row.source]), kind),
-            plan_of_recording(by_name[row.speaker], row, kind, lines[number % len(lines)]),
+            plan_of_recording(by_name[row.speaker], row.text, kind, lines[number % len(lines)]),
         )
         for number, row in enumerate(mine)
         if row.source in roots
     ]
+
+
+async def _played(part: Part, kind: Kind, count: int, progress: Progress) -> list[TurnSample]:
+    by_name = {speaker.name: speaker for speaker in speakers()}
+    mine = [row for row in dialogues() if by_name[row.speaker].part is part and row.kind is kind][:count]
+    roots = await bring_what_there_is([SOURCE] if mine else [], progress)
+    lines = list(Line)
+    return [
+        composed(
+            _of_a_play(row, await trio.to_thread.run_sync(open_archive, roots[SOURCE])),
+            plan_of_recording(by_name[row.speaker], row.name, kind, lines[number % len(lines)]),
+        )
+        for number, row in enumerate(mine)
+        if SOURCE in roots
+    ]
+
+
+def _of_a_play(row: Dialogue, archive: Archive) -> Said:
+    return Said(row.samples(archive), None if row.cut is None else round(row.cut * RATE))
 
 
 def _fits(row: Recording, kind: Kind) -> bool:

@@ -65,7 +65,7 @@ async def test_a_sentence_can_be_held_up_there_on_every_line(source: str) -> Non
     root = await bring(SOURCES[source], print)
     for row in (row for row in RECORDINGS if row.source == source and row.cut is not None):
         for line in Line:
-            plan = plan_of_recording(SPEAKERS[row.speaker], row, Kind.HESITATION, line)
+            plan = plan_of_recording(SPEAKERS[row.speaker], row.text, Kind.HESITATION, line)
             sample = composed(from_recording(row, root), plan)
             assert sample.pause is not None
             assert sample.pause.end - sample.pause.start == pytest.approx(plan.pause, abs=0.1), row
