@@ -84,6 +84,13 @@ async def test_a_reply_is_kept_from_going_round_in_circles_and_the_cue_reads_wha
         assert reply["dry_multiplier"] > 0
 
 
+async def test_no_reply_holds_all_others_up_by_a_search_through_the_vocabulary_for_each_of_four_marks() -> None:
+    async with a_model(1) as (model, peer), model.open() as alice:
+        async with alice.respond(MESSAGES) as pieces:
+            assert [piece async for piece in pieces] == [" Noon."]
+        assert peer.requests[0].json()["dry_sequence_breakers"] == [":"], "the server's own are four"
+
+
 async def test_a_call_that_finds_all_slots_taken_leaves_it_to_the_server() -> None:
     async with a_model(1) as (model, peer), model.open() as alice, model.open() as bob:
         async with alice.respond(MESSAGES) as pieces:
