@@ -225,6 +225,7 @@ PROCESS_END = Deadline(5.0, "A process that was killed is waited for; shielded."
 MODEL_PLACE = Deadline(
     1.0, "A request waits until the embedded model has done what is more urgent; then it goes beside it all the same."
 )
+MODEL_DUE = Clock("A request that could wait for more urgent ones is let in beside them, once it can wait no more.")
 SENTENCE_END = Deadline(0.5, "What a language model expects next; later the cue is of no use.")
 
 # --- the stages of a pipeline, and vendors' agents
@@ -531,6 +532,8 @@ PASSED: Mapping[str, tuple[Row, ...]] = {
     "agentd_providers.deepgram.live: self._sent_at": (DEEPGRAM_KEEP_ALIVE,),
     "agentd_providers.deepgram.live: timeout": (STAGE_TIMEOUT,),
     "agentd_providers.deepgram.voice_agent.agent: deadline": (VENDOR_CONNECT,),
+    "agentd_providers.local.places: request.due": (MODEL_DUE,),
+    "agentd_providers.local.places: wish.latest": (MODEL_PLACE,),
     "agentd_providers.local.process_watch: latest": (
         *(ENGINE_JOB, ENGINE_LENT_JOB, ENGINE_STARVED, ENGINE_LOAD, ENGINE_ANSWER, MODEL_ANSWER),
     ),

@@ -1,6 +1,6 @@
 """The embedded language model as a stage of a pipeline: a small model in a server process of agentd's own."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 
@@ -8,13 +8,13 @@ import attrs
 import structlog
 import trio
 
-from agentd import deadlines
 from agentd.agent import ToolDeclaration
 from agentd.errors import ProviderError
 from agentd_providers.local import sentence_end
 from agentd_providers.local.admission import Admission
 from agentd_providers.local.engines import locate
 from agentd_providers.local.llm_server import LlmServerSettings, open_llm_server
+from agentd_providers.local.places import Place, Wish, a_place
 from agentd_providers.local.settings import EmbeddedSettings
 from agentd_providers.local.slots import Slots
 from agentd_providers.openai.chat import ChatResponder
@@ -26,7 +26,6 @@ from agentd_providers.shared import SharedServices
 
 log = structlog.get_logger("agentd_providers.local")
 
-LONGEST_WAIT = deadlines.MODEL_PLACE.seconds
 GOES_ON = 0.03
 """Probability of a sentence's end below which the caller is expected to go on: the answer is hardly wanted yet."""
 DOUBTFUL = 0.4
@@ -39,7 +38,8 @@ REST = 0.3
 class CallResponder:
     """One call's of the embedded model: its requests go where its conversation has been read, and begin when they are
     due. A written dialogue's reply is asked for no further than it is read: up to the end of its first clause, and all
-    of the rest. See agentd_providers.pipeline.stages.Responder."""
+    of the rest. One that can wait is left where it is when others cannot, and gone on with later.
+    See agentd_providers.pipeline.stages.Responder."""
 
     responder: ChatResponder
     slots: Slots
@@ -52,40 +52,53 @@ class CallResponder:
         self, messages: Sequence[Message], tools: Sequence[ToolDeclaration] = ()
     ) -> AsyncIterator[AsyncIterator[Piece]]:
         """See agentd_providers.pipeline.stages.Responder.respond."""
-        leeway = DOUBTFUL if list(messages) == self._unfinished else 0.0
+        wish = Wish(trio.current_time(), DOUBTFUL if list(messages) == self._unfinished else 0.0)
         if self.responder.transcript_style:
             async with AsyncExitStack() as stretch:
                 reply = self.responder.in_stretches()
-                first = await stretch.enter_async_context(self._stretch(messages, reply, leeway))
-                async with aclosing(self._written(messages, reply, first, stretch)) as pieces:
+                first = await stretch.enter_async_context(self._stretch(messages, reply, wish))
+                async with aclosing(self._written(messages, reply, wish, first, stretch)) as pieces:
                     yield pieces
         else:
-            async with self._place(leeway) as slot, self.responder.respond(messages, tools, slot=slot) as pieces:
+            async with self._place(wish) as (_, slot), self.responder.respond(messages, tools, slot=slot) as pieces:
                 yield pieces
 
     async def _written(
-        self, messages: Sequence[Message], reply: Stretches, pieces: AsyncIterator[Piece], stretch: AsyncExitStack
+        self,
+        messages: Sequence[Message],
+        reply: Stretches,
+        wish: Wish,
+        pieces: AsyncIterator[Piece],
+        stretch: AsyncExitStack,
     ) -> AsyncGenerator[Piece, None]:
-        """All of a reply. Its first stretch, `pieces`, is open on `stretch`; so is the other one while it is read."""
-        behind: list[Piece] = []
-        async for piece in pieces:
-            if reply.pauses:
-                behind.append(piece)
-            else:
+        """All of a reply. Its first stretch, `pieces`, is open on `stretch`; so is each other one while it is read."""
+        while True:
+            behind: list[Piece] = []
+            async for piece in pieces:
+                if reply.pauses:
+                    behind.append(piece)
+                else:
+                    yield piece
+            await stretch.aclose()  # before anybody takes the time to speak: the server is free for others
+            for piece in behind:
                 yield piece
-        await stretch.aclose()  # before anybody takes the time to speak: the server is free for others
-        for piece in behind:
-            yield piece
-        if not reply.over:
-            async for piece in await stretch.enter_async_context(self._stretch(messages, reply, REST)):
-                yield piece
+            if reply.over:
+                return
+            if reply.pauses:  # else it has stepped aside
+                wish = Wish(trio.current_time(), REST)
+            pieces = await stretch.enter_async_context(self._stretch(messages, reply, wish))
 
     @asynccontextmanager
     async def _stretch(
-        self, messages: Sequence[Message], reply: Stretches, leeway: float
+        self, messages: Sequence[Message], reply: Stretches, wish: Wish
     ) -> AsyncIterator[AsyncIterator[Piece]]:
-        async with self._place(leeway) as slot, self.responder.respond(messages, slot=slot, reply=reply) as pieces:
-            yield pieces
+        """More of a reply: up to the end of a stretch, or until it steps aside."""
+        async with self._place(wish, lambda: not reply.finished) as (place, slot), AsyncExitStack() as answer:
+            pieces: AsyncIterator[Piece] | None = None
+            with place.kept():
+                pieces = await answer.enter_async_context(self.responder.respond(messages, slot=slot, reply=reply))
+            async with aclosing(_while_kept(place, pieces)) as kept:
+                yield kept
 
     @property
     def tells_sentence_ends(self) -> bool:
@@ -93,23 +106,28 @@ class CallResponder:
 
     async def sentence_end(self, messages: Sequence[Message]) -> float:
         """See agentd_providers.pipeline.stages.Responder.sentence_end."""
-        async with self._place() as slot:
+        async with self._place(Wish(trio.current_time())) as (_, slot):
             ends = await self.responder.sentence_end(messages, slot=slot)
         self._unfinished = list(messages) if ends < GOES_ON else ()
         return ends
 
     @asynccontextmanager
-    async def _place(self, leeway: float = 0.0) -> AsyncIterator[int]:
-        """A place at the server, from when the request may begin: gives the slot that it is to ask for."""
-        let_in = trio.Event()
-        request = self.admission.ask(trio.current_time(), let_in.set, leeway=leeway)
-        try:
-            with trio.move_on_after(LONGEST_WAIT):
-                await let_in.wait()
+    async def _place(self, wish: Wish, may_leave: Callable[[], bool] | None = None) -> AsyncIterator[tuple[Place, int]]:
+        """A place at the server (see `a_place`), and the slot that is to be asked for."""
+        async with a_place(self.admission, wish, may_leave) as place:
             with self.slots.asking(self) as slot:
-                yield slot
-        finally:
-            self.admission.leave(request, trio.current_time())
+                yield place, slot
+
+
+async def _while_kept(place: Place, pieces: AsyncIterator[Piece] | None) -> AsyncGenerator[Piece, None]:
+    """What comes for as long as the place is kept."""
+    while pieces is not None:
+        piece: Piece | None = None
+        with place.kept():
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        yield piece
 
 
 @attrs.define(eq=False)

@@ -1,9 +1,10 @@
-"""A reply that is asked for in two stretches: its first clause, and the rest once somebody wants it. Pure.
+"""A reply that is asked for in stretches: its first clause, and the rest once somebody wants it. Pure.
 
 Before a turn is over no more than the first clause of its answer is wanted (agentd_providers.pipeline.replies), and of
 answers that are begun at a pause many are thrown away. But a server that is asked for a reply writes all of it, whether
 or not anybody reads: there is no way to have it wait. So its answer is given up as soon as the first clause has come.
-Who reads on has the server asked again, for what follows on what was written, which it has in its cache.
+Who reads on has the server asked again, for what follows on what was written, which it has in its cache. A stretch may
+be left anywhere, too, where others are more urgent.
 """
 
 from collections.abc import Mapping
@@ -38,6 +39,11 @@ class Stretches:
         return self._paused and not self.reader.finished
 
     @property
+    def finished(self) -> bool:
+        """The model has come to its end: what is asked for after that would not be of this reply."""
+        return self.reader.finished
+
+    @property
     def begun(self) -> bool:
         """Some of it was written."""
         return bool(self.reader.wrote)
@@ -52,10 +58,9 @@ class Stretches:
             self._first, self._paused = None, True
 
     def go_on(self) -> None:
-        """More is wanted."""
-        if self._paused:
-            self._paused = False
-            self.reader.go_on()
+        """More is wanted, of another answer: the one before was left, in a pause or anywhere else."""
+        self._paused = False
+        self.reader.go_on()
 
     def asked(self, whole: Mapping[str, Any]) -> dict[str, Any]:
         """The request for the next stretch, made of that for the whole reply.

@@ -14,7 +14,7 @@ import trio
 from agentd.agent import ToolDeclaration
 from agentd.errors import ProviderUnavailable
 from agentd.testing.clock import until
-from agentd_providers.local import embedded, sentence_end
+from agentd_providers.local import embedded, places, sentence_end
 from agentd_providers.local.admission import Admission
 from agentd_providers.local.embedded import CallResponder
 from agentd_providers.local.slots import Slots
@@ -283,6 +283,85 @@ async def test_an_answer_to_other_words_does_not() -> None:
         assert line.topics[:4] == ["TABLES", "cars", "tables and chairs", "FISH"]
 
 
+async def test_an_answer_that_is_hardly_wanted_is_left_for_another_callers_words_and_then_gone_on_with() -> None:
+    async with a_line(at_once=3, seconds=0.05, ends=0.001) as line, trio.open_nursery() as nursery:
+        alice, bob, heard = line.caller(), line.caller(), list[Piece]()
+        await alice.sentence_end(about("tables"))
+
+        async def listen() -> None:
+            heard.extend(await reply_to(alice, about("tables")))
+
+        nursery.start_soon(listen)
+        await until(lambda: len(line.peer.requests) == 2)
+        await trio.sleep(0.08)
+        await bob.sentence_end(about("cars"))
+        await until(lambda: len(line.peer.requests) == 4)
+        assert line.topics == ["TABLES", "tables", "CARS", "tables..."]
+        assert line.server.left == 1
+        await until(lambda: heard)
+        assert heard == list(REPLY)
+        slots = [asked["id_slot"] for asked in line.asked]
+        assert slots[0] == slots[1] == slots[3] != slots[2], "what was read is there"
+
+
+async def test_an_answer_that_is_left_before_its_first_word_comes_all_the_same() -> None:
+    async with a_line(at_once=3, seconds=0.05, ends=0.001) as line, trio.open_nursery() as nursery:
+        alice, heard = line.caller(), list[Piece]()
+        await alice.sentence_end(about("tables"))
+
+        async def listen() -> None:
+            heard.extend(await reply_to(alice, about("tables")))
+
+        nursery.start_soon(listen)
+        await until(lambda: len(line.peer.requests) == 2)
+        await line.caller().sentence_end(about("cars"))
+        await until(lambda: heard)
+        assert heard == list(REPLY)
+        assert line.topics[:4] == ["TABLES", "tables", "CARS", "tables"]
+
+
+async def test_the_rest_of_an_answer_is_left_for_another_callers_words_and_then_gone_on_with() -> None:
+    async with a_line(at_once=3, seconds=0.03) as line, trio.open_nursery() as nursery:
+        heard = list[Piece]()
+
+        async def listen() -> None:
+            heard.extend(await reply_to(line.caller(), about("tables")))
+
+        nursery.start_soon(listen)
+        await until(lambda: len(line.peer.requests) == 2)
+        await trio.sleep(0.05)
+        await line.caller().sentence_end(about("cars"))
+        await until(lambda: heard)
+        assert line.topics == ["tables", "tables...", "CARS", "tables..."]
+        assert heard == list(REPLY)
+
+
+async def test_first_words_are_left_for_nobody() -> None:
+    async with a_line(at_once=3, seconds=0.05) as line:
+        async with line.caller().respond(about("tables")) as pieces:
+            await anext(pieces)
+            await line.caller().sentence_end(about("cars"))
+            assert line.server.left == 0
+        assert line.topics == ["tables", "CARS"]
+
+
+async def test_an_answer_that_is_hardly_wanted_begins_beside_others_once_it_can_wait_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedded, "DOUBTFUL", 0.1)
+    async with a_line(at_once=3, seconds=0.01, ends=0.001) as line, trio.open_nursery() as nursery:
+        alice = line.caller()
+        await alice.sentence_end(about("tables"))
+        line.server.seconds = 1.0
+        nursery.start_soon(reply_to, line.caller(), about("cars"))
+        await until(lambda: len(line.peer.requests) == 2)
+        asked = trio.current_time()
+        nursery.start_soon(reply_to, alice, about("tables"))
+        await until(lambda: len(line.peer.requests) == 3)
+        assert 0.1 <= trio.current_time() - asked < 0.1 + SOON
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_request_that_is_given_up_while_it_waits_is_never_made() -> None:
     async with a_line(at_once=1, seconds=0.05) as line, trio.open_nursery() as nursery:
         nursery.start_soon(reply_to, line.caller(), about("tables"))
@@ -295,7 +374,7 @@ async def test_a_request_that_is_given_up_while_it_waits_is_never_made() -> None
 
 
 async def test_nobody_waits_for_a_place_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(places, "LONGEST_WAIT", 0.05)
     async with a_line(at_once=1, seconds=1.0) as line, trio.open_nursery() as nursery:
         nursery.start_soon(reply_to, line.caller(), about("tables"))
         await until(lambda: line.peer.requests)

@@ -15,10 +15,13 @@ class Asking:
 
     admission: Admission
     let_in: list[str] = attrs.field(factory=list)
+    asked_to_leave: list[str] = attrs.field(factory=list)
     requests: dict[str, Request] = attrs.field(factory=dict)
 
     def ask(self, name: str, *, now: float = 0.0, leeway: float = 0.0) -> None:
-        self.requests[name] = self.admission.ask(now, self._noting(name), leeway=leeway)
+        self.requests[name] = self.admission.ask(
+            now, now + leeway, self._noting(name), lambda: self.asked_to_leave.append(name)
+        )
 
     def leave(self, name: str, *, now: float = 0.0) -> None:
         self.admission.leave(self.requests.pop(name), now)
@@ -80,6 +83,37 @@ def test_what_cannot_wait_any_longer_takes_the_last_place_too() -> None:
     model.ask("doubtful", leeway=0.4)
     model.ask("another", now=0.5)
     assert model.let_in == ["rest", "doubtful"]
+
+
+def test_what_can_wait_steps_aside_for_what_is_wanted_at_once_though_there_is_a_place() -> None:
+    model = asking(3)
+    model.ask("rest", leeway=0.3)
+    model.ask("doubtful", leeway=0.4)
+    assert model.asked_to_leave == []
+    model.ask("first words", now=0.1)
+    assert model.let_in == ["rest", "doubtful", "first words"]
+    assert sorted(model.asked_to_leave) == ["doubtful", "rest"]
+    model.ask("others", now=0.2)
+    assert len(model.asked_to_leave) == 2, "it has been told"
+
+
+def test_what_can_wait_no_longer_stays_where_it_is() -> None:
+    model = asking(3)
+    model.ask("rest", leeway=0.3)
+    model.ask("doubtful", leeway=0.4)
+    model.ask("first words", now=0.35)
+    assert model.asked_to_leave == ["doubtful"]
+
+
+def test_what_can_wait_is_not_computed_beside_what_is_wanted_at_once_until_it_can_wait_no_longer() -> None:
+    model = asking(3)
+    model.ask("first words")
+    model.ask("doubtful", leeway=0.4)
+    model.admission.look(now=0.3)
+    assert model.let_in == ["first words"]
+    model.admission.look(now=0.4)
+    assert model.let_in == ["first words", "doubtful"]
+    assert model.asked_to_leave == []
 
 
 def test_a_request_that_is_given_up_while_it_waits_is_never_let_in() -> None:
