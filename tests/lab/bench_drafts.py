@@ -29,10 +29,10 @@ import structlog
 import trio
 from tqdm import tqdm
 
-from agentd_providers.local.embedded import open_embedded, read_prompt
+from agentd_providers.local.embedded import open_embedded
 from agentd_providers.local.models.commands import cli_fetch
 from agentd_providers.local.settings import EmbeddedSettings
-from agentd_providers.openai.chat_model import ChatModel
+from agentd_providers.openai.chat_model import ChatModel, warm_up_prompt
 from agentd_providers.pipeline.stages import Message, Responder, Role
 from agentd_providers.shared import SharedServices
 
@@ -162,7 +162,9 @@ async def run(callers: int, calls: int, turns: int, settings: EmbeddedSettings) 
     async with trio.open_nursery() as nursery:
         with tqdm(total=steps, unit="step", disable=None) as bar:
             async with open_embedded(settings, CONFIG.language, SharedServices(nursery)) as model:
-                await read_prompt(model, CONFIG.prompt)
+                prompt = warm_up_prompt(CONFIG.prompt)
+                await model.responder.warm_up(prompt, slot=0)
+                await model.read_in_other_slots(prompt)  # else beside the first requests that are measured
                 idle = await cancel_all(model, bar.update)
                 one = figures(await alone(model, callers, turns, bar.update))
                 many = figures(await at_once(model, calls, callers, turns, bar.update))
