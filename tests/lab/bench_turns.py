@@ -144,10 +144,29 @@ def rows(turns: Turns, slow: float) -> Iterator[tuple[str, dict[str, Any]]]:
     silence, found = silence_alone(turns)
     yield f"silence alone ({silence} ms)", found
     yield "silence alone (300 ms)", figures(turns, by(SILENCE_ALONE, Delays(answer=0), 300))
+    people = _people()
+    of_people = only(turns, lambda turn: turn.sample.speaker in people)
+    if any(of_people.values()):
+        yield "all, people", figures(of_people, by(ALL, Delays()))
+        others = only(turns, lambda turn: turn.sample.speaker not in people)
+        yield "all, synthetic", figures(others, by(ALL, Delays()))
     for line in sorted({turn.sample.line for kind in turns.values() for turn in kind}):
-        of_line = {kind: [turn for turn in mine if turn.sample.line == line] for kind, mine in turns.items()}
         if line:
-            yield f"all, {line}", figures(of_line, by(ALL, Delays()))
+            yield f"all, {line}", figures(only(turns, _on(line)), by(ALL, Delays()))
+
+
+def only(turns: Turns, fits: Callable[[Evidence], bool]) -> Turns:
+    """Those that fit."""
+    return {kind: [turn for turn in mine if fits(turn)] for kind, mine in turns.items()}
+
+
+def _on(line: str) -> Callable[[Evidence], bool]:
+    return lambda turn: turn.sample.line == line
+
+
+def _people() -> frozenset[str]:
+    """The names of those who are no synthetic voices; the prompts' speaker has none."""
+    return frozenset({"", *(speaker.name for speaker in speakers() if speaker.kind == "human")})
 
 
 def table(title: str, turns: Turns, slow: float) -> dict[str, Any]:

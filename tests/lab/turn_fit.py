@@ -1,6 +1,6 @@
 """Fits the weights of the cues for the end of a turn to turns of the part `fit`, and chooses by the part `choose`.
 
-    python -m tests.lab.turn_fit [--turns 400] [--curves 300] [--write]
+    python -m tests.lab.turn_fit [--turns 150] [--curves 300] [--write]
 
  1. The head on Smart Turn's encoder (agentd_providers.local.turn_head): for each look a logistic regression over what
     the encoder comes to, and what Smart Turn says. How much large weights cost is chosen by the turns of `choose`.
@@ -8,7 +8,8 @@
     there about turns whose sentences it was not fitted to (five folds), or it would seem surer than it is.
 
  3. The curve from what the rows come to to a silence: of many, by chance, that which costs the turns of `choose` least,
-    which is the wait after finished turns (p50 and p95, in ms) and COST for each hesitation that is cut off.
+    which is the wait after finished turns (p50 and p95, in ms) and COST for each hesitation in a hundred that is cut
+    off.
 
 `--write` writes the head's file. The rows and the curve are printed for weights.py; `just bench-turns` says what all of
 it is worth.
@@ -42,7 +43,7 @@ from .turn_replay import Cues, Delays, replay
 from .voices.split import Part
 
 FOLDS: Final = 5
-PENALTIES: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+PENALTIES: Final = (0.01, 0.03, 0.1, 0.3, 1.0)
 ROW_PENALTY: Final = 0.02
 COST: Final = 40.0
 SEED: Final = 7
@@ -201,7 +202,7 @@ def choose_curve(turns: Turns, head: Head, rows: Rows, tries: int) -> weights.Cu
         curve = weights.Curve(*(round(float(point), 2) for point in points))
         taking = attrs.evolve(TAKING, weighing=weights.Weighing(rows, curve))
         found = figures(turns, partial(replay, taking=taking, delays=Delays(), cues=Cues(head=head)))
-        cost = found["wait_ms"]["p50"] + found["wait_ms"]["p95"] + COST * found["cut_off"]
+        cost = found["wait_ms"]["p50"] + found["wait_ms"]["p95"] + COST * 100 * found["cut_off"] / found["hesitations"]
         if cost < least:
             best, least = curve, cost
             print(f"{curve}: wait {in_words(found['wait_ms'])}, {found['cut_off']} of {found['hesitations']} cut off")
@@ -227,7 +228,7 @@ async def run(turns: int, tries: int, write: bool) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=400, help="of each kind and part at most (default 400)")
+    parser.add_argument("--turns", type=int, default=150, help="of each kind and part at most (default 150)")
     parser.add_argument("--curves", type=int, default=300, help="how many are tried (default 300)")
     parser.add_argument("--write", action="store_true", help="write the head's file")
     asked = parser.parse_args()

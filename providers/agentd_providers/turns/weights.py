@@ -34,16 +34,16 @@ class Weights:
 
 
 ROWS: Final[Mapping[tuple[int | None, bool], Weights]] = {
-    (None, False): Weights(0.2, 0.0, 0.79, 0.0),  # fitted: -0.2; where nothing at all is known nobody waits so long
-    (None, True): Weights(1.24, 0.0, 0.38, 0.8),
-    (0, False): Weights(-0.31, 0.82, 0.54, 0.0),
-    (0, True): Weights(0.56, 0.75, 0.33, 0.5),
-    (1, False): Weights(-0.36, 0.87, 0.57, 0.0),
-    (1, True): Weights(0.72, 0.81, 0.27, 0.57),
-    (2, False): Weights(-0.4, 0.91, 0.52, 0.0),
-    (2, True): Weights(0.6, 0.85, 0.24, 0.52),
-    (3, False): Weights(-0.53, 1.05, 0.48, 0.0),
-    (3, True): Weights(0.35, 0.99, 0.24, 0.46),
+    (None, False): Weights(0.2, 0.0, 0.53, 0.0),  # fitted: -0.22; where nothing at all is known nobody waits so long
+    (None, True): Weights(1.19, 0.0, 0.08, 0.72),
+    (0, False): Weights(-0.23, 0.83, 0.36, 0.0),
+    (0, True): Weights(0.68, 0.72, 0.13, 0.49),
+    (1, False): Weights(-0.24, 0.82, 0.39, 0.0),
+    (1, True): Weights(0.63, 0.7, 0.16, 0.45),
+    (2, False): Weights(-0.26, 0.84, 0.37, 0.0),
+    (2, True): Weights(0.53, 0.73, 0.16, 0.42),
+    (3, False): Weights(-0.43, 0.79, 0.3, 0.0),
+    (3, True): Weights(0.37, 0.7, 0.12, 0.42),
 }
 """By the look at the sound (None: not known) and whether the sentence's end is known."""
 
@@ -71,7 +71,7 @@ class Weighing:
         return self.rows[None if look is None else min(look, last), sentence]
 
 
-WEIGHING: Final = Weighing(ROWS, Curve(sure=1.5, unsure=1.3, doubtful=-0.2, broken_off=-3.4))
+WEIGHING: Final = Weighing(ROWS, Curve(sure=1.5, unsure=1.05, doubtful=-1.45, broken_off=-4.2))
 """Of the curves that cost the turns of the part `choose` least (`just fit-turns`) one that costs those of `fit` little,
 too."""
 

@@ -75,7 +75,7 @@ def by_source() -> dict[str, Speaker]:
         speaker.source: speaker
         for speaker in table
         if speaker.kind == "human" and speaker.language != "en" and speaker.part is not Part.THIRD
-        # The other prompts in Debian are GSM, which nothing here decodes.
+        # The other prompts in Debian are GSM: a codec that no line here has.
         if speaker.source.startswith(("asterisk-core-sounds-", "asterisk-prompt-it-"))
     }
     return found | {

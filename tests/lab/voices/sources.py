@@ -16,8 +16,8 @@ from tests.lab.debian import Wanted
 from tests.lab.prefix import LabUnavailable
 
 ASTERISK_SOUNDS = "usr/share/asterisk/sounds/**/*"
-NO_VORBIS = "Ogg Vorbis, which nothing here decodes"
-NO_GSM = "GSM 06.10, which nothing here decodes"
+NO_TURNS = "letters and single words: no turns"
+NO_GSM = "GSM 06.10: a codec that no line here has"
 KEPT_FOR_LATER = "nobody has looked at it: kept for a third part that is needed once this one is worn"
 KEPT_APART = "another language, by a speaker of the third part: nothing is judged by words that nobody here reads"
 
@@ -142,7 +142,7 @@ _ROWS: Final = (
         "37a4565f1a687c26e21502400ea4f87f10fa40309a6356c2bec4470771004115",
         "40 MB",
         "94 English letters and syllables by two speakers; about 20 more languages beside them",
-        NO_VORBIS,
+        NO_TURNS,
     ),
     Source(
         "ktuberling-data",
@@ -154,7 +154,7 @@ _ROWS: Final = (
         "1f696fb21adac9c91d5f24f8c2f059609b718b5650239d54ee658cd558e58afd",
         "47 MB",
         "72 English words by one speaker; about 20 more languages beside them",
-        NO_VORBIS,
+        NO_TURNS,
     ),
     Source(
         "asterisk-core-sounds-es",

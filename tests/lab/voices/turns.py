@@ -40,6 +40,7 @@ NOMINAL_DBFS = -23.0
 HISS = 8.0
 """RMS of the line's own noise, in 16-bit steps."""
 DRAWN_SECONDS, DRAWN_FACTOR = 0.2, 1.9
+PLAYED: Final = 3
 FADE: Final = 64
 """Samples over which sound ends and begins at a cut."""
 _EVERY = 20
@@ -132,8 +133,8 @@ def from_recording(recording: Recording, root: Path) -> Said:
 
 
 async def turns_of(part: Part, kind: Kind, count: int, progress: Progress) -> list[TurnSample]:
-    """At most `count` turns of that kind: first what people recorded, then what synthetic voices say; and as many more
-    of people who talk to each other, where the part has such.
+    """At most `count` turns of that kind: first what people recorded, then what synthetic voices say; and up to PLAYED
+    times as many more of people who talk to each other, where the part has such.
 
     `progress` hears what is fetched and how far it is. What cannot be had is named and left out; raises LabUnavailable
     where that leaves nothing.
@@ -143,7 +144,7 @@ async def turns_of(part: Part, kind: Kind, count: int, progress: Progress) -> li
         made += await _spoken(plans(part, kind, speakers(), texts_of(part), count - len(made)), progress)
     except LabUnavailable as error:
         progress(f"left out: all synthetic voices: {error}")
-    made += await _played(part, kind, count, progress)
+    made += await _played(part, kind, PLAYED * count, progress)
     if not made:
         raise LabUnavailable(f"no voice of the part {part} can be had")
     return made
