@@ -84,7 +84,8 @@ class Kokoro:
         self._styles: dict[str, npt.NDArray[np.float32]] = {}
 
     def say(self, voice: str, before: str, after: str = "", speed: float = 1.0) -> Said:
-        """The words of both in one breath; `voice` is a name such as af_heart."""
+        """The words of both in one breath; `voice` is a name such as af_heart, or two of them with a plus between: a
+        voice that lies midway."""
         accent = ACCENTS[voice[0]]
         first = self._tokens(before, accent)
         gap = self._tokens(before[-1] + " " if before[-1] in _PUNCTUATION else " ", None) if after else []
@@ -129,5 +130,7 @@ class Kokoro:
 
     def _style(self, voice: str) -> npt.NDArray[np.float32]:
         if voice not in self._styles:
-            self._styles[voice] = np.fromfile(self._voices / f"{voice}.bin", np.float32).reshape(STYLES, STYLE)
+            files = [self._voices / f"{name}.bin" for name in voice.split("+")]
+            styles = [np.fromfile(file, np.float32).reshape(STYLES, STYLE) for file in files]
+            self._styles[voice] = np.mean(styles, axis=0, dtype=np.float32)
         return self._styles[voice]
