@@ -2,9 +2,9 @@
 
     python -m tests.lab.bench_first_sounds [--part fit|choose] [--third] [--sounds 1]
 
-Sounds of tests.lab.first_sounds come over four kinds of line into the product's ear, with its voice activity, the
-network that weighs sounds, turn taking and Moonshine; the agent speaks without end. Time is the audio's own, and words
-come 160 ms after a pause, so that the figures do not depend on the machine:
+Sounds of tests.lab.first_sounds, of voices and of actors, come over four kinds of line into the product's ear, with its
+voice activity, the network that weighs sounds, turn taking and Moonshine; the agent speaks without end. Time is the
+audio's own, and words come 160 ms after a pause, so that the figures do not depend on the machine:
 
     silenced    how long it was silent before it went on, or was never silent; from 300 ms on it counts as silenced
     taken       a command or a sentence stopped it for good; how long after the onset it fell silent for that
@@ -33,7 +33,7 @@ from .figures import Conditions, commit, quantile, write_report
 from .first_sounds import LEAD, NOISE_EACH, PER_VOICE, Kind, Sound, Way, over, sounds_of, ways
 from .over_agent import Course, Listener
 from .voices import looks
-from .voices.split import Part
+from .voices.split import Part, speakers
 
 SILENCED_MS = 300.0
 NOTHING = (Kind.NOISE, Kind.BACKCHANNEL)
@@ -89,8 +89,9 @@ def silence_of(course: Course) -> float:
 
 
 def rows(heard: Sequence[Heard], which: Callable[[Heard], Course]) -> list[dict[str, object]]:
-    """By kind, then by line."""
+    """By kind, then by line, and those of people apart."""
     made = []
+    people = {one.name for one in speakers() if one.kind == "human"}
     for kind in Kind:
         of_kind = [one for one in heard if one.sound.kind is kind]
         by_line = {line: [one for one in of_kind if one.way.line is line] for line in dict.fromkeys(
@@ -99,6 +100,8 @@ def rows(heard: Sequence[Heard], which: Callable[[Heard], Course]) -> list[dict[
         figures = row if kind in NOTHING else row_of_turns
         made += [figures(kind, of_kind, which)] if of_kind else []
         made += [figures(f"{kind}, {line}", some, which) for line, some in by_line.items()]
+        by_people = [one for one in of_kind if one.sound.speaker in people]
+        made += [figures(f"{kind}, people", by_people, which)] if by_people else []
     return made
 
 

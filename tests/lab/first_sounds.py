@@ -1,8 +1,8 @@
 """What callers say and make over an agent: backchannels, noises, commands, and the beginnings of sentences.
 
 Voices are those of one part of the split (tests.lab.voices.split), and so are sentences; backchannels and commands are
-few, and the same in all parts. A noise's part is its seed's. Recorded people say sentences only: the voices of Debian's
-packages do not say "mhm".
+few, and the same in all parts. A noise's part is its seed's. Actors of a play say all kinds (tests.lab.voices.
+interjections), but no "mhm"; other recorded people say sentences only.
 """
 
 import os
@@ -25,11 +25,15 @@ from .speech import Prompt, human_prompts
 from .turn_set import sentences
 from .voices import conditions
 from .voices.conditions import RATE, Line, Samples
-from .voices.fetching import bring, bring_network
+from .voices.dialogues import SOURCE, open_archive
+from .voices.fetching import bring, bring_network, bring_what_there_is
+from .voices.interjections import interjections
 from .voices.kokoro import Kokoro
+from .voices.plans import plans
 from .voices.sources import SOURCES
 from .voices.split import Part, part_of_text, speakers
-from .voices.texts import texts
+from .voices.texts import Kind as TurnKind
+from .voices.texts import texts, texts_of
 from .voices.turns import HISS, Kept, english_voices
 
 LEAD, AFTER = 0.6, 1.4
@@ -82,12 +86,19 @@ NOISES: Final = {
 }
 SEEDS: Final = {Part.FIT: 1000, Part.CHOOSE: 2000, Part.THIRD: 3000}
 PER_VOICE: Final[Mapping[Part, Mapping[Kind, int]]] = {
-    Part.FIT: {Kind.BACKCHANNEL: 25, Kind.COMMAND: 13, Kind.SENTENCE: 20},
+    Part.FIT: {Kind.BACKCHANNEL: 25, Kind.COMMAND: 13, Kind.SENTENCE: 0},
     Part.CHOOSE: {Kind.BACKCHANNEL: 12, Kind.COMMAND: 7, Kind.SENTENCE: 12},
     Part.THIRD: {Kind.BACKCHANNEL: 8, Kind.COMMAND: 6, Kind.SENTENCE: 6},
 }
-"""How much of each kind a voice says."""
+"""How much of each kind a voice says. Sentences to fit to are those of turns, and what people say and the voices
+between two."""
 NOISE_EACH: Final[Mapping[Part, int]] = {Part.FIT: 40, Part.CHOOSE: 12, Part.THIRD: 8}
+
+
+MIDWAY: Final = " and "
+"""Between the names of two voices: one that lies midway."""
+PER_MIDWAY: Final[Mapping[Kind, int]] = {Kind.BACKCHANNEL: 12, Kind.COMMAND: 5, Kind.SENTENCE: 5}
+"""How much of each kind the voices between two say, which are fitted to only."""
 
 
 @attrs.frozen
@@ -111,13 +122,28 @@ class Asked:
 
 def asked(part: Part, per_voice: Mapping[Kind, int]) -> list[Asked]:
     """What each voice of a part says: so many of each kind, the next voice going on where the one before has ended."""
-    cast = [one.name for one in speakers() if one.part is part and one.language == "en" and one.source == "kokoro"]
+    return _all_said(cast(part), per_voice, part)
+
+
+def asked_midway(per_voice: Mapping[Kind, int]) -> list[Asked]:
+    """The same of voices that lie between two of the part that is fitted to: there are more of them than voices."""
+    whose = cast(Part.FIT)
+    pairs = [(one, whose[(number + step) % len(whose)]) for step in (1, 2) for number, one in enumerate(whose)]
+    return _all_said([MIDWAY.join(pair) for pair in pairs], per_voice, Part.FIT)
+
+
+def cast(part: Part) -> list[str]:
+    """The English voices of a part that say whatever they are asked."""
+    return [one.name for one in speakers() if one.part is part and one.language == "en" and one.source == "kokoro"]
+
+
+def _all_said(whose: Sequence[str], per_voice: Mapping[Kind, int], part: Part) -> list[Asked]:
     found: list[Asked] = []
     for kind, count in per_voice.items():
         said = SAID[kind] or tuple(beginnings(part))
         found += [
             Asked(kind, speaker, said[(number * count + at) % len(said)])
-            for number, speaker in enumerate(cast)
+            for number, speaker in enumerate(whose)
             for at in range(min(count, len(said)))
         ]
     return found
@@ -173,18 +199,57 @@ async def spoken(wanted: Sequence[Asked], progress: Progress) -> list[Sound]:
     voices = english_voices(folder)
     made: list[Sound] = []
     for number, one in enumerate(wanted, 1):
-        said = await trio.to_thread.run_sync(partial(kokoro.say, voices[one.speaker], one.text, "", 1.0))
+        voice = "+".join(voices[name] for name in one.speaker.split(MIDWAY))
+        said = await trio.to_thread.run_sync(partial(kokoro.say, voice, one.text, "", 1.0))
         made.append(Sound(one.kind, f"{one.speaker}: {one.text}", one.speaker, trimmed(conditions.slin(said.samples))))
         if number % _EVERY == 0:
             progress(f"{number} of {len(wanted)} sounds are spoken")
     return made
 
 
+async def of_turns(part: Part, each: int, progress: Progress) -> list[Sound]:
+    """How the turns of tests.lab.voices.turns begin that voices say, so many of each kind. Raises LabUnavailable."""
+    network, vocabulary = await bring_network(progress)
+    folder = await bring(SOURCES["kokoro-js"], progress) / "package" / "voices"
+    kokoro = Kept(await trio.to_thread.run_sync(Kokoro, network, vocabulary, folder), cache(os.environ) / "voices/said")
+    voices = english_voices(folder)
+    wanted = [plan for kind in TurnKind for plan in plans(part, kind, speakers(), texts_of(part), each)]
+    made: list[Sound] = []
+    for plan in wanted:
+        if not begins_with_backchannel(plan.text.words):
+            say = partial(kokoro.say, voices[plan.speaker.name], plan.text.before, plan.text.after, plan.tempo)
+            samples = (await trio.to_thread.run_sync(say)).samples
+            made.append(Sound(Kind.SENTENCE, plan.name, plan.speaker.name, _beginning_of(samples)))
+    return made
+
+
+async def played(part: Part, progress: Progress, sentences: int = 10_000) -> list[Sound]:
+    """What the actors of a play say, with so many sentences at most; none where their package cannot be had."""
+    whose = {one.name for one in speakers() if one.part is part}
+    rows = [row for row in interjections() if row.speaker in whose]
+    said = [row for row in rows if row.kind == Kind.SENTENCE]
+    rows = [row for row in rows if row.kind != Kind.SENTENCE] + said[:sentences]
+    roots = await bring_what_there_is([SOURCE] if rows else [], progress)
+    if SOURCE not in roots:
+        return []
+    archive = await trio.to_thread.run_sync(open_archive, roots[SOURCE])
+    return [
+        Sound(Kind(row.kind), f"{row.file} {row.words}".rstrip(), row.speaker, _beginning_of(archive.samples(row.file)))
+        for row in rows
+    ]
+
+
+def _beginning_of(samples: Samples) -> bytes:
+    pcm = trimmed(conditions.slin(conditions.at_level(samples, -23.0)))
+    return pcm[: round(RECORDED_SECONDS * RATE) * 2]
+
+
 async def sounds_of(
     part: Part, per_voice: Mapping[Kind, int], noise_each: int, recordings: int, progress: Progress
 ) -> list[Sound]:
-    """All of a part. Raises LabUnavailable."""
+    """All of a part, of the kinds that a voice says so much of; actors say all that they do. Raises LabUnavailable."""
     made = [*await spoken(asked(part, per_voice), progress), *noises(part, noise_each)]
+    made += [sound for sound in await played(part, progress) if sound.kind in per_voice]
     if recordings and part is Part.FIT:
         made += recorded(human_prompts(await find_or_unpack(progress)), recordings)
     return made

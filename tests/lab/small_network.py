@@ -1,6 +1,7 @@
 """Fits a network of agentd_providers.local.first_sounds: its gradient, written out, and Adam. Numpy only."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 import numpy as np
@@ -18,7 +19,7 @@ from agentd_providers.local.first_sounds import (
     windows,
 )
 
-FIRST, SECOND, HIDDEN, KINDS = 16, 16, 24, 3
+FIRST, SECOND, HIDDEN, KINDS = 32, 32, 32, 3
 _ONCE = (FRAMES - WIDTH) // STEP + 1
 _TWICE = (_ONCE - WIDTH) // STEP + 1
 SHAPES: Mapping[str, tuple[int, int]] = {
@@ -29,6 +30,12 @@ SHAPES: Mapping[str, tuple[int, int]] = {
 }
 SPEEDS = (0.9, 0.999)
 """Of Adam (D. Kingma and J. Ba, 2015): how slowly the mean of the gradient and of its square follow."""
+MEAN_SPEED = 0.998
+"""How slowly the mean of the weights follows them, which is what is kept (B. Polyak and A. Juditsky, 1992)."""
+SHIFT, WARP = 2, 1.2
+"""By how many frames, and by how many bands, an example is moved at most."""
+MASKED = 3
+"""Bands that are missing."""
 
 
 @attrs.frozen(eq=False)
@@ -105,21 +112,22 @@ def fitted(
     *,
     rounds: int,
     rate: float = 2e-3,
-    decay: float = 0.02,
-    dropped: float = 0.3,
+    decay: float = 0.01,
+    dropped: float = 0.2,
     after_round: Callable[[int, Network], None] = lambda _number, _network: None,
 ) -> Network:
     """Fit a network in so many rounds over all examples; `after_round` sees what there is by then."""
-    network = begun(chance)
+    network = kept_mean = begun(chance)
     means = {name: [np.zeros_like(one) for one in network.layers[name]] for name in LAYERS}
     squares = {name: [np.zeros_like(one) for one in network.layers[name]] for name in LAYERS}
-    steps, size = 0, 128
+    steps, size = 0, 256
     for number in range(rounds):
         order = chance.permutation(len(examples.kind))
         speed = rate * 0.5 * (1 + np.cos(np.pi * number / rounds))
         for start in range(0, len(order) - size + 1, size):
             some = order[start : start + size]
-            batch = Examples(varied(examples.given[some], chance), examples.kind[some], examples.weight[some])
+            given = varied(np.asarray(examples.given[some], np.float32), chance)
+            batch = Examples(given, examples.kind[some], examples.weight[some])
             kept = chance.random((size, HIDDEN)) >= dropped
             steps += 1
             slopes = gradient(network, batch, kept)
@@ -136,24 +144,55 @@ def fitted(
                     moved.append((value - speed * step).astype(np.float32))
                 layers[name] = (moved[0], moved[1])
             network = Network(layers)
-        after_round(number, network)
-    return network
+            kept_mean = _nearer(kept_mean, network, 1 - min(MEAN_SPEED, (1 + steps) / (10 + steps)))
+        after_round(number, kept_mean)
+    return kept_mean
+
+
+def _nearer(mean: Network, network: Network, share: float) -> Network:
+    pairs = {name: zip(mean.layers[name], network.layers[name], strict=True) for name in LAYERS}
+    moved = {name: [(one + share * (other - one)).astype(np.float32) for one, other in pairs[name]] for name in LAYERS}
+    return Network({name: (weights, offsets) for name, (weights, offsets) in moved.items()})
 
 
 def varied(given: Floats, chance: np.random.Generator) -> Floats:
-    """The same a little earlier or later, with another tilt of its bands, and a few bands missing."""
-    shift = int(chance.integers(-2, 3))
-    made = np.roll(given, shift, axis=1)
-    if shift > 0:
-        made[:, :shift] = given[:, :1]
-    elif shift < 0:
-        made[:, shift:, :BANDS], made[:, shift:, BANDS:] = -1.0, 0.0
-    there = made[..., BANDS:]
-    tilt = chance.normal(0, 0.12, (len(given), 1, 1)) * np.linspace(-1, 1, BANDS) + chance.normal(
-        0, 0.05, (len(given), 1, 1)
+    """Each example as another speaker and another line would have it: a little earlier or later, its bands higher or
+    lower, louder here and fainter there, over noise, and a few of them missing."""
+    made = _moved(given, chance)
+    there, count = made[..., BANDS:], len(made)
+    bands: npt.NDArray[Any] = _warped(made[..., :BANDS], chance)
+    waves = [np.cos(number * np.linspace(0, np.pi, BANDS)) for number in range(4)]
+    sizes = (0.05, 0.12, 0.08, 0.05)
+    louder = sum(chance.normal(0, size, (count, 1, 1)) * wave for size, wave in zip(sizes, waves, strict=True))
+    bands = bands + louder * there
+    noisy = chance.random((count, 1, 1)) < 0.35
+    noise = chance.uniform(-1, -0.3, (count, 1, 1)) + chance.normal(0, 0.1, (count, 1, 1)) * waves[1]
+    noise = np.where(noisy, noise + chance.normal(0, 0.05, bands.shape), -1.0)
+    bands = np.where(there > 0, np.maximum(bands, noise), bands)
+    beyond = np.arange(BANDS) - chance.integers(0, BANDS - MASKED, (count, 1))
+    missing = (beyond >= 0) & (beyond < MASKED) & (chance.random((count, 1)) < 0.4)
+    bands = np.where(missing[:, np.newaxis], -1.0, bands)
+    return np.asarray(np.concatenate((np.clip(bands, -1.0, 1.0), there), axis=-1), np.float32)
+
+
+def _moved(given: Floats, chance: np.random.Generator) -> Floats:
+    """By up to SHIFT frames; what is still to come stays so."""
+    count = len(given)
+    at = np.arange(FRAMES) - chance.integers(-SHIFT, SHIFT + 1, (count, 1))
+    made: Floats = given[np.arange(count)[:, np.newaxis], np.clip(at, 0, FRAMES - 1)]
+    made[at >= FRAMES] = np.append(np.full(BANDS, -1.0), 0.0)
+    return made
+
+
+def _warped(bands: Floats, chance: np.random.Generator) -> Floats:
+    """By up to WARP bands, three of five examples."""
+    count = len(bands)
+    by = chance.uniform(-WARP, WARP, (count, 1)) * (chance.random((count, 1)) < 0.6)
+    at = np.clip(np.arange(BANDS) + by, 0, BANDS - 1)
+    low = np.floor(at).astype(np.int64)
+    share = (at - low)[:, np.newaxis]
+    below, above = (
+        np.take_along_axis(bands, np.broadcast_to(which[:, np.newaxis], bands.shape), axis=2)
+        for which in (low, np.minimum(low + 1, BANDS - 1))
     )
-    bands = np.clip(made[..., :BANDS] + tilt * there, -1.0, 1.0)
-    low = int(chance.integers(0, BANDS - 2))
-    if chance.random() < 0.3:
-        bands[..., low : low + 3] = -1.0
-    return np.asarray(np.concatenate((bands, there), axis=-1), np.float32)
+    return np.asarray(below * (1 - share) + above * share, np.float32)

@@ -73,6 +73,7 @@ class Ear:
             self.settings.turns,
             by_sound=self.judge is not None,
             by_answer=self.by_answer,
+            by_kinds=self.sounds is not None,
         )
 
     @property

@@ -11,7 +11,8 @@ so far, whether they sound finished) are told as they become known, by the numbe
 While the agent is audible the caller's sounds are suspected of being no turn: a backchannel ("mhm", "okay") or a sound
 without words is dismissed as soon as it has ended, and a turn is taken by words that are more than that, or by speech
 that goes on for longer than any backchannel does. Before there are words the sound is weighed (turns.first_sound):
-where it is likely nothing it is *doubted*, which lets the agent go on. After a pause it is another sound.
+where it is likely nothing it is *doubted*, which lets the agent go on; where more of it is a turn's after all, it is
+confirmed once more. After a pause it is another sound.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from enum import Enum, auto
 import attrs
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
-from agentd_providers.turns.first_sound import Kinds, Suspect, is_nothing
+from agentd_providers.turns.first_sound import Kinds, Suspect, Verdict
 from agentd_providers.turns.small_words import is_backchannel, is_command
 from agentd_providers.turns.weights import WEIGHING, Weighing
 from agentd_providers.turns.word_ends import NEUTRAL, Digits, Told, WordEnds
@@ -101,13 +102,14 @@ class TurnTaker:
     """One caller's turns. Feed it every window's probability of speech, in order.
 
     `by_sound`, `by_sentence` and `by_answer` promise that at every pause `know_sound`, `know_sentence` and
-    `know_answer` will be told.
+    `know_answer` will be told, `by_kinds` that `know_kinds` will be at once whenever it is asked for.
     """
 
     settings: TurnTaking
     by_sound: bool = False
     by_sentence: bool = False
     by_answer: bool = False
+    by_kinds: bool = False
     in_turn: bool = attrs.field(default=False, init=False)
     taken: bool = attrs.field(default=False, init=False)
     pause: int = attrs.field(default=0, init=False)
@@ -180,23 +182,37 @@ class TurnTaker:
         signals = self._speech(window_ms) if probability >= self._release else self._silence(window_ms)
         if self.in_turn and self._turn_ms >= settings.max_turn_ms:
             signals += self._end()
-        if self._suspect.due(window_ms, just_paused=Signal.PAUSED in signals) and self._suspected:
+        due = self._suspect.due(window_ms, just_paused=Signal.PAUSED in signals)
+        if self._suspected and (due or self._to_be_confirmed):
             signals.append(Signal.WEIGH)
         return signals
 
     def know_kinds(self, kinds: Kinds) -> list[Signal]:
         """What the sound up to now is, as `Signal.WEIGH` asks."""
-        suspect = self._suspect
-        if self._suspected and is_nothing(kinds, suspect.sound_ms, paused=self._paused, asked=self._upon_question):
-            suspect.nothing = True
-            return [Signal.DOUBTED]
-        return []
+        if not self._suspected:
+            return []
+        asked = self._upon_question
+        match self._suspect.weigh(kinds, ended=self._paused, asked=asked, silent=self._confirmed):
+            case Verdict.PAUSE:
+                self._confirmed = True
+                return [Signal.CONFIRMED]
+            case Verdict.GO_ON:
+                return [Signal.DOUBTED]
+            case Verdict.AS_BEFORE:
+                return []
 
     @property
     def _suspected(self) -> bool:
-        """Whether the agent has paused for a sound that may be nothing."""
-        over_agent = self.in_turn and self._over_agent and not self.taken
-        return over_agent and self._confirmed and not self._suspect.nothing
+        """Whether the agent has paused for a sound that may be nothing, or would."""
+        return self.in_turn and self._over_agent and not self.taken and (self._confirmed or self._long_enough)
+
+    @property
+    def _long_enough(self) -> bool:
+        return self._speech_ms >= self.settings.interrupt_ms
+
+    @property
+    def _to_be_confirmed(self) -> bool:
+        return self._long_enough and not self._confirmed and not self._suspect.nothing
 
     def know_words(
         self, pause: int, words: str, *, doubted: bool = False, number: Digits | None = None
@@ -285,7 +301,7 @@ class TurnTaker:
     def _rise(self) -> list[Signal]:
         """The events that the speech so far is long enough for."""
         settings, signals = self.settings, []
-        if not self._confirmed and self._speech_ms >= settings.interrupt_ms:
+        if self._to_be_confirmed and not (self.by_kinds and self._over_agent):
             self._confirmed = True
             signals.append(Signal.CONFIRMED)
         takeover_ms = settings.takeover_ms + (DOUBTED_LONGER_MS if self._suspect.nothing else 0.0)

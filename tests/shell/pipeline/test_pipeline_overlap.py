@@ -55,7 +55,7 @@ async def test_a_backchannel_or_a_noise_while_the_agent_is_heard_is_dismissed_an
 async def test_the_agent_goes_on_before_the_words_are_known_where_the_sound_is_likely_nothing(
     autojump_clock: MockClock,
 ) -> None:
-    sounds = FakeSounds(Kinds(0.0, 0.99, 0.01))
+    sounds = FakeSounds(Kinds(0.0, 0.99, 0.01), first=[Kinds(0.0, 0.2, 0.8)] * 4)
     async with story_time(sounds=sounds) as talk:
         await talk.speak("mhm", 0.4)
         [doubted] = talk.of(tells.CallerSpeechDoubted)
@@ -65,6 +65,27 @@ async def test_the_agent_goes_on_before_the_words_are_known_where_the_sound_is_l
         await talk.be_silent(1.0)
         assert len(talk.of(tells.CallerSpeechDismissed)) == 1
         assert talk.hearing
+
+
+async def test_the_agent_is_never_silent_for_what_is_nothing_from_the_first_look_on(autojump_clock: MockClock) -> None:
+    async with story_time(sounds=FakeSounds(Kinds(0.99, 0.0, 0.01))) as talk:
+        told = len(talk.events)
+        await talk.speak("mhm", 0.4)
+        assert [type(event) for event in talk.events[told:]].count(tells.CallerSpeechConfirmed) == 0
+        assert len(talk.of(tells.CallerSpeechDoubted)) == 1
+        await talk.be_silent(1.0)
+        assert len(talk.of(tells.CallerSpeechDismissed)) == 1
+        assert talk.hearing
+
+
+async def test_the_agent_pauses_again_for_what_is_a_turn_after_all(autojump_clock: MockClock) -> None:
+    nothing, turn = Kinds(0.0, 0.99, 0.01), Kinds(0.0, 0.1, 0.9)
+    async with story_time(sounds=FakeSounds(turn, first=[turn, nothing, nothing])) as talk:
+        told = len(talk.events)
+        await talk.speak("I do not want to", 0.5)
+        kinds = [type(event) for event in talk.events[told:]]
+        confirmed, doubted = tells.CallerSpeechConfirmed, tells.CallerSpeechDoubted
+        assert [kind for kind in kinds if kind in (confirmed, doubted)] == [confirmed, doubted, confirmed]
 
 
 async def test_a_sound_that_was_doubted_takes_the_turn_when_it_goes_on(autojump_clock: MockClock) -> None:
@@ -80,7 +101,7 @@ async def test_what_is_weighed_is_the_sound_with_a_little_before_it(autojump_clo
         await talk.be_silent(0.5)
         await talk.speak("wait a moment please", 0.6)
         assert len(sounds.weighed) >= 3
-        assert all(0.3 < len(pcm) / 16000 <= 0.86 for pcm in sounds.weighed)
+        assert all(0.2 < len(pcm) / 16000 <= 0.86 for pcm in sounds.weighed)
         assert not talk.of(tells.CallerSpeechDoubted)
 
 

@@ -22,7 +22,7 @@ from agentd_providers.local.first_sounds import (
 from tests.lab import distractors
 
 RATE = 8000
-A_FEW_KB = 48_000
+A_FEW_KB = 120_000
 
 
 def tone(seconds: float, rate: int = RATE, loudness: float = 8000.0) -> bytes:

@@ -544,10 +544,10 @@ NOISE, BACKCHANNEL, TURN, UNSURE = Kinds(0.99, 0.01, 0.0), Kinds(0.01, 0.99, 0.0
 
 def test_a_sound_over_the_agent_is_weighed_soon_enough_to_let_it_go_on() -> None:
     ear = listening(agent_audible=True)
-    ear.speech(224)
-    assert not ear.weighed
-    ear.speech(160 + 256 - 224)
-    assert ear.weighed == 4
+    ear.speech(128)
+    assert not ear.weighed  # the agent has not paused
+    ear.speech(160 + 256 - 128)
+    assert ear.weighed == 9
 
 
 def test_a_sound_into_silence_is_not_weighed() -> None:
@@ -562,9 +562,52 @@ def test_what_is_likely_nothing_is_doubted_once(kinds: Kinds) -> None:
     ear.speech(256)
     assert ear.taker.know_kinds(kinds) == [DOUBTED]
     assert ear.taker.know_kinds(kinds) == []
-    weighed = ear.weighed
+
+
+def test_what_was_doubted_and_is_a_turn_after_all_is_confirmed_again_and_not_weighed_any_more() -> None:
+    ear = listening(agent_audible=True)
     ear.speech(256)
+    assert ear.taker.know_kinds(BACKCHANNEL) == [DOUBTED]
+    ear.speech(64)
+    assert ear.taker.know_kinds(TURN) == [CONFIRMED]
+    weighed = ear.weighed
+    ear.speech(64)
     assert ear.weighed == weighed
+    assert ear.speech(704 - 384) == [TAKEN]  # no later than if it had never been doubted
+
+
+def test_where_sounds_are_weighed_the_agent_pauses_by_what_it_is_told() -> None:
+    ear = listening(agent_audible=True)
+    ear.taker.by_kinds = True
+    assert CONFIRMED not in ear.speech(160)
+    assert ear.weighed == 1
+    assert ear.taker.know_kinds(TURN) == [CONFIRMED]
+
+
+def test_a_sound_that_may_well_be_nothing_is_waited_for_a_little_before_the_agent_pauses() -> None:
+    ear = listening(agent_audible=True)
+    ear.taker.by_kinds = True
+    ear.speech(160)
+    assert ear.taker.know_kinds(UNSURE) == []
+    ear.speech(32)
+    assert ear.taker.know_kinds(BACKCHANNEL) == [DOUBTED]  # never silent for it
+    assert ear.speech(256) == []
+
+
+def test_a_sound_is_not_waited_for_once_the_agent_has_ended() -> None:
+    ear = listening(agent_audible=True)
+    ear.taker.by_kinds = True
+    ear.speech(160)
+    ear.agent_audible = False
+    assert ear.speech(32) == [CONFIRMED, TAKEN]
+
+
+def test_where_the_agent_pauses_late_by_its_setting_it_does_not_wait_longer() -> None:
+    ear = listening(agent_audible=True, interrupt_ms=640.0)
+    ear.taker.by_kinds = True
+    ear.speech(640)
+    assert ear.weighed == 1
+    assert ear.taker.know_kinds(Kinds(0.3, 0.4, 0.3)) == [CONFIRMED]
 
 
 @pytest.mark.parametrize("kinds", [TURN, UNSURE])
@@ -575,11 +618,11 @@ def test_what_may_be_a_turn_is_not_doubted(kinds: Kinds) -> None:
 
 
 def test_the_less_of_it_was_heard_the_surer_it_has_to_be_nothing() -> None:
-    likely = Kinds(0.0, 0.915, 0.085)
+    likely = Kinds(0.0, 0.875, 0.125)
     ear = listening(agent_audible=True)
     ear.speech(256)
     assert ear.taker.know_kinds(likely) == []
-    ear.speech(128)
+    ear.speech(160)
     assert ear.taker.know_kinds(likely) == [DOUBTED]
 
 
