@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from agentd_providers.turns.marks import NO_MARKS, Marks
 from agentd_providers.turns.weights import WEIGHING, Curve, Weighing
 from agentd_providers.turns.word_ends import NEUTRAL, Told
 
@@ -51,6 +52,7 @@ def silence_needed(
     *,
     sentence: float | None = None,
     told: Told | None = None,
+    marks: Marks = NO_MARKS,
     weighing: Weighing = WEIGHING,
 ) -> float:
     """The ms of silence after which the turn counts as over; never more when a cue says "complete" more clearly.
@@ -66,13 +68,14 @@ def silence_needed(
         settings: how patient to be.
         sentence: a language model's probability that a sentence ends after the words; None if not known.
         told: what the words tell surely, if anything: it bounds what the cues come to.
+        marks: those that the transcriber set.
         weighing: how much each of them counts.
     """
     if told in (Told.MISSING, Told.SPELLED):
         sentence = None
     weights = weighing.row(None if sound is None else sound.look, sentence=sentence is not None)
     complete = weights.complete(
-        NEUTRAL if sound is None else sound.complete, NEUTRAL if words is None else words, sentence or 0.0
+        NEUTRAL if sound is None else sound.complete, NEUTRAL if words is None else words, sentence or 0.0, marks
     )
     long = sum(pause > settings.unsure_ms for pause in pauses)
     complete -= _HABIT_LOG_ODDS * min(long, _HABIT_MOST)

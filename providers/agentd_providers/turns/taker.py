@@ -22,6 +22,7 @@ import attrs
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
 from agentd_providers.turns.first_sound import Kinds, Suspect, Verdict
+from agentd_providers.turns.marks import NO_MARKS, Marks, marks_of
 from agentd_providers.turns.small_words import is_backchannel, is_command
 from agentd_providers.turns.weights import WEIGHING, Weighing
 from agentd_providers.turns.word_ends import NEUTRAL, Digits, Told, WordEnds
@@ -48,6 +49,8 @@ FEW_WORDS = 2
 """Speech engines write "Mum" or "hammer" for a "mhm": so few words take no turn where the sound was likely nothing."""
 HABIT = 8
 """Pauses of the caller that are remembered."""
+_UNSAID = (NEUTRAL, None, NO_MARKS)
+"""How words end that are not known."""
 WORDLESS, DOUBTED = "no words were recognised", "nobody was surely heard to speak the words"
 """Reasons to dismiss a turn."""
 
@@ -132,7 +135,7 @@ class TurnTaker:
     _looks: int = attrs.field(default=0, init=False)
     """How often the sound of this pause was to be judged."""
     _words: str | None = attrs.field(default=None, init=False)
-    _ending: tuple[float, Told | None] = attrs.field(default=(NEUTRAL, None), init=False)
+    _ending: tuple[float, Told | None, Marks] = attrs.field(default=_UNSAID, init=False)
     """How complete these look, and what they tell surely."""
     _wordless: bool = attrs.field(default=False, init=False)
     _doubted: bool = attrs.field(default=False, init=False)
@@ -158,7 +161,7 @@ class TurnTaker:
     def evidence(self) -> Mapping[str, float | str | None]:
         """The grounds on which the pause that lasts, or was last, is judged: for the log. Probabilities, ms, and
         what the words tell surely."""
-        words, told = self._ending
+        words, told, _ = self._ending
         return {
             "silence_ms": self.silence_ms,
             "needed_ms": round(self._needed()),
@@ -225,7 +228,7 @@ class TurnTaker:
             return []
         self._words, self._doubted = words, doubted
         ends = self.settings.word_ends
-        self._ending = ends.complete(words, number), ends.told(words, number)
+        self._ending = ends.complete(words, number), ends.told(words, number), marks_of(words)
         return self._judge_pause()
 
     def know_no_words(self, pause: int) -> list[Signal]:
@@ -320,7 +323,7 @@ class TurnTaker:
                 return []
             self._paused, self.pause, self._looks = True, self.pause + 1, 0
             self._words = self._sound = self._sentence = None
-            self._ending = NEUTRAL, None
+            self._ending = _UNSAID
             self._wordless = self._doubted = False
             cues = {"sound": self.by_sound, "sentence": self.by_sentence}
             self._unanswered = self.by_answer
@@ -376,7 +379,7 @@ class TurnTaker:
         return self.silence_ms >= needed
 
     def _needed(self) -> float:
-        words, told = self._ending
+        words, told, marks = self._ending
         return silence_needed(
             self._sound,
             words,
@@ -384,6 +387,7 @@ class TurnTaker:
             self.settings.patience,
             sentence=self._sentence,
             told=told,
+            marks=marks,
             weighing=self.settings.weighing,
         )
 

@@ -10,40 +10,49 @@ from typing import Final
 
 import attrs
 
+from agentd_providers.turns.marks import NO_MARKS, Marks
+
 SENTENCE_FLOOR: Final = 0.003
 """Added to what a language model says: its knowledge is in its small probabilities, so it counts by their logarithm."""
 
 
 @attrs.frozen
 class Weights:
-    """A row: of the log-odds of the sound and of the words, and of the logarithm of the sentence's end."""
+    """A row: of the log-odds of the sound and of the words, of the logarithm of the sentence's end, and of marks."""
 
     constant: float
     sound: float
     words: float
     sentence: float
+    comma: float = 0.0
+    """Taken off where the words end with one."""
+    question: float = 0.0
+    sentence_before: float = 0.0
 
-    def complete(self, sound: float, words: float, sentence: float) -> float:
+    def complete(self, sound: float, words: float, sentence: float, marks: Marks = NO_MARKS) -> float:
         """Log-odds that the turn is complete. What a row does not weigh may be anything."""
         return (
             self.constant
             + self.sound * log_odds(sound)
             + self.words * log_odds(words)
             + self.sentence * math.log(sentence + SENTENCE_FLOOR)
+            - self.comma * marks.comma
+            + self.question * marks.question
+            + self.sentence_before * marks.sentence_before
         )
 
 
 ROWS: Final[Mapping[tuple[int | None, bool], Weights]] = {
-    (None, False): Weights(0.2, 0.0, 0.53, 0.0),  # fitted: -0.22; where nothing at all is known nobody waits so long
-    (None, True): Weights(1.19, 0.0, 0.08, 0.72),
-    (0, False): Weights(-0.23, 0.83, 0.36, 0.0),
-    (0, True): Weights(0.68, 0.72, 0.13, 0.49),
-    (1, False): Weights(-0.24, 0.82, 0.39, 0.0),
-    (1, True): Weights(0.63, 0.7, 0.16, 0.45),
-    (2, False): Weights(-0.26, 0.84, 0.37, 0.0),
-    (2, True): Weights(0.53, 0.73, 0.16, 0.42),
-    (3, False): Weights(-0.43, 0.79, 0.3, 0.0),
-    (3, True): Weights(0.37, 0.7, 0.12, 0.42),
+    (None, False): Weights(0.2, 0.0, 0.52, 0.0, 0.73, 0.22, 0.65),
+    (None, True): Weights(1.17, 0.0, 0.09, 0.7, 0.62, 0.19, 0.59),
+    (0, False): Weights(0.06, 0.6, 0.39, 0.0, 0.63, 0.39, 0.51),
+    (0, True): Weights(1.1, 0.47, 0.09, 0.57, 0.56, 0.31, 0.51),
+    (1, False): Weights(-0.1, 0.56, 0.44, 0.0, 0.59, 0.3, 0.56),
+    (1, True): Weights(0.94, 0.45, 0.13, 0.54, 0.5, 0.23, 0.55),
+    (2, False): Weights(-0.02, 0.72, 0.42, 0.0, 0.63, 0.32, 0.61),
+    (2, True): Weights(0.95, 0.59, 0.13, 0.51, 0.55, 0.22, 0.58),
+    (3, False): Weights(-0.2, 0.8, 0.4, 0.0, 0.72, 0.25, 0.53),
+    (3, True): Weights(0.72, 0.66, 0.16, 0.48, 0.62, 0.17, 0.52),
 }
 """By the look at the sound (None: not known) and whether the sentence's end is known."""
 
@@ -71,9 +80,9 @@ class Weighing:
         return self.rows[None if look is None else min(look, last), sentence]
 
 
-WEIGHING: Final = Weighing(ROWS, Curve(sure=1.5, unsure=1.05, doubtful=-1.45, broken_off=-4.2))
-"""Of the curves that cost the turns of the part `choose` least (`just fit-turns`) one that costs those of `fit` little,
-too."""
+WEIGHING: Final = Weighing(ROWS, Curve(sure=1.5, unsure=1.3, doubtful=-1.1, broken_off=-3.4))
+"""Of the curves that cost the turns of the part `fit` least, each voice heard by a head that does not know it (`just
+fit-turns`), one that costs those of `choose` little, too."""
 
 
 def log_odds(probability: float, least: float = 0.005) -> float:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agentd_providers.turns.end_of_turn import PatienceSettings, Sound, silence_needed
 from agentd_providers.turns.first_sound import Kinds
+from agentd_providers.turns.marks import Marks, marks_of
 from agentd_providers.turns.taker import (
     ANSWER_PATIENCE_MS,
     CUE_PATIENCE_MS,
@@ -326,7 +327,7 @@ def test_a_pause_is_waited_for_as_the_cues_say(words: str, sound: float | None, 
     assert ear.silence_until_something() == [ENDED]
     heard = None if sound is None else Sound(sound)
     said, told = TAKING.word_ends.complete(words), TAKING.word_ends.told(words)
-    needed = silence_needed(heard, said, (), PATIENCE, sentence=sentence, told=told)
+    needed = silence_needed(heard, said, (), PATIENCE, sentence=sentence, told=told, marks=marks_of(words))
     assert ear.taker.silence_ms == in_whole_windows(needed)
 
 
@@ -383,9 +384,10 @@ def test_a_caller_who_has_hesitated_before_is_waited_for_longer() -> None:
     ear.silence(96)
     ear.words("What are your hours?")
     assert ear.silence_until_something() == [ENDED]
-    needed = silence_needed(None, TAKING.word_ends.complete("What are your hours?"), (800.0,), PATIENCE)
+    said, marks = TAKING.word_ends.complete("What are your hours?"), Marks(question=True)
+    needed = silence_needed(None, said, (800.0,), PATIENCE, marks=marks)
     assert ear.taker.silence_ms == in_whole_windows(needed)
-    assert needed > silence_needed(None, TAKING.word_ends.complete("What are your hours?"), (), PATIENCE)
+    assert needed > silence_needed(None, said, (), PATIENCE, marks=marks)
 
 
 def test_the_habit_outlives_the_turn() -> None:
