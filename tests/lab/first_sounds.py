@@ -5,7 +5,6 @@ few, and the same in all parts. A noise's part is its seed's. Actors of a play s
 interjections), but no "mhm"; other recorded people say sentences only.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
@@ -19,22 +18,20 @@ from agentd_providers.turns.settings import BACKCHANNELS
 from agentd_providers.turns.words import plain_words
 
 from . import distractors
-from .debian import Progress, cache, find_or_unpack
+from .debian import Progress, find_or_unpack
 from .measure import speech_spans
 from .speech import Prompt, human_prompts
 from .turn_set import sentences
 from .voices import conditions
 from .voices.conditions import RATE, Line, Samples
 from .voices.dialogues import SOURCE, open_archive
-from .voices.fetching import bring, bring_network, bring_what_there_is
+from .voices.fetching import bring_what_there_is
 from .voices.interjections import interjections
-from .voices.kokoro import Kokoro
 from .voices.plans import plans
-from .voices.sources import SOURCES
 from .voices.split import Part, part_of_text, speakers
 from .voices.texts import Kind as TurnKind
 from .voices.texts import texts, texts_of
-from .voices.turns import HISS, Kept, english_voices
+from .voices.turns import HISS, open_kokoro
 
 LEAD, AFTER = 0.6, 1.4
 """Seconds of the line before and after a sound."""
@@ -193,10 +190,7 @@ def recorded(prompts: Sequence[Prompt], count: int) -> list[Sound]:
 
 async def spoken(wanted: Sequence[Asked], progress: Progress) -> list[Sound]:
     """What the voices say; what they have said once is kept. Raises LabUnavailable."""
-    network, vocabulary = await bring_network(progress)
-    folder = await bring(SOURCES["kokoro-js"], progress) / "package" / "voices"
-    kokoro = Kept(await trio.to_thread.run_sync(Kokoro, network, vocabulary, folder), cache(os.environ) / "voices/said")
-    voices = english_voices(folder)
+    kokoro, voices = await open_kokoro(progress)
     made: list[Sound] = []
     for number, one in enumerate(wanted, 1):
         voice = "+".join(voices[name] for name in one.speaker.split(MIDWAY))
@@ -209,10 +203,7 @@ async def spoken(wanted: Sequence[Asked], progress: Progress) -> list[Sound]:
 
 async def of_turns(part: Part, each: int, progress: Progress) -> list[Sound]:
     """How the turns of tests.lab.voices.turns begin that voices say, so many of each kind. Raises LabUnavailable."""
-    network, vocabulary = await bring_network(progress)
-    folder = await bring(SOURCES["kokoro-js"], progress) / "package" / "voices"
-    kokoro = Kept(await trio.to_thread.run_sync(Kokoro, network, vocabulary, folder), cache(os.environ) / "voices/said")
-    voices = english_voices(folder)
+    kokoro, voices = await open_kokoro(progress)
     wanted = [plan for kind in TurnKind for plan in plans(part, kind, speakers(), texts_of(part), each)]
     made: list[Sound] = []
     for plan in wanted:

@@ -217,19 +217,15 @@ def _cues(example: Example, look: int | None, head: Head, *, sentence: bool) -> 
 
 
 def choose_curve(turns: Turns, apart: Mapping[str, Head], rows: Rows, tries: int) -> weights.Curve:
-    """Of so many curves, by chance, that which costs the turns least, each heard by a head that does not know its
-    voice; told as it goes."""
+    """Of the present curve and so many others, by chance, that which costs the turns least, each heard by a head that
+    does not know its voice; told as it goes."""
     groups = {
         speaker: group_of(speaker) for speaker in {turn.sample.speaker for kind in turns.values() for turn in kind}
     }
     chance = np.random.default_rng(SEED)
     best, least = weights.WEIGHING.curve, math.inf
-    for _ in tqdm(range(tries), unit="curve", disable=None):
-        sure = chance.uniform(0.9, 2.0)
-        unsure = sure - chance.uniform(0.05, 0.8)
-        doubtful = unsure - chance.uniform(0.3, 2.0)
-        points = (sure, unsure, doubtful, doubtful - chance.uniform(0.5, 4.0))
-        curve = weights.Curve(*(round(float(point), 2) for point in points))
+    others = [_by_chance(chance) for _ in range(tries)]
+    for curve in tqdm([best, *others], unit="curve", disable=None):
         taking = attrs.evolve(TAKING, weighing=weights.Weighing(rows, curve))
         found = figures(turns, partial(_heard_by_a_stranger, taking=taking, apart=apart, groups=groups))
         cost = found["wait_ms"]["p50"] + found["wait_ms"]["p95"] + COST * 100 * found["cut_off"] / found["hesitations"]
@@ -237,6 +233,14 @@ def choose_curve(turns: Turns, apart: Mapping[str, Head], rows: Rows, tries: int
             best, least = curve, cost
             print(f"{curve}: wait {in_words(found['wait_ms'])}, {found['cut_off']} of {found['hesitations']} cut off")
     return best
+
+
+def _by_chance(chance: np.random.Generator) -> weights.Curve:
+    sure = chance.uniform(0.9, 2.0)
+    unsure = sure - chance.uniform(0.05, 0.8)
+    doubtful = unsure - chance.uniform(0.3, 2.0)
+    points = (sure, unsure, doubtful, doubtful - chance.uniform(0.5, 4.0))
+    return weights.Curve(*(round(float(point), 2) for point in points))
 
 
 def _heard_by_a_stranger(

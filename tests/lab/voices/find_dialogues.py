@@ -92,7 +92,8 @@ def in_no_order(rows: Iterable[Dialogue]) -> list[Dialogue]:
     return sorted(rows, key=lambda row: hashlib.sha256(row.name.encode()).digest())
 
 
-def _transcribed(samples: Samples) -> str:
+def transcribed(samples: Samples) -> str:
+    """What Moonshine hears in 8 kHz samples, at a usual level; blocking."""
     pcm = slin(at_level(samples, NOMINAL_DBFS))
     return moonshine.transcribe(str(catalogue.locate("moonshine-tiny-en")), pcm, RATE).strip()
 
@@ -102,7 +103,7 @@ def _heard(archive: Archive, file: str) -> Line | None:
     spans = speech_spans(slin(at_level(samples, NOMINAL_DBFS)), join_seconds=10.0)
     if len(spans) != 1 or not SHORTEST <= spans[0].end - spans[0].start <= LONGEST:
         return None
-    text = _transcribed(samples)
+    text = transcribed(samples)
     return Line(file, samples, spans[0], text) if text.isascii() and words_of(text) else None
 
 
@@ -111,7 +112,7 @@ def _inside(line: Line) -> Dialogue | None:
     if len(line.words) < FEWEST_BEFORE + FEWEST_AFTER or line.spoken.end - line.spoken.start < 2 * SHORTEST:
         return None
     for cut in cuts(line.samples, line.spoken):
-        kind = kind_at(line.text, _transcribed(line.samples[: round(cut * RATE)]))
+        kind = kind_at(line.text, transcribed(line.samples[: round(cut * RATE)]))
         if kind is not None:
             return Dialogue(speaker_of(line.file), kind, cut, (line.file,))
     return None
@@ -121,7 +122,7 @@ def _between(archive: Archive, first: Line, second: Line) -> Dialogue | None:
     """Two files, held up between them."""
     pair = (first.file, second.file)
     joined = Dialogue(speaker_of(first.file), Kind.HESITATION, len(first.samples) / RATE, pair)
-    kind = kind_at(_transcribed(joined.samples(archive)), first.text)
+    kind = kind_at(transcribed(joined.samples(archive)), first.text)
     return None if kind is None else attrs.evolve(joined, kind=kind)
 
 

@@ -19,18 +19,16 @@ from typing import Final
 import trio
 from tqdm import tqdm
 
-from agentd_providers.local import moonshine
-from agentd_providers.local.models import catalogue
 from agentd_providers.turns.settings import BACKCHANNELS, COMMANDS
 from agentd_providers.turns.words import plain_words
 from tests.lab.first_sounds import Kind, begins_with_backchannel
 
-from .conditions import RATE, Samples, at_level, at_tempo, slin
+from .conditions import RATE, at_tempo
 from .dialogues import HERO, OTHERS, SOURCE, Archive, open_archive, speaker_of
 from .fetching import bring
+from .find_dialogues import transcribed
 from .interjections import TABLE, Interjection, written
 from .sources import SOURCES
-from .turns import NOMINAL_DBFS
 
 SHORT, HEARD = 1.6, 2.0
 """Seconds: of a file that may be an interjection, and of any that are transcribed."""
@@ -77,20 +75,15 @@ def find(archive: Archive, short: Sequence[str], longer: Sequence[str]) -> Itera
     """Blocking, and long. Tells how far it is."""
     for file in tqdm([*short, *longer], unit="file", disable=None):
         samples = archive.samples(file)
-        text = _transcribed(samples[: round(HEARD * RATE)])
+        text = transcribed(samples[: round(HEARD * RATE)])
         kind, words = kind_of(text), plain_words(text)
         if kind is None or (kind is not Kind.SENTENCE and file not in short):
             continue
         if len(words) <= MOST_WORDS and (
-            file not in short or plain_words(_transcribed(at_tempo(samples, SLOWER))) != words
+            file not in short or plain_words(transcribed(at_tempo(samples, SLOWER))) != words
         ):
             continue
         yield Interjection(speaker_of(file), kind, file, "" if kind is Kind.SENTENCE else " ".join(words))
-
-
-def _transcribed(samples: Samples) -> str:
-    pcm = slin(at_level(samples, NOMINAL_DBFS))
-    return moonshine.transcribe(str(catalogue.locate("moonshine-tiny-en")), pcm, RATE).strip()
 
 
 async def run(longer: int, sentences: int) -> int:

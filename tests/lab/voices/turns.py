@@ -41,6 +41,7 @@ HISS = 8.0
 """RMS of the line's own noise, in 16-bit steps."""
 DRAWN_SECONDS, DRAWN_FACTOR = 0.2, 1.9
 PLAYED: Final = 3
+"""How many times as many turns there may be of a play as of all others."""
 FADE: Final = 64
 """Samples over which sound ends and begins at a cut."""
 _EVERY = 20
@@ -195,10 +196,7 @@ def _whole(said: Said, kind: Kind) -> Said:
 async def _spoken(wanted: Sequence[Plan], progress: Progress) -> list[TurnSample]:
     if not wanted:
         return []
-    network, vocabulary = await bring_network(progress)
-    folder = await bring(SOURCES["kokoro-js"], progress) / "package" / "voices"
-    kokoro = Kept(await trio.to_thread.run_sync(Kokoro, network, vocabulary, folder), cache(os.environ) / "voices/said")
-    voices = english_voices(folder)
+    kokoro, voices = await open_kokoro(progress)
     made: list[TurnSample] = []
     for number, plan in enumerate(wanted, 1):
         voice = voices[plan.speaker.name]
@@ -207,6 +205,14 @@ async def _spoken(wanted: Sequence[Plan], progress: Progress) -> list[TurnSample
         if number % _EVERY == 0:
             progress(f"{number} of {len(wanted)} turns are spoken")
     return made
+
+
+async def open_kokoro(progress: Progress) -> tuple[Kept, Mapping[str, str]]:
+    """The synthetic voices, which keep what they have said, and their files by speaker. Raises LabUnavailable."""
+    network, vocabulary = await bring_network(progress)
+    folder = await bring(SOURCES["kokoro-js"], progress) / "package" / "voices"
+    kokoro = Kept(await trio.to_thread.run_sync(Kokoro, network, vocabulary, folder), cache(os.environ) / "voices/said")
+    return kokoro, english_voices(folder)
 
 
 def english_voices(folder: Path) -> Mapping[str, str]:
